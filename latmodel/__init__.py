@@ -1,0 +1,31 @@
+"""Latency of transformers from their shape: predict prefill and decode, search shapes within a budget."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .config import ModelConfig as ModelConfig
+    from .config import Workload as Workload
+    from .predict import Prediction as Prediction
+    from .predict import Predictions as Predictions
+    from .predict import Predictor as Predictor
+    from .profile import Profile as Profile
+
+# Where each public name lives; loaded when first asked for, so that `latmodel --help` starts at once.
+_HOMES = {
+    "ModelConfig": "config",
+    "Workload": "config",
+    "Prediction": "predict",
+    "Predictions": "predict",
+    "Predictor": "predict",
+    "Profile": "profile",
+}
+__all__ = ["ModelConfig", "Prediction", "Predictions", "Predictor", "Profile", "Workload", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'latmodel' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

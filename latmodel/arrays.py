@@ -1,0 +1,102 @@
+"""The few functions that plain arithmetic lacks, for Python floats, NumPy arrays and Torch tensors alike.
+
+Every formula of the model is written once with `+ - * /` and these; what comes in decides what runs.
+A Python float stays one (no NumPy scalar), which is what makes a single prediction quick.
+"""
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+# A float, a NumPy array or a Torch tensor; all of them broadcast against each other.
+Array = Any
+
+
+def _torch(*values: Array) -> Any:
+    """The torch module if one of the values is a tensor, else None; never imports it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and any(isinstance(value, torch.Tensor) for value in values):
+        return torch
+    return None
+
+
+def is_array(value: Array) -> bool:
+    """True for anything with a shape; False for a plain number."""
+    return not isinstance(value, (float, int))
+
+
+def maximum(a: Array, b: Array) -> Array:
+    """Elementwise maximum."""
+    if isinstance(a, (float, int)) and isinstance(b, (float, int)):
+        return a if a >= b else b
+    torch = _torch(a, b)
+    if torch is not None:
+        return torch.maximum(*_tensors(torch, a, b))
+    return np.maximum(a, b)
+
+
+def minimum(a: Array, b: Array) -> Array:
+    """Elementwise minimum."""
+    if isinstance(a, (float, int)) and isinstance(b, (float, int)):
+        return a if a <= b else b
+    torch = _torch(a, b)
+    if torch is not None:
+        return torch.minimum(*_tensors(torch, a, b))
+    return np.minimum(a, b)
+
+
+def ceil(a: Array) -> Array:
+    """Smallest whole number not below `a`."""
+    if isinstance(a, (float, int)):
+        return float(math.ceil(a))
+    torch = _torch(a)
+    return torch.ceil(a) if torch is not None else np.ceil(a)
+
+
+def floor(a: Array) -> Array:
+    """Largest whole number not above `a`."""
+    if isinstance(a, (float, int)):
+        return float(math.floor(a))
+    torch = _torch(a)
+    return torch.floor(a) if torch is not None else np.floor(a)
+
+
+def sqrt(a: Array) -> Array:
+    """Square root."""
+    if isinstance(a, (float, int)):
+        return math.sqrt(a)
+    torch = _torch(a)
+    return torch.sqrt(a) if torch is not None else np.sqrt(a)
+
+
+def exp(a: Array) -> Array:
+    """Natural exponential."""
+    if isinstance(a, (float, int)):
+        return math.exp(a)
+    torch = _torch(a)
+    return torch.exp(a) if torch is not None else np.exp(a)
+
+
+def log(a: Array) -> Array:
+    """Natural logarithm."""
+    if isinstance(a, (float, int)):
+        return math.log(a)
+    torch = _torch(a)
+    return torch.log(a) if torch is not None else np.log(a)
+
+
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """`a` where the condition holds, else `b`."""
+    if isinstance(condition, (bool, np.bool_)):
+        return a if condition else b
+    torch = _torch(condition, a, b)
+    if torch is not None:
+        return torch.where(*_tensors(torch, condition, a, b))
+    return np.where(condition, a, b)
+
+
+def _tensors(torch: Any, *values: Array) -> list[Array]:
+    like = next(value for value in values if isinstance(value, torch.Tensor) and value.is_floating_point())
+    return [v if isinstance(v, torch.Tensor) else torch.as_tensor(v, dtype=like.dtype) for v in values]

@@ -1,0 +1,39 @@
+"""How a runtime carries out what lies between the matrix products: how many kernels, how much traffic.
+
+`kernels` are launches of one operator; `moves` the values read and written per element, in units of the model's
+own dtype (a float32 intermediate counts twice). The counts of `transformers` are those of the operators that
+PyTorch's dispatcher sees in one `LlamaDecoderLayer` (transformers 5, torch 2.13; `tests/test_implementation.py`
+counts them anew); traffic follows from the operands of each.
+"""
+
+from typing import NamedTuple
+
+
+class Implementation(NamedTuple):
+    """Kernels and traffic of the operators between the matrix products of one block."""
+
+    name: str
+    norm_kernels: float
+    norm_moves: float
+    rope_kernels: float  # for queries and keys together
+    rope_moves: float
+    activation_kernels: float  # SiLU and product with the gate
+    activation_moves: float
+    residual_kernels: float  # one residual sum
+    cache_kernels: float  # append keys and values
+    cache_copies: float  # times the whole cache is read and written to grow it by a token
+    attention_kernels: float
+    attention_passes: float  # times the score matrix is moved to or from memory; 0 if it never leaves the chip
+    padding_kernels: float  # more launches where head_dim is no multiple of 8
+
+
+# RMSNorm in float32: to float32, square, mean, + eps, rsqrt, scale, back, weight. One value is 2 bytes in bf16:
+# 3 + 4 + 2 + 4 + 3 + 3 values, the per-row steps moving nothing to speak of.
+# Rotary: x·cos, rotate_half (negate, concatenate), ·sin, sum, for queries and for keys: 2 + 1 + 2 + 2 + 3 values.
+TRANSFORMERS = Implementation("transformers", 8, 19, 10, 10, 2, 5, 1, 2, 1, 1, 0, 4)
+# The same block with the fused kernels that plain PyTorch offers (rms_norm) and a cache written in place.
+TORCH = Implementation("torch", 1, 2, 10, 10, 2, 5, 1, 2, 0, 1, 0, 4)
+# Kernels fused by a compiler: one for a norm with its residual, one for rotary, one for the activation.
+COMPILED = Implementation("compiled", 1, 2, 1, 2, 1, 3, 0, 1, 0, 1, 0, 0)
+
+IMPLEMENTATIONS = {item.name: item for item in (TRANSFORMERS, TORCH, COMPILED)}

@@ -1,0 +1,347 @@
+"""`Predictor`: latency, memory, bound and interval of one architecture or of millions."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from .architecture import Architecture, uniform
+from .arrays import Array, maximum, where
+from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
+from .errors import UsageError
+from .forward import Forecast, Pass, Target, Work, forecast
+from .implementation import IMPLEMENTATIONS
+from .intervals import Interval
+from .memory import Memory, peak_memory
+from .profile import Profile
+from .transformer import num_parameters
+
+BOUNDS = ("host", "memory", "compute")
+CHUNK = 4096  # rows at a time: an array of them fits the first-level cache, all temporaries the second
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One prediction, by the names and units of the contract (seconds, bytes)."""
+
+    num_parameters: int
+    prefill_s: float
+    decode_s_per_token: float
+    response_s: float
+    prefill_s_per_layer: float
+    decode_s_per_layer: float
+    prefill_s_low: float
+    prefill_s_high: float
+    decode_s_per_token_low: float
+    decode_s_per_token_high: float
+    response_s_low: float
+    response_s_high: float
+    interval: float
+    peak_memory_bytes: float
+    fits_memory: bool
+    bound: str
+    extrapolated: bool
+    gpu: str
+    runtime: str
+    profile: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object of the contract."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Many predictions: one array for each field of `Prediction`, in the order of the rows given."""
+
+    num_parameters: Array
+    prefill_s: Array
+    decode_s_per_token: Array
+    response_s: Array
+    prefill_s_per_layer: Array
+    decode_s_per_layer: Array
+    peak_memory_bytes: Array
+    fits_memory: Array
+    bound_code: Array  # index into BOUNDS
+    extrapolated: Array
+    source: "Predictor"
+
+    def __len__(self) -> int:
+        return int(np.size(self.response_s))
+
+    @property
+    def bound(self) -> Array:
+        """Names of what holds the largest share of each response."""
+        return np.asarray(BOUNDS)[self.bound_code]
+
+    def low_high(self, phase: str) -> tuple[Array, Array]:
+        """Lower and upper ends of the interval of `prefill`, `decode` or `response`, in seconds."""
+        values = {"prefill": self.prefill_s, "decode": self.decode_s_per_token, "response": self.response_s}[phase]
+        factor = np.exp(self.source.interval.width(phase, self.extrapolated))
+        return values / factor, values * factor
+
+    def __getitem__(self, index: int) -> Prediction:
+        ends = {}
+        one = int(index)
+        for phase, name in (("prefill", "prefill_s"), ("decode", "decode_s_per_token"), ("response", "response_s")):
+            factor = float(np.exp(self.source.interval.width(phase, bool(self.extrapolated[one]))))
+            value = float(getattr(self, name)[one])
+            ends[f"{name}_low"], ends[f"{name}_high"] = value / factor, value * factor
+        names = ("prefill_s", "decode_s_per_token", "response_s", "prefill_s_per_layer", "decode_s_per_layer")
+        return Prediction(
+            num_parameters=int(self.num_parameters[one]),
+            **{name: float(getattr(self, name)[one]) for name in names},
+            **ends,
+            interval=self.source.interval.level,
+            peak_memory_bytes=float(self.peak_memory_bytes[one]),
+            fits_memory=bool(self.fits_memory[one]),
+            bound=BOUNDS[int(self.bound_code[one])],
+            extrapolated=bool(self.extrapolated[one]),
+            gpu=self.source.profile.gpu,
+            runtime=self.source.runtime,
+            profile=self.source.profile.name,
+        )
+
+
+class Predictor:
+    """Predicts for one device and runtime.
+
+    Args:
+        profile: coefficients of the device.
+        runtime: one of the profile's runtimes; its first if None.
+        confidence: level of the intervals, 0.5 to 0.99.
+        memory_bytes: memory of the device, if not the data sheet's.
+
+    Raises:
+        ProfileError: the profile has no such runtime.
+        UsageError: the confidence or the memory is out of range.
+    """
+
+    def __init__(
+        self, profile: Profile, runtime: str | None = None, confidence: float = 0.9, memory_bytes: float | None = None
+    ) -> None:
+        self.profile = profile
+        self.runtime, self._part = profile.runtime(runtime)
+        self.memory_bytes = profile.device.sheet.memory_bytes if memory_bytes is None else memory_bytes
+        if not 0 < self.memory_bytes < 1e16:
+            raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
+        self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
+        self._targets: dict[str, tuple[Target, bool]] = {}
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str], runtime: str | None = None, confidence: float = 0.9) -> "Predictor":
+        """From the profile of a device ("3090"), of a name, or at a path.
+
+        Raises:
+            ProfileError: no such profile, an invalid one, or no such runtime in it.
+        """
+        from .store import load_profile
+
+        return cls(load_profile(name), runtime, confidence)
+
+    def target(self, dtype: str) -> Target:
+        """Coefficients that price a model of `dtype`."""
+        return self._target(dtype)[0]
+
+    def _target(self, dtype: str) -> tuple[Target, bool]:
+        if dtype not in self._targets:
+            device, measured = self.profile.device_coefficients(dtype)
+            how = IMPLEMENTATIONS[self._part.implementation]
+            target = Target(self.profile.sheet(dtype), device, self.profile.runtime_coefficients(self.runtime), how)
+            self._targets[dtype] = (target, measured)
+        return self._targets[dtype]
+
+    def predict(self, model: ModelConfig | Architecture, workload: Workload | None = None) -> Prediction:
+        """Latency, memory and bound of one model under one workload.
+
+        Raises:
+            ProfileError: the profile cannot price the workload's dtype.
+        """
+        asked = workload or Workload()
+        architecture = model.architecture() if isinstance(model, ModelConfig) else model
+        return self._price(architecture, work_of(asked), asked.dtype).one()
+
+    def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
+        """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
+
+        `batch_size`, `prompt_tokens` and `new_tokens` may be columns too and then replace the workload's.
+
+        Raises:
+            UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
+        """
+        asked = workload or Workload()
+        rows, table = check_columns(columns)
+        work = work_of(asked)
+        parts = []
+        for start in range(0, rows, CHUNK):
+            chunk = {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}
+            loads = {short: chunk.pop(name) for name, short in _WORK_COLUMNS.items() if name in chunk}
+            length = min(CHUNK, rows - start)
+            parts.append(self._price(uniform(**chunk), work._replace(**loads), asked.dtype).spread(length))
+        return _joined(parts, self)
+
+    def memory(self, model: Architecture, work: Work, retained: Array = 0.0) -> Memory:
+        """What fills the device's memory at the peak; `retained` positions of an older cache included."""
+        how = IMPLEMENTATIONS[self._part.implementation]
+        return peak_memory(
+            model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
+            how=how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+        )  # fmt: skip
+
+    def _price(self, model: Architecture, work: Work, dtype: str) -> "_Priced":
+        target, measured = self._target(dtype)
+        times = forecast(model, work, target)
+        peak = self.memory(model, work).peak_bytes
+        depth = model.num_hidden_layers
+        return _Priced(
+            self,
+            num_parameters(model),
+            times,
+            times.prefill_s + work.new * times.step_s,
+            times.prefill_blocks_s / depth,
+            times.step_blocks_s / depth,
+            peak,
+            dominant_bound(times, work.new),
+            maximum(self._outside(model, work), 0.0 if measured else 1.0),
+        )
+
+    def _outside(self, model: Architecture, work: Work) -> Array:
+        """1 where a dimension lies outside what the profile was fitted on, else 0."""
+        outside: Array = 0.0
+        for name, (low, high) in self._part.ranges.items():
+            value = _range_value(name, model, work)
+            outside = maximum(outside, ((value < low) | (value > high)) * 1.0)
+        return outside
+
+
+@dataclass(slots=True)
+class _Priced:
+    """Results of one call of the formulas, floats or arrays as they came."""
+
+    source: Predictor
+    num_parameters: Array
+    times: Forecast
+    response_s: Array
+    prefill_s_per_layer: Array
+    decode_s_per_layer: Array
+    peak_memory_bytes: Array
+    bound_code: Array
+    outside: Array
+
+    def spread(self, rows: int) -> Predictions:
+        """As arrays of `rows` values each."""
+
+        def full(value: Array) -> Array:
+            return np.broadcast_to(np.asarray(value, dtype=np.float64), (rows,))
+
+        peak = full(self.peak_memory_bytes)
+        return Predictions(
+            full(self.num_parameters), full(self.times.prefill_s), full(self.times.step_s), full(self.response_s),
+            full(self.prefill_s_per_layer), full(self.decode_s_per_layer), peak, peak <= self.source.memory_bytes,
+            full(self.bound_code).astype(np.int8), full(self.outside) > 0.0, self.source,
+        )  # fmt: skip
+
+    def one(self) -> Prediction:
+        return self.spread(1)[0]
+
+
+def dominant_bound(times: Forecast, new: Array) -> Array:
+    """Index into BOUNDS of what holds the largest share of the response: a pass counts for what binds it."""
+    prefill_host, prefill_memory, prefill_compute = _shares(times.prefill, times.prefill_s)
+    decode_host, decode_memory, decode_compute = _shares(times.decode, times.step_s * new)
+    host, memory = prefill_host + decode_host, prefill_memory + decode_memory
+    compute = prefill_compute + decode_compute
+    device_code = where(memory >= compute, 1.0, 2.0)
+    return where(host >= maximum(memory, compute), 0.0, device_code)
+
+
+def _shares(one: Pass, seconds: Array) -> tuple[Array, Array, Array]:
+    host = (one.blocks_host_s >= one.blocks_last_s) * 1.0 * seconds
+    device = seconds - host
+    memory = (one.memory_s >= one.compute_s) * device
+    return host, memory, device - memory
+
+
+def work_of(workload: Workload) -> Work:
+    """A checked workload as the numbers that the formulas take."""
+    return Work(
+        float(workload.prompt_tokens), float(workload.new_tokens), float(workload.batch_size),
+        workload.logits == "all", workload.numbers(),
+    )  # fmt: skip
+
+
+_WORK_COLUMNS = {"prompt_tokens": "prompt", "new_tokens": "new", "batch_size": "batch"}
+
+
+def _range_value(name: str, model: Architecture, work: Work) -> Array:
+    if name in _WORK_COLUMNS:
+        return getattr(work, _WORK_COLUMNS[name])
+    if name == "num_hidden_layers":
+        return model.num_hidden_layers
+    if name in ("hidden_size", "vocab_size"):
+        return getattr(model, name)
+    raise ValueError(f"no such range: {name}")
+
+
+def check_columns(columns: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
+    """Number of rows, and each column as a float or a float64 array, checked; defaults filled in.
+
+    Raises:
+        UsageError: naming the column, and the row where it is one row's fault.
+    """
+    unknown = sorted(columns.keys() - {*CONFIG_FIELDS, *_WORK_COLUMNS})
+    if unknown:
+        raise UsageError(f"unknown column {unknown[0]!r}; known: {', '.join((*CONFIG_FIELDS, *_WORK_COLUMNS))}")
+    table: dict[str, Array] = {}
+    for name, given in columns.items():
+        table[name] = _check_column(name, given)
+    for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size"):
+        if name not in table:
+            raise UsageError(f"column {name!r} is missing")
+    table.setdefault("num_key_value_heads", table["num_attention_heads"])
+    if "head_dim" not in table:
+        table["head_dim"] = table["hidden_size"] / table["num_attention_heads"]
+        _refuse(
+            table["head_dim"] != np.floor(table["head_dim"]),
+            "hidden_size is not divisible by num_attention_heads; give head_dim",
+        )
+    grouped = table["num_attention_heads"] / table["num_key_value_heads"]
+    _refuse(grouped != np.floor(grouped), "num_attention_heads is not divisible by num_key_value_heads")
+    lengths = {value.shape[0] for value in table.values() if not isinstance(value, float)}
+    if len(lengths) > 1:
+        raise UsageError(f"columns have different lengths: {sorted(lengths)}")
+    return (lengths.pop() if lengths else 1), table
+
+
+def _check_column(name: str, given: Any) -> Array:
+    try:
+        value = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"column {name!r} holds something that is not a number") from None
+    if value.ndim > 1:
+        raise UsageError(f"column {name!r} has {value.ndim} dimensions; give one value a row")
+    if name == "tie_word_embeddings":
+        _refuse((value != 0.0) & (value != 1.0), "tie_word_embeddings is neither true nor false")
+    else:
+        low = 0.0 if name == "new_tokens" else 1.0
+        wrong = ~((value >= low) & (value <= MAX_DIMENSION)) | (value != np.floor(value))
+        _refuse(wrong, f"{name} must be a whole number from {low:.0f} to {MAX_DIMENSION}")
+    return float(value) if value.ndim == 0 else value
+
+
+def _refuse(wrong: Array, message: str) -> None:
+    if np.any(wrong):
+        raise UsageError(f"row {int(np.argmax(np.atleast_1d(wrong)))}: {message}")
+
+
+def _joined(parts: Sequence[Predictions], source: Predictor) -> Predictions:
+    names = [field.name for field in fields(Predictions) if field.name != "source"]
+    empty = np.zeros(0)
+    return Predictions(
+        *(np.concatenate([getattr(part, name) for part in parts]) if parts else empty for name in names), source=source
+    )
+
+
+__all__ = ["BOUNDS", "DTYPE_BYTES", "Numbers", "Prediction", "Predictions", "Predictor", "check_columns", "work_of"]

@@ -1,0 +1,256 @@
+"""`Profile`: the coefficients of one device with its runtimes, where they come from and how far to trust them.
+
+One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicate keys, no NaN, every number in range.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, DeviceCoefficients, Prior, RuntimeCoefficients, Sheet
+from .config import describe
+from .errors import ProfileError
+from .implementation import IMPLEMENTATIONS
+
+SCHEMA_VERSION = 1
+MAX_PROFILE_BYTES = 1_000_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=2000)]
+Phase = Literal["prefill", "decode", "response"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Coefficient(_Part):
+    """A fitted number: value, standard error in log units (0: fixed), and how it was come by."""
+
+    value: NonNegative
+    stderr_log: NonNegative = 0.0
+    status: Literal["fitted", "prior", "fixed", "boundary", "undetermined"] = "fixed"
+
+
+class SheetPart(_Part):
+    """Data-sheet figures; rates are dense."""
+
+    peak_flops_per_s: dict[Literal["bfloat16", "float16", "float32"], Positive]
+    bandwidth_bytes_per_s: Positive
+    memory_bytes: Positive
+    sm_count: Annotated[float, Field(ge=1, le=100_000)]
+    cache_bytes: Positive
+    source: Text
+
+
+class DevicePart(_Part):
+    """What is true of the device, by dtype."""
+
+    sheet: SheetPart
+    coefficients: dict[Literal["bfloat16", "float16", "float32"], dict[str, Coefficient]]
+
+    @field_validator("coefficients")
+    @classmethod
+    def _complete(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
+        for dtype, table in tables.items():
+            _check_names(table, DEVICE_PRIORS, f"coefficients.{dtype}")
+        if not tables:
+            raise ValueError("no dtype has coefficients")
+        return tables
+
+
+class RuntimePart(_Part):
+    """What is true of a runtime on the host where it was measured."""
+
+    implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
+    host: Text
+    note: Text = ""
+    memory_overhead_bytes: NonNegative = 0.0
+    coefficients: dict[str, Coefficient]
+    conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
+    ranges: dict[str, tuple[Finite, Finite]] = {}
+    extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @field_validator("coefficients")
+    @classmethod
+    def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
+        _check_names(table, RUNTIME_PRIORS, "coefficients")
+        return table
+
+    @field_validator("ranges", mode="before")
+    @classmethod
+    def _pairs(cls, ranges: Any) -> Any:
+        if isinstance(ranges, dict):
+            return {key: tuple(pair) if isinstance(pair, list) else pair for key, pair in ranges.items()}
+        return ranges
+
+
+class ErrorRow(_Part):
+    """One measured error: which rows, in or out of sample, how many, mean absolute percentage error."""
+
+    split: Text
+    phase: Text
+    rows: Annotated[int, Field(ge=1)]
+    mape_percent: NonNegative
+
+
+class Quality(_Part):
+    """How far to trust the profile."""
+
+    kind: Literal["calibrated", "published", "data-sheet"]
+    errors: list[ErrorRow] = []
+
+
+class Provenance(_Part):
+    """Where the numbers came from."""
+
+    source: Text
+    commit: Text = ""
+    date: Text
+    rows: Text
+    made_by: Text
+    notes: list[Text] = []
+
+
+class Profile(_Part):
+    """The fitted coefficients of one device with its runtimes."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
+    gpu: Text
+    title: Text
+    device: DevicePart
+    runtimes: dict[str, RuntimePart]
+    quality: Quality
+    provenance: Provenance
+
+    def runtime(self, name: str | None) -> tuple[str, RuntimePart]:
+        """The named runtime, or the first one.
+
+        Raises:
+            ProfileError: the profile has no such runtime.
+        """
+        chosen = name or next(iter(self.runtimes), None)
+        if chosen is None or chosen not in self.runtimes:
+            known = ", ".join(self.runtimes) or "none"
+            raise ProfileError(f"profile {self.name} has no runtime {name!r}; it has: {known}")
+        return chosen, self.runtimes[chosen]
+
+    def sheet(self, dtype: str) -> Sheet:
+        """Data-sheet constants for `dtype`.
+
+        Raises:
+            ProfileError: the device has no rate for that dtype.
+        """
+        part = self.device.sheet
+        peak = dict(part.peak_flops_per_s).get(dtype)  # type: ignore[call-overload]
+        if peak is None:
+            raise ProfileError(
+                f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(part.peak_flops_per_s))}"
+            )
+        return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes)
+
+    def device_coefficients(self, dtype: str) -> tuple[DeviceCoefficients, bool]:
+        """Coefficients for `dtype`, and whether they were measured with it (another's stand in if not)."""
+        tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
+        table = tables.get(dtype) or next(iter(tables.values()))
+        return DeviceCoefficients(**{key: item.value for key, item in table.items()}), dtype in tables
+
+    def runtime_coefficients(self, name: str) -> RuntimeCoefficients:
+        """The coefficients of a runtime as plain numbers."""
+        table = self.runtimes[name].coefficients
+        return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
+
+
+def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
+    missing, unknown = sorted(priors.keys() - table.keys()), sorted(table.keys() - priors.keys())
+    if unknown:
+        raise ValueError(f"{where}.{unknown[0]} is not a known coefficient")
+    if missing:
+        raise ValueError(f"{where}.{missing[0]} is missing")
+    for name, item in table.items():
+        if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
+            raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise ValueError(f"key {key!r} appears twice")
+        seen[key] = value
+    return seen
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def load_json(path: Path, limit: int = MAX_PROFILE_BYTES) -> Any:
+    """Plain JSON data of at most `limit` bytes, without duplicate keys, NaN or infinities.
+
+    Raises:
+        ProfileError: the file is missing, too large, or not such JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise ProfileError(f"cannot read {path}: {error.strerror}; see `latmodel profile list`") from None
+    if len(raw) > limit:
+        raise ProfileError(f"{path} is larger than {limit} bytes and is no profile; see `latmodel profile list`")
+    try:
+        return json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProfileError(f"{path} is not valid JSON: {str(error)[:120] or 'nested too deeply'}") from None
+
+
+def read_profile(path: Path) -> Profile:
+    """Read and check a profile.
+
+    Raises:
+        ProfileError: the file is missing, too large, not JSON, or breaks the schema; the key is named.
+    """
+    data = load_json(path)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ProfileError(
+            f"{path}: schema_version is {str(version)[:20]}, this latmodel reads {SCHEMA_VERSION}; calibrate or fit anew"
+        )
+    try:
+        # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
+        return Profile.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise ProfileError(f"{path}: {describe(error, 'profile')}") from None
+
+
+def write_profile(profile: Profile, path: Path) -> None:
+    """Write a profile whole or not at all (a temporary file beside it is renamed over it).
+
+    Raises:
+        ProfileError: the path cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(profile.model_dump_json(indent=1) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None
+
+
+def profile_folders() -> Iterable[Path]:
+    """Where profiles are looked for, in order: ./profiles, the user's data directory, the packaged ones."""
+    import os
+
+    yield Path("profiles")
+    yield Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "latmodel" / "profiles"
+    yield Path(__file__).parent / "profiles"  # in the wheel
+    yield Path(__file__).parent.parent / "profiles"  # in a checkout
