@@ -1,4 +1,4 @@
-"""Measure transformer blocks on a device, fit the model of `latmodel` to what was measured, verify it with real runs."""
+"""Measure transformer blocks on a device, fit the model of `latmodel` to them, verify it with real runs."""
 
 # Another distribution installs a package of this name; `latmodel.cli` checks this mark before it trusts the import.
 LATMODEL = True

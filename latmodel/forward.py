@@ -53,7 +53,7 @@ class Load(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """One forward pass: host and device seconds of the blocks and of what surrounds them; device time at two contexts."""
+    """One forward pass: host and device seconds of the blocks, at two contexts, and of what surrounds them."""
 
     blocks_host_s: Array
     blocks_first_s: Array

@@ -180,7 +180,7 @@ def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
@@ -189,7 +189,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return seen
 
 
-def _refuse_constant(text: str) -> float:
+def refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number")
 
 
@@ -207,7 +207,7 @@ def load_json(path: Path, limit: int = MAX_PROFILE_BYTES) -> Any:
     if len(raw) > limit:
         raise ProfileError(f"{path} is larger than {limit} bytes and is no profile; see `latmodel profile list`")
     try:
-        return json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+        return json.loads(raw, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ProfileError(f"{path} is not valid JSON: {str(error)[:120] or 'nested too deeply'}") from None
 
@@ -222,7 +222,7 @@ def read_profile(path: Path) -> Profile:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise ProfileError(
-            f"{path}: schema_version is {str(version)[:20]}, this latmodel reads {SCHEMA_VERSION}; calibrate or fit anew"
+            f"{path}: schema_version is {str(version)[:20]}, this version reads {SCHEMA_VERSION}; fit anew"
         )
     try:
         # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
