@@ -23,6 +23,8 @@ class DeviceCoefficients(NamedTuple):
     bandwidth_efficiency: float
     attention_efficiency: float
     elementwise_efficiency: float
+    cache_share: float
+    cache_speedup: float
     floor_s: float
     ramp_bytes: float
     wave_loss: float
@@ -55,12 +57,14 @@ class Prior(NamedTuple):
 
 
 DEVICE_PRIORS: dict[str, Prior] = {
-    "matmul_efficiency": Prior(0.80, 0.20, 0.05, 1.05, "large GEMMs reach 70-90 % of the dense tensor rate"),
+    "matmul_efficiency": Prior(0.80, 0.20, 0.05, 1.2, "large GEMMs reach 70-90 % of the dense tensor rate"),
     "bandwidth_efficiency": Prior(0.88, 0.10, 0.05, 1.05, "DRAM refresh and turnarounds leave 80-95 %"),
     "attention_efficiency": Prior(
         0.45, 0.40, 0.01, 1.05, "flash attention reaches 30-60 % of the peak on short prompts"
     ),
     "elementwise_efficiency": Prior(0.80, 0.25, 0.02, 3.0, "pointwise kernels stream a little below a copy"),
+    "cache_share": Prior(0.5, 0.4, 0.01, 1.0, "part of the last-level cache that holds a pointwise chain's values"),
+    "cache_speedup": Prior(3.0, 0.3, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
     "floor_s": Prior(2.2e-6, 0.30, 1e-8, 1e-3, "shortest kernel: 2-3 us in published traces"),
     "ramp_bytes": Prior(2.0e6, 0.70, 1.0, 1e9, "bytes in flight before the memory runs at full speed"),
     "wave_loss": Prior(0.7, 0.30, 0.01, 1.0, "share of the last, partly filled wave that is lost"),

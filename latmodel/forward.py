@@ -1,11 +1,12 @@
 """Seconds of a prefill, of a decode step and of a whole response of one model on one target.
 
-`fit` and `predict` call the same functions, with coefficients from the optimiser or from a profile.
+`fit` and `predict` call the same functions, with coefficients from the optimiser or from a profile. A block's cost is
+the sum of its layers' costs, and a model's the sum of its blocks': search costs each layer once and adds.
 """
 
 from typing import NamedTuple
 
-from .architecture import Architecture
+from .architecture import Architecture, Block
 from .arrays import Array
 from .coefficients import DeviceCoefficients, RuntimeCoefficients, Sheet
 from .config import Numbers
@@ -34,34 +35,51 @@ class Work(NamedTuple):
     logits_all: bool
     numbers: Numbers
 
+    def prefill(self) -> Step:
+        """The pass over the prompt into an empty cache."""
+        return Step(self.batch, self.prompt, self.prompt)
+
+    def decode(self) -> tuple[Step, Step]:
+        """The first and the last step of the generation: contexts `prompt + 1` and `prompt + new`."""
+        return Step(self.batch, 1.0, self.prompt + 1.0), Step(self.batch, 1.0, self.prompt + self.new)
+
 
 class Load(NamedTuple):
-    """Kernels to launch and device time of some operators. Loads add, and multiply by a count."""
+    """Kernels to launch, device seconds, and the two bounds behind them, of some operators."""
 
     kernels: Array
     seconds: Array
     compute_s: Array
     memory_s: Array
 
-    def plus(self, other: "Load") -> "Load":
+    def plus(self, o: "Load") -> "Load":
         """Both together."""
-        return Load(*(a + b for a, b in zip(self, other, strict=True)))
+        return Load(
+            self.kernels + o.kernels, self.seconds + o.seconds, self.compute_s + o.compute_s, self.memory_s + o.memory_s
+        )
 
     def times(self, count: Array) -> "Load":
         """`count` of it."""
-        return Load(*(a * count for a in self))
+        return Load(self.kernels * count, self.seconds * count, self.compute_s * count, self.memory_s * count)
 
 
-class Pass(NamedTuple):
-    """One forward pass: host and device seconds of the blocks, at two contexts, and of what surrounds them."""
+NOTHING = Load(0.0, 0.0, 0.0, 0.0)
 
-    blocks_host_s: Array
-    blocks_first_s: Array
-    blocks_last_s: Array
-    head_host_s: Array
-    head_device_s: Array
-    compute_s: Array
-    memory_s: Array
+
+class Cost(NamedTuple):
+    """What some layers, blocks, or the parts around them cost: in prefill, and in the first and last decode step."""
+
+    prefill: Load
+    first: Load
+    last: Load
+
+    def plus(self, other: "Cost") -> "Cost":
+        """Both together."""
+        return Cost(self.prefill.plus(other.prefill), self.first.plus(other.first), self.last.plus(other.last))
+
+    def times(self, count: Array) -> "Cost":
+        """`count` of it."""
+        return Cost(self.prefill.times(count), self.first.times(count), self.last.times(count))
 
 
 class Forecast(NamedTuple):
@@ -71,83 +89,102 @@ class Forecast(NamedTuple):
     forward_s: Array
     step_s: Array
     prefill_blocks_s: Array
-    step_blocks_s: Array
-    prefill: Pass
-    decode: Pass
+    decode_blocks_s: Array
+    response_s: Array
 
 
 def forecast(model: Architecture, work: Work, target: Target) -> Forecast:
-    """Prefill of the prompt and the mean decode step over the growing context (`prompt + 1 … prompt + new`)."""
-    loss = target.runtime.overlap_loss
-    prefill = prefill_pass(model, work, target)
-    decode = decode_pass(model, work, target)
-    prefill_blocks = overlapped(prefill.blocks_host_s, prefill.blocks_first_s, loss)
-    step_blocks = _mean_blocks(decode, 0.0, 0.0, loss)
-    fixed, token = target.runtime.pass_s, target.runtime.token_s
-    return Forecast(
-        prefill_s=prefill_blocks + overlapped(prefill.head_host_s, prefill.head_device_s, loss) + fixed,
-        forward_s=step_blocks + overlapped(decode.head_host_s, decode.head_device_s, loss) + fixed,
-        step_s=_mean_blocks(decode, decode.head_host_s + (fixed + token), decode.head_device_s, loss),
-        prefill_blocks_s=prefill_blocks,
-        step_blocks_s=step_blocks,
-        prefill=prefill,
-        decode=decode,
+    """Prefill of the prompt, the mean decode step over the growing context, and the response they make."""
+    return respond(
+        model.num_hidden_layers, blocks_cost(model, work, target), head_cost(model, work, target), work, target
     )
 
 
-def _mean_blocks(decode: Pass, more_host_s: Array, more_device_s: Array, loss: float) -> Array:
-    return mean_overlapped(
-        decode.blocks_host_s + more_host_s,
-        decode.blocks_first_s + more_device_s,
-        decode.blocks_last_s + more_device_s,
+def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
+    """All blocks of a model."""
+    first, *rest = (block_cost(g.block, model.hidden_size, work, target).times(g.count) for g in model.groups)
+    for cost in rest:
+        first = first.plus(cost)
+    return first
+
+
+def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
+    """One block; with one of its layers missing, the other layer alone."""
+    how, numbers = target.how, work.numbers
+    step = work.prefill()
+    prefill = load(
+        [*dense_ops(block, hidden, step.rows, how, numbers), *context_ops(block, step, how, numbers)], target
+    )
+    dense = load(dense_ops(block, hidden, work.batch, how, numbers), target)
+    first, last = (dense.plus(load(context_ops(block, step, how, numbers), target)) for step in work.decode())
+    return Cost(prefill, first, last)
+
+
+def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
+    """Embedding, final norm and LM head."""
+    rows = work.prefill().rows
+    logit_rows = rows if work.logits_all else work.batch
+    prefill = load(head_ops(model, rows, logit_rows, target.how, work.numbers), target)
+    decode = load(head_ops(model, work.batch, work.batch, target.how, work.numbers), target)
+    return Cost(prefill, decode, decode)
+
+
+def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
+    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head.
+
+    A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
+    ahead across steps, so all of a step's host time overlaps all of its device time.
+    """
+    r, loss = target.runtime, target.runtime.overlap_loss
+    prefill_host, decode_host = host_seconds(depth, blocks, target)
+    prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
+    prefill_head = overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss)
+    head_host, head_device = head.first.kernels * r.launch_s, head.first.seconds
+    prefill = prefill_blocks + prefill_head + r.pass_s
+    step = mean_overlapped(
+        decode_host + (head_host + r.pass_s + r.token_s),
+        blocks.first.seconds + head_device,
+        blocks.last.seconds + head_device,
         loss,
     )
+    return Forecast(
+        prefill_s=prefill,
+        forward_s=decode_blocks + overlapped(head_host, head_device, loss) + r.pass_s,
+        step_s=step,
+        prefill_blocks_s=prefill_blocks,
+        decode_blocks_s=decode_blocks,
+        response_s=prefill + work.new * step,
+    )
 
 
-def prefill_pass(model: Architecture, work: Work, target: Target) -> Pass:
-    """The pass over the prompt into an empty cache."""
-    step = Step(work.batch, work.prompt, work.prompt)
-    logit_rows = step.rows if work.logits_all else work.batch
-    blocks = Load(0.0, 0.0, 0.0, 0.0)
-    for group in model.groups:
-        dense = load(dense_ops(group.block, model.hidden_size, step.rows, target.how, work.numbers), target)
-        context = load(context_ops(group.block, step, target.how, work.numbers), target)
-        blocks = blocks.plus(dense.plus(context).times(group.count))
-    head = load(head_ops(model, step.rows, logit_rows, target.how, work.numbers), target)
+def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:
+    """Host time of `depth` blocks that cost `blocks` in all, in prefill and in a decode step."""
     r = target.runtime
-    per_block = r.block_s + r.prefill_block_s
-    host = blocks.kernels * r.launch_s + model.num_hidden_layers * per_block
-    return Pass(
-        host, blocks.seconds, blocks.seconds, head.kernels * r.launch_s, head.seconds,
-        blocks.compute_s + head.compute_s, blocks.memory_s + head.memory_s,
-    )  # fmt: skip
-
-
-def decode_pass(model: Architecture, work: Work, target: Target) -> Pass:
-    """One token for each sequence, at the first and at the last context of the generation."""
-    first = Step(work.batch, 1.0, work.prompt + 1.0)
-    last = Step(work.batch, 1.0, work.prompt + work.new * 1.0)
-    dense, at_first, at_last = (Load(0.0, 0.0, 0.0, 0.0) for _ in range(3))
-    for group in model.groups:
-        ops = dense_ops(group.block, model.hidden_size, work.batch, target.how, work.numbers)
-        dense = dense.plus(load(ops, target).times(group.count))
-        now, later = (load(context_ops(group.block, s, target.how, work.numbers), target) for s in (first, last))
-        at_first, at_last = at_first.plus(now.times(group.count)), at_last.plus(later.times(group.count))
-    head = load(head_ops(model, work.batch, work.batch, target.how, work.numbers), target)
-    r = target.runtime
-    host = (dense.kernels + at_first.kernels) * r.launch_s + model.num_hidden_layers * r.block_s
-    compute = dense.compute_s + head.compute_s + 0.5 * (at_first.compute_s + at_last.compute_s)
-    memory = dense.memory_s + head.memory_s + 0.5 * (at_first.memory_s + at_last.memory_s)
-    return Pass(
-        host, dense.seconds + at_first.seconds, dense.seconds + at_last.seconds,
-        head.kernels * r.launch_s, head.seconds, compute, memory,
-    )  # fmt: skip
+    prefill = blocks.prefill.kernels * r.launch_s + depth * (r.block_s + r.prefill_block_s)
+    return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
 
 
 def load(ops: list[OpCost], target: Target) -> Load:
     """Kernels and device time of operators run one after another."""
-    total = Load(0.0, 0.0, 0.0, 0.0)
+    total = NOTHING
     for op in ops:
         seconds, compute, memory = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
         total = total.plus(Load(op.kernels, seconds, compute, memory))
     return total
+
+
+def bound_shares(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> tuple[Array, Array, Array]:
+    """Seconds of the response held by host, memory and compute: a pass counts for what binds it."""
+    times = respond(depth, blocks, head, work, target)
+    prefill_host, decode_host = host_seconds(depth, blocks, target)
+    prefill = _shares(prefill_host, blocks.prefill, head.prefill, times.prefill_s)
+    decode = _shares(decode_host, blocks.last, head.last, times.step_s * work.new)
+    return prefill[0] + decode[0], prefill[1] + decode[1], prefill[2] + decode[2]
+
+
+def _shares(host_s: Array, blocks: Load, head: Load, seconds: Array) -> tuple[Array, Array, Array]:
+    host = (host_s >= blocks.seconds) * seconds
+    device = seconds - host
+    memory = (blocks.memory_s + head.memory_s >= blocks.compute_s + head.compute_s) * device
+    return host, memory, device - memory

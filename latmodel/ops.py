@@ -27,7 +27,7 @@ class OpCost(NamedTuple):
     n: Array = 0.0
     k: Array = 0.0
     count: Array = 1.0
-    unpadded: Array = 0.0  # 1 where a dimension misses the fast path of 8 elements, 2 where it is odd
+    passes: float = 1.0  # times a pointwise chain goes over its values, which a cache may hold from pass to pass
 
     @property
     def bytes(self) -> Array:
@@ -56,7 +56,7 @@ def elementwise(name: str, elements: Array, *, moves: float, kernels: float, byt
     Counts one FLOP per value moved: never what binds, but a breakdown should not say zero.
     """
     values = elements * moves
-    return OpCost(name, "elementwise", values, 0.0, 0.0, values * bytes_each, kernels)
+    return OpCost(name, "elementwise", values, 0.0, 0.0, values * bytes_each, kernels, passes=moves)
 
 
 def gather(name: str, rows: Array, width: Array, *, weight_bytes: float, activation_bytes: float) -> OpCost:

@@ -11,7 +11,7 @@ from .architecture import Architecture, uniform
 from .arrays import Array, maximum, where
 from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
 from .errors import UsageError
-from .forward import Forecast, Pass, Target, Work, forecast
+from .forward import Forecast, Target, Work, blocks_cost, bound_shares, head_cost, respond
 from .implementation import IMPLEMENTATIONS
 from .intervals import Interval
 from .memory import Memory, peak_memory
@@ -192,18 +192,17 @@ class Predictor:
 
     def _price(self, model: Architecture, work: Work, dtype: str) -> "_Priced":
         target, measured = self._target(dtype)
-        times = forecast(model, work, target)
-        peak = self.memory(model, work).peak_bytes
         depth = model.num_hidden_layers
+        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
+        times = respond(depth, blocks, head, work, target)
         return _Priced(
             self,
             num_parameters(model),
             times,
-            times.prefill_s + work.new * times.step_s,
             times.prefill_blocks_s / depth,
-            times.step_blocks_s / depth,
-            peak,
-            dominant_bound(times, work.new),
+            times.decode_blocks_s / depth,
+            self.memory(model, work).peak_bytes,
+            dominant(*bound_shares(depth, blocks, head, work, target)),
             maximum(self._outside(model, work), 0.0 if measured else 1.0),
         )
 
@@ -223,7 +222,6 @@ class _Priced:
     source: Predictor
     num_parameters: Array
     times: Forecast
-    response_s: Array
     prefill_s_per_layer: Array
     decode_s_per_layer: Array
     peak_memory_bytes: Array
@@ -238,7 +236,7 @@ class _Priced:
 
         peak = full(self.peak_memory_bytes)
         return Predictions(
-            full(self.num_parameters), full(self.times.prefill_s), full(self.times.step_s), full(self.response_s),
+            full(self.num_parameters), full(self.times.prefill_s), full(self.times.step_s), full(self.times.response_s),
             full(self.prefill_s_per_layer), full(self.decode_s_per_layer), peak, peak <= self.source.memory_bytes,
             full(self.bound_code).astype(np.int8), full(self.outside) > 0.0, self.source,
         )  # fmt: skip
@@ -247,21 +245,10 @@ class _Priced:
         return self.spread(1)[0]
 
 
-def dominant_bound(times: Forecast, new: Array) -> Array:
-    """Index into BOUNDS of what holds the largest share of the response: a pass counts for what binds it."""
-    prefill_host, prefill_memory, prefill_compute = _shares(times.prefill, times.prefill_s)
-    decode_host, decode_memory, decode_compute = _shares(times.decode, times.step_s * new)
-    host, memory = prefill_host + decode_host, prefill_memory + decode_memory
-    compute = prefill_compute + decode_compute
-    device_code = where(memory >= compute, 1.0, 2.0)
-    return where(host >= maximum(memory, compute), 0.0, device_code)
-
-
-def _shares(one: Pass, seconds: Array) -> tuple[Array, Array, Array]:
-    host = (one.blocks_host_s >= one.blocks_last_s) * 1.0 * seconds
-    device = seconds - host
-    memory = (one.memory_s >= one.compute_s) * device
-    return host, memory, device - memory
+def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
+    """Index into BOUNDS of the largest share."""
+    device_code = where(memory_s >= compute_s, 1.0, 2.0)
+    return where(host_s >= maximum(memory_s, compute_s), 0.0, device_code)
 
 
 def work_of(workload: Workload) -> Work:

@@ -30,14 +30,18 @@ def gemm_seconds(op: OpCost, sheet: Sheet, fit: DeviceCoefficients, gap_s: float
     compute = wave_flops(op, sheet, fit) * (1.0 / rate) * alignment_slowdown(op, fit)
     bandwidth = sheet.bandwidth_bytes_per_s * fit.bandwidth_efficiency
     memory = (op.bytes + op.count * fit.ramp_bytes) * (1.0 / bandwidth)
-    return _joined(op, compute, memory, fit, gap_s)
+    real = op.flops * (fit.serial / rate)
+    return OpTime(
+        op.kernels * (fit.floor_s + gap_s) + maximum(compute, memory) + minimum(real, memory), compute, memory
+    )
 
 
 def wave_flops(op: OpCost, sheet: Sheet, fit: DeviceCoefficients) -> Array:
     """FLOPs that the device could have done while it does this GEMM: idle parts of tiles and waves included."""
     large = _tiled_flops(op, 128.0, 128.0, sheet, fit.wave_loss)
     small = _tiled_flops(op, 64.0, 64.0, sheet, fit.wave_loss) * (1.0 / fit.small_tile_efficiency)
-    return minimum(large, small) * (op.count * op.k)
+    skinny = _tiled_flops(op, 16.0, 64.0, sheet, fit.wave_loss) * (1.0 / 0.4)
+    return minimum(minimum(large, small), skinny) * (op.count * op.k)
 
 
 def _tiled_flops(op: OpCost, rows: float, columns: float, sheet: Sheet, wave_loss: float) -> Array:
@@ -59,7 +63,11 @@ def attention_seconds(op: OpCost, sheet: Sheet, fit: DeviceCoefficients, gap_s: 
 
 
 def elementwise_seconds(op: OpCost, sheet: Sheet, fit: DeviceCoefficients, gap_s: float) -> OpTime:
-    memory = op.bytes * (1.0 / (sheet.bandwidth_bytes_per_s * fit.elementwise_efficiency))
+    """Seconds of pointwise kernels: what the cache holds between two of them is read at the cache's speed."""
+    per_byte = 1.0 / (sheet.bandwidth_bytes_per_s * fit.elementwise_efficiency)
+    held = (fit.cache_share * sheet.cache_bytes) * op.passes
+    hit = per_byte / fit.cache_speedup
+    memory = op.bytes * hit + maximum(op.bytes - held, 0.0) * (per_byte - hit)
     return OpTime(memory + op.kernels * (fit.floor_s + gap_s), 0.0, memory)
 
 

@@ -1,0 +1,139 @@
+"""Observations → coefficients ± error: one robust likelihood for every kind of observation, with data-sheet priors.
+
+Log-coefficients are fitted to log-times by least squares; each prior is one more residual. Data residuals pass
+through a pseudo-Huber loss, so that an outlier pulls with a bounded force and a prior keeps its full one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from latmodel.coefficients import DeviceCoefficients, Prior, RuntimeCoefficients, Sheet
+from latmodel.errors import LatmodelError
+from latmodel.forward import Target
+from latmodel.implementation import Implementation
+from latmodel.profile import Coefficient
+
+from .evidence import Evidence
+
+Vector = NDArray[np.float64]
+
+HUBER = 2.0  # residuals beyond two standard deviations of the noise count linearly
+FLOOR_NOISE = 0.01  # no formula is exact: below 1 % of noise its own error rules
+UNDETERMINED = 0.7  # posterior spread over prior spread above which the data said next to nothing
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A device with its runtimes: where a fit starts and what it returns."""
+
+    sheet: Sheet
+    device: DeviceCoefficients
+    runtimes: Mapping[str, tuple[RuntimeCoefficients, Implementation]]
+
+    def target(self, runtime: str) -> Target:
+        """What formulas take."""
+        coefficients, how = self.runtimes[runtime]
+        return Target(self.sheet, self.device, coefficients, how)
+
+    def moved(self, values: Mapping[str, float]) -> "Setup":
+        """The same with some coefficients replaced: `device.NAME` or `runtime.RUNTIME.NAME`."""
+        device: dict[str, float] = {}
+        runtimes: dict[str, dict[str, float]] = {name: {} for name in self.runtimes}
+        for key, value in values.items():
+            owner, *rest = key.split(".")
+            if owner == "device":
+                device[rest[0]] = value
+            else:
+                runtimes[".".join(rest[:-1])][rest[-1]] = value
+        moved = {name: (c._replace(**runtimes[name]), how) for name, (c, how) in self.runtimes.items()}
+        return Setup(self.sheet, self.device._replace(**device), moved)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The outcome of a fit: the setup it found, each free coefficient with its error, residuals by row."""
+
+    setup: Setup
+    coefficients: dict[str, Coefficient]
+    priors: dict[str, Prior]
+    residuals: dict[int, float]  # log(predicted / measured) by index of the observation
+    cost: float
+
+
+def fit(pieces: Sequence[Evidence], start: Setup, free: Mapping[str, Prior]) -> Fitted:
+    """Find the free coefficients that explain the evidence best, near their priors.
+
+    Args:
+        pieces: what was measured, with the formula that predicts it.
+        start: coefficients to begin with; those not in `free` stay.
+        free: prior of each coefficient to find, by `device.NAME` or `runtime.RUNTIME.NAME`.
+
+    Raises:
+        LatmodelError: the solver failed; its message is in the error.
+    """
+    names = list(free)
+    means = np.log([free[name].value for name in names])
+    spreads = np.array([free[name].spread for name in names])
+    low = np.log([free[name].low for name in names])
+    high = np.log([free[name].high for name in names])
+
+    def residuals(logs: Vector) -> Vector:
+        setup = start.moved(dict(zip(names, np.exp(logs).tolist(), strict=True)))
+        data = [_pseudo_huber(_standardised(piece, setup)) for piece in pieces]
+        return np.concatenate([*data, (logs - means) / spreads])
+
+    begin = np.clip(means, low + 1e-6, high - 1e-6)
+    result = least_squares(residuals, begin, bounds=(low, high), method="trf", x_scale=spreads, max_nfev=200)
+    if result.status < 0 or not np.all(np.isfinite(result.x)):
+        raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")
+    setup = start.moved(dict(zip(names, np.exp(result.x).tolist(), strict=True)))
+    errors = _standard_errors(result.jac, result.fun, len(names))
+    coefficients = {
+        name: Coefficient(
+            value=float(np.exp(x)), stderr_log=float(error), status=_status(error, free[name], at_low or at_high)
+        )
+        for name, x, error, at_low, at_high in zip(
+            names, result.x, errors, result.x - low < 1e-3, high - result.x < 1e-3, strict=True
+        )
+    }
+    return Fitted(setup, coefficients, dict(free), _log_residuals(pieces, setup), float(result.cost))
+
+
+def _standardised(piece: Evidence, setup: Setup) -> Vector:
+    predicted = np.asarray(piece.predict(setup.target(piece.runtime)), dtype=np.float64)
+    noise = np.maximum(piece.noise, FLOOR_NOISE)
+    standardised: Vector = np.log(predicted / piece.seconds) / noise
+    return standardised
+
+
+def _pseudo_huber(residual: Vector) -> Vector:
+    """Residuals whose squares are 2δ²(√(1 + (r/δ)²) − 1): r² near zero, linear in |r| far out."""
+    scaled = residual / HUBER
+    return np.asarray(np.sign(residual) * HUBER * np.sqrt(2.0 * (np.sqrt(1.0 + scaled * scaled) - 1.0)))
+
+
+def _standard_errors(jacobian: Vector, residuals: Vector, free: int) -> Vector:
+    """Of log-coefficients: the inverse curvature, scaled up where the data scatter more than their noise."""
+    data = residuals[:-free]
+    scatter = max(1.0, float(np.sum(data**2)) / max(1, len(data) - free))
+    covariance = np.linalg.pinv(jacobian.T @ jacobian)
+    return np.sqrt(np.clip(np.diag(covariance), 0.0, None) * scatter)
+
+
+def _status(error: float, prior: Prior, at_bound: bool) -> Literal["boundary", "undetermined", "fitted"]:
+    if at_bound:
+        return "boundary"
+    return "undetermined" if error > UNDETERMINED * prior.spread else "fitted"
+
+
+def _log_residuals(pieces: Sequence[Evidence], setup: Setup) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for piece in pieces:
+        logs = np.log(np.asarray(piece.predict(setup.target(piece.runtime))) / piece.seconds)
+        found.update(zip(piece.index, logs.tolist(), strict=True))
+    return found
