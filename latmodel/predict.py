@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .architecture import Architecture, uniform
-from .arrays import Array, maximum, where
+from .arrays import Array, maximum
 from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
 from .errors import UsageError
 from .forward import Forecast, Target, Work, blocks_cost, bound_shares, head_cost, respond
+from .gemm import all_aligned
 from .implementation import IMPLEMENTATIONS
 from .intervals import Interval
 from .memory import Memory, peak_memory
@@ -184,7 +185,9 @@ class Predictor:
             chunk = {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}
             loads: dict[str, Any] = {short: chunk.pop(name) for name, short in _WORK_COLUMNS.items() if name in chunk}
             length = min(CHUNK, rows - start)
-            parts.append(self._price(uniform(**chunk), work._replace(**loads), asked.dtype).spread(length))
+            widths = (chunk[name] for name in ("hidden_size", "intermediate_size", "head_dim", "vocab_size"))
+            model = uniform(**chunk, aligned=all_aligned(*widths))
+            parts.append(self._price(model, work._replace(**loads), asked.dtype).spread(length))
         return _joined(parts, self)
 
     def memory(self, model: Architecture, work: Work, retained: Array = 0.0) -> Memory:
@@ -252,8 +255,7 @@ class _Priced:
 
 def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
     """Index into BOUNDS of the largest share."""
-    device_code = where(memory_s >= compute_s, 1.0, 2.0)
-    return where(host_s >= maximum(memory_s, compute_s), 0.0, device_code)
+    return (host_s < maximum(memory_s, compute_s)) * (1.0 + (memory_s < compute_s))
 
 
 def work_of(workload: Workload) -> Work:

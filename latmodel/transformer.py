@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from .architecture import Architecture, Attention, Block, FeedForward
-from .arrays import Array, floor, minimum
+from .arrays import Array, minimum
 from .config import Numbers
+from .gemm import misfit
 from .implementation import Implementation
 from .ops import AttentionShape, OpCost, gemm, pointwise
 
@@ -146,18 +147,6 @@ def head_ops(
         norm,
         gemm("lm_head", logit_rows, model.vocab_size, model.hidden_size, **sizes),
     ]
-
-
-def misfit(size: Array) -> Array:
-    """1 where a dimension is no multiple of 8, else 0: there the tensor cores' fast path is lost."""
-    eighths = size * 0.125
-    return (floor(eighths) != eighths) * 1.0
-
-
-def oddness(size: Array) -> Array:
-    """1 where a dimension is odd, else 0: rows of 16-bit values then start at odd addresses."""
-    halves = size * 0.5
-    return (floor(halves) != halves) * 1.0
 
 
 def block_parameters(block: Block, hidden: Array) -> Array:
