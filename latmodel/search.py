@@ -13,12 +13,14 @@ import numpy as np
 
 from .arrays import Array
 from .errors import UsageError
-from .tables import Tables
+from .tables import SLACK, Tables
 
 # Boxes looked at together: temporaries of this length stay in the second-level cache.
 BATCH = 16_384
 # A box of at most so many shapes is priced shape by shape instead of being split further.
 LEAF = 8
+# The same where the quality has no bound.
+SCAN_LEAF, SCAN_BATCH = 1024, 64
 # Shapes found before they are merged into the front: sorting is dearer than looking up.
 MERGE = 32_768
 
@@ -208,6 +210,8 @@ class Search:
     def __init__(self, table: Tables, depths: Array, quality: Quality, limits: Limits, effort: Effort) -> None:
         self.table, self.quality, self.limits, self.effort = table, quality, limits, effort
         self.depths = depths.astype(np.float64)
+        # Without a bound on the quality only the limits can drop a box: stop splitting early, look at every shape.
+        self.leaf, self.batch = (LEAF, BATCH) if quality.monotone else (SCAN_LEAF, SCAN_BATCH)
 
     def run(self, front: Front) -> Front:
         """The front of this part's shapes and the given ones."""
@@ -215,11 +219,11 @@ class Search:
         held = 0
         while stack:
             boxes = stack.pop()
-            if boxes.stem.size > BATCH:
-                stack.append(boxes.take(np.s_[BATCH:]))
-                boxes = boxes.take(np.s_[:BATCH])
+            if boxes.stem.size > self.batch:
+                stack.append(boxes.take(np.s_[self.batch :]))
+                boxes = boxes.take(np.s_[: self.batch])
             boxes = boxes.take(self._may_hold(boxes, front))
-            small = boxes.shapes <= LEAF
+            small = boxes.shapes <= self.leaf
             points = self._price(boxes.take(small), front)
             found.append(points)
             held += points.seconds.size
@@ -239,10 +243,14 @@ class Search:
         may = seconds <= self.limits.seconds
         if self.limits.memory_bytes < np.inf:
             may &= self.table.memory_bytes(boxes.stem, offset + boxes.ffn_low, depth) <= self.limits.memory_bytes
-        quality = self.quality.of_shapes(
-            self.table, boxes.stem, offset + boxes.ffn_high, self.depths[boxes.depth_high]
-        )
-        return may & (front.best(seconds) < quality)
+        if self.quality.monotone:
+            highest = self.quality.of_shapes(
+                self.table, boxes.stem, offset + boxes.ffn_high, self.depths[boxes.depth_high]
+            )
+            if self.quality.function is not None:
+                highest = highest + SLACK * np.abs(highest)
+            may &= front.best(seconds) < highest
+        return may
 
     def _splits_depth(self, boxes: Boxes) -> Array:
         """Split where the parameters differ more between the two ends."""
@@ -260,10 +268,12 @@ class Search:
         ffn = ffn + self.table.offset[stem]
         depth = self.depths[depth_index]
         seconds = self.table.seconds(stem, ffn, depth)
-        quality = self.quality.of_shapes(self.table, stem, ffn, depth)
-        kept = (seconds <= self.limits.seconds) & ~front.beats(seconds, quality)
+        inside = seconds <= self.limits.seconds
         if self.limits.memory_bytes < np.inf:
-            kept &= self.table.memory_bytes(stem, ffn, depth) <= self.limits.memory_bytes
+            inside &= self.table.memory_bytes(stem, ffn, depth) <= self.limits.memory_bytes
+        stem, ffn, depth, seconds = stem[inside], ffn[inside], depth[inside], seconds[inside]
+        quality = self.quality.of_shapes(self.table, stem, ffn, depth)
+        kept = ~front.beats(seconds, quality)
         columns = self.table.columns(stem[kept], ffn[kept], depth[kept])
         shapes = np.stack([columns[name].astype(np.int64) for name in SHAPE], axis=1)
         return Front(seconds[kept], quality[kept], shapes)
