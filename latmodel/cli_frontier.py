@@ -7,7 +7,15 @@ import click
 
 from .errors import UsageError
 from .options import (
-    DURATION, WHOLE, apply, format_option, parse_whole, predictor_from, target_options, workload_from,
+    DURATION,
+    WHOLE,
+    Parsed,
+    apply,
+    format_option,
+    parse_whole,
+    predictor_from,
+    target_options,
+    workload_from,
     workload_options,
 )  # fmt: skip
 
@@ -48,24 +56,17 @@ def parse_ratio(text: str) -> tuple[float, float]:
     return ends[0], ends[-1]
 
 
-class _Typed(click.ParamType):
-    """A click type around a parser that raises UsageError."""
-
-    def __init__(self, name: str, parser: Any) -> None:
-        self.name, self._parser = name, parser
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return self._parser(value) if isinstance(value, str) else value
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
+def _group(text: str) -> tuple[int, int]:
+    values = parse_values(text)
+    return values[0], values[1] if ":" in text else values[-1]
 
 
-VALUES = _Typed("values", parse_values)
+VALUES = Parsed("values", parse_values)
 
 # Option → dimension of the search space.
 _DIMENSIONS = {
-    "layers": "num_hidden_layers", "hidden": "hidden_size", "ffn": "intermediate_size", "ffn_ratio": "intermediate_ratio",
+    "layers": "num_hidden_layers", "hidden": "hidden_size", "ffn": "intermediate_size",
+    "ffn_ratio": "intermediate_ratio",
     "ffn_step": "intermediate_step", "heads": "num_attention_heads", "kv_heads": "num_key_value_heads",
     "group_size": "group_size", "head_dim": "head_dim", "vocab": "vocab_size",
 }  # fmt: skip
@@ -74,12 +75,12 @@ space_options = apply(
     click.option("--layers", type=VALUES, default=None, help=f"num_hidden_layers: {RANGE_HELP} [default: 4:128]"),
     click.option("--hidden", type=VALUES, default=None, help="hidden_size [default: 256:16384:64]"),
     click.option("--ffn", type=VALUES, default=None, help="intermediate_size [default: by --ffn-ratio]"),
-    click.option("--ffn-ratio", type=_Typed("ratios", parse_ratio), default=None,
+    click.option("--ffn-ratio", type=Parsed("ratios", parse_ratio), default=None,
                  help="intermediate_size / hidden_size [default: 2:5]"),
     click.option("--ffn-step", type=WHOLE, default=None, help="intermediate_size is a multiple of it [default: 64]"),
     click.option("--heads", type=VALUES, default=None, help="num_attention_heads [default: hidden / head_dim]"),
     click.option("--kv-heads", type=VALUES, default=None, help="num_key_value_heads [default: by --group-size]"),
-    click.option("--group-size", type=_Typed("sizes", lambda text: _group(text)), default=None,
+    click.option("--group-size", type=Parsed("sizes", _group), default=None,
                  help="Query heads to a KV head, low:high [default: 1:8]"),
     click.option("--head-dim", type=VALUES, default=None, help="head_dim [default: 64,128]"),
     click.option("--vocab", type=VALUES, default=None, help="vocab_size [default: 65536]"),
@@ -87,23 +88,33 @@ space_options = apply(
 )  # fmt: skip
 
 
-def _group(text: str) -> tuple[int, int]:
-    values = parse_values(text)
-    return values[0], values[1] if ":" in text else values[-1]
-
-
 @click.command(epilog="Example:  latmodel frontier --budget 5.5s --depths 80,60,40,20,10 --baseline 80x576")
-@click.option("--budget", type=DURATION, default=None,
-              help="Longest response: 5.5s, 300ms. [default: the baseline's own, or none]")
+@click.option(
+    "--budget",
+    type=DURATION,
+    default=None,
+    help="Longest response: 5.5s, 300ms. [default: the baseline's own, or none]",
+)
 @target_options
 @space_options
 @workload_options
 @click.option("--depths", type=VALUES, default=None, help="For each of these depths the best that fits: 80,60,40.")
-@click.option("--baseline", default=None, metavar="LxH|CONFIG",
-              help="Compare with this shape (80x576) or config.json; without --budget its response is the budget.")
-@click.option("--quality", default="params", show_default=True, metavar="NAME",
-              help="What to maximise: params, non-embedding-params or package.module:function.")
-@click.option("--rows", type=WHOLE, default=20, show_default=True, help="Rows to show; the frontier is thinned to them.")
+@click.option(
+    "--baseline",
+    default=None,
+    metavar="LxH|CONFIG",
+    help="Compare with this shape (80x576) or config.json; without --budget its response is the budget.",
+)
+@click.option(
+    "--quality",
+    default="params",
+    show_default=True,
+    metavar="NAME",
+    help="What to maximise: params, non-embedding-params or package.module:function.",
+)
+@click.option(
+    "--rows", type=WHOLE, default=20, show_default=True, help="Rows to show; the frontier is thinned to them."
+)
 @click.option("--plot", type=click.Path(path_type=Path), default=None, help="Draw the frontier to this file.")
 @format_option
 def frontier(**options: Any) -> None:
@@ -130,7 +141,9 @@ def frontier(**options: Any) -> None:
         found.plot(options["plot"])
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
-    click.echo(frontier_text(found if options["depths"] else thin(found, options["rows"]), len(found), options["format_"]))
+    click.echo(
+        frontier_text(found if options["depths"] else thin(found, options["rows"]), len(found), options["format_"])
+    )
 
 
 def space_from(options: dict[str, Any]) -> Any:
@@ -206,7 +219,10 @@ def frontier_text(front: "Frontier", total: int, how: Any) -> str:
     text = render(rows, how, columns, title=_title(front))
     if how != "table":
         return text
-    lines = [text, f"{len(rows)} of {total} shapes on the frontier of {show_count(front.searched)} searched; * the best."]
+    lines = [
+        text,
+        f"{len(rows)} of {total} shapes on the frontier of {show_count(front.searched)} searched; * the best.",
+    ]
     if front.baseline is not None:
         lines.append(_baseline_line(front.baseline))
     return "\n".join(lines)
@@ -232,5 +248,3 @@ def _baseline_line(baseline: "Baseline") -> str:
         f"Baseline {shape.num_hidden_layers} × {shape.hidden_size}: {show_count(predicted.num_parameters)} parameters, "
         f"{show_seconds(predicted.response_s)}."
     )
-
-

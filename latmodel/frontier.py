@@ -89,7 +89,7 @@ class Frontier:
 
     def config(self, row: int) -> ModelConfig:
         """The shape of one row."""
-        values = {name: int(column[row]) for name, column in self.columns.items()}
+        values: dict[str, Any] = {name: int(column[row]) for name, column in self.columns.items()}
         return ModelConfig(**{**values, "tie_word_embeddings": bool(values["tie_word_embeddings"])})
 
     def to_rows(self) -> list[dict[str, Any]]:

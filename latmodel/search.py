@@ -5,9 +5,9 @@ more quality than its high corner. A box that cannot hold an answer is dropped, 
 priced shape by shape. What is dropped is strictly worse than something found, so the answer depends on no order.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -136,7 +136,9 @@ class Quality:
         try:
             values = np.asarray(self.function(columns), dtype=np.float64)
         except Exception as error:
-            raise UsageError(f"quality function {self.name} failed: {type(error).__name__}: {str(error)[:120]}") from error
+            raise UsageError(
+                f"quality function {self.name} failed: {type(error).__name__}: {str(error)[:120]}"
+            ) from error
         if values.shape != (rows,):
             raise UsageError(f"quality function {self.name} returned shape {values.shape} for {rows} shapes")
         wrong = ~np.isfinite(values)

@@ -1,4 +1,4 @@
-"""`SearchSpace`: which shapes a search looks at, as values or ranges of every dimension; checked, countable, cuttable."""
+"""`SearchSpace`: which shapes a search looks at, as values or ranges of every dimension; checked and countable."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -22,6 +22,9 @@ class Span(NamedTuple):
     high: int
     step: int = 1
 
+
+DEPTHS = Span(4, 128)
+HIDDEN_SIZES = Span(256, 16384, 64)
 
 Values = int | Span | range | Sequence[int]
 
@@ -62,8 +65,8 @@ class SearchSpace:
         UsageError: a value is not a whole number in range, a range is empty, or nothing is left; the field is named.
     """
 
-    num_hidden_layers: Values = Span(4, 128)
-    hidden_size: Values = Span(256, 16384, 64)
+    num_hidden_layers: Values = DEPTHS
+    hidden_size: Values = HIDDEN_SIZES
     intermediate_size: Values | None = None
     num_key_value_heads: Values | None = None
     head_dim: Values = (64, 128)
@@ -144,7 +147,7 @@ class SearchSpace:
 
     def __len__(self) -> int:
         """Number of shapes."""
-        return int(self.ffn_counts[self.stems.hidden_index].sum()) * self.depths.size
+        return int(self.ffn_counts[self.stems.hidden_index].sum()) * int(self.depths.size)
 
 
 def expand(name: str, given: Values) -> tuple[int, ...]:
@@ -197,7 +200,7 @@ def _ratio(given: Any) -> tuple[float, float]:
 def _stems(space: SearchSpace) -> Stems:
     """All combinations of the dimensions but depth and FFN size, without those that do not divide."""
     given = space.num_key_value_heads
-    low, high = (*space.group_size, *space.group_size)[:2]  # type: ignore[misc]  # checked: one number or two
+    low, high = (*space.group_size, *space.group_size)[:2]  # checked: one number or two
     last = np.asarray(given) if given is not None else np.arange(low, high + 1)
     combinations = space.hiddens.size * len(space.head_dim) * last.size * len(space.vocab_size)  # type: ignore[arg-type]
     if combinations > 20 * MAX_VALUES:

@@ -1,4 +1,4 @@
-"""What the layers of a space cost, each costed once: the time, memory and parameters of a shape are looked up and added.
+"""What the layers of a space cost, each costed once: time, memory and parameters of a shape are looked up and added.
 
 A shape is a stem (hidden size, attention, vocabulary), an FFN size and a depth. Tables of a few numbers for each stem
 and for each (hidden size, FFN size) hold all that millions of shapes cost.
@@ -40,7 +40,9 @@ class Layer(NamedTuple):
     def joined(self, others: Sequence["Layer"]) -> "Layer":
         """Rows of this and the others, one after another; shared numbers stay numbers."""
         parts = (self, *others)
-        return Layer(*(np.concatenate(columns) if np.ndim(columns[0]) else columns[0] for columns in zip(*parts, strict=True)))
+        return Layer(
+            *(np.concatenate(columns) if np.ndim(columns[0]) else columns[0] for columns in zip(*parts, strict=True))
+        )
 
     def suffix_minima(self, ends: Array) -> "Layer":
         """The least of each row and the later rows of its segment (`ends`: where each segment ends)."""
