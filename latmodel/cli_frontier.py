@@ -20,7 +20,7 @@ from .options import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from .frontier import Baseline, Frontier
+    from .pareto import Baseline, Frontier
 
 RANGE_HELP = "one number, 64,128 or low:high:step"
 
@@ -120,8 +120,8 @@ space_options = apply(
 def frontier(**options: Any) -> None:
     """The shapes with the most capacity within a response-time and memory budget."""
     predictor, workload = predictor_from(options), workload_from(options)
-    from .frontier import best_per_depth, thin
-    from .frontier import frontier as search
+    from .pareto import best_per_depth, thin
+    from .pareto import frontier as search
 
     baseline = _baseline(options["baseline"])
     budget = options["budget"]

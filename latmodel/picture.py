@@ -11,7 +11,7 @@ from .errors import UsageError
 from .report import PREDICTION_COLUMNS, SHAPE_COLUMNS
 
 if TYPE_CHECKING:
-    from .frontier import Frontier
+    from .pareto import Frontier
 
 # Points beyond these only overplot each other; intervals are drawn for fewer still.
 MAX_POINTS = 2000

@@ -184,7 +184,7 @@ def thinned(values: Array, keep: int) -> Array:
     """`keep` of some values at most, evenly spaced, the first and the last included."""
     if values.size <= keep:
         return values
-    return values[np.unique(np.linspace(0, values.size - 1, keep).astype(np.int64))]
+    return values[np.linspace(0, values.size - 1, keep).astype(np.int64)]
 
 
 class _Pricing:

@@ -9,7 +9,7 @@ from latmodel import ModelConfig, Workload
 from latmodel.cli_frontier import frontier as command
 from latmodel.cli_frontier import parse_ratio, parse_values
 from latmodel.errors import BudgetError, UsageError
-from latmodel.frontier import best_per_depth, frontier, thin
+from latmodel.pareto import best_per_depth, frontier, thin
 from latmodel.search import SHAPE
 from latmodel.space import SearchSpace, Span
 
@@ -185,3 +185,12 @@ def test_command_refuses_what_makes_no_sense(profile_path, arguments):
     usage = result.exit_code == 2 or isinstance(result.exception, UsageError)
     assert usage, result.output
     assert not result.stdout.startswith("Toy")
+
+
+def test_the_function_is_what_the_package_exports_however_it_was_loaded():
+    import latmodel
+    import latmodel.cli_frontier
+    import latmodel.pareto
+
+    assert latmodel.frontier is latmodel.pareto.frontier
+    assert set(latmodel.__all__) <= set(dir(latmodel)) | set(latmodel._HOMES)

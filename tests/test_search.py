@@ -10,7 +10,7 @@ from search_toy import toy_predictor
 
 from latmodel import Workload
 from latmodel.errors import UsageError
-from latmodel.frontier import frontier
+from latmodel.pareto import frontier
 from latmodel.search import SHAPE, Front
 from latmodel.space import SearchSpace, Span
 from latmodel.tables import parts
@@ -119,8 +119,8 @@ def test_answer_does_not_depend_on_parts_batches_or_leaves(monkeypatch, entries,
     expected = front_of(frontier(EAGER, SPACE, budget_s=3.0))
     monkeypatch.setattr("latmodel.search.BATCH", batch)
     monkeypatch.setattr("latmodel.search.LEAF", leaf)
-    monkeypatch.setattr("latmodel.frontier.PART_ENTRIES", entries)
-    monkeypatch.setattr("latmodel.frontier.parts", lambda space: parts(space, entries))
+    monkeypatch.setattr("latmodel.pareto.PART_ENTRIES", entries)
+    monkeypatch.setattr("latmodel.pareto.parts", lambda space: parts(space, entries))
     assert front_of(frontier(EAGER, SPACE, budget_s=3.0)) == expected
 
 

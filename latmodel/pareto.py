@@ -203,7 +203,9 @@ def thin(front: Frontier, rows: int = 20) -> Frontier:
     scale = np.log(front.quality) if (front.quality > 0).all() else front.quality
     wanted = np.linspace(scale[-1], scale[0], rows)
     nearest = np.clip(np.searchsorted(scale[::-1], wanted), 0, len(front) - 1)
-    return front.take(np.unique(len(front) - 1 - nearest))
+    chosen = np.zeros(len(front), dtype=bool)
+    chosen[len(front) - 1 - nearest] = True
+    return front.take(chosen)
 
 
 @dataclass(frozen=True)
