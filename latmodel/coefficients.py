@@ -211,8 +211,8 @@ def coefficient_values(device: DeviceCoefficients) -> dict[str, float]:
     """The same as `family.name` → value."""
     return {
         f"{key}.{name}": value
-        for key, family in zip(DeviceCoefficients._fields, device, strict=True)
-        for name, value in family._asdict().items()
+        for key in DeviceCoefficients._fields
+        for name, value in getattr(device, key)._asdict().items()
     }
 
 
