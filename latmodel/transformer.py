@@ -38,9 +38,12 @@ def _pairs_up_to(length: Array, window: float | None) -> Array:
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
-    """The operators of a block whose cost does not depend on the context: all but attention and its cache."""
+    """The operators of a block whose cost does not depend on the context: all but attention and its cache.
+
+    Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
+    """
     norm = pointwise(
-        "norm", hidden * (rows * block.norms), moves=how.norm_moves,
+        "norm", hidden * rows, moves=how.norm_moves * block.norms,
         kernels=how.norm_kernels * block.norms, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     ops = [norm]
@@ -52,7 +55,7 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
         ops += _feed_forward(block.feed_forward, hidden, rows, how, numbers)
         layers += 1
     residual = pointwise(
-        "residual", hidden * (rows * layers), moves=3.0,
+        "residual", hidden * rows, moves=3.0 * layers,
         kernels=how.residual_kernels * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     return [*ops, residual]
