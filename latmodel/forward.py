@@ -120,7 +120,7 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """Embedding, final norm and LM head."""
     rows = work.prefill().rows
     logit_rows = rows if work.logits_all else work.batch
-    aligned = model.groups[0].block.aligned
+    aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
     prefill = load(head_ops(model, rows, logit_rows, target.how, work.numbers), target, aligned=aligned)
     decode = load(head_ops(model, work.batch, work.batch, target.how, work.numbers), target, aligned=aligned)
     return Cost(prefill, decode, decode)
