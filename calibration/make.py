@@ -62,7 +62,7 @@ def device_priors(hot: bool = False) -> dict[str, Prior]:
     return {
         f"device.{name}": prior
         for name, prior in DEVICE_PRIORS.items()
-        if hot or name.startswith("pointwise.") or name.split(".")[1] not in HOT_ONLY
+        if prior.spread > 0.0 and (hot or name.startswith("pointwise.") or name.split(".")[1] not in HOT_ONLY)
     }
 
 

@@ -25,6 +25,7 @@ class Implementation(NamedTuple):
     attention_kernels: float
     attention_passes: float  # times the score matrix is moved to or from memory; 0 if it never leaves the chip
     padding_kernels: float  # more launches where head_dim is no multiple of 8
+    fused_projections: bool = False  # queries, keys and values in one product, gate and up in another
 
 
 # RMSNorm in float32: to float32, square, mean, + eps, rsqrt, scale, back, weight. One value is 2 bytes in bf16:
@@ -35,5 +36,8 @@ TRANSFORMERS = Implementation("transformers", 8, 19, 10, 10, 2, 5, 1, 2, 1, 1, 0
 TORCH = Implementation("torch", 1, 2, 10, 10, 2, 5, 1, 2, 0, 1, 0, 4)
 # Kernels fused by a compiler: one for a norm with its residual, one for rotary, one for the activation.
 COMPILED = Implementation("compiled", 1, 2, 1, 2, 1, 3, 0, 1, 0, 1, 0, 0)
+# A serving framework: residual sum fused into the norm (its traffic is still the residual's), projections fused, keys
+# and values written to a paged cache by what its attention rows include.
+SERVING = Implementation("serving", 1, 1, 1, 2, 1, 3, 0, 0, 0, 1, 0, 0, True)
 
-IMPLEMENTATIONS = {item.name: item for item in (TRANSFORMERS, TORCH, COMPILED)}
+IMPLEMENTATIONS = {item.name: item for item in (TRANSFORMERS, TORCH, COMPILED, SERVING)}
