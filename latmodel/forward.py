@@ -14,7 +14,8 @@ from .implementation import Implementation
 from .ops import OpCost
 from .roofline import op_seconds
 from .timeline import mean_overlapped, overlapped
-from .transformer import Step, context_ops, dense_ops, head_ops
+from .step import Step
+from .transformer import context_ops, dense_ops, head_ops
 
 
 class Target(NamedTuple):

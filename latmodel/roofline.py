@@ -5,7 +5,7 @@ from typing import NamedTuple
 from .arrays import Array, ceil, maximum, minimum
 from .coefficients import DeviceCoefficients, Sheet
 from .ops import OpCost
-from .transformer import misfit, oddness
+from .step import misfit, oddness
 
 
 class OpTime(NamedTuple):
