@@ -39,6 +39,8 @@ def build(fields: Fields, family: Family) -> Architecture:
     Raises:
         UsageError: a field is missing, wrong, or in conflict with another; it is named.
     """
+    for switch in (family.ffn_bias, family.qkv_bias, family.out_bias, family.qk_norm_if):
+        _on(fields, switch)  # checked even where no layer asks
     hidden = fields.whole("hidden_size")
     layers = _layers(fields, family)
     norm = family.norm if isinstance(family.norm, Norm) else family.norm(fields)
@@ -52,7 +54,7 @@ def build(fields: Fields, family: Family) -> Architecture:
         groups,
         float(hidden),
         float(fields.whole("vocab_size")),
-        float(fields.flag("tie_word_embeddings")),
+        float(fields.flag("tie_word_embeddings") and family.ties),
         norm if has_final else None,
         0.0 if family.positions is None else float(fields.whole("max_position_embeddings") + family.positions),
         None if width is None or width == hidden else float(width),
@@ -227,9 +229,9 @@ def _feed_forward(layer: Layer, fields: Fields, family: Family) -> FeedForward |
     size = rule.shared(fields) if rule.shared else 0
     shared = FeedForward(float(size), family.gated, _on(fields, family.ffn_bias)) if size else None
     count = fields.whole("num_experts", low=0 if shared else 1)
+    chosen = fields.whole("num_experts_per_tok", low=0 if count == 0 else 1)
     if count == 0 and shared is not None:
         return shared
-    chosen = fields.whole("num_experts_per_tok")
     if chosen > count:
         raise UsageError(f"{fields.name('num_experts_per_tok')} {chosen} is more than {fields.name('num_experts')} {count}")
     latent = fields.optional("moe_latent_size")

@@ -59,5 +59,6 @@ class Family:
     sparse: Sparse | None = None
     positions: int | None = None  # rows of the learned table beyond max_position_embeddings; None: no table
     head_bias: bool = False
+    ties: bool = True  # False: the class keeps an LM head of its own whatever tie_word_embeddings says
     residual_scale: bool = False
     stand_ins: Mapping[str, Any] = field(default_factory=dict)  # for fields that a class leaves null but cost needs

@@ -20,6 +20,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
     "num_experts_per_tok": ("moe_topk", "moe_k"),
     "layer_types": ("layers_block_type",),
+    "sliding_window_pattern": ("_sliding_window_pattern",),
     "partial_rotary_factor": ("rotary_pct",),
     "dtype": ("torch_dtype",),
 }
@@ -81,6 +82,16 @@ class Fields:
         """A whole number, or None where it is null or absent without a default."""
         value = self.value(field)
         return None if value is None else checked(self.name(field), value, low, high)
+
+    def refuse_negative(self, field: str) -> None:
+        """Refuse a negative number in a field that may not be read at all.
+
+        Raises:
+            UsageError: it is negative.
+        """
+        value = self._data.get(field)
+        if isinstance(value, int | float) and value < 0:
+            raise UsageError(f"{field} is {_shown(value)}: give a positive number of positions, or null")
 
     def flag(self, field: str, default: bool = False) -> bool:
         """True or false; null counts as `default`.

@@ -23,7 +23,7 @@ rope_theta rope_scaling rope_parameters rope_interleave rope_local_base_freq rop
 scoring_func topk_method topk_group n_group norm_topk_prob routed_scaling_factor swiglu_limit swiglu_alpha
 scale_attn_weights scale_attn_by_inverse_layer_idx reorder_and_upcast_attn attention_multiplier
 query_pre_attn_scalar moe_shared_expert_overlap use_mamba_kernels residual_in_fp32 mamba_ssm_cache_dtype
-use_parallel_residual max_position_embeddings partial_rotary_factor
+max_position_embeddings partial_rotary_factor
 """.split()
 # One pointwise pass over scores, logits or embeddings at most.
 _POINTWISE = """
@@ -32,8 +32,8 @@ clip_qkv
 """.split()
 # Follow from fields that are read, or decide about something that is read already.
 _IMPLIED = """
-qk_head_dim head_dim expand use_sliding_window max_window_layers sliding_window sliding_window_pattern
-_sliding_window_pattern no_rope_layer_interval mtp_layers_block_type num_ln_in_parallel_attn position_embedding_type
+qk_head_dim head_dim expand max_window_layers
+_sliding_window_pattern no_rope_layer_interval mtp_layers_block_type num_ln_in_parallel_attn
 """.split()
 # Layers that predict further tokens: not run in ordinary decoding, and not built by Transformers.
 _NOT_RUN = "num_nextn_predict_layers num_mtp_layers mtp_hybrid_override_pattern".split()

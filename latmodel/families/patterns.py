@@ -13,6 +13,8 @@ LEGACY = {
     "chunked_attention": SLIDING, "gated_deltanet": LINEAR,
 }  # fmt: skip
 Pattern = Callable[[Fields, int], list[str]]
+# Fields that only say what `layer_types` says in full.
+RULES = ("sliding_window_pattern", "use_sliding_window", "max_window_layers", "full_attention_interval")
 
 
 def layer_kinds(fields: Fields, pattern: Pattern) -> list[str]:
@@ -21,6 +23,7 @@ def layer_kinds(fields: Fields, pattern: Pattern) -> list[str]:
     Raises:
         UsageError: a list of the wrong length, or a kind that is not known.
     """
+    fields.refuse_negative("sliding_window")  # used or not
     if fields.value("hybrid_override_pattern") is not None and fields.value("layer_types") is None:
         given: list[str] | None = _from_letters(fields)
     else:
@@ -32,6 +35,8 @@ def layer_kinds(fields: Fields, pattern: Pattern) -> list[str]:
     if depth is not None and len(given) != depth:
         raise UsageError(f"{name} lists {len(given)} layers, {fields.name('num_hidden_layers')} is {depth}")
     kinds = [LEGACY.get(kind, kind) for kind in given]
+    for rule in RULES if SLIDING in kinds else (*RULES, "sliding_window"):
+        fields.name(rule)
     for index, kind in enumerate(kinds):
         if kind not in KNOWN:
             raise UsageError(f"{name}[{index}] is {kind[:40]!r}; known: {', '.join(KNOWN)}")
@@ -80,7 +85,8 @@ def every(period: int) -> Pattern:
 
 def late_windows(fields: Fields, depth: int) -> list[str]:
     """Qwen: windows from layer `max_window_layers` on, if `use_sliding_window`."""
-    if not fields.flag("use_sliding_window") or fields.optional("sliding_window", low=0) is None:
+    window = fields.optional("sliding_window", low=0)
+    if not fields.flag("use_sliding_window") or window is None:
         return [FULL] * depth
     first = fields.whole("max_window_layers", low=0)
     return [SLIDING if index >= first else FULL for index in range(depth)]
@@ -88,6 +94,7 @@ def late_windows(fields: Fields, depth: int) -> list[str]:
 
 def early_windows(fields: Fields, depth: int) -> list[str]:
     """Qwen2-MoE: windows in every other one of the first `max_window_layers`, if `use_sliding_window`."""
+    fields.optional("sliding_window", low=0)
     if not fields.flag("use_sliding_window"):
         return [FULL] * depth
     last = fields.whole("max_window_layers", low=0)
@@ -96,14 +103,16 @@ def early_windows(fields: Fields, depth: int) -> list[str]:
 
 def flagged_windows(fields: Fields, depth: int) -> list[str]:
     """Windows everywhere, if `use_sliding_window`."""
-    if not fields.flag("use_sliding_window") or fields.optional("sliding_window") is None:
+    window = fields.optional("sliding_window", low=0)
+    if not fields.flag("use_sliding_window") or window is None:
         return [FULL] * depth
     return [SLIDING] * depth
 
 
 def windows_without_rope(fields: Fields, depth: int) -> list[str]:
     """SmolLM3: the layers without rotary positions have the window, if `use_sliding_window`."""
-    windowed = fields.flag("use_sliding_window") and fields.optional("sliding_window") is not None
+    window = fields.optional("sliding_window", low=0)
+    windowed = fields.flag("use_sliding_window") and window is not None
     return [SLIDING if windowed and not rotary else FULL for rotary in rope_by_interval(fields, [FULL] * depth)]
 
 

@@ -52,18 +52,23 @@ def _one_if_parallel(fields: Fields) -> int:
     return 1 if fields.flag("use_parallel_residual") else 2
 
 
+def _neox_norms(fields: Fields) -> int:
+    fields.flag("use_parallel_residual")  # both norms are there either way
+    return 2
+
+
 def _falcon_norms(fields: Fields) -> int:
     """One before both branches, two for the large models' parallel branches, two in sequence."""
+    given, grouped = fields.optional("num_ln_in_parallel_attn"), fields.flag("new_decoder_architecture")
     if not fields.flag("parallel_attn"):
         return 2
-    given = fields.optional("num_ln_in_parallel_attn")
-    return given if given is not None else 1 + fields.flag("new_decoder_architecture")
+    return given if given is not None else 1 + grouped
 
 
 def _falcon_kv_heads(fields: Fields) -> int:
     given = fields.optional("num_key_value_heads") or fields.whole("num_attention_heads")
-    multi_query = fields.flag("multi_query") and not fields.flag("new_decoder_architecture")
-    return 1 if multi_query else given
+    grouped, multi_query = fields.flag("new_decoder_architecture"), fields.flag("multi_query")
+    return 1 if multi_query and not grouped else given
 
 
 def _opt_norm(fields: Fields) -> Norm:
@@ -82,6 +87,12 @@ def _shared(field: str, low: int = 0) -> Any:
 def _shared_by_count(fields: Fields) -> int:
     """DeepSeek: so many shared experts of the experts' size, built as one layer."""
     return (fields.optional("n_shared_experts", low=0) or 0) * fields.whole("moe_intermediate_size")
+
+
+def _nemotron_shared(fields: Fields) -> int:
+    """Nemotron-H builds one shared layer whatever `n_shared_experts` says."""
+    fields.optional("n_shared_experts", low=0)
+    return fields.whole("moe_shared_expert_intermediate_size")
 
 
 def _granite_inner_is_shared(fields: Fields) -> int:
@@ -229,7 +240,7 @@ FAMILIES: dict[str, Family] = {
     "gpt_neox": Family(
         "GPTNeoXConfig",
         _dims(50432, 24576, 64, attention_bias=True),
-        norm=LAYER_NORM, gated=False, ffn_bias=True, qkv_bias="attention_bias", out_bias="attention_bias",
+        norm=LAYER_NORM, norms=_neox_norms, gated=False, ffn_bias=True, qkv_bias="attention_bias", out_bias="attention_bias",
         square_heads=True, rotary_share=0.25,
     ),
     "opt": Family(
@@ -315,7 +326,7 @@ FAMILIES: dict[str, Family] = {
             131072, 21504, 32, 8, head_dim=128, num_experts=8, num_experts_per_tok=2,
             moe_intermediate_size=7688, moe_shared_expert_intermediate_size=7688, **_MAMBA_NEMOTRON,
         ),
-        gated=False, ffn_bias="mlp_bias", single=True, linear="nemotron", pattern=must_list, rope=rope_nowhere,
-        sparse=Sparse(gated=False, shared=_shared("moe_shared_expert_intermediate_size")),
+        gated=False, ffn_bias="mlp_bias", single=True, linear="nemotron", pattern=must_list, rope=rope_nowhere, ties=False,
+        sparse=Sparse(gated=False, shared=_nemotron_shared),
     ),
 }  # fmt: skip
