@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from latmodel.coefficients import DeviceCoefficients, Prior, RuntimeCoefficients, Sheet
+from latmodel.coefficients import (
+    DeviceCoefficients,
+    Prior,
+    RuntimeCoefficients,
+    Sheet,
+    coefficient_values,
+    device_coefficients,
+)
 from latmodel.errors import LatmodelError
 from latmodel.forward import Target
 from latmodel.implementation import Implementation
@@ -45,13 +52,14 @@ class Setup:
         device: dict[str, float] = {}
         runtimes: dict[str, dict[str, float]] = {name: {} for name in self.runtimes}
         for key, value in values.items():
-            owner, *rest = key.split(".")
+            owner, rest = key.split(".", 1)
             if owner == "device":
-                device[rest[0]] = value
+                device[rest] = value
             else:
-                runtimes[".".join(rest[:-1])][rest[-1]] = value
+                runtime, name = rest.rsplit(".", 1)
+                runtimes[runtime][name] = value
         moved = {name: (c._replace(**runtimes[name]), how) for name, (c, how) in self.runtimes.items()}
-        return Setup(self.sheet, self.device._replace(**device), moved)
+        return Setup(self.sheet, device_coefficients({**coefficient_values(self.device), **device}), moved)
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,16 @@ class Fitted:
     cost: float
 
 
-def fit(pieces: Sequence[Evidence], start: Setup, free: Mapping[str, Prior]) -> Fitted:
+def fit(
+    pieces: Sequence[Evidence], start: Setup, free: Mapping[str, Prior], begin: Mapping[str, float] | None = None
+) -> Fitted:
     """Find the free coefficients that explain the evidence best, near their priors.
 
     Args:
         pieces: what was measured, with the formula that predicts it.
-        start: coefficients to begin with; those not in `free` stay.
+        start: coefficients that are not in `free` stay as they are here.
         free: prior of each coefficient to find, by `device.NAME` or `runtime.RUNTIME.NAME`.
+        begin: values to start the search from (a fit to nearly the same rows); the priors' if None.
 
     Raises:
         LatmodelError: the solver failed; its message is in the error.
@@ -87,8 +98,11 @@ def fit(pieces: Sequence[Evidence], start: Setup, free: Mapping[str, Prior]) -> 
         data = [_pseudo_huber(_standardised(piece, setup)) for piece in pieces]
         return np.concatenate([*data, (logs - means) / spreads])
 
-    begin = np.clip(means, low + 1e-6, high - 1e-6)
-    result = least_squares(residuals, begin, bounds=(low, high), method="trf", x_scale=spreads, max_nfev=200)
+    first = means if begin is None else np.log([begin[name] for name in names])
+    first = np.clip(first, low + 1e-6, high - 1e-6)
+    result = least_squares(
+        residuals, first, bounds=(low, high), method="trf", x_scale=spreads, ftol=1e-7, xtol=1e-6, max_nfev=200
+    )
     if result.status < 0 or not np.all(np.isfinite(result.x)):
         raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")
     setup = start.moved(dict(zip(names, np.exp(result.x).tolist(), strict=True)))

@@ -81,7 +81,7 @@ class FeedForward:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """`per_token` of `count` feed-forward layers chosen for each token, with a dense one beside them if it has a size."""
+    """`per_token` of `count` feed-forward layers, chosen for each token, and perhaps a dense one beside them."""
 
     count: Array
     per_token: Array

@@ -4,7 +4,7 @@ from .architecture import Experts
 from .arrays import Array, ceil, maximum
 from .config import Numbers
 from .implementation import Implementation
-from .ops import OpCost, elementwise, gemm
+from .ops import OpCost, gemm, pointwise
 
 TILE_ROWS = 64.0  # a grouped product gives each expert whole tiles of rows
 
@@ -25,14 +25,15 @@ def expert_ops(layer: Experts, hidden: Array, rows: Array, how: Implementation, 
     sent = rows * layer.per_token
     width = hidden if layer.latent_size is None else layer.latent_size
     inner, matrices = layer.intermediate_size, 2.0 if layer.gated else 1.0
-    activation = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
+    kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
+    each = numbers.activation_bytes
     ops = [
         gemm("router", rows, layer.count, hidden, **sizes),
-        elementwise("dispatch", layer.count * rows, moves=8.0, kernels=how.routing_kernels, bytes_each=4.0),
-        elementwise("combine", width * sent, moves=6.0, kernels=0.0, bytes_each=numbers.activation_bytes),
-        _product("experts_up", layer, rows, matrices * inner, width, how, numbers),
-        elementwise("activation", inner * sent, moves=activation[1], kernels=activation[0], bytes_each=numbers.activation_bytes),
-        _product("experts_down", layer, rows, width, inner, how, numbers),
+        pointwise("dispatch", layer.count * rows, moves=8.0, kernels=how.routing_kernels, bytes_each=4.0),
+        pointwise("combine", width * sent, moves=6.0, kernels=0.0, bytes_each=each),
+        _product("experts_up", layer, rows, (matrices * inner, width), how, numbers),
+        pointwise("activation", inner * sent, moves=moves, kernels=kernels, bytes_each=each),
+        _product("experts_down", layer, rows, (width, inner), how, numbers),
     ]  # fmt: skip
     if how.expert_kernels:
         ops.append(_loop(layer, rows, how))
@@ -41,20 +42,23 @@ def expert_ops(layer: Experts, hidden: Array, rows: Array, how: Implementation, 
     return ops
 
 
-def shared_gate_ops(hidden: Array, rows: Array, numbers: Numbers) -> list[OpCost]:
-    """A sigmoid for each token on the shared layer's output, and its sum with the experts'."""
-    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
-    product = elementwise("shared_sum", hidden * rows, moves=5.0, kernels=3.0, bytes_each=numbers.activation_bytes)
-    return [gemm("shared_gate", rows, 1.0, hidden, **sizes), product]
+def shared_gate_ops(layer: Experts, hidden: Array, rows: Array, numbers: Numbers) -> list[OpCost]:
+    """The sum of the shared layer's output with the experts', and the sigmoid on it where there is one."""
+    each = numbers.activation_bytes
+    if not layer.shared_gate:
+        return [pointwise("shared_sum", hidden * rows, moves=3.0, kernels=1.0, bytes_each=each)]
+    gate = gemm("shared_gate", rows, 1.0, hidden, weight_bytes=numbers.weight_bytes, activation_bytes=each)
+    return [gate, pointwise("shared_sum", hidden * rows, moves=5.0, kernels=3.0, bytes_each=each)]
 
 
 def _product(
-    name: str, layer: Experts, rows: Array, n: Array, k: Array, how: Implementation, numbers: Numbers
+    name: str, layer: Experts, rows: Array, size: tuple[Array, Array], how: Implementation, numbers: Numbers
 ) -> OpCost:
-    """(rows of each touched expert × k) · (k × n): exact FLOPs, the weights of the touched ones alone.
+    """(rows of each touched expert × k) · (k × n) for `size` (n, k): exact FLOPs, the weights of touched ones.
 
     Grouped, it is one kernel over whole tiles of rows; else one product for each expert.
     """
+    n, k = size
     sent, touched = rows * layer.per_token, touched_experts(layer, rows)
     each = sent / maximum(touched, 1.0)
     flops, weights = (2.0 * sent) * (n * k), touched * (n * k) * numbers.weight_bytes
@@ -62,12 +66,12 @@ def _product(
     if how.expert_kernels:
         return OpCost(name, "gemm", flops, weights, 0.0, moved, touched, each, n, k, touched)
     tiled = touched * (ceil(each / TILE_ROWS) * TILE_ROWS)
-    return OpCost(name, "gemm", flops, weights, 0.0, moved, 1.0, tiled, n, k, 1.0)
+    return OpCost(name, "gemm", flops, weights, 0.0, moved, 1.0, tiled, n, k)
 
 
 def _loop(layer: Experts, rows: Array, how: Implementation) -> OpCost:
     """The launches, beside the two products, of a loop over the touched experts."""
-    return OpCost("expert_loop", "elementwise", kernels=how.expert_kernels * touched_experts(layer, rows))
+    return OpCost("expert_loop", "pointwise", kernels=how.expert_kernels * touched_experts(layer, rows))
 
 
 def expert_parameters(layer: Experts, hidden: Array) -> Array:

@@ -64,5 +64,5 @@ def recurrent_elements(mixer: Mamba2 | GatedDelta) -> Array:
 def append_op(block: Block, step: Step, how: Implementation, numbers: Numbers) -> OpCost:
     """Append the new positions; a growing cache (`cache_copies`) reads and writes all that it holds."""
     kept = how.cache_copies * kept_positions(block, step.context - step.tokens, how)
-    values = (2.0 * step.batch * (kept + step.tokens)) * elements_per_position(block)
-    return OpCost("kv_cache", "elementwise", 0.0, 0.0, values * numbers.cache_bytes, 0.0, how.cache_kernels)
+    moved = elements_per_position(block) * (2.0 * step.batch * (kept + step.tokens) * numbers.cache_bytes)
+    return OpCost("kv_cache", "pointwise", activation_bytes=moved, kernels=how.cache_kernels)

@@ -8,12 +8,13 @@ from .arrays import Array, floor, minimum
 class Step(NamedTuple):
     """One forward pass: `tokens` new positions for each of `batch` sequences, `context` positions once they are in."""
 
-    batch: float
-    tokens: float
-    context: float
+    batch: Array
+    tokens: Array
+    context: Array
+    phase: str  # "prefill" or "decode"
 
     @property
-    def rows(self) -> float:
+    def rows(self) -> Array:
         """Rows of every activation matrix."""
         return self.batch * self.tokens
 

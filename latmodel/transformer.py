@@ -7,13 +7,13 @@ from .experts import expert_ops, expert_parameters, shared_gate_ops
 from .implementation import Implementation
 from .kv_cache import append_op
 from .mixers import MIXERS
-from .ops import OpCost, elementwise, gather, gemm
+from .ops import AttentionShape, OpCost, gemm, pointwise
 from .step import Step, attended_pairs, misfit, seen_positions
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
     """The operators of a block whose cost does not depend on the context: all but attention and its cache."""
-    ops = [_norm("norm", block.norm, block.norms, hidden * (rows * block.norms), how, numbers)]
+    ops = [_norm("norm", block.norm, hidden * (rows * block.norms), how, numbers, count=block.norms)]
     layers = 0
     mixer, layer = block.attention, block.feed_forward
     if isinstance(mixer, Attention):
@@ -28,44 +28,40 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
     elif layer is not None:
         ops += _experts(layer, hidden, rows, how, numbers)
         layers += 1
-    scale = 2.0 if block.residual_scale else 0.0
-    residual = elementwise(
-        "residual", hidden * (rows * layers), moves=3.0 + scale,
-        kernels=(how.residual_kernels + 0.5 * scale) * layers, bytes_each=numbers.activation_bytes,
+    moves, kernels = (5.0, 1.0) if block.residual_scale else (3.0, 0.0)
+    residual = pointwise(
+        "residual", hidden * (rows * layers), moves=moves,
+        kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     return [*ops, residual]
 
 
-def _norm(name: str, norm: Norm, count: float, elements: Array, how: Implementation, numbers: Numbers) -> OpCost:
+def _norm(
+    name: str, norm: Norm, elements: Array, how: Implementation, numbers: Numbers, *, count: float = 1.0
+) -> OpCost:
     """`count` norms over `elements` in all; LayerNorm is one kernel everywhere, RMSNorm as the runtime has it."""
     kernels, moves = (how.norm_kernels, how.norm_moves) if norm.kind == "rms" else (1.0, 2.0)
-    return elementwise(name, elements, moves=moves, kernels=kernels * count, bytes_each=numbers.activation_bytes)
+    return pointwise(name, elements, moves=moves, kernels=kernels * count, bytes_each=numbers.activation_bytes)
 
 
 def _projections(
     attention: Attention, hidden: Array, rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
+    each = numbers.activation_bytes
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
     ops = [
         gemm("q_proj", rows, queries * 2.0 if attention.output_gate else queries, hidden, **sizes),
-        gemm("kv_proj", rows, keys, hidden, count=2.0, **sizes),
+        gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes),
         gemm("o_proj", rows, hidden, queries, **sizes),
     ]
     if attention.rotary:
-        ops.append(
-            elementwise(
-                "rope",
-                (queries + keys) * (rows * attention.rotary),
-                moves=how.rope_moves,
-                kernels=how.rope_kernels,
-                bytes_each=numbers.activation_bytes,
-            )  # fmt: skip
-        )
+        turned = (queries + keys) * (rows * attention.rotary)
+        ops.append(pointwise("rope", turned, moves=how.rope_moves, kernels=how.rope_kernels, bytes_each=each))
     if attention.qk_norm:
-        ops.append(_norm("qk_norm", Norm(), 2.0, (queries + keys) * rows, how, numbers))
+        ops.append(_norm("qk_norm", Norm(), (queries + keys) * rows, how, numbers, count=2.0))
     if attention.output_gate:
-        ops.append(elementwise("gate", queries * rows, moves=5.0, kernels=2.0, bytes_each=numbers.activation_bytes))
+        ops.append(pointwise("gate", queries * rows, moves=5.0, kernels=2.0, bytes_each=each))
     return ops
 
 
@@ -81,10 +77,10 @@ def _feed_forward(
             rows,
             inner,
             hidden,
-            count=2.0 if layer.gated else 1.0,
+            repeat=2.0 if layer.gated else 1.0,
             **sizes,
         ),
-        elementwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
+        pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
         gemm("down_proj", rows, hidden, inner, **sizes),
     ]
 
@@ -93,12 +89,7 @@ def _experts(layer: Experts, hidden: Array, rows: Array, how: Implementation, nu
     ops = expert_ops(layer, hidden, rows, how, numbers)
     if layer.shared is not None:
         ops += _feed_forward(layer.shared, hidden, rows, how, numbers)
-        if layer.shared_gate:
-            ops += shared_gate_ops(hidden, rows, numbers)
-        else:
-            ops.append(
-                elementwise("shared_sum", hidden * rows, moves=3.0, kernels=1.0, bytes_each=numbers.activation_bytes)
-            )
+        ops += shared_gate_ops(layer, hidden, rows, numbers)
     return ops
 
 
@@ -117,13 +108,20 @@ def attention_op(attention: Attention, step: Step, how: Implementation, numbers:
     """
     pairs = step.batch * attended_pairs(step, attention.window)
     width = attention.heads * attention.head_dim
-    cache = (2.0 * numbers.cache_bytes * step.batch * seen_positions(step, attention.window)) * (
-        attention.kv_heads * attention.head_dim
-    )
-    scores = attention.heads * (how.attention_passes * pairs * numbers.activation_bytes)
-    moved = width * (2.0 * step.rows * numbers.activation_bytes) + scores
+    seen = seen_positions(step, attention.window)
+    cache = (attention.kv_heads * attention.head_dim) * (2.0 * numbers.cache_bytes * step.batch * seen)
+    moved = width * (2.0 * step.rows * numbers.activation_bytes)
+    if how.attention_passes:
+        moved = moved + attention.heads * (how.attention_passes * pairs * numbers.activation_bytes)
     padding = how.padding_kernels * misfit(attention.head_dim)
-    return OpCost("attention", "attention", (4.0 * pairs) * width, 0.0, cache, moved, how.attention_kernels + padding)
+    shape = AttentionShape(
+        step.batch, attention.heads, attention.kv_heads, attention.head_dim,
+        step.tokens, step.context, seen, attention.window,
+    )  # fmt: skip
+    return OpCost(
+        "attention", step.phase, width * (4.0 * pairs), 0.0, cache, moved, how.attention_kernels + padding,
+        attention=shape,
+    )  # fmt: skip
 
 
 def head_ops(
@@ -132,11 +130,15 @@ def head_ops(
     """Embedding lookup, final norm and LM head (`logit_rows` positions get logits), and projections between widths."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     hidden, width = model.hidden_size, model.hidden_size if model.embedding_size is None else model.embedding_size
-    ops = [gather("embedding", rows, width, **sizes), gemm("lm_head", logit_rows, model.vocab_size, width, **sizes)]
+    each = numbers.activation_bytes
+    ops = [
+        pointwise("embedding", width * rows, moves=2.0, kernels=1.0, bytes_each=each),
+        gemm("lm_head", logit_rows, model.vocab_size, width, **sizes),
+    ]
     if model.final_norm is not None:
-        ops.append(_norm("final_norm", model.final_norm, 1.0, hidden * rows, how, numbers))
+        ops.append(_norm("final_norm", model.final_norm, hidden * rows, how, numbers))
     if isinstance(model.positions, float) and model.positions:
-        ops.append(gather("positions", rows, hidden, **sizes))
+        ops.append(pointwise("positions", hidden * rows, moves=5.0, kernels=2.0, bytes_each=each))
     if model.embedding_size is not None:
         ops += [gemm("project_in", rows, hidden, width, **sizes), gemm("project_out", rows, width, hidden, **sizes)]
     return ops

@@ -23,8 +23,8 @@ WINDOW = {"sliding_window": (3, 7, None)}
 MOE = {"num_experts": (4, 6), "num_experts_per_tok": (1, 2, 3), "moe_intermediate_size": (24, 40)}
 LATENT = {
     "kv_lora_rank": (16, 24), "q_lora_rank": (None, 24), "qk_rope_head_dim": (8, 16), "qk_nope_head_dim": (16, 24),
-    "v_head_dim": (16, 24), "n_routed_experts": (4, 8), "num_experts_per_tok": (1, 2), "moe_intermediate_size": (24, 40),
-    "n_shared_experts": (1, 2), "first_k_dense_replace": (0, 1, 2), "n_group": (1,), "topk_group": (1,), **BIASES,
+    "v_head_dim": (16, 24), "n_routed_experts": (4, 8), "num_experts_per_tok": (1, 2), "n_shared_experts": (1, 2),
+    "moe_intermediate_size": (24, 40), "first_k_dense_replace": (0, 1, 2), "n_group": (1,), "topk_group": (1,), **BIASES,
 }  # fmt: skip
 GRANITE_MOE = {"num_local_experts": (4, 6), "num_experts_per_tok": (1, 2), **BIASES}
 KINDS = ["linear_attention", "full_attention"]
@@ -37,7 +37,8 @@ CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
     "mixtral": {"num_local_experts": (4, 6), "num_experts_per_tok": (1, 2), **WINDOW},
     "qwen2": {"use_sliding_window": (True, False), "sliding_window": (5,), "max_window_layers": (1, 2)},
     "qwen3": {**BIASES, "use_sliding_window": (True, False), "sliding_window": (5,), "max_window_layers": (1, 2)},
-    "qwen2_moe": {**MOE, "shared_expert_intermediate_size": (16, 48), "decoder_sparse_step": (1, 2), "qkv_bias": (True, False)},
+    "qwen2_moe": {**MOE, "shared_expert_intermediate_size": (16, 48), "decoder_sparse_step": (1, 2),
+                  "qkv_bias": (True, False)},
     "qwen3_moe": {**MOE, **BIASES, "mlp_only_layers": ([], [1])},
     "qwen3_next": {
         **MOE, **BIASES, "shared_expert_intermediate_size": (16, 48), "linear_num_key_heads": (2,),

@@ -106,7 +106,9 @@ def _mixer(layer: Layer, hidden: int, fields: Fields, family: Family) -> Mixer:
     if layer.kind == LINEAR:
         return _linear(hidden, fields, family)
     if layer.kind not in (FULL, SLIDING):
-        raise UsageError(f"{fields.name('layer_types')}: a {layer.kind!r} layer in a {fields.family} model is not known")
+        raise UsageError(
+            f"{fields.name('layer_types')}: a {layer.kind!r} layer in a {fields.family} model is not known"
+        )
     if family.latent:
         return _latent(layer, fields)
     return Attention(
@@ -142,7 +144,7 @@ def head_dim(fields: Fields, heads: int, hidden: int, square: bool) -> int:
         return hidden // heads
     if square and given * heads != hidden:
         raise UsageError(
-            f"head_dim {given} × num_attention_heads {heads} is not hidden_size {hidden}, as a {fields.family} model needs"
+            f"head_dim {given} × num_attention_heads {heads} is not hidden_size {hidden}; {fields.family} needs it"
         )
     return given
 
@@ -233,7 +235,9 @@ def _feed_forward(layer: Layer, fields: Fields, family: Family) -> FeedForward |
     if count == 0 and shared is not None:
         return shared
     if chosen > count:
-        raise UsageError(f"{fields.name('num_experts_per_tok')} {chosen} is more than {fields.name('num_experts')} {count}")
+        raise UsageError(
+            f"{fields.name('num_experts_per_tok')} {chosen} is more than {fields.name('num_experts')} {count}"
+        )
     latent = fields.optional("moe_latent_size")
     return Experts(
         count=float(count),

@@ -13,7 +13,7 @@ Switch = bool | str
 LLAMA_STYLE = Norm("rms", 1.0)
 
 
-def _two(fields: Fields) -> int:
+def _two(_fields: Fields) -> int:
     return 2
 
 

@@ -54,12 +54,12 @@ def _from_letters(fields: Fields) -> list[str]:
     return [table[letter] for letter in letters]
 
 
-def all_full(fields: Fields, depth: int) -> list[str]:
+def all_full(_fields: Fields, depth: int) -> list[str]:
     """No windows."""
     return [FULL] * depth
 
 
-def must_list(fields: Fields, depth: int) -> list[str]:
+def must_list(fields: Fields, _depth: int) -> list[str]:
     """No rule: the configuration lists its layers.
 
     Raises:
@@ -126,17 +126,17 @@ def linear_but_every(period: int) -> Pattern:
     return kinds
 
 
-def all_linear(fields: Fields, depth: int) -> list[str]:
+def all_linear(_fields: Fields, depth: int) -> list[str]:
     """Recurrent layers alone, unless the configuration lists others."""
     return [LINEAR] * depth
 
 
-def rope_everywhere(fields: Fields, kinds: list[str]) -> list[bool]:
+def rope_everywhere(_fields: Fields, kinds: list[str]) -> list[bool]:
     """Rotary positions in every attention layer."""
     return [True] * len(kinds)
 
 
-def rope_nowhere(fields: Fields, kinds: list[str]) -> list[bool]:
+def rope_nowhere(_fields: Fields, kinds: list[str]) -> list[bool]:
     """No rotary positions."""
     return [False] * len(kinds)
 
@@ -146,7 +146,7 @@ def rope_unless_alibi(fields: Fields, kinds: list[str]) -> list[bool]:
     return [not fields.flag("alibi")] * len(kinds)
 
 
-def rope_in_windows(fields: Fields, kinds: list[str]) -> list[bool]:
+def rope_in_windows(_fields: Fields, kinds: list[str]) -> list[bool]:
     """Cohere 2: only the layers with a window rotate."""
     return [kind == SLIDING for kind in kinds]
 
@@ -164,7 +164,7 @@ def rope_by_interval(fields: Fields, kinds: list[str]) -> list[bool]:
     return [(index + 1) % step != 0 for index in range(len(kinds))]
 
 
-def all_sparse(fields: Fields, depth: int) -> list[bool]:
+def all_sparse(_fields: Fields, depth: int) -> list[bool]:
     """Experts in every layer."""
     return [True] * depth
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,13 @@ FOREIGN = {
     "relative_attention_num_buckets": "an encoder",
 }
 ENCODERS = frozenset(
-    "bert roberta xlm-roberta distilbert albert electra camembert deberta deberta-v2 modernbert mpnet ernie esm nomic_bert "
-    "t5 mt5 umt5 bart mbart pegasus marian whisper m2m_100 vit deit beit swin clip siglip dinov2 convnext resnet wav2vec2 "
-    "hubert longformer big_bird xlnet layoutlm layoutlmv3 clip_text_model siglip_vision_model".split()
+    re.split(
+        r"\s+",
+        "bert roberta xlm-roberta distilbert albert electra camembert deberta deberta-v2 modernbert mpnet ernie esm "
+        "nomic_bert t5 mt5 umt5 bart mbart pegasus marian whisper m2m_100 vit deit beit swin clip siglip dinov2 "
+        "convnext resnet wav2vec2 hubert longformer big_bird xlnet layoutlm layoutlmv3 clip_text_model "
+        "siglip_vision_model",
+    )
 )
 
 

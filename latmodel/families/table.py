@@ -6,10 +6,7 @@ and compares parameters to the last one.
 
 from typing import Any
 
-from ..architecture import Norm
-from ..errors import UsageError
 from .family import Family, Sparse
-from .fields import Fields
 from .patterns import (
     all_linear,
     all_sliding,
@@ -28,85 +25,34 @@ from .patterns import (
     sparse_by_step,
     windows_without_rope,
 )
-
-LAYER_NORM = Norm("layer", 2.0)
-PLAIN_NORM = Norm("layer", 0.0)
+from .rules import (
+    LAYER_NORM,
+    PLAIN_NORM,
+    falcon_kv_heads,
+    falcon_norms,
+    four,
+    nemotron_shared,
+    neox_norms,
+    one,
+    one_if_parallel,
+    opt_final_norm,
+    opt_norm,
+    shared,
+    shared_by_count,
+)
 
 
 def _dims(vocab: int, inner: int | None, heads: int, kv: int | None = None, **more: Any) -> dict[str, Any]:
     """Defaults of a class; `hidden_size` and the number of layers have none here: a configuration must give them."""
-    return {
-        "vocab_size": vocab, "intermediate_size": inner, "num_attention_heads": heads, "num_key_value_heads": kv, **more,
-    }  # fmt: skip
+    dims = {"vocab_size": vocab, "intermediate_size": inner, "num_attention_heads": heads, "num_key_value_heads": kv}
+    return {**dims, **more}
 
 
-def _four(fields: Fields) -> int:
-    return 4
-
-
-def _one(fields: Fields) -> int:
-    return 1
-
-
-def _one_if_parallel(fields: Fields) -> int:
-    return 1 if fields.flag("use_parallel_residual") else 2
-
-
-def _neox_norms(fields: Fields) -> int:
-    fields.flag("use_parallel_residual")  # both norms are there either way
-    return 2
-
-
-def _falcon_norms(fields: Fields) -> int:
-    """One before both branches, two for the large models' parallel branches, two in sequence."""
-    given, grouped = fields.optional("num_ln_in_parallel_attn"), fields.flag("new_decoder_architecture")
-    if not fields.flag("parallel_attn"):
-        return 2
-    return given if given is not None else 1 + grouped
-
-
-def _falcon_kv_heads(fields: Fields) -> int:
-    given = fields.optional("num_key_value_heads") or fields.whole("num_attention_heads")
-    grouped, multi_query = fields.flag("new_decoder_architecture"), fields.flag("multi_query")
-    return 1 if multi_query and not grouped else given
-
-
-def _opt_norm(fields: Fields) -> Norm:
-    return LAYER_NORM if fields.flag("layer_norm_elementwise_affine") else PLAIN_NORM
-
-
-def _opt_final_norm(fields: Fields) -> bool:
-    return fields.flag("do_layer_norm_before") and not fields.flag("_remove_final_layer_norm")
-
-
-def _shared(field: str, low: int = 0) -> Any:
-    """Size of the shared layer as a field of its own."""
-    return lambda fields: fields.optional(field, low=low) or 0
-
-
-def _shared_by_count(fields: Fields) -> int:
-    """DeepSeek: so many shared experts of the experts' size, built as one layer."""
-    return (fields.optional("n_shared_experts", low=0) or 0) * fields.whole("moe_intermediate_size")
-
-
-def _nemotron_shared(fields: Fields) -> int:
-    """Nemotron-H builds one shared layer whatever `n_shared_experts` says."""
-    fields.optional("n_shared_experts", low=0)
-    return fields.whole("moe_shared_expert_intermediate_size")
-
-
-def _granite_inner_is_shared(fields: Fields) -> int:
-    size = fields.whole("shared_intermediate_size")
-    if fields.value("num_experts") is None:
-        raise UsageError("num_local_experts is missing in the configuration")
-    return size
-
-
-_LLAMA = {"vocab": 32000, "inner": 11008, "heads": 32}
+_LLAMA: dict[str, Any] = {"vocab": 32000, "inner": 11008, "heads": 32}
 _QWEN_WINDOWS = {"use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 28}
 _GRANITE_MOE: dict[str, Any] = {"num_experts": 8, "num_experts_per_tok": 2, "attention_bias": False}
 _GRANITE: dict[str, Any] = {"qkv_bias": "attention_bias", "out_bias": "attention_bias", "residual_scale": True}
-_MAMBA_GRANITE = {
+_MAMBA_GRANITE: dict[str, Any] = {
     "mamba_n_heads": 128, "mamba_n_groups": 1, "mamba_d_state": 256, "mamba_d_head": "auto", "mamba_d_conv": 4,
     "mamba_expand": 2, "mamba_chunk_size": 256, "mamba_conv_bias": True, "mamba_proj_bias": False,
 }  # fmt: skip
@@ -153,7 +99,7 @@ FAMILIES: dict[str, Family] = {
             shared_expert_intermediate_size=5632, decoder_sparse_step=1, qkv_bias=True, **_QWEN_WINDOWS,
         ),
         qkv_bias="qkv_bias", pattern=early_windows,
-        sparse=Sparse(shared=_shared("shared_expert_intermediate_size"), shared_gate=True, layers=sparse_by_step),
+        sparse=Sparse(shared=shared("shared_expert_intermediate_size"), shared_gate=True, layers=sparse_by_step),
     ),
     "qwen3_moe": Family(
         "Qwen3MoeConfig",
@@ -172,7 +118,7 @@ FAMILIES: dict[str, Family] = {
         ),
         qkv_bias="attention_bias", out_bias="attention_bias", qk_norm="head", output_gate=True, rotary_share=0.25,
         pattern=linear_but_every(4), linear="delta",
-        sparse=Sparse(shared=_shared("shared_expert_intermediate_size"), shared_gate=True, layers=sparse_by_step),
+        sparse=Sparse(shared=shared("shared_expert_intermediate_size"), shared_gate=True, layers=sparse_by_step),
     ),
     "gemma": Family(
         "GemmaConfig",
@@ -182,17 +128,17 @@ FAMILIES: dict[str, Family] = {
     "gemma2": Family(
         "Gemma2Config",
         _dims(256000, 9216, 8, 4, head_dim=256, sliding_window=4096, tie_word_embeddings=True),
-        qkv_bias="attention_bias", out_bias="attention_bias", norms=_four, pattern=every(2),
+        qkv_bias="attention_bias", out_bias="attention_bias", norms=four, pattern=every(2),
     ),
     "gemma3_text": Family(
         "Gemma3TextConfig",
         _dims(262208, 9216, 8, 4, head_dim=256, sliding_window=4096, tie_word_embeddings=True),
-        qkv_bias="attention_bias", out_bias="attention_bias", norms=_four, qk_norm="head", pattern=every(6),
+        qkv_bias="attention_bias", out_bias="attention_bias", norms=four, qk_norm="head", pattern=every(6),
     ),
     "phi": Family(
         "PhiConfig",
         _dims(51200, 8192, 32),
-        norm=LAYER_NORM, norms=_one, gated=False, ffn_bias=True, qkv_bias=True, out_bias=True, head_bias=True,
+        norm=LAYER_NORM, norms=one, gated=False, ffn_bias=True, qkv_bias=True, out_bias=True, head_bias=True,
         qk_norm="head", qk_norm_if="qk_layernorm", qk_norm_vectors=2.0, rotary_share=0.5,
     ),
     "phi3": Family("Phi3Config", _dims(32064, 8192, 32), pattern=all_sliding),
@@ -222,7 +168,7 @@ FAMILIES: dict[str, Family] = {
     "stablelm": Family(
         "StableLmConfig",
         _dims(50304, 6912, 32, 32),
-        norm=LAYER_NORM, norms=_one_if_parallel, qkv_bias="use_qkv_bias", qk_norm="width", qk_norm_if="qk_layernorm",
+        norm=LAYER_NORM, norms=one_if_parallel, qkv_bias="use_qkv_bias", qk_norm="width", qk_norm_if="qk_layernorm",
         square_heads=True, rotary_share=0.25,
     ),
     "starcoder2": Family(
@@ -240,8 +186,8 @@ FAMILIES: dict[str, Family] = {
     "gpt_neox": Family(
         "GPTNeoXConfig",
         _dims(50432, 24576, 64, attention_bias=True),
-        norm=LAYER_NORM, norms=_neox_norms, gated=False, ffn_bias=True, qkv_bias="attention_bias", out_bias="attention_bias",
-        square_heads=True, rotary_share=0.25,
+        norm=LAYER_NORM, norms=neox_norms, gated=False, ffn_bias=True, qkv_bias="attention_bias",
+        out_bias="attention_bias", square_heads=True, rotary_share=0.25,
     ),
     "opt": Family(
         "OPTConfig",
@@ -249,24 +195,24 @@ FAMILIES: dict[str, Family] = {
             50272, 3072, 12, max_position_embeddings=2048, enable_bias=True, do_layer_norm_before=True,
             layer_norm_elementwise_affine=True, tie_word_embeddings=True,
         ),
-        norm=_opt_norm, final_norm=_opt_final_norm, gated=False, ffn_bias="enable_bias", qkv_bias="enable_bias",
+        norm=opt_norm, final_norm=opt_final_norm, gated=False, ffn_bias="enable_bias", qkv_bias="enable_bias",
         out_bias="enable_bias", square_heads=True, positions=2, rope=rope_nowhere,
     ),
     "falcon": Family(
         "FalconConfig",
         _dims(65024, None, 71, multi_query=True, parallel_attn=True, tie_word_embeddings=True),
-        norm=LAYER_NORM, norms=_falcon_norms, gated=False, ffn_bias="bias", qkv_bias="bias", out_bias="bias",
-        square_heads=True, kv_heads=_falcon_kv_heads, rope=rope_unless_alibi,
+        norm=LAYER_NORM, norms=falcon_norms, gated=False, ffn_bias="bias", qkv_bias="bias", out_bias="bias",
+        square_heads=True, kv_heads=falcon_kv_heads, rope=rope_unless_alibi,
     ),
     "cohere": Family(
         "CohereConfig",
         _dims(256000, 22528, 64, tie_word_embeddings=True),
-        norms=_one, qkv_bias="attention_bias", out_bias="attention_bias", qk_norm="width", qk_norm_if="use_qk_norm",
+        norms=one, qkv_bias="attention_bias", out_bias="attention_bias", qk_norm="width", qk_norm_if="use_qk_norm",
     ),
     "cohere2": Family(
         "Cohere2Config",
         _dims(256000, 22528, 64, sliding_window=4096, tie_word_embeddings=True),
-        norms=_one, qkv_bias="attention_bias", out_bias="attention_bias", square_heads=True, pattern=every(4),
+        norms=one, qkv_bias="attention_bias", out_bias="attention_bias", square_heads=True, pattern=every(4),
         rope=rope_in_windows,
     ),
     "granite": Family("GraniteConfig", _dims(**_LLAMA), ffn_bias="mlp_bias", **_GRANITE),
@@ -276,12 +222,12 @@ FAMILIES: dict[str, Family] = {
     "granitemoeshared": Family(
         "GraniteMoeSharedConfig",
         _dims(**_LLAMA, **_GRANITE_MOE),
-        sparse=Sparse("intermediate_size", shared=_shared("shared_intermediate_size")), **_GRANITE,
+        sparse=Sparse("intermediate_size", shared=shared("shared_intermediate_size")), **_GRANITE,
     ),
     "granitemoehybrid": Family(
         "GraniteMoeHybridConfig",
         _dims(**_LLAMA, **_GRANITE_MOE, shared_intermediate_size=1024, **_MAMBA_GRANITE),
-        sparse=Sparse("intermediate_size", shared=_granite_inner_is_shared),
+        sparse=Sparse("intermediate_size", shared=shared("shared_intermediate_size")),
         pattern=all_linear, linear="granite", rope=rope_if_named, **_GRANITE,
     ),
     "glm": Family(
@@ -292,7 +238,7 @@ FAMILIES: dict[str, Family] = {
     "glm4": Family(
         "Glm4Config",
         _dims(151552, 13696, 32, 2, head_dim=128, attention_bias=True),
-        norms=_four, qkv_bias="attention_bias", rotary_share=0.5,
+        norms=four, qkv_bias="attention_bias", rotary_share=0.5,
     ),
     "gpt_oss": Family(
         "GptOssConfig",
@@ -309,7 +255,7 @@ FAMILIES: dict[str, Family] = {
             102400, 11008, 32, num_experts=64, n_shared_experts=2, moe_intermediate_size=1407,
             first_k_dense_replace=0, **_LATENT,
         ),
-        latent=True, ffn_bias="mlp_bias", sparse=Sparse(shared=_shared_by_count, layers=sparse_after_first),
+        latent=True, ffn_bias="mlp_bias", sparse=Sparse(shared=shared_by_count, layers=sparse_after_first),
         stand_ins={"num_experts_per_tok": 6},  # null in the class; 6 in DeepSeek-V2 and V2-Lite as published
     ),
     "deepseek_v3": Family(
@@ -318,7 +264,7 @@ FAMILIES: dict[str, Family] = {
             129280, 18432, 128, num_experts=256, num_experts_per_tok=8, n_shared_experts=1,
             moe_intermediate_size=2048, first_k_dense_replace=3, **_LATENT,
         ),
-        latent=True, sparse=Sparse(shared=_shared_by_count, layers=sparse_after_first),
+        latent=True, sparse=Sparse(shared=shared_by_count, layers=sparse_after_first),
     ),
     "nemotron_h": Family(
         "NemotronHConfig",
@@ -326,7 +272,7 @@ FAMILIES: dict[str, Family] = {
             131072, 21504, 32, 8, head_dim=128, num_experts=8, num_experts_per_tok=2,
             moe_intermediate_size=7688, moe_shared_expert_intermediate_size=7688, **_MAMBA_NEMOTRON,
         ),
-        gated=False, ffn_bias="mlp_bias", single=True, linear="nemotron", pattern=must_list, rope=rope_nowhere, ties=False,
-        sparse=Sparse(gated=False, shared=_nemotron_shared),
+        gated=False, ffn_bias="mlp_bias", single=True, linear="nemotron", pattern=must_list, rope=rope_nowhere,
+        ties=False, sparse=Sparse(gated=False, shared=nemotron_shared),
     ),
 }  # fmt: skip

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..architecture import Architecture
-from ..errors import UsageError
-from .build import build
-from .family import Family, Sparse
-from .fields import ALIASES, Fields
-from .harmless import HARMLESS
-from .patterns import all_sliding, sparse_after_first
-from .reading import decoder_part, plain_data
-from .table import FAMILIES
+from .architecture import Architecture
+from .errors import UsageError
+from .families.build import build
+from .families.family import Family, Sparse
+from .families.fields import ALIASES, Fields
+from .families.harmless import HARMLESS
+from .families.patterns import all_sliding, sparse_after_first
+from .families.reading import decoder_part, plain_data
+from .families.table import FAMILIES
 
 # Dimensions whose absence is worth a note even where the class has a default.
 NOTED = ("vocab_size", "intermediate_size", "num_attention_heads", "num_experts", "num_experts_per_tok")
@@ -117,11 +117,10 @@ def _with_stand_ins(data: dict[str, Any], family: Family, notes: list[str]) -> d
 def _assumptions(name: str | None, model: Architecture) -> str:
     what = f"model_type {name[:40]!r} is not known" if name else "model_type is missing"
     block = model.groups[0].block
-    experts = "" if all(hasattr(g.block.feed_forward, "gated") for g in model.groups) else ""
     biases = "biases" if getattr(block.attention, "qkv_bias", False) else "no biases"
     tied = "tied" if model.tie_word_embeddings else "untied"
     return (
-        f"{what}: read as Llama-style{experts} (two RMSNorms a block, gated feed-forward, rotary positions, {biases}, "
+        f"{what}: read as Llama-style (two RMSNorms a block, gated feed-forward, rotary positions, {biases}, "
         f"no QK-norm, {tied} embeddings)"
     )
 
