@@ -107,6 +107,7 @@ class Block:
     norms: int = 2
     norm: Norm = Norm()
     residual_scale: bool = False  # each branch is multiplied by a constant before it is added
+    aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +147,9 @@ def uniform(
     head_dim: Array,
     vocab_size: Array,
     tie_word_embeddings: Array = 0.0,
+    aligned: bool = False,
 ) -> Architecture:
     """A Llama-style decoder whose blocks are all alike; dimensions may be arrays that broadcast."""
     attention = Attention(num_attention_heads, num_key_value_heads, head_dim)
-    block = Block(attention, FeedForward(intermediate_size))
+    block = Block(attention, FeedForward(intermediate_size), aligned=aligned)
     return Architecture((Group(num_hidden_layers, block),), hidden_size, vocab_size, tie_word_embeddings)

@@ -15,6 +15,7 @@ from .families.harmless import HARMLESS
 from .families.patterns import all_sliding, sparse_after_first
 from .families.reading import decoder_part, plain_data
 from .families.table import FAMILIES
+from .presets import preset
 
 # Dimensions whose absence is worth a note even where the class has a default.
 NOTED = ("vocab_size", "intermediate_size", "num_attention_heads", "num_experts", "num_experts_per_tok")
@@ -59,9 +60,13 @@ def read_config(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> Arc
 def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> Decoder:
     """As `read_config`, with the family, notes, dtype and quantisation of the configuration.
 
+    A string that names no file may name a preset (`latmodel.presets`).
+
     Raises:
         UsageError: as `read_config`.
     """
+    if isinstance(source, str) and not source.endswith(".json") and not os.path.exists(source):
+        source = preset(source).config
     data, notes = decoder_part(plain_data(source))
     name = data.get("model_type")
     if name is not None and not isinstance(name, str):

@@ -1,8 +1,8 @@
-"""One forward pass as the operators see it: rows, context, visible pairs; and the alignment of a dimension."""
+"""One forward pass as the operators see it: rows, context, and the query-key pairs that attention computes."""
 
 from typing import NamedTuple
 
-from .arrays import Array, floor, minimum
+from .arrays import Array, minimum
 
 
 class Step(NamedTuple):
@@ -35,15 +35,3 @@ def _pairs_up_to(length: Array, window: float | None) -> Array:
 def seen_positions(step: Step, window: float | None) -> Array:
     """Positions whose keys some query of the pass attends to."""
     return step.context if window is None else minimum(step.context, window + step.tokens - 1.0)
-
-
-def misfit(size: Array) -> Array:
-    """1 where a dimension is no multiple of 8, else 0: there the tensor cores' fast path is lost."""
-    eighths = size * 0.125
-    return (floor(eighths) != eighths) * 1.0
-
-
-def oddness(size: Array) -> Array:
-    """1 where a dimension is odd, else 0: rows of 16-bit values then start at odd addresses."""
-    halves = size * 0.5
-    return (floor(halves) != halves) * 1.0

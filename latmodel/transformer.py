@@ -4,16 +4,20 @@ from .architecture import Architecture, Attention, Block, Experts, FeedForward, 
 from .arrays import Array
 from .config import Numbers
 from .experts import expert_ops, expert_parameters, shared_gate_ops
+from .gemm import misfit
 from .implementation import Implementation
 from .kv_cache import append_op
 from .mixers import MIXERS
 from .ops import AttentionShape, OpCost, gemm, pointwise
-from .step import Step, attended_pairs, misfit, seen_positions
+from .step import Step, attended_pairs, seen_positions
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
-    """The operators of a block whose cost does not depend on the context: all but attention and its cache."""
-    ops = [_norm("norm", block.norm, hidden * (rows * block.norms), how, numbers, count=block.norms)]
+    """The operators of a block whose cost does not depend on the context: all but attention and its cache.
+
+    Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
+    """
+    ops = [_norm("norm", block.norm, hidden * rows, how, numbers, count=block.norms)]
     layers = 0
     mixer, layer = block.attention, block.feed_forward
     if isinstance(mixer, Attention):
@@ -30,7 +34,7 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
         layers += 1
     moves, kernels = (5.0, 1.0) if block.residual_scale else (3.0, 0.0)
     residual = pointwise(
-        "residual", hidden * (rows * layers), moves=moves,
+        "residual", hidden * rows, moves=moves * layers,
         kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     return [*ops, residual]
@@ -39,9 +43,9 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
 def _norm(
     name: str, norm: Norm, elements: Array, how: Implementation, numbers: Numbers, *, count: float = 1.0
 ) -> OpCost:
-    """`count` norms over `elements` in all; LayerNorm is one kernel everywhere, RMSNorm as the runtime has it."""
+    """`count` norms over the same `elements`; LayerNorm is one kernel everywhere, RMSNorm as the runtime has it."""
     kernels, moves = (how.norm_kernels, how.norm_moves) if norm.kind == "rms" else (1.0, 2.0)
-    return pointwise(name, elements, moves=moves, kernels=kernels * count, bytes_each=numbers.activation_bytes)
+    return pointwise(name, elements, moves=moves * count, kernels=kernels * count, bytes_each=numbers.activation_bytes)
 
 
 def _projections(
@@ -59,7 +63,7 @@ def _projections(
         turned = (queries + keys) * (rows * attention.rotary)
         ops.append(pointwise("rope", turned, moves=how.rope_moves, kernels=how.rope_kernels, bytes_each=each))
     if attention.qk_norm:
-        ops.append(_norm("qk_norm", Norm(), (queries + keys) * rows, how, numbers, count=2.0))
+        ops.append(_norm("qk_norm", Norm(), (queries + keys) * (0.5 * rows), how, numbers, count=2.0))
     if attention.output_gate:
         ops.append(pointwise("gate", queries * rows, moves=5.0, kernels=2.0, bytes_each=each))
     return ops

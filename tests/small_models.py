@@ -24,7 +24,8 @@ MOE = {"num_experts": (4, 6), "num_experts_per_tok": (1, 2, 3), "moe_intermediat
 LATENT = {
     "kv_lora_rank": (16, 24), "q_lora_rank": (None, 24), "qk_rope_head_dim": (8, 16), "qk_nope_head_dim": (16, 24),
     "v_head_dim": (16, 24), "n_routed_experts": (4, 8), "num_experts_per_tok": (1, 2), "n_shared_experts": (1, 2),
-    "moe_intermediate_size": (24, 40), "first_k_dense_replace": (0, 1, 2), "n_group": (1,), "topk_group": (1,), **BIASES,
+    "moe_intermediate_size": (24, 40), "first_k_dense_replace": (0, 1, 2), "n_group": (1,), "topk_group": (1,),
+    **BIASES,
 }  # fmt: skip
 GRANITE_MOE = {"num_local_experts": (4, 6), "num_experts_per_tok": (1, 2), **BIASES}
 KINDS = ["linear_attention", "full_attention"]
