@@ -6,7 +6,7 @@ from .config import Numbers
 from .implementation import Implementation
 from .ops import OpCost, gemm, pointwise
 
-TILE_ROWS = 64.0  # a grouped product gives each expert whole tiles of rows
+TILE_ROWS = 16.0  # a grouped product gives each expert whole tiles of rows; the smallest are of 16
 
 
 def touched_experts(layer: Experts, rows: Array) -> Array:

@@ -73,7 +73,7 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> De
         raise UsageError(f"model_type is a {type(name).__name__}: give the family's name")
     known = FAMILIES.get(name) if name else None
     family = known or _unknown(data)
-    fields = Fields(_with_stand_ins(data, family, notes), family.defaults, name or "nameless")
+    fields = Fields(_with_stand_ins(data, family, notes), family.defaults, name if known and name else "Llama-style")
     architecture = build(fields, family)
     if known is None:
         notes.append(_assumptions(name, architecture))
