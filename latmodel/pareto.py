@@ -197,14 +197,17 @@ def best_per_depth(
 
 
 def thin(front: Frontier, rows: int = 20) -> Frontier:
-    """At most so many rows of a frontier: the best, the quickest, and the rest evenly spaced in log quality."""
+    """At most so many rows of a frontier: the best, the quickest, and between them one for each even step of log time.
+
+    Where times hardly differ (every shape is host-bound, say) only the most capable of them is kept.
+    """
     if len(front) <= rows or (np.diff(front.quality) >= 0).any():  # rows of a depth table stay as they are
         return front
-    scale = np.log(front.quality) if (front.quality > 0).all() else front.quality
-    wanted = np.linspace(scale[-1], scale[0], rows)
-    nearest = np.clip(np.searchsorted(scale[::-1], wanted), 0, len(front) - 1)
+    scale = np.log(front.response_s)  # falls with the row, as quality does
+    wanted = np.linspace(scale[0], scale[-1], rows)
+    first_within = np.searchsorted(-scale, -wanted)  # of the rows that answer by then, the most capable
     chosen = np.zeros(len(front), dtype=bool)
-    chosen[len(front) - 1 - nearest] = True
+    chosen[np.clip(first_within, 0, len(front) - 1)] = True
     return front.take(chosen)
 
 
