@@ -166,14 +166,20 @@ def _profile(
             date=datetime.date.today().isoformat(),
             rows=", ".join(f"{len(found.rows)} {family}" for family, found in families.items()),
             made_by=f"latmodel fit --gpu {card.name} --from {source}",
-            notes=[
-                *([f"kernels are {dtype}: the card runs both 16-bit types at the same rate"] if dtype != DTYPE else []),
-                f"{family}: {count} rows left out ({reason})"
-                for family, found in families.items()
-                for reason, count in found.dropped.items()
-            ],
+            notes=_notes(families, dtype),
         ),
     )
+
+
+def _notes(families: Mapping[str, Evidence], dtype: str) -> list[str]:
+    notes = [
+        f"{family}: {count} rows left out ({reason})"
+        for family, found in families.items()
+        for reason, count in found.dropped.items()
+    ]
+    if dtype != DTYPE:
+        notes.append(f"kernels are {dtype}: the card runs both 16-bit types at the same rate")
+    return notes
 
 
 def device_scores(outcomes: Mapping[str, Outcome]) -> dict[str, list[float]]:

@@ -182,7 +182,7 @@ class Corrector:
         a = shape_of(op)
         a = AttentionShape(*(None if value is None else _numpy(value) for value in a))
         workload = (a.batch, a.tokens, a.context, a.window)
-        if any(is_array(value) for value in workload):
+        if any(value is not None and is_array(value) for value in workload):
             rounded = _heads(*_head_cells(a))
             return self._attention_factor(op.kind, a, *rounded)
         last = (1 << HEAD_BITS) * HEAD_OCTAVES - 1, (1 << HEAD_DIM_BITS) * HEAD_DIM_OCTAVES - 1

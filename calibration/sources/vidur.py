@@ -20,7 +20,7 @@ FILE = Path("operators") / "vidur_dense_ops_fp16.csv"
 GPUS = {"nvidia-a100-sxm4-80gb": "A100", "nvidia-a40": "A40"}
 RUNTIME = "vidur"
 GEMMS = ("attn_pre_proj_us", "attn_post_proj_us", "mlp_up_proj_us", "mlp_down_proj_us")
-POINTWISE = ("input_layernorm_us", "mlp_act_us", "add_us")
+POINTWISE = ("add_us",)
 COLUMNS = ("gpu", "tokens", "hidden_size", "n_heads", "head_dim", "tp", "gated_mlp", "qkv_out_rank", "ffn_rank",
            *GEMMS, *POINTWISE)  # fmt: skip
 
@@ -56,5 +56,5 @@ def _shapes(row: dict[str, str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     sizes = ((int(float(row["qkv_out_rank"])), hidden), (hidden, queries), (up, hidden), (hidden, inner))
     for column, (n, k) in zip(GEMMS, sizes, strict=True):
         yield "gemm", column, {"op": "gemm", "m": tokens, "n": n, "k": k}
-    for column, values in zip(POINTWISE, (2 * hidden, 3 * inner, 3 * hidden), strict=True):
+    for column, values in zip(POINTWISE, (3 * hidden,), strict=True):
         yield "pointwise", column, {"op": "pointwise", "moved_bytes": 2.0 * tokens * values}
