@@ -1,7 +1,7 @@
 """Make `latmodel/datasheet_prior.json`: what calibrated cards have in common, and how far a card strays from that.
 
-Means of the published cards' coefficients, and leave-one-card-out: each card's kernels predicted from its data sheet
-and the mean of the other cards' coefficients. NVIDIA cards take the widest card's errors for their interval, other
+One law fitted to the kernels of all published cards at once, and leave-one-card-out: each card's kernels predicted
+from its data sheet and a law fitted to the other cards. NVIDIA cards take the widest card's errors for their interval, other
 makers' those of the one card that is not NVIDIA's, predicted from NVIDIA's.
 """
 
@@ -9,20 +9,23 @@ import argparse
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latmodel.coefficients import DEVICE_PRIORS, device_coefficients
+from latmodel.coefficients import DEVICE_PRIORS, Sheet
 from latmodel.hardware import datasheet
 from latmodel.intervals import conformal_quantile
 from latmodel.profile import Profile, read_profile
 
 from . import make
-from .fit import Setup
+from .evidence import Evidence
+from .fit import Setup, fit
 from .hosts import host_runtimes
-from .kernels import FAMILIES, Kernels, log_residuals, start_at
+from .kernels import FAMILIES, Kernels, family_priors, log_residuals, start_at, values_of
+from .operators import OperatorObservation, operator_evidence
 from .published import thinned
 from .sources import aiconfigurator
 
@@ -33,34 +36,53 @@ NVIDIA = (
     "nvidia-rtx-pro-6000-blackwell-server-edition",
 )  # fmt: skip
 OTHER = "intel-arc-pro-b60-graphics"
-ROWS = 3000  # of each family and card
+ROWS = 3000  # of each family and card, to judge by
+POOLED_ROWS = 400  # of each, to fit by
+POOLED_NOISE = 0.15  # one law for all cards is off by this much
+LEAST_SPREAD = 0.05
 NARROWEST = 256
 
 
-def means(profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
-    """Geometric mean and spread (log units) of each device coefficient."""
+def sample(card: str, family: str, count: int) -> list[OperatorObservation]:
+    """Some rows of a card's family: without windows, and no product narrower than `NARROWEST`."""
+    rows = aiconfigurator.read(card, family).rows
+    rows = [r for r in rows if not r.window and (r.op != "gemm" or min(r.n, r.k) >= NARROWEST)]
+    return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:count]]
+
+
+def on_sheet(piece: Evidence, sheet: Sheet) -> Evidence:
+    """The same rows, predicted on their own card whatever the fit's."""
+    return replace(piece, predict=lambda target: piece.predict(target._replace(sheet=sheet)))
+
+
+def pooled(cards: Sequence[str], family: str) -> Setup:
+    """One law for all of the cards: each row on its own data sheet, the coefficients shared."""
+    pieces = []
+    for card in cards:
+        rows = [row.model_copy(update={"noise": POOLED_NOISE}) for row in sample(card, family, POOLED_ROWS)]
+        sheet = make.sheet_of(datasheet(card), DTYPE)
+        pieces += [on_sheet(piece, sheet) for piece in operator_evidence(rows)]
+    return fit(pieces, start_at(sheet, rows[0].runtime), family_priors(family, hot=True)).setup
+
+
+def card_residuals(card: str, others: Sequence[str]) -> dict[str, np.ndarray]:
+    """log(predicted / measured) by family of a card's kernels, from its data sheet and the law of the other cards."""
     found = {}
-    for name, prior in DEVICE_PRIORS.items():
-        values = [dict(p.device.coefficients)[DTYPE][name].value for p in profiles]
-        if min(values) <= 0.0 or prior.spread == 0.0:
-            found[name] = (prior.value, prior.spread)  # a yes or no, not a size
-            continue
-        logs = np.log(values)
-        found[name] = (float(np.exp(np.mean(logs))), float(np.std(logs, ddof=1)))
+    for family in FAMILIES:
+        setup = replace(pooled(others, family), sheet=make.sheet_of(datasheet(card), DTYPE))
+        found[family] = log_residuals(Kernels(family, setup, {}), sample(card, family, ROWS))
     return found
 
 
-def card_residuals(card: str, others: Sequence[Profile]) -> dict[str, np.ndarray]:
-    """log(predicted / measured) by family of a card's kernels, from its data sheet and the other cards' means."""
-    table = {name: value for name, (value, _) in means(others).items()}
+def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
+    """Each device coefficient of all cards' common law, and its spread over the cards in log units."""
     found = {}
-    for family in FAMILIES:
-        rows = aiconfigurator.read(card, family).rows
-        rows = [r for r in rows if not r.window and (r.op != "gemm" or min(r.n, r.k) >= NARROWEST)]
-        rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:ROWS]]
-        start = start_at(make.sheet_of(datasheet(card), DTYPE), rows[0].runtime)
-        setup = Setup(start.sheet, device_coefficients(table), start.runtimes)
-        found[family] = log_residuals(Kernels(family, setup, {}), rows)
+    setups = {family: values_of(Kernels(family, pooled(cards, family), {})) for family in FAMILIES}
+    for name, prior in DEVICE_PRIORS.items():
+        values = [dict(p.device.coefficients)[DTYPE][name].value for p in profiles]
+        value = setups.get(name.split(".")[0], {}).get(name, prior.value)
+        fixed = min(values) <= 0.0 or prior.spread == 0.0  # a yes or no, not a size
+        found[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
     return found
 
 
@@ -81,21 +103,20 @@ def widest(tables: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
 
 def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The file's content, and lines that say what leaving each card out showed."""
-    profiles = {name: read_profile(folder / f"{name}.json") for name in (*NVIDIA, OTHER)}
     left_out = {}
     for name in (*NVIDIA, OTHER):
-        others = [profiles[other] for other in NVIDIA if other != name]
+        others = [other for other in NVIDIA if other != name]
         left_out[name] = card_residuals(name, others)
     lines = [
         f"{name:50s} " + "  ".join(f"{f} {make.mape_percent(r.tolist()):5.1f} %" for f, r in found.items())
         for name, found in left_out.items()
     ]
-    spread = means([profiles[name] for name in NVIDIA])
+    spread = common(NVIDIA, [read_profile(folder / f"{name}.json") for name in NVIDIA])
     scores = {
         "nvidia": widest([phase_scores(left_out[name]) for name in NVIDIA]),
         "other": phase_scores(left_out[OTHER]),
     }
-    runtimes = {who: host_runtimes("{gpu}", some, {}, []) for who, some in scores.items()}
+    runtimes = {who: host_runtimes("{gpu}", some, {}, [], unseen=1.0, beyond=1.0) for who, some in scores.items()}
     kept = ("transformers-eager", "cuda-graph")
     errors = [
         {
@@ -119,7 +140,7 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
         },
         "errors": errors,
         "provenance": {
-            "source": f"data sheet; coefficients are the mean over {', '.join(NVIDIA)}",
+            "source": f"data sheet; one law fitted to the kernels of {', '.join(NVIDIA)}",
             "date": datetime.date.today().isoformat(), "rows": "none of this card",
             "made_by": "python -m calibration.datasheet_prior",
             "notes": ["uncalibrated: run `latmodel calibrate` on the card, or `latmodel fit` on times of your own"],

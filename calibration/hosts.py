@@ -81,6 +81,9 @@ def host_runtimes(
     scores: Mapping[str, Sequence[float]],
     ranges: Mapping[str, tuple[float, float]],
     corrected: Sequence[str],
+    *,
+    unseen: float = UNSEEN,
+    beyond: float = 2.0,
 ) -> dict[str, RuntimePart]:
     """The runtimes that a published card's profile offers.
 
@@ -89,14 +92,16 @@ def host_runtimes(
         scores: |log residuals| of held-out kernels by phase.
         ranges: what was measured, in a model's dimensions.
         corrected: families with a correction; only vLLM runs all those kernels, PyTorch shares its matrix products.
+        unseen: factor on the scores for whole models, which nobody measured.
+        beyond: factor on intervals outside the ranges.
     """
     products = [family for family in corrected if family == "gemm"]
-    device = {phase: [float(f"{UNSEEN * s:.4g}") for s in some] for phase, some in scores.items()}
+    device = {phase: [float(f"{unseen * s:.4g}") for s in some] for phase, some in scores.items()}
     eager = {
         phase: [max(s, float(f"{conformal_quantile(some, 0.9):.4g}")) for s in host_scores()]
         for phase, some in device.items()
     }
-    common = {"memory_overhead_bytes": MEMORY_OVERHEAD_BYTES, "ranges": dict(ranges)}
+    common = {"memory_overhead_bytes": MEMORY_OVERHEAD_BYTES, "ranges": dict(ranges), "extrapolation_factor": beyond}
     return {
         "transformers-eager": RuntimePart(
             implementation="transformers", host="a prior over three published hosts", note=EAGER_NOTE.format(gpu=gpu),

@@ -1,4 +1,4 @@
-"""Profiles of cards that nobody measured: the data sheet, with what the calibrated cards have in common.
+"""Profiles of cards that nobody measured: the data sheet, with the law that calibrated cards have in common.
 
 `datasheet_prior.json` (made by `python -m calibration.datasheet_prior`) holds the mean coefficients over the cards
 with published kernels, and intervals from leaving each of those cards out in turn.
