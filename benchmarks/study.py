@@ -69,13 +69,21 @@ def sweep_table(found: Sequence[Point], sweep: str) -> str:
     cells = []
     for decode, response in zip(of_sweep(found, sweep, "decode"), of_sweep(found, sweep, "response"), strict=True):
         row = decode.row
-        cells.append(
-            [row.name.split("/")[1], f"{row.num_hidden_layers}", f"{row.hidden_size}", show_count(decode.parameters),
-             f"{1e3 * row.seconds:.1f}", f"{1e3 * decode.predicted:.1f}", f"{1e3 * decode.low:.1f}–{1e3 * decode.high:.1f}",
-             f"{response.row.seconds:.2f}", f"{response.predicted:.2f}", f"{response.low:.2f}–{response.high:.2f}"]
-        )  # fmt: skip
+        shape = [
+            row.name.split("/")[1],
+            f"{row.num_hidden_layers}",
+            f"{row.hidden_size}",
+            show_count(decode.parameters),
+        ]
+        cells.append([*shape, *_figures(decode, 1e3, 1), *_figures(response, 1.0, 2)])
     heads = ["model", "layers", "hidden", "params", "decode ms", "predicted", "90 %", "response s", "predicted", "90 %"]
     return table(heads, cells, title=TITLES[sweep])
+
+
+def _figures(point: Point, scale: float, digits: int) -> list[str]:
+    values = [scale * value for value in (point.row.seconds, point.predicted, point.low, point.high)]
+    measured, predicted, low, high = (f"{value:.{digits}f}" for value in values)
+    return [measured, predicted, f"{low}–{high}"]
 
 
 def draw(found: Sequence[Point], path: Path) -> None:
