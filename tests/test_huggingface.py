@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,10 @@ def test_layers_that_differ_form_groups() -> None:
     first, second = model.groups
     assert (first.count, second.count) == (1.0, 1.0)
     assert isinstance(first.block.feed_forward, FeedForward)
-    assert [group.block.feed_forward.intermediate_size for group in model.groups] == [128.0, 96.0]  # type: ignore[union-attr]
-    # embedding and head 2·100·64; norms 5·64; layer 0: q, o 2·64·64, k, v 2·64·32, FFN 3·64·128; layer 1: half the heads
+    layers = [group.block.feed_forward for group in model.groups]
+    assert [layer.intermediate_size for layer in layers if isinstance(layer, FeedForward)] == [128.0, 96.0]
+    # embedding and head 2·100·64; norms 5·64; layer 0: q, o 2·64·64, k, v 2·64·32, FFN 3·64·128;
+    # layer 1: q, o 2·64·32, k, v 2·64·32, FFN 3·64·96
     assert num_parameters(model) == 12800 + 320 + (8192 + 4096 + 24576) + (4096 + 4096 + 18432)
 
 
@@ -211,6 +214,15 @@ FIELD_NAMES = sorted(
 )  # fmt: skip
 
 
+def refusal(function: Callable[[], Any]) -> str:
+    """The message of the declared error, if there is one; any other exception passes."""
+    try:
+        function()
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     family=st.sampled_from([*FAMILIES, "unheard_of"]),
@@ -218,11 +230,8 @@ FIELD_NAMES = sorted(
 )
 def test_no_configuration_raises_anything_but_the_declared_error(family: str, changes: dict[str, Any]) -> None:
     start = time.process_time()
-    try:
-        decoder = read_decoder({**LLAMA, "model_type": family, **changes})
-        assert num_parameters(decoder.architecture) > 0
-    except UsageError as error:
-        assert "\n" not in str(error)
+    message = refusal(lambda: num_parameters(read_decoder({**LLAMA, "model_type": family, **changes}).architecture))
+    assert "\n" not in message
     assert time.process_time() - start < 0.05
 
 
@@ -231,10 +240,7 @@ def test_no_configuration_raises_anything_but_the_declared_error(family: str, ch
     raw=st.binary(max_size=400) | st.text(max_size=200).map(str.encode) | VALUES.map(lambda v: json.dumps(v).encode())
 )
 def test_no_bytes_raise_anything_but_the_declared_error(raw: bytes) -> None:
-    try:
-        read_decoder(parse(raw, "config.json"))
-    except UsageError as error:
-        assert "\n" not in str(error)
+    assert "\n" not in refusal(lambda: read_decoder(parse(raw, "config.json")))
 
 
 @pytest.mark.parametrize(
@@ -253,10 +259,7 @@ def test_the_largest_input_takes_at_most_50_ms_and_50_mb(text: str) -> None:
     assert len(raw) <= 256_000
 
     def read() -> None:
-        try:
-            read_decoder(parse(raw, "config.json"))
-        except UsageError:
-            pass
+        refusal(lambda: read_decoder(parse(raw, "config.json")))
 
     read()
     seconds = min(_cpu_seconds(read) for _ in range(3))
