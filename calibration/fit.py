@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from latmodel.coefficients import DeviceCoefficients, Prior, RuntimeCoefficients, Sheet
+from latmodel.coefficients import (
+    DeviceCoefficients,
+    Prior,
+    RuntimeCoefficients,
+    Sheet,
+    coefficient_values,
+    device_coefficients,
+)
 from latmodel.errors import LatmodelError
 from latmodel.forward import Target
 from latmodel.implementation import Implementation
@@ -45,13 +52,14 @@ class Setup:
         device: dict[str, float] = {}
         runtimes: dict[str, dict[str, float]] = {name: {} for name in self.runtimes}
         for key, value in values.items():
-            owner, *rest = key.split(".")
+            owner, rest = key.split(".", 1)
             if owner == "device":
-                device[rest[0]] = value
+                device[rest] = value
             else:
-                runtimes[".".join(rest[:-1])][rest[-1]] = value
+                runtime, name = rest.rsplit(".", 1)
+                runtimes[runtime][name] = value
         moved = {name: (c._replace(**runtimes[name]), how) for name, (c, how) in self.runtimes.items()}
-        return Setup(self.sheet, self.device._replace(**device), moved)
+        return Setup(self.sheet, device_coefficients({**coefficient_values(self.device), **device}), moved)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from latmodel.architecture import Attention
 from latmodel.arrays import Array
 from latmodel.config import DTYPE_BYTES, DType, Numbers
 from latmodel.forward import Target
-from latmodel.ops import OpCost, elementwise, gemm
+from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds
 from latmodel.transformer import Step, attention_op
 
@@ -74,14 +74,15 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], target: Target) -> Op
         return gemm("gemm", m, n, k, weight_bytes=size, activation_bytes=size)
     if op == "attention":
         attention = Attention(_column(rows, "heads"), _column(rows, "kv_heads"), _column(rows, "head_dim"))
-        step = Step(m, _column(rows, "tokens"), _column(rows, "context"))
+        phase = "prefill" if rows[0].tokens > 1 else "decode"
+        step = Step(m, _column(rows, "tokens"), _column(rows, "context"), phase)
         return attention_op(attention, step, how, Numbers(size, size, size))
     kernels, moves = {
         "norm": (how.norm_kernels, how.norm_moves),
         "rope": (how.rope_kernels, how.rope_moves),
         "activation": (how.activation_kernels, how.activation_moves),
     }[op]
-    return elementwise(op, m * n, moves=moves, kernels=kernels, bytes_each=size)
+    return pointwise(op, m * n, moves=moves, kernels=kernels, bytes_each=size)
 
 
 def _column(rows: Sequence[OperatorObservation], name: str) -> Array:

@@ -1,9 +1,11 @@
 """The numbers that a fit finds, by name: what is true of a device, and what of a runtime on a host.
 
 Each carries the prior that holds it where measurements say nothing: a value and a spread in log units
-(0.1 is about 10 %). One table serves fitting, checking of profiles, reports and documentation.
+(0.1 is about 10 %). One table serves fitting, checking of profiles, reports and documentation. Those of a device are
+named `family.name`; families are the laws of `gemm`, `attention` and `pointwise`.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -16,22 +18,85 @@ class Sheet(NamedTuple):
     cache_bytes: float
 
 
-class DeviceCoefficients(NamedTuple):
-    """What is fitted of a device, for one dtype. Efficiencies are fractions of the data sheet."""
+class GemmCoefficients(NamedTuple):
+    """Of `gemm.gemm_seconds`."""
 
-    matmul_efficiency: float
+    floor_s: float
+    compute_efficiency: float
+    small_tile_efficiency: float
+    prologue_k: float
+    wave_rounding: float
+    split_k_s: float
+    boost: float
+    boost_s: float
     bandwidth_efficiency: float
-    attention_efficiency: float
-    elementwise_efficiency: float
+    overlap_gap: float
+    overlap_gap_s: float
+    misfit_slowdown: float
+    odd_slowdown: float
+    cache_speedup: float
+    cache_share: float
+    cache_width: float
+
+
+class PrefillCoefficients(NamedTuple):
+    """Of `attention.prefill_seconds`."""
+
+    floor_s: float
+    compute_efficiency: float
+    efficiency_64: float
+    efficiency_192: float
+    efficiency_256: float
+    prologue_columns: float
+    tile_s: float
+    longest_tile: float
+    tail: float
+    bandwidth_efficiency: float
+    kv_passes: float
+    overlap_gap: float
+    overlap_gap_s: float
+    boost: float
+    boost_s: float
+    cache_speedup: float
+    cache_share: float
+    cache_width: float
+
+
+class DecodeCoefficients(NamedTuple):
+    """Of `attention.decode_seconds`."""
+
+    floor_s: float
+    bandwidth_efficiency: float
+    min_context: float
+    wave_s: float
+    head_wave_s: float
+    split_s: float
+    split_context: float
+    idle_split: float
+    idle_whole: float
+    compute_efficiency: float
+    overlap_gap: float
+    cache_speedup: float
+    cache_share: float
+    cache_width: float
+
+
+class PointwiseCoefficients(NamedTuple):
+    """Of `pointwise.pointwise_seconds`."""
+
+    floor_s: float
+    bandwidth_efficiency: float
     cache_share: float
     cache_speedup: float
-    floor_s: float
-    ramp_bytes: float
-    wave_loss: float
-    small_tile_efficiency: float
-    misfit_efficiency: float
-    odd_efficiency: float
-    serial: float
+
+
+class DeviceCoefficients(NamedTuple):
+    """What is fitted of a device, for one dtype, by family. Efficiencies are fractions of the data sheet."""
+
+    gemm: GemmCoefficients
+    prefill: PrefillCoefficients
+    decode: DecodeCoefficients
+    pointwise: PointwiseCoefficients
 
 
 class RuntimeCoefficients(NamedTuple):
@@ -47,39 +112,110 @@ class RuntimeCoefficients(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """Where a coefficient starts, how far it may stray (log units; 0 fixes it), its bounds, and why."""
+    """Where a coefficient starts, how far it may stray (log units; 0 fixes it), its bounds, and what it means."""
 
     value: float
     spread: float
     low: float
     high: float
-    reason: str
+    meaning: str
 
+
+TIME = (1e-9, 1e-2)
+SHARE = (1e-4, 1.0)
+RATE = (0.02, 1.3)  # boost clocks run above the data sheet's
 
 DEVICE_PRIORS: dict[str, Prior] = {
-    "matmul_efficiency": Prior(0.80, 0.20, 0.05, 1.2, "large GEMMs reach 70-90 % of the dense tensor rate"),
-    "bandwidth_efficiency": Prior(0.88, 0.10, 0.05, 1.05, "DRAM refresh and turnarounds leave 80-95 %"),
-    "attention_efficiency": Prior(
-        0.45, 0.40, 0.01, 1.05, "flash attention reaches 30-60 % of the peak on short prompts"
-    ),
-    "elementwise_efficiency": Prior(0.80, 0.25, 0.02, 3.0, "pointwise kernels stream a little below a copy"),
-    "cache_share": Prior(0.5, 0.4, 0.01, 1.0, "part of the last-level cache that holds a pointwise chain's values"),
-    "cache_speedup": Prior(3.0, 0.3, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
-    "floor_s": Prior(2.2e-6, 0.30, 1e-8, 1e-3, "shortest kernel: 2-3 us in published traces"),
-    "ramp_bytes": Prior(2.0e6, 0.70, 1.0, 1e9, "bytes in flight before the memory runs at full speed"),
-    "wave_loss": Prior(0.7, 0.30, 0.01, 1.0, "share of the last, partly filled wave that is lost"),
-    "small_tile_efficiency": Prior(0.75, 0.20, 0.1, 1.0, "64-wide tiles reuse half as much as 128-wide ones"),
-    "misfit_efficiency": Prior(0.70, 0.30, 0.05, 1.0, "dimension no multiple of 8: unaligned loads"),
-    "odd_efficiency": Prior(0.55, 0.30, 0.05, 1.0, "odd dimension: element-wise loads"),
-    "serial": Prior(0.10, 0.50, 1e-4, 1.0, "share of compute that does not hide behind memory traffic"),
+    "gemm.floor_s": Prior(2.5e-6, 0.30, *TIME, "launch to end of an empty kernel"),
+    "gemm.compute_efficiency": Prior(0.80, 0.15, *RATE, "share of the dense peak that large tiles sustain"),
+    "gemm.small_tile_efficiency": Prior(0.60, 0.20, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
+    "gemm.prologue_k": Prior(128.0, 0.40, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
+    "gemm.wave_rounding": Prior(0.60, 0.40, *SHARE, "share of a partly filled last wave that is lost"),
+    "gemm.split_k_s": Prior(3.5e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
+    "gemm.boost": Prior(0.12, 0.40, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
+    "gemm.boost_s": Prior(3e-4, 0.50, 1e-6, 1.0, "duration at which half of that is gone"),
+    "gemm.bandwidth_efficiency": Prior(0.87, 0.08, *RATE, "share of the data-sheet bandwidth on weights"),
+    "gemm.overlap_gap": Prior(0.40, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
+    "gemm.overlap_gap_s": Prior(5e-5, 0.30, 1e-8, 1.0, "time at which that share saturates"),
+    "gemm.misfit_slowdown": Prior(1.25, 0.20, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
+    "gemm.odd_slowdown": Prior(1.40, 0.20, 1.0, 20.0, "more compute where it is odd"),
+    "gemm.cache_speedup": Prior(2.0, 0.40, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
+    "gemm.cache_share": Prior(0.15, 0.30, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
+    "gemm.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
+    "prefill.floor_s": Prior(6e-6, 0.40, *TIME, "shortest attention kernel"),
+    "prefill.compute_efficiency": Prior(0.65, 0.20, *RATE, "share of the dense peak at head_dim 128"),
+    "prefill.efficiency_64": Prior(0.80, 0.25, 0.05, 2.0, "head_dim up to 64 against 128"),
+    "prefill.efficiency_192": Prior(0.90, 0.20, 0.05, 2.0, "head_dim 129 to 192 against 128"),
+    "prefill.efficiency_256": Prior(0.85, 0.20, 0.05, 2.0, "head_dim above 192 against 128"),
+    "prefill.prologue_columns": Prior(60.0, 0.80, 0.1, 4096.0, "key columns to fill and drain a tile"),
+    "prefill.tile_s": Prior(1e-6, 1.0, *TIME, "fixed time of a tile on its SM"),
+    "prefill.longest_tile": Prior(0.50, 0.50, 1e-3, 4.0, "longest tile alone, against its share of the throughput"),
+    "prefill.tail": Prior(0.50, 0.50, *SHARE, "share of the shorter of work and longest tile that is added"),
+    "prefill.bandwidth_efficiency": Prior(0.80, 0.15, *RATE, "share of the bandwidth"),
+    "prefill.kv_passes": Prior(3.0, 0.40, 0.1, 20.0, "passes over keys and values"),
+    "prefill.overlap_gap": Prior(0.50, 0.40, *SHARE, "share of the shorter of compute and memory not hidden"),
+    "prefill.overlap_gap_s": Prior(5e-4, 0.80, 1e-8, 1.0, "time at which that share saturates"),
+    "prefill.boost": Prior(0.12, 0.50, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
+    "prefill.boost_s": Prior(1e-3, 0.80, 1e-6, 1.0, "duration at which half of that is gone"),
+    "prefill.cache_speedup": Prior(2.0, 0.50, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
+    "prefill.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
+    "prefill.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
+    "decode.floor_s": Prior(6e-6, 0.40, *TIME, "shortest attention kernel"),
+    "decode.bandwidth_efficiency": Prior(0.85, 0.10, *RATE, "share of the bandwidth on the KV cache"),
+    "decode.min_context": Prior(64.0, 0.50, 1.0, 4096.0, "positions of the smallest KV block"),
+    "decode.wave_s": Prior(2e-6, 0.80, *TIME, "one wave of tiles beyond its reads"),
+    "decode.head_wave_s": Prior(1e-7, 1.0, *TIME, "the same for each query head"),
+    "decode.split_s": Prior(4e-6, 0.70, *TIME, "second kernel that merges the parts of a split context"),
+    "decode.split_context": Prior(128.0, 0.50, 1.0, 65536.0, "context from which it is split"),
+    "decode.idle_split": Prior(0.02, 1.0, 1e-5, 10.0, "slow-down per idle SM with the context split"),
+    "decode.idle_whole": Prior(0.05, 1.2, 1e-5, 10.0, "slow-down per idle SM with one tile a head"),
+    "decode.compute_efficiency": Prior(0.50, 0.30, *RATE, "share of the dense peak"),
+    "decode.overlap_gap": Prior(0.30, 0.50, *SHARE, "share of the shorter of compute and memory not hidden"),
+    "decode.cache_speedup": Prior(2.0, 0.50, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
+    "decode.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
+    "decode.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
+    "pointwise.floor_s": Prior(2.2e-6, 0.30, *TIME, "shortest pointwise kernel"),
+    "pointwise.bandwidth_efficiency": Prior(0.80, 0.20, *RATE, "share of the bandwidth of a large pointwise kernel"),
+    "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
+    "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
 }
 
 RUNTIME_PRIORS: dict[str, Prior] = {
-    "launch_s": Prior(1.0e-5, 0.7, 1e-9, 1e-3, "5-30 us for an operator in eager PyTorch"),
-    "block_s": Prior(1.0e-4, 0.9, 1e-9, 0.1, "Python of one decoder layer"),
-    "prefill_block_s": Prior(3.0e-5, 0.9, 1e-9, 0.1, "a new cache layer for each block"),
-    "pass_s": Prior(4.0e-4, 0.7, 1e-9, 1.0, "masks, positions, embedding, synchronisation"),
-    "token_s": Prior(1.0e-4, 0.9, 1e-9, 1.0, "argmax and appending the token"),
-    "gap_s": Prior(1.5e-6, 0.30, 1e-9, 1e-3, "between two kernels of a stream"),
+    "launch_s": Prior(1.0e-5, 0.7, 1e-9, 1e-3, "host time of one operator: 5-30 us in eager PyTorch"),
+    "block_s": Prior(1.0e-4, 0.9, 1e-9, 0.1, "host time of one block beyond its operators"),
+    "prefill_block_s": Prior(3.0e-5, 0.9, 1e-9, 0.1, "more of it in prefill: a new cache layer"),
+    "pass_s": Prior(4.0e-4, 0.7, 1e-9, 1.0, "host time of a pass: masks, positions, synchronisation"),
+    "token_s": Prior(1.0e-4, 0.9, 1e-9, 1.0, "host time of argmax and appending the token"),
+    "gap_s": Prior(8e-7, 0.40, 1e-9, 1e-3, "device time between two kernels"),
     "overlap_loss": Prior(0.02, 0.70, 1e-4, 1.0, "share of the shorter timeline that is not hidden"),
 }
+
+_FAMILIES = {
+    "gemm": GemmCoefficients,
+    "prefill": PrefillCoefficients,
+    "decode": DecodeCoefficients,
+    "pointwise": PointwiseCoefficients,
+}
+
+
+def device_coefficients(values: Mapping[str, float]) -> DeviceCoefficients:
+    """Coefficients from `family.name` → value; all names must be there."""
+    families = (
+        family(**{name: values[f"{key}.{name}"] for name in family._fields})  # type: ignore[attr-defined]
+        for key, family in _FAMILIES.items()
+    )
+    return DeviceCoefficients(*families)
+
+
+def coefficient_values(device: DeviceCoefficients) -> dict[str, float]:
+    """The same as `family.name` → value."""
+    return {
+        f"{key}.{name}": value
+        for key, family in zip(DeviceCoefficients._fields, device, strict=True)
+        for name, value in family._asdict().items()
+    }
+
+
+def prior_values(priors: Mapping[str, Prior]) -> dict[str, float]:
+    """Name → prior value."""
+    return {name: prior.value for name, prior in priors.items()}

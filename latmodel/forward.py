@@ -7,7 +7,7 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 from typing import NamedTuple
 
 from .architecture import Architecture, Block
-from .arrays import Array
+from .arrays import Array, maximum
 from .coefficients import DeviceCoefficients, RuntimeCoefficients, Sheet
 from .config import Numbers
 from .implementation import Implementation
@@ -37,33 +37,28 @@ class Work(NamedTuple):
 
     def prefill(self) -> Step:
         """The pass over the prompt into an empty cache."""
-        return Step(self.batch, self.prompt, self.prompt)
+        return Step(self.batch, self.prompt, self.prompt, "prefill")
 
     def decode(self) -> tuple[Step, Step]:
         """The first and the last step of the generation: contexts `prompt + 1` and `prompt + new`."""
-        return Step(self.batch, 1.0, self.prompt + 1.0), Step(self.batch, 1.0, self.prompt + self.new)
+        first = Step(self.batch, 1.0, self.prompt + 1.0, "decode")
+        return first, first._replace(context=self.prompt + maximum(self.new, 1.0))
 
 
 class Load(NamedTuple):
-    """Kernels to launch, device seconds, and the two bounds behind them, of some operators."""
+    """Kernels to launch, device seconds, and how many of them the arithmetic alone would take, of some operators."""
 
     kernels: Array
     seconds: Array
     compute_s: Array
-    memory_s: Array
 
-    def plus(self, o: "Load") -> "Load":
+    def plus(self, other: "Load") -> "Load":
         """Both together."""
-        return Load(
-            self.kernels + o.kernels, self.seconds + o.seconds, self.compute_s + o.compute_s, self.memory_s + o.memory_s
-        )
+        return Load(self.kernels + other.kernels, self.seconds + other.seconds, self.compute_s + other.compute_s)
 
     def times(self, count: Array) -> "Load":
         """`count` of it."""
-        return Load(self.kernels * count, self.seconds * count, self.compute_s * count, self.memory_s * count)
-
-
-NOTHING = Load(0.0, 0.0, 0.0, 0.0)
+        return Load(self.kernels * count, self.seconds * count, self.compute_s * count)
 
 
 class Cost(NamedTuple):
@@ -167,24 +162,30 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 
 def load(ops: list[OpCost], target: Target) -> Load:
     """Kernels and device time of operators run one after another."""
-    total = NOTHING
+    kernels: Array = 0.0
+    seconds: Array = 0.0
+    compute: Array = 0.0
     for op in ops:
-        seconds, compute, memory = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
-        total = total.plus(Load(op.kernels, seconds, compute, memory))
-    return total
+        time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
+        kernels, seconds = kernels + op.kernels, seconds + time.seconds
+        if op.kind != "pointwise":
+            compute = compute + time.compute_s
+    return Load(kernels, seconds, compute)
 
 
-def bound_shares(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> tuple[Array, Array, Array]:
-    """Seconds of the response held by host, memory and compute: a pass counts for what binds it."""
-    times = respond(depth, blocks, head, work, target)
+def bound_shares(times: Forecast, depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> list[Array]:
+    """Seconds of the response held by host, memory and compute: a pass counts for what binds it.
+
+    A pass that the device binds is bound by compute where arithmetic is at least half of its kernel time.
+    """
     prefill_host, decode_host = host_seconds(depth, blocks, target)
     prefill = _shares(prefill_host, blocks.prefill, head.prefill, times.prefill_s)
     decode = _shares(decode_host, blocks.last, head.last, times.step_s * work.new)
-    return prefill[0] + decode[0], prefill[1] + decode[1], prefill[2] + decode[2]
+    return [a + b for a, b in zip(prefill, decode, strict=True)]
 
 
 def _shares(host_s: Array, blocks: Load, head: Load, seconds: Array) -> tuple[Array, Array, Array]:
     host = (host_s >= blocks.seconds) * seconds
     device = seconds - host
-    memory = (blocks.memory_s + head.memory_s >= blocks.compute_s + head.compute_s) * device
-    return host, memory, device - memory
+    compute = (2.0 * (blocks.compute_s + head.compute_s) >= blocks.seconds + head.seconds) * device
+    return host, device - compute, compute

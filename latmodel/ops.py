@@ -1,6 +1,6 @@
 """What one operator costs: FLOPs, bytes and kernels, and nothing about any device.
 
-Costs are plain numbers or arrays and they add; what an operator does *not* count is said where it is built.
+Costs are plain numbers or arrays; what an operator does *not* count is said where it is built.
 """
 
 from typing import NamedTuple
@@ -8,16 +8,29 @@ from typing import NamedTuple
 from .arrays import Array
 
 
+class AttentionShape(NamedTuple):
+    """Dimensions of an attention operator; `seen` positions of the context are read (a window hides the others)."""
+
+    batch: Array
+    heads: Array
+    kv_heads: Array
+    head_dim: Array
+    tokens: Array
+    context: Array
+    seen: Array
+    window: float | None
+
+
 class OpCost(NamedTuple):
     """The cost of one operator (of `count` identical ones, summed).
 
-    `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model;
-    `cache_bytes` the KV cache; `activation_bytes` everything else read or written. `kernels` are device kernels,
-    each of which the host launches. `m`, `n`, `k` and `count` are the GEMM that tiling needs (0 if it is none).
+    `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model; `cache_bytes` the KV
+    cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each of which the host
+    launches. `m`, `n`, `k` are the GEMM that tiling needs, `attention` the dimensions that attention needs.
     """
 
     name: str
-    kind: str  # "gemm", "attention" or "elementwise": which law of `roofline` times it
+    kind: str  # "gemm", "prefill" or "decode" attention, "pointwise": which law times it
     flops: Array = 0.0
     weight_bytes: Array = 0.0
     cache_bytes: Array = 0.0
@@ -26,12 +39,15 @@ class OpCost(NamedTuple):
     m: Array = 0.0
     n: Array = 0.0
     k: Array = 0.0
-    count: Array = 1.0
+    count: float = 1.0
     passes: float = 1.0  # times a pointwise chain goes over its values, which a cache may hold from pass to pass
+    attention: AttentionShape | None = None
 
     @property
     def bytes(self) -> Array:
         """All bytes moved, read and written."""
+        if self.kind == "pointwise":
+            return self.activation_bytes
         return self.weight_bytes + self.cache_bytes + self.activation_bytes
 
 
@@ -45,21 +61,14 @@ def gemm(
     """
     nk = n * k
     return OpCost(
-        name, "gemm", (2.0 * count * m) * nk, (weight_bytes * count) * nk, 0.0,
-        (activation_bytes * count * m) * (n + k), count, m, n, k, count,
+        name, "gemm", nk * (2.0 * count * m), nk * (weight_bytes * count), 0.0,
+        (n + k) * (activation_bytes * count * m), count, m, n, k, count,
     )  # fmt: skip
 
 
-def elementwise(name: str, elements: Array, *, moves: float, kernels: float, bytes_each: float) -> OpCost:
+def pointwise(name: str, elements: Array, *, moves: float, kernels: float, bytes_each: float) -> OpCost:
     """A chain of `kernels` pointwise kernels that together read and write `moves` values per element.
 
-    Counts one FLOP per value moved: never what binds, but a breakdown should not say zero.
+    FLOPs are not counted: they are never what binds.
     """
-    values = elements * moves
-    return OpCost(name, "elementwise", values, 0.0, 0.0, values * bytes_each, kernels, passes=moves)
-
-
-def gather(name: str, rows: Array, width: Array, *, weight_bytes: float, activation_bytes: float) -> OpCost:
-    """Embedding lookup: `rows` rows of `width` read from the table and written out; no FLOPs."""
-    elements = rows * width
-    return OpCost(name, "elementwise", 0.0, elements * weight_bytes, 0.0, elements * activation_bytes, 1.0)
+    return OpCost(name, "pointwise", activation_bytes=elements * (moves * bytes_each), kernels=kernels, passes=moves)

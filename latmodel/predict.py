@@ -141,6 +141,11 @@ class Predictor:
 
         return cls(load_profile(name), runtime, confidence)
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know before trusting the numbers: where the host term comes from."""
+        return [self._part.note] if self._part.note else []
+
     def target(self, dtype: str) -> Target:
         """Coefficients that price a model of `dtype`."""
         return self._target(dtype)[0]
@@ -202,7 +207,7 @@ class Predictor:
             times.prefill_blocks_s / depth,
             times.decode_blocks_s / depth,
             self.memory(model, work).peak_bytes,
-            dominant(*bound_shares(depth, blocks, head, work, target)),
+            dominant(*bound_shares(times, depth, blocks, head, work, target)),
             maximum(self._outside(model, work), 0.0 if measured else 1.0),
         )
 

@@ -11,7 +11,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, DeviceCoefficients, Prior, RuntimeCoefficients, Sheet
+from .coefficients import (
+    DEVICE_PRIORS,
+    RUNTIME_PRIORS,
+    DeviceCoefficients,
+    Prior,
+    RuntimeCoefficients,
+    Sheet,
+    device_coefficients,
+)
 from .config import describe
 from .errors import ProfileError
 from .implementation import IMPLEMENTATIONS
@@ -161,7 +169,7 @@ class Profile(_Part):
         """Coefficients for `dtype`, and whether they were measured with it (another's stand in if not)."""
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))
-        return DeviceCoefficients(**{key: item.value for key, item in table.items()}), dtype in tables
+        return device_coefficients({key: item.value for key, item in table.items()}), dtype in tables
 
     def runtime_coefficients(self, name: str) -> RuntimeCoefficients:
         """The coefficients of a runtime as plain numbers."""

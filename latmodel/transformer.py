@@ -6,18 +6,19 @@ from .architecture import Architecture, Attention, Block, FeedForward
 from .arrays import Array, floor, minimum
 from .config import Numbers
 from .implementation import Implementation
-from .ops import OpCost, elementwise, gather, gemm
+from .ops import AttentionShape, OpCost, gemm, pointwise
 
 
 class Step(NamedTuple):
     """One forward pass: `tokens` new positions for each of `batch` sequences, `context` positions once they are in."""
 
-    batch: float
-    tokens: float
-    context: float
+    batch: Array
+    tokens: Array
+    context: Array
+    phase: str  # "prefill" or "decode"
 
     @property
-    def rows(self) -> float:
+    def rows(self) -> Array:
         """Rows of every activation matrix."""
         return self.batch * self.tokens
 
@@ -37,7 +38,7 @@ def _pairs_up_to(length: Array, window: float | None) -> Array:
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
     """The operators of a block whose cost does not depend on the context: all but attention and its cache."""
-    norm = elementwise(
+    norm = pointwise(
         "norm", hidden * (rows * block.norms), moves=how.norm_moves,
         kernels=how.norm_kernels * block.norms, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
@@ -49,7 +50,7 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
     if block.feed_forward is not None:
         ops += _feed_forward(block.feed_forward, hidden, rows, how, numbers)
         layers += 1
-    residual = elementwise(
+    residual = pointwise(
         "residual", hidden * (rows * layers), moves=3.0,
         kernels=how.residual_kernels * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
@@ -61,7 +62,7 @@ def _projections(
 ) -> list[OpCost]:
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
-    rope = elementwise(
+    rope = pointwise(
         "rope", (queries + keys) * rows, moves=how.rope_moves,
         kernels=how.rope_kernels, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
@@ -88,7 +89,7 @@ def _feed_forward(
             count=2.0 if layer.gated else 1.0,
             **sizes,
         ),
-        elementwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
+        pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
         gemm("down_proj", rows, hidden, inner, **sizes),
     ]
 
@@ -109,18 +110,26 @@ def attention_op(attention: Attention, step: Step, how: Implementation, numbers:
     pairs = step.batch * attended_pairs(step, attention.window)
     width = attention.heads * attention.head_dim
     seen = step.context if attention.window is None else minimum(step.context, attention.window + step.tokens - 1.0)
-    cache = (2.0 * numbers.cache_bytes * step.batch * seen) * (attention.kv_heads * attention.head_dim)
-    scores = attention.heads * (how.attention_passes * pairs * numbers.activation_bytes)
-    moved = width * (2.0 * step.rows * numbers.activation_bytes) + scores
+    cache = (attention.kv_heads * attention.head_dim) * (2.0 * numbers.cache_bytes * step.batch * seen)
+    moved = width * (2.0 * step.rows * numbers.activation_bytes)
+    if how.attention_passes:
+        moved = moved + attention.heads * (how.attention_passes * pairs * numbers.activation_bytes)
     padding = how.padding_kernels * misfit(attention.head_dim)
-    return OpCost("attention", "attention", (4.0 * pairs) * width, 0.0, cache, moved, how.attention_kernels + padding)
+    shape = AttentionShape(
+        step.batch, attention.heads, attention.kv_heads, attention.head_dim,
+        step.tokens, step.context, seen, attention.window,
+    )  # fmt: skip
+    return OpCost(
+        "attention", step.phase, width * (4.0 * pairs), 0.0, cache, moved, how.attention_kernels + padding,
+        attention=shape,
+    )  # fmt: skip
 
 
 def cache_op(attention: Attention, step: Step, how: Implementation, numbers: Numbers) -> OpCost:
     """Append the new keys and values; a growing cache (`cache_copies`) reads and writes all that it holds."""
     kept = how.cache_copies * (step.context - step.tokens)
-    values = (4.0 * step.batch * (kept + step.tokens)) * (attention.kv_heads * attention.head_dim)
-    return OpCost("kv_cache", "elementwise", 0.0, 0.0, values * numbers.cache_bytes, 0.0, how.cache_kernels)
+    moved = (attention.kv_heads * attention.head_dim) * (4.0 * step.batch * (kept + step.tokens) * numbers.cache_bytes)
+    return OpCost("kv_cache", "pointwise", activation_bytes=moved, kernels=how.cache_kernels)
 
 
 def head_ops(
@@ -128,12 +137,12 @@ def head_ops(
 ) -> list[OpCost]:
     """Embedding lookup, final norm and LM head (`logit_rows` positions get logits)."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
-    norm = elementwise(
+    norm = pointwise(
         "final_norm", model.hidden_size * rows, moves=how.norm_moves,
         kernels=how.norm_kernels, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     return [
-        gather("embedding", rows, model.hidden_size, **sizes),
+        pointwise("embedding", model.hidden_size * rows, moves=2.0, kernels=1.0, bytes_each=numbers.activation_bytes),
         norm,
         gemm("lm_head", logit_rows, model.vocab_size, model.hidden_size, **sizes),
     ]

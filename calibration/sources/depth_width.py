@@ -58,7 +58,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def observations_of(row: dict[str, str], where: str) -> Iterator[Observation]:
     """The times of one measured model: prefill, decode, and the responses that were published."""
     common = {
-        **{name: int(row[name]) for name in SHAPE}, "gpu": GPU, "runtime": "transformers-eager", "dtype": "bfloat16", "logits": "all",
+        **{name: int(row[name]) for name in SHAPE}, "gpu": GPU, "runtime": "transformers-eager", "dtype": "bfloat16",
+        "logits": "all",
         "head_dim": head_dim(row), "tie_word_embeddings": row["tie_word_embeddings"] == "True", "part": "model",
         "source": f"hbfreed/inference-pareto@{COMMIT}", "name": f"{row['experiment']}/{row['name']}",
     }  # fmt: skip

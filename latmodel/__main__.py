@@ -1,0 +1,5 @@
+"""`python -m latmodel`."""
+
+from .cli import main
+
+main()

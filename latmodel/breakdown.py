@@ -1,0 +1,66 @@
+"""A prediction by operator: FLOPs, bytes, device and host time, utilisation, and what binds each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from .architecture import Architecture
+from .config import ModelConfig, Workload
+from .forward import Target
+from .ops import OpCost
+from .predict import Predictor, work_of
+from .roofline import op_seconds
+from .transformer import Step, context_ops, dense_ops, head_ops
+
+
+def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:
+    """One row an operator, of the prefill and of the last decode step, over all blocks.
+
+    `device_s` and `host_s` are two timelines that overlap, so their columns do not add up to the pass; `mfu` and `mbu`
+    are shares of the data-sheet rates.
+    """
+    architecture = model.architecture() if isinstance(model, ModelConfig) else model
+    work, target = work_of(workload), predictor.target(workload.dtype)
+    prefill, (_, last) = work.prefill(), work.decode()
+    logit_rows = prefill.rows if work.logits_all else work.batch
+    rows = []
+    for step, logits in ((prefill, logit_rows), (last, work.batch)):
+        for count, op in _operators(architecture, step, logits, target, workload):
+            rows.append(_row(count, op, step.phase, target))
+    return rows
+
+
+def _operators(
+    model: Architecture, step: Step, logit_rows: float, target: Target, workload: Workload
+) -> Iterator[tuple[float, OpCost]]:
+    how, numbers = target.how, workload.numbers()
+    for group in model.groups:
+        for op in (
+            *dense_ops(group.block, model.hidden_size, step.rows, how, numbers),
+            *context_ops(group.block, step, how, numbers),
+        ):
+            yield group.count, op
+    for op in head_ops(model, step.rows, logit_rows, how, numbers):
+        yield 1.0, op
+
+
+def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]:
+    time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
+    seconds = count * time.seconds
+    host = count * op.kernels * target.runtime.launch_s
+    if host >= seconds:
+        bound = "host"
+    else:
+        bound = "compute" if 2.0 * time.compute_s >= time.seconds else "memory"
+    return {
+        "phase": phase,
+        "operator": op.name,
+        "count": count,
+        "kernels": count * op.kernels,
+        "flops": count * op.flops,
+        "bytes": count * op.bytes,
+        "device_s": seconds,
+        "host_s": host,
+        "mfu": count * op.flops / seconds / target.sheet.peak_flops_per_s,
+        "mbu": count * op.bytes / seconds / target.sheet.bandwidth_bytes_per_s,
+        "bound": bound,
+    }

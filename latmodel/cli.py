@@ -1,0 +1,77 @@
+"""The command line: thin verbs, each in a module that is loaded when the verb is used."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from . import __version__
+from .errors import LatmodelError
+
+# Verb → (module, function, one-line help). Modules load on use, so that `latmodel --help` starts at once.
+VERBS = {
+    "calibrate": ("cli_calibrate", "calibrate", "Measure single blocks on this device, fit, write a profile."),
+    "env": ("cli_profile", "env", "Show what was detected on this machine."),
+    "fit": ("cli_fit", "fit", "Fit or refine a profile from measurements made elsewhere."),
+    "frontier": ("cli_frontier", "frontier", "Search the architectures with the most capacity within a budget."),
+    "predict": ("cli_predict", "predict", "Latency, memory and bound of one or many architectures."),
+    "profile": ("cli_profile", "profile", "Look at profiles: list, show, diff, export."),
+    "prune": ("cli_prune", "prune", "Depth- and width-pruned shapes that reach a target time."),
+    "verify": ("cli_calibrate", "verify", "Build and run the real model, compare it with the prediction."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, name, _ = VERBS[cmd_name]
+        command = getattr(import_module(f".{module}", __package__), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Verbs with their one-line help, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in sorted(VERBS.items())])
+
+
+@click.group(cls=LazyGroup, epilog="Example:  latmodel frontier --budget 5.5s --gpu 3090")
+@click.version_option(__version__, prog_name="latmodel")
+def group() -> None:
+    """Predict the latency of transformers from their shape, and search the shapes that answer in time."""
+
+
+def main() -> None:
+    """Run a verb; any problem that a user can cause is one line on stderr and an exit code of the contract."""
+    try:
+        group.main(standalone_mode=False, prog_name="latmodel")
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("latmodel: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail(_one_line(error), error.exit_code)
+    except LatmodelError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader has gone: nothing is wrong. Point stdout elsewhere so that closing it at exit stays silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line(error: click.ClickException) -> str:
+    text = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    return f"{text}; see `{context.command_path} --help`" if isinstance(context, click.Context) else text
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"latmodel: {message}", err=True)
+    sys.exit(code)

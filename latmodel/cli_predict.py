@@ -1,0 +1,54 @@
+"""`latmodel predict`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    format_option,
+    predictor_from,
+    shape_options,
+    target_options,
+    workload_from,
+    workload_options,
+)
+
+
+@click.command(epilog="Example:  latmodel predict --gpu 3090 --layers 80 --hidden 576 --breakdown")
+@target_options
+@click.option("--config", default=None, metavar="CONFIG", help="A Hugging Face config.json, or the name of a preset.")
+@shape_options
+@click.option("--input", "table", type=click.Path(path_type=Path), default=None, metavar="CSV",
+              help="Architectures in a table (CSV or JSON Lines), one a row.")  # fmt: skip
+@workload_options
+@click.option("--breakdown", is_flag=True, help="Every operator: FLOPs, bytes, device and host time, MFU, MBU, bound.")
+@format_option
+def predict(**options: Any) -> None:
+    """Latency, memory, bound and interval of one architecture or of a table of them."""
+    from .predict_rows import breakdown_text, predict_one, predict_table
+
+    predictor, workload = predictor_from(options), workload_from(options)
+    if options["table"] is not None:
+        click.echo(predict_table(predictor, options["table"], workload, options["format_"]))
+        return
+    model = _model(options)
+    click.echo(predict_one(predictor, model, workload, options["format_"]))
+    if options["breakdown"]:
+        click.echo(breakdown_text(predictor, model, workload, options["format_"]))
+
+
+def _model(options: dict[str, Any]) -> Any:
+    from .errors import UsageError
+    from .model_input import shape_config
+
+    if options["config"] is not None:
+        from .huggingface import read_config
+
+        return read_config(options["config"])
+    if options["layers"] is None or options["hidden"] is None:
+        raise UsageError("give --layers and --hidden, or --config, or --input; see `latmodel predict --help`")
+    return shape_config(
+        options["layers"], options["hidden"], ffn=options["ffn"], heads=options["heads"], kv_heads=options["kv_heads"],
+        head_dim=options["head_dim"], vocab=options["vocab"], tie=options["tie_embeddings"],
+    )  # fmt: skip

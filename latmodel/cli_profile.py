@@ -1,0 +1,79 @@
+"""`latmodel profile list|show|diff|export` and `latmodel env`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import format_option
+
+
+@click.group(epilog="Example:  latmodel profile show 3090")
+def profile() -> None:
+    """Look at profiles: coefficients with errors, provenance, quality."""
+
+
+@profile.command("list", epilog="Example:  latmodel profile list --format csv")
+@format_option
+def list_(format_: Any) -> None:
+    """Every profile that a name would find, with its quality, error and date."""
+    from .profile_report import LIST_COLUMNS, list_rows
+    from .report import render
+
+    rows, problems = list_rows()
+    for problem in problems:
+        click.echo(f"note: {problem}", err=True)
+    click.echo(render(rows, format_, LIST_COLUMNS))
+
+
+@profile.command("show", epilog="Example:  latmodel profile show 3090")
+@click.argument("name")
+@format_option
+def show(name: str, format_: Any) -> None:
+    """Coefficients with errors, where they came from, and how far to trust them."""
+    from .profile_report import COEFFICIENT_COLUMNS, coefficient_rows, summary
+    from .report import render
+    from .store import load_profile
+
+    found = load_profile(name)
+    if format_ in ("table", "md"):
+        click.echo(summary(found))
+    click.echo(render(coefficient_rows(found), format_, COEFFICIENT_COLUMNS))
+
+
+@profile.command("diff", epilog="Example:  latmodel profile diff 3090 ./mine.json")
+@click.argument("first")
+@click.argument("second")
+@format_option
+def diff(first: str, second: str, format_: Any) -> None:
+    """Coefficients of two profiles side by side: ratio, and how many standard errors apart."""
+    from .profile_report import DIFF_COLUMNS, diff_rows
+    from .report import render
+    from .store import load_profile
+
+    click.echo(render(diff_rows(load_profile(first), load_profile(second)), format_, DIFF_COLUMNS))
+
+
+@profile.command("export", epilog="Example:  latmodel profile export 3090 --out mine.json")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="File to write. [default: stdout]")
+def export(name: str, out: Path | None) -> None:
+    """The profile's JSON, checked, to a file or to stdout."""
+    from .profile import write_profile
+    from .store import load_profile
+
+    found = load_profile(name)
+    if out is None:
+        click.echo(found.model_dump_json(indent=1))
+    else:
+        write_profile(found, out)
+
+
+@click.command(epilog="Example:  latmodel env --format json")
+@format_option
+def env(format_: Any) -> None:
+    """What was detected on this machine: devices, versions, where profiles are looked for."""
+    from .environment import ENV_COLUMNS, environment
+    from .report import render
+
+    click.echo(render(environment(), format_, ENV_COLUMNS))

@@ -1,0 +1,133 @@
+"""Options that several verbs share, each written once; values are checked as they are read."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .errors import UsageError
+from .units import parse_duration, parse_shape, parse_size
+
+if TYPE_CHECKING:
+    from .config import Workload
+
+F = TypeVar("F", bound=Callable[..., Any])
+MAX_DIMENSION = 10_000_000  # as in config, which is not imported here: `--help` must not load pydantic
+
+
+class _Parsed(click.ParamType):
+    """A click type around a parser that raises UsageError."""
+
+    def __init__(self, name: str, parser: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parser = parser
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parser(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parse_whole(text: str) -> int:
+    """A whole number from 1 to 1e7.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 12 and 1 <= int(text) <= MAX_DIMENSION):
+        raise UsageError(f"{text[:40]!r} is not a whole number from 1 to {MAX_DIMENSION}")
+    return int(text)
+
+
+DURATION = _Parsed("duration", parse_duration)
+SIZE = _Parsed("size", parse_size)
+SHAPE = _Parsed("shape", parse_shape)
+WHOLE = _Parsed("number", parse_whole)
+
+
+def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several decorators as one, in reading order."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+workload_options = apply(
+    click.option("--prompt", type=WHOLE, default=512, show_default=True, help="Prompt tokens."),
+    click.option("--generate", type=WHOLE, default=100, show_default=True, help="Tokens to generate."),
+    click.option("--batch", type=WHOLE, default=1, show_default=True, help="Sequences at once."),
+    click.option(
+        "--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True
+    ),
+    click.option(
+        "--logits", type=click.Choice(["last", "all"]), default="last", show_default=True,
+        help="Positions of the prompt that get logits; a bare model(input_ids) computes all.",
+    ),
+)  # fmt: skip
+
+target_options = apply(
+    click.option("--gpu", default=None, help="Device to predict for: 3090, h100, … [default: 3090]"),
+    click.option("--profile", default=None, metavar="PATH", help="Profile to use instead of the device's own."),
+    click.option("--runtime", default=None, help="Runtime that launches the kernels. [default: the profile's first]"),
+    click.option("--memory", type=SIZE, default=None, help="Memory of the device: 24GB. [default: data sheet]"),
+    click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
+                 help="Level of the intervals."),
+)  # fmt: skip
+
+shape_options = apply(
+    click.option("--layers", type=WHOLE, default=None, help="num_hidden_layers"),
+    click.option("--hidden", type=WHOLE, default=None, help="hidden_size"),
+    click.option("--ffn", type=WHOLE, default=None, help="intermediate_size [default: 8/3 × hidden]"),
+    click.option("--heads", type=WHOLE, default=None, help="num_attention_heads [default: hidden / head_dim]"),
+    click.option("--kv-heads", type=WHOLE, default=None, help="num_key_value_heads [default: groups of 4, 3, 2 or 1]"),
+    click.option("--head-dim", type=WHOLE, default=None, help="head_dim [default: 64, or hidden / heads]"),
+    click.option("--vocab", type=WHOLE, default=None, help="vocab_size [default: 65536]"),
+    click.option("--tie-embeddings/--untie-embeddings", default=True, show_default=True),
+)  # fmt: skip
+
+format_option = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json", "jsonl", "csv", "md"]),
+    default="table",
+    show_default=True,
+)
+
+
+def workload_from(options: dict[str, Any]) -> "Workload":
+    """The workload that the shared options describe."""
+    from .config import Workload
+
+    return Workload(
+        prompt_tokens=options["prompt"], new_tokens=options["generate"], batch_size=options["batch"],
+        dtype=options["dtype"], logits=options["logits"],
+    )  # fmt: skip
+
+
+def predictor_from(options: dict[str, Any]) -> Any:
+    """The predictor that the shared options describe; what its profile warns of goes to stderr, once.
+
+    Raises:
+        ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
+    """
+    from .errors import ProfileError
+    from .hardware import datasheet
+    from .predict import Predictor
+    from .store import load_profile
+
+    profile = load_profile(options["profile"] or options["gpu"] or "3090")
+    if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
+        raise ProfileError(
+            f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
+        )
+    predictor = Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+    for line in predictor.notes:
+        click.echo(f"note: {line}", err=True)
+    return predictor

@@ -1,0 +1,81 @@
+"""Text of people → SI numbers, and back; the only parsers of durations, sizes and shapes."""
+
+import re
+
+from .errors import UsageError
+
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(us|µs|ms|s|min)?")
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, None: 1.0}
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?)\s*(b|kb|mb|gb|tb|kib|mib|gib|tib)?", re.IGNORECASE)
+_BYTES = {
+    None: 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
+    "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40,
+}  # fmt: skip
+_SHAPE = re.compile(r"([0-9]{1,8})\s*[x×]\s*([0-9]{1,8})")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from "5.5s", "300ms", "20us", "2min" or a bare number of seconds.
+
+    Raises:
+        UsageError: anything else, zero, or more than 1e6 s.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0.0 < seconds <= 1e6:
+        raise UsageError(f"{text[:40]!r} is no duration: write 5.5s, 300ms or 2min")
+    return seconds
+
+
+def parse_size(text: str) -> float:
+    """Bytes from "24GB" (1e9), "24GiB" (2**30) or a bare number of bytes.
+
+    Raises:
+        UsageError: anything else, zero, or more than 1e15 bytes.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    size = float(match[1]) * _BYTES[match[2].lower() if match[2] else None] if match else 0.0
+    if not 0.0 < size <= 1e15:
+        raise UsageError(f"{text[:40]!r} is no memory size: write 24GB or 24GiB")
+    return size
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """(layers, hidden) from "80x576".
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = _SHAPE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text[:40]!r} is no shape: write layers x hidden, as in 80x576")
+    return int(match[1]), int(match[2])
+
+
+def show_seconds(seconds: float) -> str:
+    """Three figures with the unit that suits: 53.3 ms, 5.51 s, 840 µs."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale or unit == "µs":
+            return f"{_three_figures(seconds / scale)} {unit}"
+    raise AssertionError("unreachable")
+
+
+def show_count(count: float) -> str:
+    """Three figures with k, M, B, T: 11.3B."""
+    for unit, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= scale:
+            return f"{_three_figures(count / scale)}{unit}"
+    return f"{count:.0f}"
+
+
+def show_bytes(size: float) -> str:
+    """Three figures in binary units: 21.4 GiB."""
+    for unit, scale in (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):
+        if size >= scale:
+            return f"{_three_figures(size / scale)} {unit}"
+    return f"{size:.0f} B"
+
+
+def _three_figures(value: float) -> str:
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f}"
