@@ -37,10 +37,10 @@ class Case:
 
     @property
     def units(self) -> int:
-        """Observed passes in one run: copies of a head, steps of a decode loop, else one."""
+        """Observed passes in one run: copies of a head, steps of a decode, else one."""
         if self.part == "head":
             return self.config.num_hidden_layers
-        return self.workload.new_tokens if self.part == "model" and self.phase == "decode" else 1
+        return self.workload.new_tokens if self.phase == "decode" else 1
 
     def observation(self, gpu: str, timing: Timing, seconds: float, noise: float, flags: tuple[str, ...]) -> Observation:
         """The record of one measured time of this case."""

@@ -70,14 +70,15 @@ def _cache_of(model: Any, filled: list[Cache]) -> DynamicCache:
     cache = DynamicCache(config=model.config)
     for layer, kept in zip(cache.layers, filled, strict=True):
         layer.lazy_initialization(kept.keys, kept.values)
-    _restore(cache, filled)
+        layer.keys, layer.values = kept
     return cache
 
 
-def _restore(cache: DynamicCache, filled: list[Cache]) -> None:
-    """Forget what was generated: back to the prompt's keys and values."""
-    for layer, kept in zip(cache.layers, filled, strict=True):
-        layer.keys, layer.values = kept
+def _back_to(cache: DynamicCache, prompt: int) -> None:
+    """Forget what was generated. A view: freeing all layers at once would make the next step fault its pages in anew,
+    which no real generation does."""
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys[:, :, :prompt], layer.values[:, :, :prompt]
 
 
 def _blocks(case: Case, model: Any, device: torch.device) -> Run:
@@ -85,21 +86,22 @@ def _blocks(case: Case, model: Any, device: torch.device) -> Run:
     prefill = case.phase == "prefill"
     tokens = w.prompt_tokens if prefill else 1
     x = torch.randn(w.batch_size, tokens, case.config.hidden_size, device=device).to(DTYPES[w.dtype])
-    positions = torch.arange(case.context - tokens, case.context, device=device)[None]
-    angles = model.model.rotary_emb(x, positions)
-    filled = [] if prefill else filled_caches(case, device)
-    kept = None if prefill else _cache_of(model, filled)
+    starts = [0] if prefill else range(w.prompt_tokens, w.prompt_tokens + w.new_tokens)
+    positions = [torch.arange(start, start + tokens, device=device)[None] for start in starts]
+    angles = [model.model.rotary_emb(x, ids) for ids in positions]
+    kept = None if prefill else _cache_of(model, filled_caches(case, device))
 
     def run() -> Tensor:
         if kept is not None:
-            _restore(kept, filled)
+            _back_to(kept, w.prompt_tokens)
         cache = DynamicCache(config=model.config) if kept is None else kept
-        state = x
-        for layer in model.model.layers:
-            state = layer(
-                state, attention_mask=None, position_ids=positions, past_key_values=cache, use_cache=True,
-                position_embeddings=angles,
-            )  # fmt: skip
+        for ids, turns in zip(positions, angles, strict=True):
+            state = x
+            for layer in model.model.layers:
+                state = layer(
+                    state, attention_mask=None, position_ids=ids, past_key_values=cache, use_cache=True,
+                    position_embeddings=turns,
+                )  # fmt: skip
         return state
 
     return run
@@ -122,8 +124,7 @@ def _heads(case: Case, arena: Arena, device: torch.device) -> Run:
 def _model(case: Case, model: Any, device: torch.device) -> Run:
     tokens = case_tokens(case, device)
     keep = 0 if case.workload.logits == "all" else 1
-    filled = [] if case.phase == "prefill" else filled_caches(case, device)
-    kept = None if case.phase == "prefill" else _cache_of(model, filled)
+    kept = None if case.phase == "prefill" else _cache_of(model, filled_caches(case, device))
 
     def prefill() -> Tensor:
         return model(tokens, use_cache=True, logits_to_keep=keep).logits  # type: ignore[no-any-return]
@@ -131,7 +132,7 @@ def _model(case: Case, model: Any, device: torch.device) -> Run:
     def decode() -> Tensor:
         token = tokens[:, -1:]
         if kept is not None:
-            _restore(kept, filled)
+            _back_to(kept, case.workload.prompt_tokens)
         for _ in range(case.workload.new_tokens):
             token = model(token, past_key_values=kept, use_cache=True).logits[:, -1:].argmax(-1)
         return token

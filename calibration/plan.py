@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from latmodel.config import ModelConfig, Workload
+from latmodel.transformer import num_parameters
 
 from .cases import Case, Part, Phase, ring_depth
 from .measure import Rules
@@ -24,10 +25,11 @@ class Scale:
     context: tuple[int, int]
     vocab: tuple[int, int]
     most_batch: int
+    most_flops: float  # of one prefill run: longer prompts of wide blocks are cut to it
 
 
-CPU = Scale((128, 1024), (32, 512), (32, 1024), (2048, 32768), 4)
-GPU = Scale((512, 8192), (64, 4096), (64, 8192), (16384, 131072), 32)
+CPU = Scale((128, 1024), (32, 512), (32, 1024), (2048, 32768), 4, 4e9)
+GPU = Scale((512, 8192), (64, 4096), (64, 8192), (16384, 131072), 32, 1e14)
 
 # Shapes measured, shapes held out, heads, whole models; and how each is sampled.
 EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
@@ -36,6 +38,8 @@ EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
     "rigorous": (72, 24, 6, 4, Rules(rounds=4, sample_s=1.5, precision=0.002)),
 }
 SETUP_S = 0.15  # making a case, warming it up and timing the references, seen on one CPU core
+COLD_ROWS = 64.0
+DECODE_STEPS = 4  # a growing cache behaves differently from one that is written at the same place again and again
 OVERRUN = 1.2  # samples that are repeated
 
 
@@ -85,7 +89,7 @@ def make_plan(
         seed: shifts the sequence of shapes.
     """
     measured, held_out, heads, models, rules = EFFORTS[effort]
-    maker = _Maker(runtime, dtype, cache_bytes)
+    maker = _Maker(runtime, dtype, cache_bytes, scale.most_flops)
     points = _points(measured + held_out, seed)
     cases: list[Case] = []
     every = max(2, round((measured + held_out) / held_out))
@@ -163,14 +167,18 @@ def _batch(share: float, most: int) -> int:
 class _Maker:
     """Makes cases of one runtime and dtype."""
 
-    def __init__(self, runtime: str, dtype: str, cache_bytes: float) -> None:
+    def __init__(self, runtime: str, dtype: str, cache_bytes: float, most_flops: float) -> None:
         self._runtime, self._dtype, self._cache = runtime, dtype, cache_bytes
+        self._most_flops = most_flops
 
     def block(self, name: str, phase: Phase, shape: ModelConfig, prompt: int, batch: int, held_out: bool) -> Case:
-        # In prefill a block's weights are read once for many rows: to be cold they need to exceed the cache just once.
-        cache = self._cache if phase == "decode" else 0.4 * self._cache
+        # In prefill a block's weights are read once for many rows: the more rows, the less it matters that they are cold.
+        cache = self._cache if phase == "decode" else 0.4 * self._cache * min(1.0, COLD_ROWS / (batch * prompt))
         ring = shape.model_copy(update={"num_hidden_layers": ring_depth(shape, self._dtype, cache)})
-        return self._case(name, "blocks", phase, ring, prompt, 1, batch, held_out)
+        if phase == "prefill":
+            rows = self._most_flops / (2.0 * float(num_parameters(ring.architecture())))
+            prompt = max(16, min(prompt, int(rows / batch)))
+        return self._case(name, "blocks", phase, ring, prompt, DECODE_STEPS, batch, held_out)
 
     def heads(self, count: int, scale: Scale, like: ModelConfig | None) -> list[Case]:
         """LM heads over the ranges of hidden size and vocabulary; one computes logits of every position."""

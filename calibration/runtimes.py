@@ -102,8 +102,14 @@ def _own(case: Case, arena: Arena, device: torch.device, block: BlockFunction) -
         return _model(case, decoder, device, block)
     tokens = case.workload.prompt_tokens if case.phase == "prefill" else 1
     x = torch.randn(case.workload.batch_size, tokens, case.config.hidden_size, device=device)
-    x, start = x.to(DTYPES[case.workload.dtype]), case.context - tokens
-    return lambda: decoder.blocks(x, start, block)
+    x = x.to(DTYPES[case.workload.dtype])
+    starts = range(case.workload.prompt_tokens, case.context) if case.phase == "decode" else (0,)
+
+    def run() -> None:
+        for start in starts:
+            decoder.blocks(x, start, block)
+
+    return run
 
 
 class OwnDecoder:

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from .arrays import Array, maximum
 from .attention import decode_seconds, prefill_seconds
-from .coefficients import DeviceCoefficients, PointwiseCoefficients, Sheet
+from .coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
+from .cpu import cpu_seconds
 from .gemm import gemm_seconds
 from .ops import OpCost
 
@@ -16,9 +17,11 @@ class OpTime(NamedTuple):
     compute_s: Array
 
 
-def op_seconds(op: OpCost, sheet: Sheet, fit: DeviceCoefficients, gap_s: float, *, hot: bool = False) -> OpTime:
+def op_seconds(op: OpCost, sheet: Sheet, fit: Device, gap_s: float, *, hot: bool = False) -> OpTime:
     """Seconds of `op` on the device, `gap_s` for each of its kernels included."""
-    if op.kind == "gemm":
+    if isinstance(fit, CpuCoefficients):
+        seconds, compute = cpu_seconds(op, fit, sheet)
+    elif op.kind == "gemm":
         seconds, compute = gemm_seconds(op, fit.gemm, sheet, hot=hot)
     elif op.kind == "prefill":
         seconds, compute = prefill_seconds(op, fit.prefill, sheet, hot=hot)
