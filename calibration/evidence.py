@@ -70,8 +70,8 @@ def model_of(rows: Sequence[Observation]) -> Architecture:
 def work_of(rows: Sequence[Observation], logits_all: bool) -> Work:
     """The workloads of the rows as one, with arrays."""
     size = DTYPE_BYTES[rows[0].dtype]
-    columns = (_column(rows, name) for name in ("prompt_tokens", "new_tokens", "batch_size"))
-    return Work(*columns, logits_all=logits_all, numbers=Numbers(size, size, size))
+    prompt, new, batch = (_column(rows, name) for name in ("prompt_tokens", "new_tokens", "batch_size"))
+    return Work(prompt, new, batch, logits_all, Numbers(size, size, size))
 
 
 def _column(rows: Iterable[Observation], name: str) -> Any:

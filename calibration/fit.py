@@ -73,13 +73,16 @@ class Fitted:
     cost: float
 
 
-def fit(pieces: Sequence[Evidence], start: Setup, free: Mapping[str, Prior]) -> Fitted:
+def fit(
+    pieces: Sequence[Evidence], start: Setup, free: Mapping[str, Prior], begin: Mapping[str, float] | None = None
+) -> Fitted:
     """Find the free coefficients that explain the evidence best, near their priors.
 
     Args:
         pieces: what was measured, with the formula that predicts it.
-        start: coefficients to begin with; those not in `free` stay.
+        start: coefficients that are not in `free` stay as they are here.
         free: prior of each coefficient to find, by `device.NAME` or `runtime.RUNTIME.NAME`.
+        begin: values to start the search from (a fit to nearly the same rows); the priors' if None.
 
     Raises:
         LatmodelError: the solver failed; its message is in the error.
@@ -95,8 +98,11 @@ def fit(pieces: Sequence[Evidence], start: Setup, free: Mapping[str, Prior]) -> 
         data = [_pseudo_huber(_standardised(piece, setup)) for piece in pieces]
         return np.concatenate([*data, (logs - means) / spreads])
 
-    begin = np.clip(means, low + 1e-6, high - 1e-6)
-    result = least_squares(residuals, begin, bounds=(low, high), method="trf", x_scale=spreads, max_nfev=200)
+    first = means if begin is None else np.log([begin[name] for name in names])
+    first = np.clip(first, low + 1e-6, high - 1e-6)
+    result = least_squares(
+        residuals, first, bounds=(low, high), method="trf", x_scale=spreads, ftol=1e-7, xtol=1e-6, max_nfev=200
+    )
     if result.status < 0 or not np.all(np.isfinite(result.x)):
         raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")
     setup = start.moved(dict(zip(names, np.exp(result.x).tolist(), strict=True)))

@@ -47,10 +47,7 @@ def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]
     time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
     seconds = count * time.seconds
     host = count * op.kernels * target.runtime.launch_s
-    if host >= seconds:
-        bound = "host"
-    else:
-        bound = "compute" if 2.0 * time.compute_s >= time.seconds else "memory"
+    device_bound = "compute" if 2.0 * time.compute_s >= time.seconds else "memory"
     return {
         "phase": phase,
         "operator": op.name,
@@ -62,5 +59,5 @@ def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]
         "host_s": host,
         "mfu": count * op.flops / seconds / target.sheet.peak_flops_per_s,
         "mbu": count * op.bytes / seconds / target.sheet.bandwidth_bytes_per_s,
-        "bound": bound,
+        "bound": "host" if host >= seconds else device_bound,
     }

@@ -249,8 +249,8 @@ def coefficient_values(device: Device) -> dict[str, float]:
         return {f"cpu.{name}": value for name, value in device._asdict().items()}
     return {
         f"{key}.{name}": value
-        for key, family in zip(DeviceCoefficients._fields, device, strict=True)
-        for name, value in family._asdict().items()
+        for key in DeviceCoefficients._fields
+        for name, value in getattr(device, key)._asdict().items()
     }
 
 

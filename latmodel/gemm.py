@@ -15,18 +15,18 @@ MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than
 
 
 def gemm_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False) -> tuple[Array, Array]:
-    """(seconds, compute seconds) of the products of `op`; floor + smooth maximum of compute and memory, times count.
+    """(seconds, compute seconds) of the products of `op`; floor + smooth maximum of compute and memory, times repeat.
 
     `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
     are cold.
     """
     compute = compute_seconds(op.m, op.n, op.k, c, sheet) * alignment(op.n, op.k, c)
-    nbytes = op.bytes * (1.0 / op.count)
+    nbytes = op.bytes * (1.0 / op.repeat)
     memory = nbytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
         memory = memory * hot_factor(nbytes, sheet.cache_bytes, c.cache_share, c.cache_width, c.cache_speedup)
     seconds = c.floor_s + joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
-    return seconds * op.count, compute * op.count
+    return seconds * op.repeat, compute * op.repeat
 
 
 def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .arrays import Array
 from .errors import UsageError
@@ -15,7 +16,7 @@ class Interval:
     Where n is too small for the level, the largest stands in; outside the measured range it is widened by a factor.
     """
 
-    def __init__(self, scores: Mapping[str, Sequence[float]], extrapolation_factor: float, level: float = 0.9) -> None:
+    def __init__(self, scores: Mapping[Any, Sequence[float]], extrapolation_factor: float, level: float = 0.9) -> None:
         if not 0.5 <= level <= 0.99:
             raise UsageError(f"confidence {level} is outside 0.5 to 0.99")
         self.level = level

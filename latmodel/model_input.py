@@ -31,13 +31,15 @@ def shape_config(
     Raises:
         UsageError: the dimensions do not divide as they must.
     """
-    if head_dim is None:
-        head_dim = 64 if heads is None else None
     if heads is None:
-        assert head_dim is not None
+        head_dim = head_dim or 64
         if hidden % head_dim:
             raise UsageError(f"hidden {hidden} is not divisible by head_dim {head_dim}; give --heads or --head-dim")
         heads = hidden // head_dim
+    if head_dim is None:
+        if hidden % heads:
+            raise UsageError(f"hidden {hidden} is not divisible by {heads} heads; give --head-dim")
+        head_dim = hidden // heads
     if kv_heads is None:
         kv_heads = heads // next(group for group in (4, 3, 2, 1) if heads % group == 0)
     return ModelConfig(

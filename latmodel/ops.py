@@ -22,7 +22,7 @@ class AttentionShape(NamedTuple):
 
 
 class OpCost(NamedTuple):
-    """The cost of one operator (of `count` identical ones, summed).
+    """The cost of one operator (of `repeat` identical ones, summed).
 
     `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model; `cache_bytes` the KV
     cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each of which the host
@@ -39,7 +39,7 @@ class OpCost(NamedTuple):
     m: Array = 0.0
     n: Array = 0.0
     k: Array = 0.0
-    count: float = 1.0
+    repeat: float = 1.0
     passes: float = 1.0  # times a pointwise chain goes over its values, which a cache may hold from pass to pass
     attention: AttentionShape | None = None
 
@@ -52,17 +52,17 @@ class OpCost(NamedTuple):
 
 
 def gemm(
-    name: str, m: Array, n: Array, k: Array, *, weight_bytes: float, activation_bytes: float, count: float = 1.0
+    name: str, m: Array, n: Array, k: Array, *, weight_bytes: float, activation_bytes: float, repeat: float = 1.0
 ) -> OpCost:
-    """`count` products of an (m × k) activation with a (k × n) weight: 2·m·n·k FLOPs each.
+    """`repeat` products of an (m × k) activation with a (k × n) weight: 2·m·n·k FLOPs each.
 
     Reads the weight and the activation once and writes the result once; bias and what follows are not counted.
     `weight_bytes` and `activation_bytes` are bytes per element.
     """
     nk = n * k
     return OpCost(
-        name, "gemm", nk * (2.0 * count * m), nk * (weight_bytes * count), 0.0,
-        (n + k) * (activation_bytes * count * m), count, m, n, k, count,
+        name, "gemm", nk * (2.0 * repeat * m), nk * (weight_bytes * repeat), 0.0,
+        (n + k) * (activation_bytes * repeat * m), repeat, m, n, k, repeat,
     )  # fmt: skip
 
 

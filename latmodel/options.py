@@ -11,11 +11,15 @@ from .units import parse_duration, parse_shape, parse_size
 if TYPE_CHECKING:
     from .config import Workload
 
+    ParamType = click.ParamType[Any]  # generic to type checkers, not in every supported click at run time
+else:
+    ParamType = click.ParamType
+
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_DIMENSION = 10_000_000  # as in config, which is not imported here: `--help` must not load pydantic
 
 
-class _Parsed(click.ParamType):
+class _Parsed(ParamType):
     """A click type around a parser that raises UsageError."""
 
     def __init__(self, name: str, parser: Callable[[str], Any]) -> None:

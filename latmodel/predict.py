@@ -182,7 +182,7 @@ class Predictor:
         parts = []
         for start in range(0, rows, CHUNK):
             chunk = {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}
-            loads = {short: chunk.pop(name) for name, short in _WORK_COLUMNS.items() if name in chunk}
+            loads: dict[str, Any] = {short: chunk.pop(name) for name, short in _WORK_COLUMNS.items() if name in chunk}
             length = min(CHUNK, rows - start)
             parts.append(self._price(uniform(**chunk), work._replace(**loads), asked.dtype).spread(length))
         return _joined(parts, self)
@@ -329,11 +329,12 @@ def _refuse(wrong: Array, message: str) -> None:
 
 
 def _joined(parts: Sequence[Predictions], source: Predictor) -> Predictions:
-    names = [field.name for field in fields(Predictions) if field.name != "source"]
-    empty = np.zeros(0)
-    return Predictions(
-        *(np.concatenate([getattr(part, name) for part in parts]) if parts else empty for name in names), source=source
-    )
+    columns: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts]) if parts else np.zeros(0)
+        for field in fields(Predictions)
+        if field.name != "source"
+    }
+    return Predictions(**columns, source=source)
 
 
 __all__ = ["BOUNDS", "DTYPE_BYTES", "Numbers", "Prediction", "Predictions", "Predictor", "check_columns", "work_of"]

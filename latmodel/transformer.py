@@ -68,7 +68,7 @@ def _projections(
     )  # fmt: skip
     return [
         gemm("q_proj", rows, queries, hidden, **sizes),
-        gemm("kv_proj", rows, keys, hidden, count=2.0, **sizes),
+        gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes),
         rope,
         gemm("o_proj", rows, hidden, queries, **sizes),
     ]
@@ -86,7 +86,7 @@ def _feed_forward(
             rows,
             inner,
             hidden,
-            count=2.0 if layer.gated else 1.0,
+            repeat=2.0 if layer.gated else 1.0,
             **sizes,
         ),
         pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),

@@ -7,6 +7,7 @@ The source has no residual sum; its decoding attention has no history, so those 
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from latmodel.errors import UsageError
 
@@ -35,7 +36,7 @@ def read_operators(path: Path, gpu: str) -> list[OperatorObservation]:
 def _observations(row: dict[str, str], gpu: str) -> Iterator[OperatorObservation]:
     tokens, hidden, inner = int(row["tokens"]), int(row["hidden_size"]), int(row["ffn_size"])
     heads, kv_heads, head_dim = int(row["n_heads"]), int(row["n_kv_heads"]), int(row["head_dim"])
-    common = {"gpu": gpu, "runtime": "transformers-eager", "dtype": "float16", "source": SOURCE,
+    common: dict[str, Any] = {"gpu": gpu, "runtime": "transformers-eager", "dtype": "float16", "source": SOURCE,
               "seconds": float(row["time_us"]) / 1e6}  # fmt: skip
     op = row["op"]
     if op in GEMMS:
