@@ -12,9 +12,10 @@ from torch import Tensor
 
 from latmodel.config import ModelConfig
 
+from .cases import ALIGNMENT
+
 ROPE_BASE = 10_000.0
 EPSILON = 1e-6
-ALIGNMENT = 64  # elements: PyTorch's CPU allocator aligns to 64 bytes, cuBLAS wants 16
 WEIGHT_STD = 0.02
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -99,15 +100,6 @@ def head_weights(config: ModelConfig, arena: Arena) -> HeadWeights:
     norm = arena.take(config.hidden_size)
     tied = config.tie_word_embeddings
     return HeadWeights(embedding, norm, embedding if tied else arena.take(config.vocab_size, config.hidden_size))
-
-
-def elements(config: ModelConfig) -> int:
-    """Numbers that a ring of the config's blocks, its embedding and its head take from an arena, padding included."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    block = (2 + 2 * queries + 2 * keys + 3 * inner) * hidden + 9 * ALIGNMENT
-    head = (2 * config.vocab_size + 1) * hidden + 3 * ALIGNMENT
-    return config.num_hidden_layers * block + head
 
 
 def new_cache(config: ModelConfig, batch: int, positions: int, dtype: torch.dtype, device: torch.device) -> Cache:

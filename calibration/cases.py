@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from latmodel.config import DTYPE_BYTES, ModelConfig, Workload
-from latmodel.transformer import block_parameters
+from latmodel.implementation import TRANSFORMERS
+from latmodel.memory import peak_memory
+from latmodel.transformer import block_parameters, num_parameters
 
 from .observations import Observation
 
@@ -13,6 +15,8 @@ Part = Literal["blocks", "head", "model"]
 Phase = Literal["prefill", "decode"]
 Timing = Literal["wall", "loop", "device"]
 
+ALIGNMENT = 64  # elements: PyTorch's CPU allocator aligns to 64 bytes, cuBLAS wants 16
+PARTS_OF_A_BLOCK = 9  # separately aligned weights
 # The ring's weights exceed the last-level cache this many times: nothing of a block survives until it comes round.
 RING_OVER_CACHE = 3.0
 
@@ -63,3 +67,21 @@ def ring_depth(config: ModelConfig, dtype: str, cache_bytes: float, least: int =
     block = config.architecture().groups[0].block
     weight_bytes = float(block_parameters(block, float(config.hidden_size))) * DTYPE_BYTES[dtype]
     return max(least, math.ceil(RING_OVER_CACHE * cache_bytes / weight_bytes))
+
+
+def weight_elements(case: Case) -> int:
+    """Numbers that the weights of a case take, padding for alignment included."""
+    copies, depth = (case.config.num_hidden_layers, 1) if case.part == "head" else (1, case.config.num_hidden_layers)
+    vocab = 1 if case.part == "blocks" else case.config.vocab_size
+    config = case.config.model_copy(update={"num_hidden_layers": depth, "vocab_size": vocab})
+    return copies * (int(num_parameters(config.architecture())) + (depth * PARTS_OF_A_BLOCK + 3) * ALIGNMENT)
+
+
+def case_bytes(case: Case) -> float:
+    """Bytes that a case will need at its peak: weights, caches (copied as they grow), widest activations."""
+    w = case.workload
+    peak = peak_memory(
+        case.config.architecture(), batch=w.batch_size, prompt=w.prompt_tokens, new=w.new_tokens,
+        logits_all=w.logits == "all", numbers=w.numbers(), how=TRANSFORMERS,
+    )  # fmt: skip
+    return float(peak.peak_bytes - peak.weight_bytes) + weight_elements(case) * w.numbers().weight_bytes

@@ -16,9 +16,9 @@ from latmodel.errors import LatmodelError, UsageError
 from latmodel.hardware import slug
 
 from .block import DTYPES, Arena
-from .cases import Case
+from .cases import Case, case_bytes, weight_elements
 from .measure import Bench, OutOfMemory, Times
-from .runtimes import Runtime, arena_elements
+from .runtimes import Runtime
 
 MEMORY_SHARE = 0.9  # of the free memory that a case may take
 CPU_CACHE_BYTES = 32e6  # where the system does not tell
@@ -157,7 +157,7 @@ class TorchLab:
         self._check(case)
         device = self.hardware.device
         try:
-            arena = Arena(arena_elements(case), self.dtype, device) if keep else self._shared(arena_elements(case))
+            arena = Arena(weight_elements(case), self.dtype, device) if keep else self._shared(weight_elements(case))
             with torch.no_grad():
                 run = self.runtime.build(case, arena, device)
             return bench(run, self.hardware, self.runtime.graph)
@@ -185,19 +185,6 @@ class TorchLab:
         gc.collect()
         if self.hardware.kind == "cuda":
             torch.cuda.empty_cache()
-
-
-def case_bytes(case: Case) -> float:
-    """Bytes that a case will need: weights, caches and the widest activations, from `latmodel.memory`."""
-    from latmodel.implementation import IMPLEMENTATIONS
-    from latmodel.memory import peak_memory
-
-    w = case.workload
-    peak = peak_memory(
-        case.config.architecture(), batch=w.batch_size, prompt=w.prompt_tokens, new=w.new_tokens,
-        logits_all=w.logits == "all", numbers=w.numbers(), how=IMPLEMENTATIONS["transformers"],
-    )  # fmt: skip
-    return float(peak.peak_bytes) + arena_elements(case) * w.numbers().weight_bytes - float(peak.weight_bytes)
 
 
 def bench(run: Callable[[], object], hardware: Hardware, graph: bool) -> Bench:

@@ -18,7 +18,6 @@ from .block import (
     HeadWeights,
     block_forward,
     block_weights,
-    elements,
     head_forward,
     head_weights,
     new_cache,
@@ -54,13 +53,6 @@ def runtime(name: str) -> Runtime:
         except ImportError:
             raise UsageError(f"runtime {name} needs Transformers: pip install 'latmodel[transformers]'") from None
     return RUNTIMES[name]
-
-
-def arena_elements(case: Case) -> int:
-    """Numbers that a case takes from the arena."""
-    copies, depth = (case.config.num_hidden_layers, 1) if case.part == "head" else (1, case.config.num_hidden_layers)
-    vocab = 1 if case.part == "blocks" else case.config.vocab_size
-    return copies * elements(case.config.model_copy(update={"num_hidden_layers": depth, "vocab_size": vocab}))
 
 
 def case_tokens(case: Case, device: torch.device) -> Tensor:
