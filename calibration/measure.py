@@ -140,16 +140,19 @@ def _relative_error(values: Sequence[float]) -> float:
 class Reference:
     """One prefill and one decode case that stay open and are timed again and again: what they take is the drift."""
 
-    def __init__(self, lab: Lab, cases: Sequence[Case], rules: Rules) -> None:
+    RUNS = 3  # the median of so many; no warm-up, they were never far away
+
+    def __init__(self, lab: Lab, cases: Sequence[Case]) -> None:
         self._benches = {case.phase: lab.open(case, keep=True) for case in cases}
-        self._rules = Rules(block_s=rules.block_s / 2, sample_s=rules.sample_s / 8, limit_s=rules.limit_s)
-        self._now = lab.now
         for bench in self._benches.values():
             bench.time(1)
 
     def seconds(self) -> dict[str, float]:
         """Seconds of each reference, now."""
-        return {phase: sample(bench, self._now, self._rules).times.wall_s for phase, bench in self._benches.items()}
+        return {
+            phase: statistics.median(bench.time(1).wall_s for _ in range(self.RUNS))
+            for phase, bench in self._benches.items()
+        }
 
     def close(self) -> None:
         """Give back what the reference holds."""
@@ -187,33 +190,54 @@ def measure(
     What the log holds already is not measured again. A sample across which the reference drifts, or during which the
     device throttles, is repeated at the end of its round, `rules.attempts` times in all; every sample is kept.
     """
-    rounds = [(one, case) for one in range(rules.rounds) for case in _shuffled(cases, seed, one)]
     skipped = {r["case"] for r in log.records if r["kind"] == "skip"}
     tries = _tries(log.records)
-    todo = [item for item in rounds if not _is_done(tries.get((item[1].name, item[0]), []), rules)]
-    reference = Reference(lab, references, rules)
+    reference = Reference(lab, references)
+    total = rules.rounds * len(cases)
     try:
-        before = reference.seconds()
-        while todo:
-            one, case = todo.pop(0)
-            if case.name in skipped:
-                continue
-            progress(len(rounds) - len(todo) - 1, len(rounds), case.name)
-            record = _measure_one(lab, case, rules)
-            after = reference.seconds()
-            past = tries.setdefault((case.name, one), [])
-            record |= {"round": one, "attempt": len(past), "before": before, "after": after}
-            record["flags"] = [*record.get("flags", ()), *_drifted(case, before, after, rules)]
-            log.append(record)
-            past.append(record)
-            if record["kind"] == "skip":
-                skipped.add(case.name)
-            elif not _is_done(past, rules):
-                _later(todo, one, case)
-            before = after
+        for one in range(rules.rounds + 1):
+            # After the planned rounds, one more for the cases whose rounds disagree.
+            chosen = cases if one < rules.rounds else disputed(cases, tries)
+            todo = [c for c in _shuffled(chosen, seed, one) if not _is_done(tries.get((c.name, one), []), rules)]
+            before = reference.seconds() if todo else {}
+            while todo:
+                case = todo.pop(0)
+                if case.name in skipped:
+                    continue
+                progress(min(one * len(cases) + len(chosen) - len(todo) - 1, total), total, case.name)
+                record = _measure_one(lab, case, rules)
+                after = reference.seconds()
+                past = tries.setdefault((case.name, one), [])
+                record |= {"round": one, "attempt": len(past), "before": before, "after": after}
+                record["flags"] = [*record.get("flags", ()), *_drifted(case, before, after, rules)]
+                log.append(record)
+                past.append(record)
+                if record["kind"] == "skip":
+                    skipped.add(case.name)
+                elif not _is_done(past, rules):
+                    todo.append(case)  # again at the end of its round
+                before = after
     finally:
         reference.close()
-    progress(len(rounds), len(rounds), "")
+    progress(total, total, "")
+
+
+DISPUTED = 4.0  # rounds that differ by so many times the typical difference need another to decide
+
+
+def disputed(cases: Sequence[Case], tries: Mapping[tuple[str, int], Sequence[Record]]) -> list[Case]:
+    """Cases whose rounds differ much more than those of the others, drift taken out."""
+    spreads = {}
+    for case in cases:
+        logs = [
+            math.log(record["wall_s"] / math.sqrt(record["before"][case.phase] * record["after"][case.phase]))
+            for (name, _), records in tries.items() if name == case.name
+            for record in records[-1:] if record["kind"] == "sample"
+        ]  # fmt: skip
+        if len(logs) > 1:
+            spreads[case.name] = max(logs) - min(logs)
+    typical = statistics.median(spreads.values()) if spreads else 0.0
+    return [case for case in cases if spreads.get(case.name, 0.0) > DISPUTED * typical > 0.0]
 
 
 def _shuffled(cases: Sequence[Case], seed: int, one: int) -> list[Case]:
@@ -232,12 +256,6 @@ def _tries(records: Sequence[Record]) -> dict[tuple[str, int], list[Record]]:
 
 def _is_done(past: Sequence[Record], rules: Rules) -> bool:
     return bool(past) and (not past[-1]["flags"] or len(past) >= rules.attempts or past[-1]["kind"] == "skip")
-
-
-def _later(todo: list[tuple[int, Case]], one: int, case: Case) -> None:
-    """Repeat a sample at the end of its round."""
-    rest = sum(1 for other, _ in todo if other == one)
-    todo.insert(rest, (one, case))
 
 
 def _measure_one(lab: Lab, case: Case, rules: Rules) -> Record:

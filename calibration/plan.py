@@ -4,14 +4,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from latmodel.config import ModelConfig, Workload
 from latmodel.transformer import num_parameters
 
 from .cases import Case, Part, Phase, ring_depth
-from .measure import Rules
+from .measure import Reference, Rules
 
 Effort = Literal["quick", "normal", "rigorous"]
 
@@ -64,7 +64,7 @@ class Plan:
             run = seconds_of(case) * case.units
             # Two runs of warm-up, then blocks: at least `least_blocks` of one run each.
             total += 2.0 * run + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
-        references = sum(4.0 * seconds_of(case) for case in self.references) * len(self.cases)
+        references = sum(Reference.RUNS * seconds_of(case) for case in self.references) * len(self.cases)
         return OVERRUN * rules.rounds * (total + references)
 
 
@@ -212,9 +212,12 @@ class _Maker:
         hidden = _between(0.5, *scale.hidden, step=64)
         shape = _config(hidden, 3 * hidden, hidden // 64, hidden // 64, 64)
         prefill = self.block("reference-prefill", "prefill", shape, 64, 1, False)
+        decode = self.block("reference-decode", "decode", shape, 64, 1, False)
+        # Short: they are timed after every sample.
+        once = decode.workload.model_copy(update={"new_tokens": 1})
         return (
-            prefill.__class__(**{**vars(prefill), "config": shape.model_copy(update={"num_hidden_layers": 2})}),
-            self.block("reference-decode", "decode", shape, 64, 1, False),
+            replace(prefill, config=shape.model_copy(update={"num_hidden_layers": 2})),
+            replace(decode, workload=once),
         )
 
     def _case(

@@ -106,10 +106,13 @@ class CpuCoefficients(NamedTuple):
     weight_bandwidth: float
     repack: float
     repack_rows: float
+    call_s: float
+    output_s: float
     misfit_slowdown: float
     overlap_gap: float
     prefill_efficiency: float
     decode_efficiency: float
+    cache_bandwidth: float
     pointwise_bandwidth: float
 
 
@@ -199,10 +202,13 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.weight_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on weights"),
     "cpu.repack": Prior(1.5, 0.70, 0.01, 20.0, "more passes over the weights where a product repacks them"),
     "cpu.repack_rows": Prior(4.0, 0.0, 1.0, 64.0, "rows from which a product repacks its weights"),
+    "cpu.call_s": Prior(1.0e-5, 1.0, 1e-9, 1e-2, "fixed time of a product that repacks"),
+    "cpu.output_s": Prior(3.0e-9, 1.0, 1e-12, 1e-6, "time to start one output of a product that does not"),
     "cpu.misfit_slowdown": Prior(1.05, 0.10, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
     "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
-    "cpu.prefill_efficiency": Prior(0.30, 0.60, 0.005, 1.3, "attention in prefill: share of the measured peak"),
-    "cpu.decode_efficiency": Prior(0.05, 0.80, 0.001, 1.3, "attention in decode: share of the measured peak"),
+    "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),
+    "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
+    "cpu.cache_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on the KV cache"),
     "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
 }
 
