@@ -8,21 +8,32 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .config import ModelConfig as ModelConfig
     from .config import Workload as Workload
+    from .pareto import Frontier as Frontier
+    from .pareto import frontier as frontier
     from .predict import Prediction as Prediction
     from .predict import Predictions as Predictions
     from .predict import Predictor as Predictor
     from .profile import Profile as Profile
+    from .space import SearchSpace as SearchSpace
+    from .space import Span as Span
 
 # Where each public name lives; loaded when first asked for, so that `latmodel --help` starts at once.
 _HOMES = {
+    "Frontier": "pareto",
     "ModelConfig": "config",
     "Workload": "config",
     "Prediction": "predict",
     "Predictions": "predict",
     "Predictor": "predict",
     "Profile": "profile",
+    "SearchSpace": "space",
+    "Span": "space",
+    "frontier": "pareto",  # not in a module of the same name, which would hide the function
 }
-__all__ = ["ModelConfig", "Prediction", "Predictions", "Predictor", "Profile", "Workload", "__version__"]
+__all__ = [
+    "Frontier", "ModelConfig", "Prediction", "Predictions", "Predictor", "Profile", "SearchSpace", "Span", "Workload",
+    "__version__", "frontier",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

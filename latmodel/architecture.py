@@ -35,6 +35,7 @@ class Block:
     feed_forward: FeedForward | None
     norms: int = 2
     norm_bias: bool = False  # LayerNorm has one, RMSNorm has none
+    aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,9 @@ def uniform(
     head_dim: Array,
     vocab_size: Array,
     tie_word_embeddings: Array = 0.0,
+    aligned: bool = False,
 ) -> Architecture:
     """A Llama-style decoder whose blocks are all alike; dimensions may be arrays that broadcast."""
     attention = Attention(num_attention_heads, num_key_value_heads, head_dim)
-    block = Block(attention, FeedForward(intermediate_size))
+    block = Block(attention, FeedForward(intermediate_size), aligned=aligned)
     return Architecture((Group(num_hidden_layers, block),), hidden_size, vocab_size, tie_word_embeddings)

@@ -87,6 +87,16 @@ def log(a: Array) -> Array:
     return torch.log(a) if torch is not None else np.log(a)
 
 
+def total(values: list[Array]) -> Array:
+    """Sum, starting from the first value (adding an array to 0 would cost a pass over it); 0 for none."""
+    if not values:
+        return 0.0
+    found = values[0]
+    for value in values[1:]:
+        found = found + value
+    return found
+
+
 def where(condition: Array, a: Array, b: Array) -> Array:
     """`a` where the condition holds, else `b`."""
     if isinstance(condition, (bool, np.bool_)):

@@ -91,8 +91,18 @@ class ModelConfig(_Checked):
 
     def architecture(self) -> Architecture:
         """The sequence of blocks that these dimensions mean (Llama's: gated FFN, RMSNorm, RoPE, no biases)."""
-        values = {name: float(getattr(self, name)) for name in CONFIG_FIELDS[:-1]}
-        return uniform(**values, tie_word_embeddings=float(self.tie_word_embeddings))
+        widths = (self.hidden_size, self.intermediate_size, self.head_dim, self.vocab_size)
+        return uniform(
+            num_hidden_layers=float(self.num_hidden_layers),
+            hidden_size=float(self.hidden_size),
+            intermediate_size=float(self.intermediate_size),
+            num_attention_heads=float(self.num_attention_heads),
+            num_key_value_heads=float(self.num_key_value_heads),
+            head_dim=float(self.head_dim),
+            vocab_size=float(self.vocab_size),
+            tie_word_embeddings=float(self.tie_word_embeddings),
+            aligned=not any(width % 8 for width in widths),
+        )
 
 
 class Workload(_Checked):

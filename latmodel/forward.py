@@ -7,7 +7,7 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 from typing import NamedTuple
 
 from .architecture import Architecture, Block
-from .arrays import Array, maximum
+from .arrays import Array, maximum, total
 from .coefficients import Device, RuntimeCoefficients, Sheet
 from .config import Numbers
 from .implementation import Implementation
@@ -105,13 +105,14 @@ def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
 
 def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
     """One block; with one of its layers missing, the other layer alone."""
-    how, numbers = target.how, work.numbers
+    how, numbers, aligned = target.how, work.numbers, block.aligned
     step = work.prefill()
-    prefill = load(
-        [*dense_ops(block, hidden, step.rows, how, numbers), *context_ops(block, step, how, numbers)], target
+    prompt_ops = [*dense_ops(block, hidden, step.rows, how, numbers), *context_ops(block, step, how, numbers)]
+    prefill = load(prompt_ops, target, aligned=aligned)
+    dense = load(dense_ops(block, hidden, work.batch, how, numbers), target, aligned=aligned)
+    first, last = (
+        dense.plus(load(context_ops(block, step, how, numbers), target, aligned=aligned)) for step in work.decode()
     )
-    dense = load(dense_ops(block, hidden, work.batch, how, numbers), target)
-    first, last = (dense.plus(load(context_ops(block, step, how, numbers), target)) for step in work.decode())
     return Cost(prefill, first, last)
 
 
@@ -119,8 +120,9 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """Embedding, final norm and LM head."""
     rows = work.prefill().rows
     logit_rows = rows if work.logits_all else work.batch
-    prefill = load(head_ops(model, rows, logit_rows, target.how, work.numbers), target)
-    decode = load(head_ops(model, work.batch, work.batch, target.how, work.numbers), target)
+    aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
+    prefill = load(head_ops(model, rows, logit_rows, target.how, work.numbers), target, aligned=aligned)
+    decode = load(head_ops(model, work.batch, work.batch, target.how, work.numbers), target, aligned=aligned)
     return Cost(prefill, decode, decode)
 
 
@@ -160,17 +162,16 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
     return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
 
 
-def load(ops: list[OpCost], target: Target) -> Load:
+def load(ops: list[OpCost], target: Target, *, aligned: bool = False) -> Load:
     """Kernels and device time of operators run one after another."""
-    kernels: Array = 0.0
-    seconds: Array = 0.0
-    compute: Array = 0.0
-    for op in ops:
-        time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
-        kernels, seconds = kernels + op.kernels, seconds + time.seconds
-        if op.kind != "pointwise":
-            compute = compute + time.compute_s
-    return Load(kernels, seconds, compute)
+    sheet, device, gap_s = target.sheet, target.device, target.runtime.gap_s
+    times = [op_seconds(op, sheet, device, gap_s, aligned=aligned) for op in ops]
+    # Floors and kernel counts are plain numbers in most models: summed apart, they cost no pass over an array.
+    return Load(
+        kernels=total([op.kernels for op in ops]),
+        seconds=total([time.work_s for time in times]) + total([time.fixed_s for time in times]),
+        compute_s=total([time.compute_s for op, time in zip(ops, times, strict=True) if op.kind != "pointwise"]),
+    )
 
 
 def bound_shares(times: Forecast, depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> list[Array]:

@@ -4,60 +4,89 @@ The two tile sizes stand for a library's kernel choice: large tiles for big prob
 SMs would idle) for narrow ones; the better of the two is what a library picks. Coefficients absorb the rest.
 """
 
-from .arrays import Array, ceil, maximum, minimum
+from .arrays import Array, ceil, floor, is_array, maximum, minimum
 from .coefficients import GemmCoefficients, Sheet
 from .ops import OpCost
-from .transformer import misfit, oddness
 
 LARGE_TILE = (128.0, 256.0)  # tokens × outputs
 SMALL_TILE = (64.0, 64.0)
 MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
 
 
-def gemm_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False) -> tuple[Array, Array]:
-    """(seconds, compute seconds) of the products of `op`; floor + smooth maximum of compute and memory, times repeat.
+def gemm_seconds(
+    op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False
+) -> tuple[Array, Array]:
+    """(seconds, compute seconds) of the products of `op` beyond their floors: smooth maximum of compute and memory.
 
     `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
-    are cold.
+    are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
     """
-    compute = compute_seconds(op.m, op.n, op.k, c, sheet) * alignment(op.n, op.k, c)
-    nbytes = op.bytes * (1.0 / op.repeat)
-    memory = nbytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
+    compute = compute_seconds(op.m, op.n, op.k, c, sheet)
+    if not aligned:
+        coarse, odd = roughness(op.n, op.k)
+        compute = compute * ((1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd))
+    nbytes = op.weight_bytes + op.activation_bytes
+    memory = nbytes * (1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
-        memory = memory * hot_factor(nbytes, sheet.cache_bytes, c.cache_share, c.cache_width, c.cache_speedup)
-    seconds = c.floor_s + joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
-    return seconds * op.repeat, compute * op.repeat
+        share = c.cache_share * op.repeat
+        memory = memory * hot_factor(nbytes, sheet.cache_bytes, share, c.cache_width, c.cache_speedup)
+    seconds = joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
+    return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
 
 
 def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
-    """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks."""
-    k_steps = k + c.prologue_k
+    """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
+
+    `waves + wave_rounding · (⌈waves⌉ − waves)` waves of the large tile; or small tiles, which below one wave either
+    leave SMs idle for a whole wave's time or split k over them at a fixed cost. Up to 16 rows the small tile always
+    wins (it pays for 16 rows, the large one for 128) and the large one is not priced.
+    """
     sms = sheet.sm_count
     per_cell = 2.0 * sms / (sheet.peak_flops_per_s * c.compute_efficiency)  # of one k step of one output, a full wave
-    rows, columns = LARGE_TILE
-    waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sms
-    rounded = waves + c.wave_rounding * (ceil(waves) - waves)
-    large = rounded * (per_cell * rows * columns)
+    k_steps = k + c.prologue_k
     rows, columns = SMALL_TILE
     used = minimum(rows, ceil(m * (1.0 / MMA_ROWS)) * MMA_ROWS)
-    small_wave = (per_cell / c.small_tile_efficiency) * used * columns
-    balanced = ceil(n * (1.0 / columns)) * (ceil(m * (1.0 / rows)) * small_wave / sms)
-    # Below one wave: leave SMs idle for a whole wave's time, or split k over them at a fixed cost.
-    small = maximum(balanced * k_steps, minimum(k_steps * small_wave, balanced * k_steps + c.split_k_s))
-    seconds = minimum(large * k_steps, small)
-    return seconds - (c.boost * c.boost_s) * seconds / (seconds + c.boost_s)
+    wave_s = (per_cell / c.small_tile_efficiency) * used * columns
+    balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)
+    seconds = maximum(balanced, minimum(k_steps * wave_s, balanced + c.split_k_s))
+    if is_array(m) or m > MMA_ROWS:
+        rows, columns = LARGE_TILE
+        wave_s = per_cell * rows * columns
+        waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sms
+        large = (waves * (wave_s * (1.0 - c.wave_rounding)) + ceil(waves) * (wave_s * c.wave_rounding)) * k_steps
+        seconds = minimum(seconds, large)
+    return seconds * (1.0 - (c.boost * c.boost_s) / (seconds + c.boost_s))
 
 
-def alignment(n: Array, k: Array, c: GemmCoefficients) -> Array:
-    """Factor on compute where n or k is no multiple of 8, and a larger one where it is odd."""
-    slower = 1.0 + (c.misfit_slowdown - 1.0) * maximum(misfit(n), misfit(k))
-    return slower * (1.0 + (c.odd_slowdown - 1.0) * maximum(oddness(n), oddness(k)))
+def roughness(n: Array, k: Array) -> tuple[Array, Array]:
+    """(1 where n or k is no multiple of 8, 1 where one of them is odd), else 0."""
+    return maximum(misfit(n), misfit(k)), maximum(oddness(n), oddness(k))
+
+
+def all_aligned(*sizes: Array) -> bool:
+    """True if every value of every size is a multiple of 8, so that alignment need not be priced."""
+    return all(bool((misfit(size) == 0.0).all()) if is_array(size) else misfit(size) == 0.0 for size in sizes)
+
+
+def misfit(size: Array) -> Array:
+    """1 where a dimension is no multiple of 8, else 0: there the tensor cores' fast path is lost."""
+    return _uneven(size, 0.125)
+
+
+def oddness(size: Array) -> Array:
+    """1 where a dimension is odd, else 0: rows of 16-bit values then start at odd addresses."""
+    return _uneven(size, 0.5)
+
+
+def _uneven(size: Array, part: float) -> Array:
+    quotient = size * part
+    return (floor(quotient) != quotient) * 1.0
 
 
 def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:
-    """The longer of compute and memory, and a saturating share of the shorter."""
+    """The longer of compute and memory, and a share of the shorter that saturates: gap · s / (1 + s / gap_s)."""
     shorter = minimum(compute, memory)
-    return maximum(compute, memory) + (gap * gap_s) * shorter / (shorter + gap_s)
+    return maximum(compute, memory) + shorter * (gap * gap_s) / (shorter + gap_s)
 
 
 def hot_factor(nbytes: Array, cache_bytes: float, share: float, width: float, speedup: float) -> Array:

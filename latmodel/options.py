@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 MAX_DIMENSION = 10_000_000  # as in config, which is not imported here: `--help` must not load pydantic
 
 
-class _Parsed(ParamType):
+class Parsed(ParamType):
     """A click type around a parser that raises UsageError."""
 
     def __init__(self, name: str, parser: Callable[[str], Any]) -> None:
@@ -46,10 +46,10 @@ def parse_whole(text: str) -> int:
     return int(text)
 
 
-DURATION = _Parsed("duration", parse_duration)
-SIZE = _Parsed("size", parse_size)
-SHAPE = _Parsed("shape", parse_shape)
-WHOLE = _Parsed("number", parse_whole)
+DURATION = Parsed("duration", parse_duration)
+SIZE = Parsed("size", parse_size)
+SHAPE = Parsed("shape", parse_shape)
+WHOLE = Parsed("number", parse_whole)
 
 
 def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:

@@ -4,7 +4,9 @@ With a queue between them each block takes `max(host, device)`, plus the share o
 (`loss`: 0 on an ideal GPU, 1 on a CPU, where one thread does both).
 """
 
-from .arrays import Array, maximum, minimum, where
+from .arrays import Array, maximum, minimum
+
+TINY_S = 1e-30
 
 
 def overlapped(host_s: Array, device_s: Array, loss: float) -> Array:
@@ -19,8 +21,7 @@ def mean_overlapped(host_s: Array, first_s: Array, last_s: Array, loss: float) -
     the integral of a ramp: (r₂² − r₁²) / 2(d₂ − d₁) with r = max(d − h, 0).
     """
     first_over, last_over = maximum(first_s - host_s, 0.0), maximum(last_s - host_s, 0.0)
-    span = last_s - first_s
-    flat = span <= 1e-12 * last_s
-    crossing = 0.5 * (last_over - first_over) * (last_over + first_over) / where(flat, 1.0, span)
-    mean_over = where(flat, last_over, crossing)
-    return (host_s + mean_over) * (1.0 - loss) + loss * (host_s + 0.5 * (first_s + last_s))
+    # (r₂ − r₁) / (d₂ − d₁) is 1 where the whole line, were it flat, lies above or below: the tiny time makes it so.
+    above = (last_over - first_over + TINY_S) / (last_s - first_s + TINY_S)
+    over = (first_over + last_over) * above
+    return (host_s + 0.5 * over) * (1.0 - loss) + (host_s + 0.5 * (first_s + last_s)) * loss

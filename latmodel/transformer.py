@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from .architecture import Architecture, Attention, Block, FeedForward
-from .arrays import Array, floor, minimum
+from .arrays import Array, minimum
 from .config import Numbers
+from .gemm import misfit
 from .implementation import Implementation
 from .ops import AttentionShape, OpCost, gemm, pointwise
 
@@ -37,9 +38,12 @@ def _pairs_up_to(length: Array, window: float | None) -> Array:
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
-    """The operators of a block whose cost does not depend on the context: all but attention and its cache."""
+    """The operators of a block whose cost does not depend on the context: all but attention and its cache.
+
+    Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
+    """
     norm = pointwise(
-        "norm", hidden * (rows * block.norms), moves=how.norm_moves,
+        "norm", hidden * rows, moves=how.norm_moves * block.norms,
         kernels=how.norm_kernels * block.norms, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     ops = [norm]
@@ -51,7 +55,7 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
         ops += _feed_forward(block.feed_forward, hidden, rows, how, numbers)
         layers += 1
     residual = pointwise(
-        "residual", hidden * (rows * layers), moves=3.0,
+        "residual", hidden * rows, moves=3.0 * layers,
         kernels=how.residual_kernels * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     return [*ops, residual]
@@ -146,18 +150,6 @@ def head_ops(
         norm,
         gemm("lm_head", logit_rows, model.vocab_size, model.hidden_size, **sizes),
     ]
-
-
-def misfit(size: Array) -> Array:
-    """1 where a dimension is no multiple of 8, else 0: there the tensor cores' fast path is lost."""
-    eighths = size * 0.125
-    return (floor(eighths) != eighths) * 1.0
-
-
-def oddness(size: Array) -> Array:
-    """1 where a dimension is odd, else 0: rows of 16-bit values then start at odd addresses."""
-    halves = size * 0.5
-    return (floor(halves) != halves) * 1.0
 
 
 def block_parameters(block: Block, hidden: Array) -> Array:

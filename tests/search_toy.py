@@ -1,0 +1,41 @@
+"""Predictors with coefficients written by hand, for tests of the search: no file, no fit."""
+
+from latmodel import Predictor, Profile
+from latmodel.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS
+
+
+def toy_predictor(**changes: float) -> Predictor:
+    """A device with round figures (35e12 FLOP/s, 900e9 B/s, 82 SMs, 24 GiB); `changes` override coefficients."""
+    device = {name: {"value": changes.get(name, prior.value)} for name, prior in DEVICE_PRIORS.items()}
+    runtime = {name: {"value": changes.get(name, prior.value)} for name, prior in RUNTIME_PRIORS.items()}
+    profile = {
+        "schema_version": 1,
+        "name": "toy",
+        "gpu": "toy",
+        "title": "Toy",
+        "device": {
+            "sheet": {
+                "peak_flops_per_s": {"bfloat16": 71e12},
+                "bandwidth_bytes_per_s": 936e9,
+                "memory_bytes": 24.0 * 2**30,
+                "sm_count": 82.0,
+                "cache_bytes": 6e6,
+                "source": "made up",
+            },
+            "coefficients": {"bfloat16": device},
+        },
+        "runtimes": {
+            "eager": {
+                "implementation": "transformers",
+                "host": "none",
+                "coefficients": runtime,
+                "conformal_scores": {"prefill": [0.1] * 20, "decode": [0.1] * 20, "response": [0.1] * 20},
+                "ranges": {"num_hidden_layers": [10, 80], "hidden_size": [512, 8192]},
+            }
+        },
+        "quality": {"kind": "data-sheet"},
+        "provenance": {"source": "made up", "date": "2025-01-01", "rows": "none", "made_by": "tests"},
+    }
+    import json
+
+    return Predictor(Profile.model_validate_json(json.dumps(profile)))
