@@ -129,12 +129,12 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def _relative_error(values: Sequence[float]) -> float:
-    """Standard error of the median over the median, from the median absolute deviation (outliers count once)."""
+    """Standard error of the median over the median, from the mean absolute deviation."""
     if len(values) < 2:
         return math.inf
     middle = statistics.median(values)
-    deviation = statistics.median(abs(value - middle) for value in values)
-    return 1.858 * deviation / (middle * math.sqrt(len(values)))  # 1.4826 · 1.2533: MAD → σ → error of a median
+    deviation = statistics.fmean(abs(value - middle) for value in values)
+    return 1.571 * deviation / (middle * math.sqrt(len(values)))  # √(π/2) twice: deviation → σ → error of a median
 
 
 class Reference:

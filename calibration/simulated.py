@@ -20,6 +20,7 @@ class Disturbance:
 
     noise: float = 0.02  # standard deviation of log(time) of a sample
     jitter: float = 0.003  # the same of a block within a sample
+    reference_noise: float = 0.005  # the same of the reference, from one timing to the next
     outliers: float = 0.0  # share of samples that take `outlier_factor` as long
     outlier_factor: float = 1.6
     drift: float = 0.0  # amplitude of a slow swing of everything
@@ -42,7 +43,6 @@ class SimulatedLab:
     opened: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
         self._clock = 0.0
 
     def now(self) -> float:
@@ -62,10 +62,12 @@ class SimulatedLab:
         need = case_bytes(case)
         if need > self.memory_bytes:
             raise OutOfMemory(f"needs {need / 1e9:.2f} GB, {self.memory_bytes / 1e9:.2f} GB are free")
-        if not keep:
-            self.opened.append(case.name)
         self._clock += 0.05  # setting up takes a moment
-        return SimulatedBench(self, case, fresh=keep)
+        if keep:
+            return SimulatedBench(self, case, f"{self.seed}/{case.name}", reference=True)
+        self.opened.append(case.name)
+        # Noise depends on how often a case was opened, not on what else was measured: a resumed run sees the same.
+        return SimulatedBench(self, case, f"{self.seed}/{case.name}/{self.opened.count(case.name)}", reference=False)
 
     def slowdown(self) -> float:
         """How much longer everything takes at this moment."""
@@ -73,32 +75,25 @@ class SimulatedLab:
         swing = 1.0 + d.drift * math.sin(2.0 * math.pi * self._clock / d.drift_period_s)
         return swing * (d.throttle_factor if self._is_throttled() else 1.0)
 
-    def draw(self) -> float:
-        """The factor of one sample's noise; now and then an outlier's."""
-        d = self.disturbance
-        factor = math.exp(self._random.gauss(0.0, d.noise))
-        return factor * (d.outlier_factor if self._random.random() < d.outliers else 1.0)
-
-    def jitter(self) -> float:
-        """The factor of one block's noise."""
-        return math.exp(self._random.gauss(0.0, self.disturbance.jitter))
-
 
 class SimulatedBench:
-    """One case on the simulated device. `fresh` draws new noise for every timing, as a reference that stays open has."""
+    """One case on the simulated device. A reference, which stays open, draws new noise for every timing."""
 
-    def __init__(self, lab: SimulatedLab, case: Case, fresh: bool) -> None:
-        self._lab, self._case, self._fresh = lab, case, fresh
-        self._factor = lab.draw()
+    def __init__(self, lab: SimulatedLab, case: Case, seed: str, reference: bool) -> None:
+        self._lab, self._case, self._reference = lab, case, reference
+        self._random = random.Random(seed)
         self._wall_s, self._device_s = true_seconds(case, lab.target)
+        d = lab.disturbance
+        self._factor = math.exp(self._random.gauss(0.0, 0.0 if reference else d.noise))
+        if not reference and self._random.random() < d.outliers:
+            self._factor *= d.outlier_factor
 
     def time(self, runs: int) -> Times:
-        lab = self._lab
-        if self._case.name in lab.disturbance.hangs:
+        lab, d = self._lab, self._lab.disturbance
+        if self._case.name in d.hangs:
             lab.wait(1e4)
-        if self._fresh:
-            self._factor = math.exp(lab._random.gauss(0.0, lab.disturbance.noise))
-        factor = runs * self._case.units * self._factor * lab.jitter() * lab.slowdown()
+        jitter = math.exp(self._random.gauss(0.0, d.reference_noise if self._reference else d.jitter))
+        factor = runs * self._case.units * self._factor * jitter * lab.slowdown()
         wall, device = factor * self._wall_s, factor * self._device_s
         lab.wait(wall)
         if not lab.replay:

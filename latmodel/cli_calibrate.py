@@ -1,7 +1,7 @@
 """`latmodel calibrate` and `latmodel verify`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,10 +14,6 @@ from .options import (
     workload_from,
     workload_options,
 )
-
-if TYPE_CHECKING:
-    from calibration.outcome import Calibrated
-    from calibration.run import Prepared, Request
 
 RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile"]
 
@@ -54,36 +50,31 @@ def _measuring(function: Any) -> Any:
 @format_option
 def calibrate(**options: Any) -> None:
     """Measure single transformer blocks on the device present, fit, write a profile, print the fit report."""
-    _need_calibration()
-    from calibration.run import calibrate as run
-    from calibration.run import prepare
+    from .calibration_package import load
 
-    ready = prepare(_request(options))
+    run = load("run")
+    ready = run.prepare(_request(options))
     cases = sum(len(plan.cases) for plan in ready.plans.values())
     _say(f"{cases} cases on {ready.hardware.name}, about {ready.estimate_s() / 60.0:.1f} minutes")
     if options["dry_run"]:
         click.echo(_plan_text(ready, options["format_"]))
         return
-    done = run(ready, _say, _progress)
-    from calibration.fit_report import fit_report
-
-    click.echo(fit_report(done, options["format_"]))
+    done = run.calibrate(ready, _say, _progress)
+    click.echo(load("fit_report").fit_report(done, options["format_"]))
     if options["plot"] is not None:
-        from calibration.fit_plot import draw
-
-        draw(done, options["plot"])
+        load("fit_plot").draw(done, options["plot"])
     _say(f"written: {ready.path}, {ready.observations_path}")
 
 
-def _request(options: dict[str, Any]) -> "Request":
-    from calibration.run import Request
+def _request(options: dict[str, Any]) -> Any:
+    from .calibration_package import load
 
     like = None
     if options["like"] is not None:
         from .huggingface import read_config
 
         like = _uniform(read_config(options["like"]), options["like"])
-    return Request(
+    return load("run").Request(
         gpu=options["gpu"], device=options["device"], runtimes=options["runtimes"] or ("transformers-eager",),
         dtype=options["dtype"], effort=options["effort"], threads=options["threads"], out=options["out"],
         resume=options["resume"], seed=options["seed"], max_noise=options["max_noise"], like=like,
@@ -100,7 +91,7 @@ def _uniform(model: Any, where: Any) -> Any:
     return model
 
 
-def _plan_text(ready: "Prepared", how: Any) -> str:
+def _plan_text(ready: Any, how: Any) -> str:
     from .report import render
 
     rows = [
@@ -129,17 +120,16 @@ def _plan_text(ready: "Prepared", how: Any) -> str:
 @format_option
 def verify(**options: Any) -> None:
     """Build and run the real model with random weights, compare it with the prediction."""
-    _need_calibration()
+    from .calibration_package import load
     from .options import predictor_from
 
+    run = load("verify_run")
     predictor, workload = predictor_from(options), workload_from(options)
     config = _uniform(_model(options), options["config"] or "verify")
-    from calibration.verify_run import refit, verify_here
-
-    row = verify_here(predictor, config, workload, options["device"], options["threads"], options["limit"])
+    row = run.verify_here(predictor, config, workload, options["device"], options["threads"], options["limit"])
     click.echo(_verified_text(row, options["format_"]))
     if options["update"]:
-        _say(refit(predictor, row, options["profile"]))
+        _say(run.refit(predictor, row, options["profile"]))
     if row.worst > options["tolerance"]:
         from .errors import ToleranceError
 
@@ -181,26 +171,6 @@ def _verified_text(row: Any, how: Any) -> str:
     )  # fmt: skip
 
 
-def _need_calibration() -> None:
-    """`calibration`, and the packages it needs, or one line that says what to install."""
-    from .errors import LatmodelError
-
-    try:
-        import calibration
-    except ImportError:
-        raise LatmodelError("the package calibration is missing; reinstall latmodel") from None
-    if not getattr(calibration, "LATMODEL", False):
-        raise LatmodelError(
-            f"another distribution's `calibration` ({calibration.__file__}) shadows ours; "
-            "uninstall it (uncertainty-calibration installs one), then reinstall latmodel"
-        )
-    try:
-        import scipy  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise LatmodelError(f"{error.name} is missing: pip install 'latmodel[calibrate]'") from None
-
-
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
@@ -212,6 +182,3 @@ def _progress(done: int, total: int, what: str) -> None:
         filled = 30 * done // max(total, 1)
         bar = "█" * filled + "·" * (30 - filled)
         click.echo(f"\r{bar} {done}/{total} {what:24.24s}", err=True, nl=done >= total)
-
-
-__all__ = ["Calibrated", "calibrate", "verify"] if TYPE_CHECKING else ["calibrate", "verify"]
