@@ -54,11 +54,12 @@ def _projections(
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     each = numbers.activation_bytes
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
-    ops = [
-        gemm("q_proj", rows, queries * 2.0 if attention.output_gate else queries, hidden, **sizes),
-        gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes),
-        gemm("o_proj", rows, hidden, queries, **sizes),
-    ]
+    asked = queries * 2.0 if attention.output_gate else queries
+    if attention.fused:
+        ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, **sizes)]
+    else:
+        ops = [gemm("q_proj", rows, asked, hidden, **sizes), gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes)]
+    ops.append(gemm("o_proj", rows, hidden, queries, **sizes))
     if attention.rotary:
         turned = (queries + keys) * (rows * attention.rotary)
         ops.append(pointwise("rope", turned, moves=how.rope_moves, kernels=how.rope_kernels, bytes_each=each))
@@ -75,15 +76,10 @@ def _feed_forward(
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     inner = layer.intermediate_size
     kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
+    matrices = 2.0 if layer.gated else 1.0
+    wide, repeat = (inner * matrices, 1.0) if layer.fused else (inner, matrices)
     return [
-        gemm(
-            "gate_up_proj" if layer.gated else "up_proj",
-            rows,
-            inner,
-            hidden,
-            repeat=2.0 if layer.gated else 1.0,
-            **sizes,
-        ),
+        gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, repeat=repeat, **sizes),
         pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
         gemm("down_proj", rows, hidden, inner, **sizes),
     ]
