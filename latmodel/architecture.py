@@ -29,6 +29,7 @@ class Attention:
     rotary: float = 1.0  # share of head_dim that is rotated; 0: no rotary positions
     output_gate: bool = False  # queries come with a gate of their own size on the output
     sinks: bool = False  # one learned logit a head
+    fused: bool = False  # queries, keys and values come from one product
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class FeedForward:
     intermediate_size: Array
     gated: bool = True
     bias: bool = False
+    fused: bool = False  # gate and up come from one product
 
 
 @dataclass(frozen=True, slots=True)

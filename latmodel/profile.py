@@ -3,6 +3,7 @@
 One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicate keys, no NaN, every number in range.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -12,13 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .coefficients import (
-    DEVICE_PRIORS,
     RUNTIME_PRIORS,
-    DeviceCoefficients,
+    Device,
     Prior,
     RuntimeCoefficients,
     Sheet,
     device_coefficients,
+    device_priors,
 )
 from .config import describe
 from .correction import Corrector, corrections_of
@@ -35,6 +36,7 @@ Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
 Phase = Literal["prefill", "decode", "response"]
+RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
 
 
 class _Part(BaseModel):
@@ -71,7 +73,7 @@ class DevicePart(_Part):
     @classmethod
     def _complete(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
         for dtype, table in tables.items():
-            _check_names(table, DEVICE_PRIORS, f"coefficients.{dtype}")
+            _check_names(table, device_priors(table), f"coefficients.{dtype}")
         if not tables:
             raise ValueError("no dtype has coefficients")
         return tables
@@ -96,7 +98,7 @@ class RuntimePart(_Part):
     coefficients: dict[str, Coefficient]
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
-    ranges: dict[str, tuple[Finite, Finite]] = {}
+    ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
 
     @field_validator("coefficients")
@@ -178,7 +180,7 @@ class Profile(_Part):
             )
         return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes)
 
-    def device_coefficients(self, dtype: str) -> tuple[DeviceCoefficients, bool]:
+    def device_coefficients(self, dtype: str) -> tuple[Device, bool]:
         """Coefficients for `dtype`, and whether they were measured with it (another's stand in if not)."""
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))
@@ -274,6 +276,8 @@ def write_profile(profile: Profile, path: Path) -> None:
         temporary.write_text(profile.model_dump_json(indent=1) + "\n")
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None
 
 

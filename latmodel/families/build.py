@@ -123,6 +123,7 @@ def _mixer(layer: Layer, hidden: int, fields: Fields, family: Family) -> Mixer:
         rotary=_rotary_share(fields, family) if layer.rotates else 0.0,
         output_gate=family.output_gate,
         sinks=family.sinks,
+        fused=family.fused_qkv,
     )
 
 
@@ -226,10 +227,10 @@ def _granite_mamba(hidden: int, fields: Fields) -> Mamba2:
 
 def _feed_forward(layer: Layer, fields: Fields, family: Family) -> FeedForward | Experts:
     if not (layer.sparse and family.sparse):
-        return FeedForward(float(layer.inner), family.gated, _on(fields, family.ffn_bias))
+        return FeedForward(float(layer.inner), family.gated, _on(fields, family.ffn_bias), family.fused_gate)
     rule: Sparse = family.sparse
     size = rule.shared(fields) if rule.shared else 0
-    shared = FeedForward(float(size), family.gated, _on(fields, family.ffn_bias)) if size else None
+    shared = FeedForward(float(size), family.gated, _on(fields, family.ffn_bias), family.fused_gate) if size else None
     count = fields.whole("num_experts", low=0 if shared else 1)
     chosen = fields.whole("num_experts_per_tok", low=0 if count == 0 else 1)
     if count == 0 and shared is not None:

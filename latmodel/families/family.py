@@ -48,6 +48,8 @@ class Family:
     qk_norm_vectors: float = 1.0
     output_gate: bool = False
     sinks: bool = False
+    fused_qkv: bool = False
+    fused_gate: bool = False
     square_heads: bool = False  # head_dim × heads must be hidden_size
     rotary_share: float = 1.0
     rope: Callable[[Fields, list[str]], list[bool]] = rope_everywhere

@@ -141,7 +141,9 @@ FAMILIES: dict[str, Family] = {
         norm=LAYER_NORM, norms=one, gated=False, ffn_bias=True, qkv_bias=True, out_bias=True, head_bias=True,
         qk_norm="head", qk_norm_if="qk_layernorm", qk_norm_vectors=2.0, rotary_share=0.5,
     ),
-    "phi3": Family("Phi3Config", _dims(32064, 8192, 32), pattern=all_sliding),
+    "phi3": Family(
+        "Phi3Config", _dims(32064, 8192, 32), pattern=all_sliding, fused_qkv=True, fused_gate=True
+    ),
     "olmo": Family(
         "OlmoConfig",
         _dims(50304, 11008, 32),
@@ -182,12 +184,14 @@ FAMILIES: dict[str, Family] = {
         _dims(50257, None, 12, max_position_embeddings=1024, tie_word_embeddings=True),
         norm=LAYER_NORM, gated=False, ffn_bias=True, qkv_bias=True, out_bias=True, square_heads=True, positions=0,
         rope=rope_nowhere,
+        fused_qkv=True,
     ),
     "gpt_neox": Family(
         "GPTNeoXConfig",
         _dims(50432, 24576, 64, attention_bias=True),
         norm=LAYER_NORM, norms=neox_norms, gated=False, ffn_bias=True, qkv_bias="attention_bias",
         out_bias="attention_bias", square_heads=True, rotary_share=0.25,
+        fused_qkv=True,
     ),
     "opt": Family(
         "OPTConfig",
@@ -203,6 +207,7 @@ FAMILIES: dict[str, Family] = {
         _dims(65024, None, 71, multi_query=True, parallel_attn=True, tie_word_embeddings=True),
         norm=LAYER_NORM, norms=falcon_norms, gated=False, ffn_bias="bias", qkv_bias="bias", out_bias="bias",
         square_heads=True, kv_heads=falcon_kv_heads, rope=rope_unless_alibi,
+        fused_qkv=True,
     ),
     "cohere": Family(
         "CohereConfig",
@@ -223,22 +228,26 @@ FAMILIES: dict[str, Family] = {
         "GraniteMoeSharedConfig",
         _dims(**_LLAMA, **_GRANITE_MOE),
         sparse=Sparse("intermediate_size", shared=shared("shared_intermediate_size")), **_GRANITE,
+        fused_gate=True,
     ),
     "granitemoehybrid": Family(
         "GraniteMoeHybridConfig",
         _dims(**_LLAMA, **_GRANITE_MOE, shared_intermediate_size=1024, **_MAMBA_GRANITE),
         sparse=Sparse("intermediate_size", shared=shared("shared_intermediate_size")),
         pattern=all_linear, linear="granite", rope=rope_if_named, **_GRANITE,
+        fused_gate=True,
     ),
     "glm": Family(
         "GlmConfig",
         _dims(151552, 13696, 32, 2, head_dim=128, attention_bias=True),
         qkv_bias="attention_bias", rotary_share=0.5,
+        fused_gate=True,
     ),
     "glm4": Family(
         "Glm4Config",
         _dims(151552, 13696, 32, 2, head_dim=128, attention_bias=True),
         norms=four, qkv_bias="attention_bias", rotary_share=0.5,
+        fused_gate=True,
     ),
     "gpt_oss": Family(
         "GptOssConfig",
