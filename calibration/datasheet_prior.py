@@ -1,8 +1,8 @@
 """Make `latmodel/datasheet_prior.json`: what calibrated cards have in common, and how far a card strays from that.
 
 One law fitted to the kernels of all published cards at once, and leave-one-card-out: each card's kernels predicted
-from its data sheet and a law fitted to the other cards. NVIDIA cards take the widest card's errors for their interval, other
-makers' those of the one card that is not NVIDIA's, predicted from NVIDIA's.
+from its data sheet and a law fitted to the other cards. NVIDIA cards take the widest card's errors for their interval,
+other makers' those of the one card that is not NVIDIA's, predicted from NVIDIA's.
 """
 
 import argparse
@@ -11,14 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from latmodel.coefficients import DEVICE_PRIORS, Sheet
 from latmodel.hardware import datasheet
 from latmodel.intervals import conformal_quantile
-from latmodel.profile import Profile, read_profile
+from latmodel.profile import Phase, Profile, read_profile
 
 from . import make
 from .evidence import Evidence
@@ -29,7 +29,7 @@ from .operators import OperatorObservation, operator_evidence
 from .published import thinned
 from .sources import aiconfigurator
 
-DTYPE = "bfloat16"
+DTYPE: Literal["bfloat16"] = "bfloat16"
 # Cards that differ from each other; the B300, GB200 and GB300 are the B200 once more.
 NVIDIA = (
     "nvidia-a100-sxm4-80gb", "nvidia-h100-80gb-hbm3", "nvidia-h200", "nvidia-b200", "nvidia-l40s",
@@ -79,14 +79,14 @@ def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple
     found = {}
     setups = {family: values_of(Kernels(family, pooled(cards, family), {})) for family in FAMILIES}
     for name, prior in DEVICE_PRIORS.items():
-        values = [dict(p.device.coefficients)[DTYPE][name].value for p in profiles]
+        values = [p.device.coefficients[DTYPE][name].value for p in profiles]
         value = setups.get(name.split(".")[0], {}).get(name, prior.value)
         fixed = min(values) <= 0.0 or prior.spread == 0.0  # a yes or no, not a size
         found[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
     return found
 
 
-def phase_scores(residuals: Mapping[str, Any]) -> dict[str, list[float]]:
+def phase_scores(residuals: Mapping[str, Any]) -> dict[Phase, list[float]]:
     """|log residuals| by phase: a response is made of both."""
     sized = {name: np.abs(values).tolist() for name, values in residuals.items()}
     return {
@@ -96,7 +96,7 @@ def phase_scores(residuals: Mapping[str, Any]) -> dict[str, list[float]]:
     }
 
 
-def widest(tables: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
+def widest(tables: Sequence[dict[Phase, list[float]]]) -> dict[Phase, list[float]]:
     """By phase, the scores of the card that is hardest to predict."""
     return {phase: max((t[phase] for t in tables), key=lambda s: conformal_quantile(s, 0.9)) for phase in tables[0]}
 

@@ -1,10 +1,12 @@
 """Runtimes of a card whose host nobody measured: a prior over published hosts, and a width that says so."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from latmodel.coefficients import RUNTIME_PRIORS, prior_values
+from latmodel.correction_part import Family
 from latmodel.intervals import conformal_quantile
-from latmodel.profile import Coefficient, RuntimePart
+from latmodel.profile import Coefficient, Phase, RangeName, RuntimePart
 
 # Host seconds of one decode step's Llama block in Transformers eager, by host, with source.
 PUBLISHED_HOSTS = {
@@ -20,15 +22,16 @@ UNSEEN = 2.0  # whole models were never measured: twice the width that single ke
 
 EAGER_NOTE = (
     "host time is a prior over published hosts (0.5-1.3 ms a layer), not a measurement of yours: run "
-    "`latmodel calibrate --gpu {gpu} --host-only`, or `latmodel fit --gpu {gpu} --observations FILE` on one run of your own"
+    "`latmodel calibrate --gpu {gpu} --host-only`, "
+    "or `latmodel fit --gpu {gpu} --observations FILE` on a run of your own"
 )
 GRAPH_NOTE = (
     "cuda-graph: kernels as published, launch of a graph assumed; no whole model was measured: run "
     "`latmodel calibrate --gpu {gpu} --runtime cuda-graph`"
 )
 VLLM_NOTE = (
-    "vllm: that framework's kernels in a graph, as published one by one; its scheduler is not priced, and no whole model "
-    "was measured"
+    "vllm: that framework's kernels in a graph, as published one by one; its scheduler is not priced, "
+    "and no whole model was measured"
 )
 
 
@@ -70,17 +73,15 @@ def _no_gap() -> dict[str, Coefficient]:
 
 def host_scores() -> list[float]:
     """|log(host / typical)| of the published hosts and of the ends of their range."""
-    import math
-
     hosts = [*PUBLISHED_HOSTS.values(), *RANGE_S]
     return sorted(float(f"{abs(math.log(seconds / typical_host_s())):.4g}") for seconds in hosts)
 
 
 def host_runtimes(
     gpu: str,
-    scores: Mapping[str, Sequence[float]],
-    ranges: Mapping[str, tuple[float, float]],
-    corrected: Sequence[str],
+    scores: Mapping[Phase, Sequence[float]],
+    ranges: Mapping[RangeName, tuple[float, float]],
+    corrected: Sequence[Family],
     *,
     unseen: float = UNSEEN,
     beyond: float = 2.0,
@@ -95,24 +96,26 @@ def host_runtimes(
         unseen: factor on the scores for whole models, which nobody measured.
         beyond: factor on intervals outside the ranges.
     """
-    products = [family for family in corrected if family == "gemm"]
     device = {phase: [float(f"{unseen * s:.4g}") for s in some] for phase, some in scores.items()}
     eager = {
         phase: [max(s, float(f"{conformal_quantile(some, 0.9):.4g}")) for s in host_scores()]
         for phase, some in device.items()
     }
-    common = {"memory_overhead_bytes": MEMORY_OVERHEAD_BYTES, "ranges": dict(ranges), "extrapolation_factor": beyond}
+
+    def part(
+        implementation: str, note: str, kernels: Sequence[Family], widths: Mapping[Phase, list[float]]
+    ) -> RuntimePart:
+        table = eager_coefficients() if implementation == "transformers" else graph_coefficients()
+        host = "a prior over published hosts" if implementation == "transformers" else "a graph replay, launch assumed"
+        return RuntimePart(
+            implementation=implementation, host=host, note=note.format(gpu=gpu), coefficients=table,
+            corrected=list(kernels), conformal_scores=dict(widths), ranges=dict(ranges),
+            memory_overhead_bytes=MEMORY_OVERHEAD_BYTES, extrapolation_factor=beyond,
+        )  # fmt: skip
+
+    products = [family for family in corrected if family == "gemm"]
     return {
-        "transformers-eager": RuntimePart(
-            implementation="transformers", host="a prior over three published hosts", note=EAGER_NOTE.format(gpu=gpu),
-            coefficients=eager_coefficients(), corrected=products, conformal_scores=eager, **common,
-        ),
-        "cuda-graph": RuntimePart(
-            implementation="torch", host="a graph replay, launch assumed", note=GRAPH_NOTE.format(gpu=gpu),
-            coefficients=graph_coefficients(), corrected=products, conformal_scores=device, **common,
-        ),
-        "vllm": RuntimePart(
-            implementation="serving", host="a graph replay, launch assumed", note=VLLM_NOTE,
-            coefficients=graph_coefficients(), corrected=list(corrected), conformal_scores=device, **common,
-        ),
-    }  # type: ignore[return-value] # fmt: skip
+        "transformers-eager": part("transformers", EAGER_NOTE, products, eager),
+        "cuda-graph": part("torch", GRAPH_NOTE, products, device),
+        "vllm": part("serving", VLLM_NOTE, corrected, device),
+    }

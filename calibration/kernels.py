@@ -1,4 +1,4 @@
-"""Fitting the law of one family of kernels (GEMM, prefill or decode attention), and its correction, to measured rows."""
+"""Fitting the law of one family of kernels (GEMM, prefill or decode attention), and its correction, to rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latmodel.attention import shape_of
 from latmodel.coefficients import Prior, coefficient_values
 from latmodel.correction import (
     Correction,
@@ -15,7 +16,6 @@ from latmodel.correction import (
     gemm_features,
     prefill_features,
 )
-from latmodel.attention import shape_of
 from latmodel.implementation import IMPLEMENTATIONS, Implementation
 from latmodel.intervals import conformal_quantile
 from latmodel.profile import Coefficient
@@ -43,14 +43,18 @@ class Kernels:
     coefficients: dict[str, Coefficient]
     correction: Correction | None = None
 
+    @property
+    def window_whole(self) -> float:
+        """How the decode kernel treats windowed layers (`coefficients`)."""
+        return coefficient_values(self.setup.device)["decode.window_whole"]
+
     def seconds(self, rows: Sequence[OperatorObservation], *, corrected: bool = True) -> Vector:
         """Predicted seconds of rows of one family, hot or cold as each says."""
         found = np.zeros(len(rows))
         runtime = next(iter(self.setup.runtimes))
         target = self.setup.target(runtime)
         if corrected and self.correction is not None:
-            whole = self.setup.device.decode.window_whole
-            target = target._replace(corrector=Corrector({self.family: self.correction}, whole))
+            target = target._replace(corrector=Corrector({self.family: self.correction}, self.window_whole))
         for piece in operator_evidence(rows):
             found[list(piece.index)] = piece.predict(target)
         return found
@@ -99,7 +103,7 @@ def features_of(law: Kernels, rows: Sequence[OperatorObservation]) -> dict[str, 
     if law.family == "gemm":
         return gemm_features(*(np.array([float(getattr(row, name)) for row in rows]) for name in "mnk"))
     shape = shape_of(cost_of("attention", rows, PLAIN))
-    found = prefill_features(shape) if law.family == "prefill" else decode_features(shape, law.setup.device.decode.window_whole)
+    found = prefill_features(shape) if law.family == "prefill" else decode_features(shape, law.window_whole)
     return {name: np.broadcast_to(np.asarray(values, dtype=float), len(rows)) for name, values in found.items()}
 
 
@@ -144,9 +148,13 @@ def held_out_trial(
     width = conformal_quantile(np.abs(log_residuals(partial, train[kept:])).tolist(), level)
     inside = np.abs(log_residuals(partial, test)) <= width
     return Trial(
-        count, order[count:].tolist(), log_residuals(kernels, test, corrected=False), log_residuals(kernels, test), width,
+        count,
+        order[count:].tolist(),
+        log_residuals(kernels, test, corrected=False),
+        log_residuals(kernels, test),
+        width,
         100.0 * float(np.mean(inside)),
-    )  # fmt: skip
+    )
 
 
 def log_residuals(kernels: Kernels, rows: Sequence[OperatorObservation], *, corrected: bool = True) -> Vector:

@@ -26,6 +26,8 @@ from .observations import Observation
 BOARD_SPREAD = 0.03  # how far two boards of one type differ, in log units: what one board says of another is no surer
 HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are published for one software stack
 HOT_ONLY = ("cache_speedup", "cache_share", "cache_width")  # of gemm, prefill and decode: seen in hot loops alone
+__all__ = ["RuntimePart", "sheet_of", "sheet_part"]  # beside all that is defined here
+
 PHASES = ("prefill", "decode", "response")
 
 

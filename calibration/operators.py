@@ -28,9 +28,9 @@ class OperatorObservation(BaseModel):
     """One kernel (or the short chain of kernels of one operator), timed on the device alone.
 
     GEMM: `m` × `k` times `k` × `n`. Attention: `m` sequences of `tokens` new positions over `context`. The others are
-    pointwise over `m` rows of `n` values; `pointwise` is one kernel that moves `moved_bytes`. `replay` is one empty kernel
-    of a replayed graph, `launch` one that the host launches. `window` 0 is none. `hot` says that the benchmark repeated
-    the same operands, which then partly live in the cache.
+    pointwise over `m` rows of `n` values; `pointwise` is one kernel that moves `moved_bytes`. `replay` is one
+    empty kernel of a replayed graph, `launch` one that the host launches. `window` 0 is none. `hot` says that the
+    benchmark repeated the same operands, which then partly live in the cache.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())

@@ -6,10 +6,10 @@ hosts, and says so. Run as `python -m calibration.published` to make the package
 
 import argparse
 import datetime
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,21 +20,23 @@ from latmodel.profile import (
     Coefficient,
     DevicePart,
     ErrorRow,
+    Phase,
     Profile,
     Provenance,
     Quality,
+    RangeName,
     write_profile,
 )
 
 from . import make
-from .hosts import host_runtimes
 from .fit import Setup
+from .hosts import host_runtimes
 from .kernels import FAMILIES, Kernels, fit_law, held_out_trial, log_residuals, start_at, values_of, with_correction
 from .operators import OperatorObservation
 from .residual import correction_part
 from .sources import aiconfigurator, llmservingsim, vidur
 
-DTYPE = "bfloat16"
+DTYPE: Literal["bfloat16"] = "bfloat16"
 LAW_ROWS = 6000  # rows that a law's handful of coefficients is fitted to; a correction sees all
 FEW_ROWS = 1500  # below this no correction: rows of one or two models say nothing of the shapes between
 MAX_SCORES = 300
@@ -90,9 +92,7 @@ def _solve(card: DataSheet, family: str, rows: list[OperatorObservation]) -> Out
     return Outcome(with_correction(law, rows), SPLIT, trial.corrected.tolist(), [_small(rows[i]) for i in trial.test])
 
 
-def _leave_shapes_out(
-    family: str, rows: Sequence[OperatorObservation], start: Setup
-) -> tuple[list[float], list[bool]]:
+def _leave_shapes_out(family: str, rows: Sequence[OperatorObservation], start: Setup) -> tuple[list[float], list[bool]]:
     """Residual of each row from a fit that saw no row of its layer shape, and whether it is a decode step's."""
     residuals: list[float] = []
     small: list[bool] = []
@@ -140,7 +140,7 @@ def _profile(
     for outcome in outcomes.values():
         kernels = outcome.kernels
         table |= make.coefficient_table(values_of(kernels), kernels.coefficients, "device.")
-    corrections = {
+    corrections: dict[Family, CorrectionPart] = {
         family: correction_part(o.kernels.correction) for family, o in outcomes.items() if o.kernels.correction
     }
     errors = [
@@ -157,7 +157,7 @@ def _profile(
         device=DevicePart(
             sheet=make.sheet_part(card),
             coefficients={DTYPE: table},
-            corrections={DTYPE: corrections} if corrections else {},  # type: ignore[dict-item]
+            corrections={DTYPE: corrections} if corrections else {},
         ),
         runtimes=host_runtimes(card.name, device_scores(outcomes), _ranges(families), list(corrections)),
         quality=Quality(kind="published", errors=errors),
@@ -182,7 +182,7 @@ def _notes(families: Mapping[str, Evidence], dtype: str) -> list[str]:
     return notes
 
 
-def device_scores(outcomes: Mapping[str, Outcome]) -> dict[str, list[float]]:
+def device_scores(outcomes: Mapping[str, Outcome]) -> dict[Phase, list[float]]:
     """|log residuals| of held-out kernels by phase: those of a prompt's size, those of a decode step's, and both."""
     kernels = [o for family, o in outcomes.items() if family != "pointwise"]
     pairs = [pair for o in kernels for pair in zip(o.residuals, o.small, strict=True)]
@@ -201,17 +201,20 @@ def thinned(scores: Sequence[float]) -> list[float]:
     return [float(f"{score:.4g}") for score in ordered]
 
 
-def _ranges(families: Mapping[str, Evidence]) -> dict[str, tuple[float, float]]:
+def _ranges(families: Mapping[str, Evidence]) -> dict[RangeName, tuple[float, float]]:
     """What was measured, in a model's dimensions; outside predictions are marked extrapolated."""
     gemms = families["gemm"].rows
     widths = [float(size) for row in gemms for size in (row.n, row.k)]
-    found = {"hidden_size": (min(widths), max(widths)), "batch_size": (1.0, max(float(row.m) for row in gemms))}
+    found: dict[RangeName, tuple[float, float]] = {
+        "hidden_size": (min(widths), max(widths)),
+        "batch_size": (1.0, max(float(row.m) for row in gemms)),
+    }
     if "prefill" in families:
         found["prompt_tokens"] = (1.0, max(float(row.tokens) for row in families["prefill"].rows))
     return found
 
 
-def _aiconfigurator(card: DataSheet, data: Path) -> dict[str, Evidence]:
+def _aiconfigurator(card: DataSheet, _: Path) -> dict[str, Evidence]:
     return {family: Evidence(*aiconfigurator.read(card.name, family)) for family in FAMILIES}
 
 
@@ -241,7 +244,9 @@ def main() -> None:
     for name in [datasheet(card).name for card in options.cards] or PACKAGED:
         profile = fit_card(name, PACKAGED[name], options.data)
         write_profile(profile, options.out / f"{name}.json")
-        print(name, *(f"{row.phase} {row.mape_percent:.1f} % of {row.rows}" for row in profile.quality.errors), flush=True)
+        print(
+            name, *(f"{row.phase} {row.mape_percent:.1f} % of {row.rows}" for row in profile.quality.errors), flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sparse
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from latmodel.correction import Correction, Table, corners
@@ -27,7 +27,11 @@ NARROW_GEMM_GRID: tuple[Grid, ...] = (
 )
 HEAD_DIMS = (6, 7, 7.585, 8)
 PREFILL_GRID: tuple[Grid, ...] = (
-    {"whole": (0, 1), "tokens": (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14), "streams": (0, 2, 4, 5, 6, 7, 8, 9, 10, 12, 14)},
+    {
+        "whole": (0, 1),
+        "tokens": (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+        "streams": (0, 2, 4, 5, 6, 7, 8, 9, 10, 12, 14),
+    },
     {"tokens": (4, 6, 8, 10, 12, 14), "span": (4, 7, 10, 13, 14)},
     {"head_dim": HEAD_DIMS, "tokens": (4, 7, 9, 11, 14), "streams": (0, 4, 6, 8, 10, 14)},
     {"group": (0, 1, 2, 3, 4, 6), "tokens": (4, 7, 9, 11, 14), "streams": (0, 4, 6, 8, 10, 14)},
@@ -54,10 +58,7 @@ def learn(features: Mapping[str, Vector], grids: Sequence[Grid], log_ratio: Vect
         grids: one table for each; their sum is fitted.
         log_ratio: log(measured / law) by row.
     """
-    empty = [
-        Table(tuple(grid), tuple(np.array(v, dtype=float) for v in grid.values()), np.zeros([len(v) for v in grid.values()]))
-        for grid in grids
-    ]  # fmt: skip
+    empty = [_empty(grid) for grid in grids]
     design = sparse.hstack([_design(table, features, len(log_ratio)) for table in empty]).tocsr()
     penalty = sparse.block_diag([_penalty(table.values.shape) for table in empty])
     weight = np.ones(len(log_ratio))
@@ -73,6 +74,11 @@ def learn(features: Mapping[str, Vector], grids: Sequence[Grid], log_ratio: Vect
     names = sorted({name for grid in grids for name in grid})
     lowest, highest = ({n: round(float(f(features[n])), 4) for n in names} for f in (np.min, np.max))
     return Correction(tuple(tables), lowest, highest)
+
+
+def _empty(grid: Grid) -> Table:
+    knots = tuple(np.array(values, dtype=float) for values in grid.values())
+    return Table(tuple(grid), knots, np.zeros([len(values) for values in knots]))
 
 
 def _design(table: Table, features: Mapping[str, Vector], rows: int) -> Any:

@@ -1,6 +1,7 @@
 """How a profile keeps a learned correction: plain numbers, checked."""
 
 import math
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,7 +31,7 @@ class TablePart(_Part):
     def _shaped(self) -> "TablePart":
         if len(self.knots) != len(self.features) or len(set(self.features)) != len(self.features):
             raise ValueError("a table needs one list of knots for each feature")
-        if any(b <= a for knots in self.knots for a, b in zip(knots, knots[1:], strict=False)):
+        if any(b <= a for knots in self.knots for a, b in pairwise(knots)):
             raise ValueError("knots must rise")
         if len(self.values) != math.prod(len(knots) for knots in self.knots):
             raise ValueError("a table needs one value for each combination of knots")

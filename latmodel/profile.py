@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .coefficients import (
     RUNTIME_PRIORS,
+    CpuCoefficients,
     Device,
     Prior,
     RuntimeCoefficients,
@@ -77,7 +78,6 @@ class DevicePart(_Part):
         if not tables:
             raise ValueError("no dtype has coefficients")
         return tables
-
 
     @field_validator("corrections")
     @classmethod
@@ -188,13 +188,14 @@ class Profile(_Part):
 
     def corrector(self, dtype: str, runtime: str) -> Corrector | None:
         """The learned correction of a runtime's kernels in `dtype` (16-bit types share one), if there is any."""
-        tables: dict[str, dict[Family, CorrectionPart]] = dict(self.device.corrections)  # type: ignore[arg-type]
+        tables: dict[str, dict[str, CorrectionPart]] = dict(self.device.corrections)  # type: ignore[arg-type]
         twins = {"bfloat16": "float16", "float16": "bfloat16"}
         parts = tables.get(dtype) or tables.get(twins.get(dtype, ""), {})
         families = corrections_of(parts, self.runtimes[runtime].corrected)
-        if not families:
+        device = self.device_coefficients(dtype)[0]
+        if not families or isinstance(device, CpuCoefficients):
             return None
-        return Corrector(families, self.device_coefficients(dtype)[0].decode.window_whole)
+        return Corrector(families, device.decode.window_whole)
 
     def runtime_coefficients(self, name: str) -> RuntimeCoefficients:
         """The coefficients of a runtime as plain numbers."""

@@ -4,13 +4,9 @@ from typing import NamedTuple
 
 from .arrays import Array, maximum
 from .attention import decode_seconds, prefill_seconds
-<<<<<<< HEAD
-from .coefficients import DeviceCoefficients, PointwiseCoefficients, Sheet
-from .correction import Corrector
-=======
 from .coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
+from .correction import Corrector
 from .cpu import cpu_seconds
->>>>>>> main
 from .gemm import gemm_seconds
 from .ops import OpCost
 
@@ -29,29 +25,22 @@ class OpTime(NamedTuple):
 
 
 def op_seconds(
-<<<<<<< HEAD
     op: OpCost,
     sheet: Sheet,
-    fit: DeviceCoefficients,
+    fit: Device,
     gap_s: float,
     *,
     hot: bool = False,
     aligned: bool = False,
     corrector: Corrector | None = None,
-=======
-    op: OpCost, sheet: Sheet, fit: Device, gap_s: float, *, hot: bool = False, aligned: bool = False
->>>>>>> main
 ) -> OpTime:
     """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given."""
     gaps = op.kernels * gap_s
-<<<<<<< HEAD
-    if op.kind == "pointwise":
-        return OpTime(pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s + gaps, 0.0)
-=======
     if isinstance(fit, CpuCoefficients):
         work, compute = cpu_seconds(op, fit, sheet)
         return OpTime(work, gaps, compute)
->>>>>>> main
+    if op.kind == "pointwise":
+        return OpTime(pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s + gaps, 0.0)
     if op.kind == "gemm":
         work, compute = gemm_seconds(op, fit.gemm, sheet, hot=hot, aligned=aligned)
         floor = op.repeat * fit.gemm.floor_s

@@ -55,20 +55,10 @@ def _projections(
     each = numbers.activation_bytes
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
     asked = queries * 2.0 if attention.output_gate else queries
-<<<<<<< HEAD
-    if how.fuses_projections:
-        ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, **sizes)]
-    else:
-        ops = [
-            gemm("q_proj", rows, asked, hidden, **sizes),
-            gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes),
-        ]
-=======
-    if attention.fused:
+    if attention.fused or how.fuses_projections:
         ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, **sizes)]
     else:
         ops = [gemm("q_proj", rows, asked, hidden, **sizes), gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes)]
->>>>>>> main
     ops.append(gemm("o_proj", rows, hidden, queries, **sizes))
     if attention.rotary:
         turned = (queries + keys) * (rows * attention.rotary)
@@ -86,20 +76,10 @@ def _feed_forward(
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     inner = layer.intermediate_size
     kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
-<<<<<<< HEAD
-    if layer.gated and how.fuses_projections:
-        up = gemm("gate_up_proj", rows, inner * 2.0, hidden, **sizes)
-    else:
-        name, count = ("gate_up_proj", 2.0) if layer.gated else ("up_proj", 1.0)
-        up = gemm(name, rows, inner, hidden, repeat=count, **sizes)
-    return [
-        up,
-=======
     matrices = 2.0 if layer.gated else 1.0
-    wide, repeat = (inner * matrices, 1.0) if layer.fused else (inner, matrices)
+    wide, repeat = (inner * matrices, 1.0) if layer.fused or how.fuses_projections else (inner, matrices)
     return [
         gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, repeat=repeat, **sizes),
->>>>>>> main
         pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
         gemm("down_proj", rows, hidden, inner, **sizes),
     ]

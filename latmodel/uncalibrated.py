@@ -9,7 +9,7 @@ import pkgutil
 from functools import cache
 from typing import Any
 
-from .coefficients import Sheet
+from .coefficients import CPU_PRIORS, Sheet
 from .errors import ProfileError
 from .hardware import DataSheet
 from .profile import Profile, SheetPart
@@ -78,7 +78,7 @@ def datasheet_profile(card: DataSheet) -> Profile:
                 "title": card.title,
                 "device": {
                     "sheet": sheet_part(card).model_dump(mode="json"),
-                    "coefficients": {dtype: prior["coefficients"]},
+                    "coefficients": {dtype: _cpu_law() if card.kind == "cpu" else prior["coefficients"]},
                 },
                 "runtimes": runtimes,
                 "quality": {"kind": "data-sheet", "errors": prior["errors"]},
@@ -88,8 +88,17 @@ def datasheet_profile(card: DataSheet) -> Profile:
     )
 
 
+def _cpu_law() -> dict[str, Any]:
+    """No CPU's kernels are published: the priors of its law."""
+    table = {}
+    for name, prior in CPU_PRIORS.items():
+        table[name] = {"value": prior.value, "stderr_log": prior.spread, "status": "prior"}
+    return table
+
+
 def _note(card: DataSheet, dtype: str, host: str) -> str:
-    parts = [f"{card.title} is uncalibrated: its data sheet with what calibrated cards reach of theirs"]
+    others = "priors" if card.kind == "cpu" else "what calibrated cards reach of theirs"
+    parts = [f"{card.title} is uncalibrated: its data sheet with {others}"]
     if dtype != "bfloat16":
-        parts.append(f"no bfloat16 in its hardware: priced at the {dtype} rate and marked extrapolated; use --dtype {dtype}")
+        parts.append(f"no bfloat16 in its hardware: priced at the {dtype} rate, as extrapolated; use --dtype {dtype}")
     return "; ".join([*parts, host.replace("{gpu}", card.name)])

@@ -47,6 +47,7 @@ SHAPES = {
     "prefill": ("batch_size", "isl", "num_heads", "num_key_value_heads", "head_dim", "window_size", "step"),
     "decode": ("batch_size", "isl", "num_heads", "num_key_value_heads", "head_dim", "window_size", "step"),
 }
+TEXT = ("gemm_dtype", "attn_dtype", "kv_cache_dtype", "kernel_source")
 FIRST_TOKENS = 16  # shortest prompt that counts as a prefill
 WIDEST_HEAD = 256
 ELEMENT_BYTES = 2.0  # of bfloat16
@@ -101,13 +102,12 @@ def _version(text: str) -> tuple[int, ...]:
 def _load(path: Path, operator: str) -> tuple[Columns, NDArray[np.str_]]:
     """bfloat16 rows, one a shape: the shape's columns with the median latency `seconds`, and the kernel of each."""
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
     except ImportError:
         raise UsageError("reading Parquet needs pyarrow; run `pip install 'latmodel[published]'`") from None
     table = parquet.read_table(path)
     names = table.column_names
-    text = {name: np.array(table[name].to_pylist()) for name in ("gemm_dtype", "attn_dtype", "kv_cache_dtype", "kernel_source")
-            if name in names}  # fmt: skip
+    text = {name: np.array(table[name].to_pylist()) for name in TEXT if name in names}
     keep = np.all([text[name] == "bfloat16" for name in text if name.endswith("dtype")], axis=0)
     shape = SHAPES[operator]
     columns = [

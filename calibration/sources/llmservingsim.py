@@ -38,7 +38,12 @@ def read(data: Path, card: DataSheet) -> dict[str, tuple[list[OperatorObservatio
             found.add(family, OperatorObservation(seconds=float(row["time_us"]) * MICRO, **shape, **common))
     for row in read_table(folder / NAME.format("per_sequence"), ("layer", "sequences", "time_us", *MODEL)):
         if row["layer"] == "lm_head":
-            shape = {"op": "gemm", "m": int(row["sequences"]), "n": int(row["vocab_size"]), "k": int(row["hidden_size"])}
+            shape = {
+                "op": "gemm",
+                "m": int(row["sequences"]),
+                "n": int(row["vocab_size"]),
+                "k": int(row["hidden_size"]),
+            }
             found.add("gemm", OperatorObservation(seconds=float(row["time_us"]) * MICRO, **shape, **common))
     steps = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode")
     for row in read_table(folder / NAME.format("attention"), (*steps, "time_us", *MODEL)):
