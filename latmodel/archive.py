@@ -1,7 +1,6 @@
 """Shapes of which none is at least as good as another in everything, kept so that looking one up is quick."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class Front:
         """Where a row is as good as a bound in every goal; `bounds` is goals × boxes. Three goals: it may miss some."""
         if self.values.shape[1] == 2:
             return self._least[np.searchsorted(self.values[:, 0], bounds[0], side="right")] <= bounds[1]
-        return self._gridded().covers(bounds) if len(self) else np.zeros(bounds.shape[1], dtype=bool)
+        return self._gridded().covers(bounds) if self._grid or len(self) else np.zeros(bounds.shape[1], dtype=bool)
 
     def beats(self, values: Array) -> Array:
         """Where a row is as good in every goal and better in one; goals × shapes. Three goals: it may miss some."""
@@ -45,7 +44,7 @@ class Front:
             left = self._least[np.searchsorted(self.values[:, 0], values[0], side="left")]
             right = self._least[np.searchsorted(self.values[:, 0], values[0], side="right")]
             return (left <= values[1]) | (right < values[1])
-        return self._gridded().beats(values) if len(self) else np.zeros(values.shape[1], dtype=bool)
+        return self._gridded().beats(values) if self._grid or len(self) else np.zeros(values.shape[1], dtype=bool)
 
     def merged(self, others: Iterable["Front"]) -> "Front":
         """The front of all rows together, whatever their order.
@@ -54,17 +53,24 @@ class Front:
             UsageError: three goals and more, and moocore is not installed.
         """
         fronts = [self, *others]
-        values, shapes = (np.concatenate(columns) for columns in zip(*((f.values, f.shapes) for f in fronts), strict=True))
+        values, shapes = (
+            np.concatenate(columns) for columns in zip(*((f.values, f.shapes) for f in fronts), strict=True)
+        )
         order = _order(values, shapes)
         kept = order[_staircase(values[order]) if values.shape[1] == 2 else _non_dominated(values[order])]
         front = Front(values[kept], shapes[kept])
-        front._grid = self._grid  # brought up to date when it is next asked
+        front._grid = self._grid
         return front
+
+    def note(self, values: Array) -> None:
+        """Prune by these rows too, which are to be merged later; rows × goals."""
+        if self.values.shape[1] > 2:
+            self._gridded().add(values)
 
     def _gridded(self) -> "_Grid":
         if self._grid is None:
             self._grid = _Grid(self.values)
-        self._grid.add(self.values)
+            self._grid.add(self.values)
         return self._grid
 
 
@@ -73,8 +79,11 @@ def _order(values: Array, shapes: Array) -> Array:
     order = np.argsort(values[:, 0], kind="stable")  # quick: what is merged is in order for the most part
     if (np.diff(values[order, 0]) == 0.0).any():
         order = np.lexsort(values.T[::-1])
-        if (np.diff(values[order], axis=0) == 0.0).all(axis=1).any():
-            order = np.lexsort((*shapes.T[::-1], *values.T[::-1]))
+        tied = (np.diff(values[order], axis=0) == 0.0).all(axis=1)
+        if tied.any():
+            group = np.cumsum(np.concatenate(([True], ~tied)))
+            rows = np.flatnonzero(np.concatenate((tied, [False])) | np.concatenate(([False], tied)))
+            order[rows] = order[rows][np.lexsort((*shapes[order[rows]].T[::-1], group[rows]))]
     return order
 
 
@@ -109,13 +118,9 @@ class _Grid:
         steps = max(int(GRID_CELLS ** (1.0 / goals)), 4)
         self.edges = [np.unique(np.quantile(column, np.linspace(0.0, 1.0, steps))) for column in values.T[:-1]]
         self.least = np.full([edges.size + 1 for edges in self.edges], np.inf)
-        self.seen: Any = None
 
     def add(self, values: Array) -> None:
-        """Take in rows of a front."""
-        if values is self.seen:
-            return
-        self.seen = values
+        """Take in rows."""
         # A row counts in cells whose lower edges are all at or above it.
         cells = tuple(np.searchsorted(e, v, side="left") + 1 for e, v in zip(self.edges, values.T[:-1], strict=True))
         inside = np.all([c < n for c, n in zip(cells, self.least.shape, strict=True)], axis=0)

@@ -260,9 +260,7 @@ def measures(
 
     goals = [measure(objective, -1.0 if objective.gain else 1.0) for objective in objectives]
     signs = [-1.0 if limit.above else 1.0 for limit in limits]
-    bounds = [
-        (measure(limit.objective, sign), sign * limit.bound) for limit, sign in zip(limits, signs, strict=True)
-    ]
+    bounds = [(measure(limit.objective, sign), sign * limit.bound) for limit, sign in zip(limits, signs, strict=True)]
     return goals, bounds, scenarios
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .archive import Front
 from .arrays import Array
 from .errors import BudgetError
@@ -70,7 +68,9 @@ class Job:
                 closest = self._closest(limit, others)
                 if closest is None or closest[0] <= (-limit.bound if limit.above else limit.bound):
                     continue
-                return BudgetError(_explain(limit, -closest[0] if limit.above else closest[0], closest[1], bool(others)))
+                return BudgetError(
+                    _explain(limit, -closest[0] if limit.above else closest[0], closest[1], bool(others))
+                )
         listed = "; ".join(str(limit) for limit in self.limits)
         return BudgetError(f"no shape of the space keeps all limits together: {listed}; relax two of them")
 

@@ -276,9 +276,7 @@ def result(job: Job, values: Array, shapes: Array) -> Frontier:
     objectives = job.objectives
     if job.turned:
         objectives, values, shapes = objectives[::-1], values[::-1, ::-1], shapes[::-1]
-    natural = {
-        one.column: (-column if one.gain else column) for one, column in zip(objectives, values.T, strict=True)
-    }
+    natural = {one.column: (-column if one.gain else column) for one, column in zip(objectives, values.T, strict=True)}
     return Frontier(
         job.own.predictor, job.own.workload, dict(zip(SHAPE, shapes.T, strict=True)), objectives, natural,
         job.limits, job.budget_s, job.memory_bytes, len(job.space), job.effort,

@@ -24,6 +24,8 @@ LEAF = 8
 SCAN_LEAF, SCAN_BATCH = 1024, 64
 # Shapes found before they are merged into the front: sorting is dearer than looking up.
 MERGE = 32_768
+# With three goals and more, sorting out is dearer still: this many are noted for pruning in between.
+NOTE = 32_768
 
 
 @dataclass
@@ -111,7 +113,8 @@ class Search:
 
     def run(self, front: Front) -> Front:
         """The front of this part's shapes and the given ones."""
-        stack, found, held = [whole(self.tables[0], self.depths.size)], [], 0
+        stack, found, held, fresh = [whole(self.tables[0], self.depths.size)], [], 0, 0
+        several = len(self.goals) > 2
         while stack:
             boxes = stack.pop()
             if boxes.stem.size > self.batch:
@@ -122,8 +125,12 @@ class Search:
             points = self._price(boxes.take(small), front)
             found.append(points)
             held += len(points)
-            if held >= max(MERGE, len(front) // 4):
+            fresh += len(points)
+            if held >= max(MERGE, len(front) if several else 0):
                 front, found, held = front.merged(found), [], 0
+            if several and fresh >= NOTE and len(front):
+                front.note(np.concatenate([some.values for some in found]) if found else front.values)
+                fresh = 0
             if not small.all():
                 large = boxes.take(~small)
                 stack.append(split(large, self._splits_depth(large)))

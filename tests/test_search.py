@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from search_toy import toy_predictor
 
 from latmodel import Workload
-from latmodel.errors import UsageError
-from latmodel.pareto import frontier
 from latmodel.archive import Front
+from latmodel.errors import UsageError
 from latmodel.goals import SHAPE
+from latmodel.pareto import frontier
 from latmodel.space import SearchSpace, Span
 from latmodel.tables import parts
 
