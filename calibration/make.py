@@ -24,6 +24,7 @@ from .fit import Fitted, Setup, fit
 from .observations import Observation
 
 BOARD_SPREAD = 0.03  # how far two boards of one type differ, in log units: what one board says of another is no surer
+HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are published for one software stack
 HOT_ONLY = ("cache_speedup", "cache_share", "cache_width")  # of gemm, prefill and decode: seen in hot loops alone
 PHASES = ("prefill", "decode", "response")
 
@@ -70,12 +71,19 @@ def runtime_priors(runtime: str) -> dict[str, Prior]:
     return {f"runtime.{runtime}.{name}": prior for name, prior in RUNTIME_PRIORS.items()}
 
 
-def tightened(priors: Mapping[str, Prior], coefficients: Mapping[str, Coefficient]) -> dict[str, Prior]:
-    """Priors moved to what another fit found, as sure as that fit is, but no surer than boards are alike."""
+def tightened(
+    priors: Mapping[str, Prior], coefficients: Mapping[str, Coefficient], *, loosen_hosts: bool = False
+) -> dict[str, Prior]:
+    """Priors moved to what another fit found, as sure as that fit is, but no surer than boards are alike.
+
+    With `loosen_hosts` runtime coefficients keep their wide spread: another host may be twice as slow.
+    """
     moved = dict(priors)
     for name, found in coefficients.items():
         if name in moved:
             spread = min(moved[name].spread, float(np.hypot(found.stderr_log, BOARD_SPREAD)))
+            if loosen_hosts and name.startswith("runtime."):
+                spread = max(spread, HOST_SPREAD)
             moved[name] = moved[name]._replace(value=found.value, spread=spread)
     return moved
 

@@ -5,7 +5,7 @@ Each carries the prior that holds it where measurements say nothing: a value and
 named `family.name`; families are the laws of `gemm`, `attention` and `pointwise`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -99,6 +99,23 @@ class DeviceCoefficients(NamedTuple):
     pointwise: PointwiseCoefficients
 
 
+class CpuCoefficients(NamedTuple):
+    """What is fitted of a CPU, for one dtype: of `cpu.cpu_seconds`. Its data sheet is a measured ceiling."""
+
+    compute_efficiency: float
+    weight_bandwidth: float
+    repack: float
+    repack_rows: float
+    call_s: float
+    output_s: float
+    misfit_slowdown: float
+    overlap_gap: float
+    prefill_efficiency: float
+    decode_efficiency: float
+    cache_bandwidth: float
+    pointwise_bandwidth: float
+
+
 class RuntimeCoefficients(NamedTuple):
     """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's."""
 
@@ -125,26 +142,29 @@ TIME = (1e-9, 1e-2)
 SHARE = (1e-4, 1.0)
 RATE = (0.02, 1.3)  # boost clocks run above the data sheet's
 
+# Values are near the means of fits to published kernel timings of A100, H100, H200, B200, L40S and RTX PRO 6000
+# (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache.
+
 DEVICE_PRIORS: dict[str, Prior] = {
     "gemm.floor_s": Prior(2.5e-6, 0.30, *TIME, "launch to end of an empty kernel"),
     "gemm.compute_efficiency": Prior(0.80, 0.15, *RATE, "share of the dense peak that large tiles sustain"),
     "gemm.small_tile_efficiency": Prior(0.60, 0.20, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
-    "gemm.prologue_k": Prior(128.0, 0.40, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
-    "gemm.wave_rounding": Prior(0.60, 0.40, *SHARE, "share of a partly filled last wave that is lost"),
-    "gemm.split_k_s": Prior(3.5e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
+    "gemm.prologue_k": Prior(150.0, 0.40, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
+    "gemm.wave_rounding": Prior(0.30, 0.40, *SHARE, "share of a partly filled last wave that is lost"),
+    "gemm.split_k_s": Prior(3.9e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
     "gemm.boost": Prior(0.12, 0.40, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
     "gemm.boost_s": Prior(3e-4, 0.50, 1e-6, 1.0, "duration at which half of that is gone"),
-    "gemm.bandwidth_efficiency": Prior(0.87, 0.08, *RATE, "share of the data-sheet bandwidth on weights"),
-    "gemm.overlap_gap": Prior(0.40, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
-    "gemm.overlap_gap_s": Prior(5e-5, 0.30, 1e-8, 1.0, "time at which that share saturates"),
+    "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *RATE, "share of the data-sheet bandwidth on weights"),
+    "gemm.overlap_gap": Prior(0.35, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
+    "gemm.overlap_gap_s": Prior(6e-5, 0.30, 1e-8, 1.0, "time at which that share saturates"),
     "gemm.misfit_slowdown": Prior(1.25, 0.20, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
     "gemm.odd_slowdown": Prior(1.40, 0.20, 1.0, 20.0, "more compute where it is odd"),
     "gemm.cache_speedup": Prior(2.0, 0.40, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
     "gemm.cache_share": Prior(0.15, 0.30, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
     "gemm.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
-    "prefill.floor_s": Prior(6e-6, 0.40, *TIME, "shortest attention kernel"),
-    "prefill.compute_efficiency": Prior(0.65, 0.20, *RATE, "share of the dense peak at head_dim 128"),
-    "prefill.efficiency_64": Prior(0.80, 0.25, 0.05, 2.0, "head_dim up to 64 against 128"),
+    "prefill.floor_s": Prior(3e-6, 0.40, *TIME, "shortest attention kernel"),
+    "prefill.compute_efficiency": Prior(0.57, 0.20, *RATE, "share of the dense peak at head_dim 128"),
+    "prefill.efficiency_64": Prior(0.72, 0.25, 0.05, 2.0, "head_dim up to 64 against 128"),
     "prefill.efficiency_192": Prior(0.90, 0.20, 0.05, 2.0, "head_dim 129 to 192 against 128"),
     "prefill.efficiency_256": Prior(0.85, 0.20, 0.05, 2.0, "head_dim above 192 against 128"),
     "prefill.prologue_columns": Prior(60.0, 0.80, 0.1, 4096.0, "key columns to fill and drain a tile"),
@@ -160,17 +180,17 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "prefill.cache_speedup": Prior(2.0, 0.50, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
     "prefill.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
     "prefill.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
-    "decode.floor_s": Prior(6e-6, 0.40, *TIME, "shortest attention kernel"),
-    "decode.bandwidth_efficiency": Prior(0.85, 0.10, *RATE, "share of the bandwidth on the KV cache"),
+    "decode.floor_s": Prior(3e-6, 0.40, *TIME, "shortest attention kernel"),
+    "decode.bandwidth_efficiency": Prior(0.91, 0.10, *RATE, "share of the bandwidth on the KV cache"),
     "decode.min_context": Prior(64.0, 0.50, 1.0, 4096.0, "positions of the smallest KV block"),
     "decode.wave_s": Prior(2e-6, 0.80, *TIME, "one wave of tiles beyond its reads"),
     "decode.head_wave_s": Prior(1e-7, 1.0, *TIME, "the same for each query head"),
-    "decode.split_s": Prior(4e-6, 0.70, *TIME, "second kernel that merges the parts of a split context"),
+    "decode.split_s": Prior(2.5e-6, 0.70, *TIME, "second kernel that merges the parts of a split context"),
     "decode.split_context": Prior(128.0, 0.50, 1.0, 65536.0, "context from which it is split"),
-    "decode.idle_split": Prior(0.02, 1.0, 1e-5, 10.0, "slow-down per idle SM with the context split"),
+    "decode.idle_split": Prior(0.011, 1.0, 1e-5, 10.0, "slow-down per idle SM with the context split"),
     "decode.idle_whole": Prior(0.05, 1.2, 1e-5, 10.0, "slow-down per idle SM with one tile a head"),
     "decode.compute_efficiency": Prior(0.50, 0.30, *RATE, "share of the dense peak"),
-    "decode.overlap_gap": Prior(0.30, 0.50, *SHARE, "share of the shorter of compute and memory not hidden"),
+    "decode.overlap_gap": Prior(0.18, 0.50, *SHARE, "share of the shorter of compute and memory not hidden"),
     "decode.cache_speedup": Prior(2.0, 0.50, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
     "decode.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
     "decode.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
@@ -180,13 +200,28 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
 }
 
+CPU_PRIORS: dict[str, Prior] = {
+    "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
+    "cpu.weight_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on weights"),
+    "cpu.repack": Prior(1.5, 0.70, 0.01, 20.0, "more passes over the weights where a product repacks them"),
+    "cpu.repack_rows": Prior(4.0, 0.0, 1.0, 64.0, "rows from which a product repacks its weights"),
+    "cpu.call_s": Prior(1.0e-5, 1.0, 1e-9, 1e-2, "fixed time of a product that repacks"),
+    "cpu.output_s": Prior(3.0e-9, 1.0, 1e-12, 1e-6, "time to start one output of a product that does not"),
+    "cpu.misfit_slowdown": Prior(1.05, 0.10, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
+    "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
+    "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),
+    "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
+    "cpu.cache_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on the KV cache"),
+    "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
+}
+
 RUNTIME_PRIORS: dict[str, Prior] = {
     "launch_s": Prior(1.0e-5, 0.7, 1e-9, 1e-3, "host time of one operator: 5-30 us in eager PyTorch"),
     "block_s": Prior(1.0e-4, 0.9, 1e-9, 0.1, "host time of one block beyond its operators"),
     "prefill_block_s": Prior(3.0e-5, 0.9, 1e-9, 0.1, "more of it in prefill: a new cache layer"),
     "pass_s": Prior(4.0e-4, 0.7, 1e-9, 1.0, "host time of a pass: masks, positions, synchronisation"),
     "token_s": Prior(1.0e-4, 0.9, 1e-9, 1.0, "host time of argmax and appending the token"),
-    "gap_s": Prior(8e-7, 0.40, 1e-9, 1e-3, "device time between two kernels"),
+    "gap_s": Prior(4e-7, 0.70, 1e-9, 1e-3, "device time between two kernels beyond their floors"),
     "overlap_loss": Prior(0.02, 0.70, 1e-4, 1.0, "share of the shorter timeline that is not hidden"),
 }
 
@@ -198,8 +233,18 @@ _FAMILIES = {
 }
 
 
-def device_coefficients(values: Mapping[str, float]) -> DeviceCoefficients:
+Device = DeviceCoefficients | CpuCoefficients
+
+
+def device_priors(names: Iterable[str]) -> dict[str, Prior]:
+    """The table that the coefficients of a device belong to: a CPU's are all named `cpu.…`."""
+    return CPU_PRIORS if any(name.startswith("cpu.") for name in names) else DEVICE_PRIORS
+
+
+def device_coefficients(values: Mapping[str, float]) -> Device:
     """Coefficients from `family.name` → value; all names must be there."""
+    if device_priors(values) is CPU_PRIORS:
+        return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients._fields})
     families = (
         family(**{name: values[f"{key}.{name}"] for name in family._fields})  # type: ignore[attr-defined]
         for key, family in _FAMILIES.items()
@@ -207,8 +252,10 @@ def device_coefficients(values: Mapping[str, float]) -> DeviceCoefficients:
     return DeviceCoefficients(*families)
 
 
-def coefficient_values(device: DeviceCoefficients) -> dict[str, float]:
+def coefficient_values(device: Device) -> dict[str, float]:
     """The same as `family.name` → value."""
+    if isinstance(device, CpuCoefficients):
+        return {f"cpu.{name}": value for name, value in device._asdict().items()}
     return {
         f"{key}.{name}": value
         for key in DeviceCoefficients._fields

@@ -8,20 +8,21 @@ from typing import NamedTuple
 
 from .architecture import Architecture, Block
 from .arrays import Array, maximum, total
-from .coefficients import DeviceCoefficients, RuntimeCoefficients, Sheet
+from .coefficients import Device, RuntimeCoefficients, Sheet
 from .config import Numbers
 from .implementation import Implementation
 from .ops import OpCost
 from .roofline import op_seconds
+from .step import Step
 from .timeline import mean_overlapped, overlapped
-from .transformer import Step, context_ops, dense_ops, head_ops
+from .transformer import context_ops, dense_ops, head_ops
 
 
 class Target(NamedTuple):
     """What the model runs on: a device, and a runtime that implements the operators."""
 
     sheet: Sheet
-    device: DeviceCoefficients
+    device: Device
     runtime: RuntimeCoefficients
     how: Implementation
 

@@ -221,14 +221,21 @@ def best_per_depth(
 
 
 def thin(front: Frontier, rows: int = 20) -> Frontier:
-    """At most so many rows: the first, the last, and the rest evenly spaced in the logarithm of the first objective."""
-    values = front.quality
-    if len(front) <= rows or not (np.diff(values) > 0).any() ^ (np.diff(values) < 0).any():
-        return front  # rows of a table of depths are in no such order, and stay as they are
-    scale = np.log(np.abs(values)) if (values > 0).all() or (values < 0).all() else values
-    scale = scale if scale[-1] > scale[0] else -scale
+    """At most so many rows: the first, the last, and between them one for each even step of log time.
+
+    Where times hardly differ (every shape is host-bound, say) only the most capable of them is kept. A front by other
+    objectives, where times are in no order, keeps rows at even steps.
+    """
+    if len(front) <= rows:
+        return front
+    scale = np.log(front.response_s)
     chosen = np.zeros(len(front), dtype=bool)
-    chosen[np.clip(np.searchsorted(scale, np.linspace(scale[0], scale[-1], rows)), 0, len(front) - 1)] = True
+    if (np.diff(scale) > 1e-9).any():
+        chosen[np.linspace(0, len(front) - 1, rows).astype(np.int64)] = True
+        return front.take(chosen)
+    wanted = np.linspace(scale[0], scale[-1], rows)
+    first_within = np.searchsorted(-scale, -wanted)  # of the rows that answer by then, the most capable
+    chosen[np.clip(first_within, 0, len(front) - 1)] = True
     return front.take(chosen)
 
 

@@ -52,7 +52,7 @@ def test_thinned_keeps_the_best_and_the_quickest_and_spaces_evenly(found):
     few = thin(found, 8)
     assert len(few) == 8
     assert (few.quality[0], few.quality[-1]) == (found.quality[0], found.quality[-1])
-    steps = np.diff(np.log(few.quality))
+    steps = np.diff(np.log(few.response_s))
     assert steps.min() == pytest.approx(steps.max(), rel=0.2)
     assert thin(few, 20) is few
 

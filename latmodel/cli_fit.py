@@ -1,0 +1,27 @@
+"""`latmodel fit`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(epilog="Example:  latmodel fit --gpu 3090 --observations times.jsonl --out mine.json")
+@click.option("--gpu", required=True, help="Device that was measured: 3090, h100, …")
+@click.option("--observations", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+              help="Measured times: JSON Lines or CSV, one observation a row. Repeatable.")  # fmt: skip
+@click.option("--from", "format_", default="latmodel", show_default=True, metavar="FORMAT",
+              help="What the files are: latmodel (our columns) or depth-width (the RTX 3090 study).")  # fmt: skip
+@click.option("--prior", default=None, metavar="PROFILE",
+              help="Profile to refine. [default: the device's own, or its data sheet]")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), default=None,
+              help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
+def fit(**options: Any) -> None:
+    """Fit or refine a profile from measurements made elsewhere."""
+    from .calibration_package import load
+
+    verb = load("fit_verb")
+    for line in verb.fit_observations(
+        options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"]
+    ):
+        click.echo(line)
