@@ -264,7 +264,7 @@ def job_of(
         kept += [Objective("response", where, end).at_most(budget_s) for where in (None, *also)]
     if objectives is None:
         # By response first: times hardly ever tie, which makes fronts quick to sort. The result is turned round.
-        chosen = (Objective("response"), objective_named(quality))
+        chosen: tuple[Objective, ...] = (Objective("response"), objective_named(quality))
     else:
         chosen = tuple(objective_named(given) for given in objectives)
         if len(chosen) < 2 or len({one.column for one in chosen}) < len(chosen):
