@@ -66,9 +66,9 @@ BAD: list[tuple[list[str], int, str]] = [
     (["predict", "--gpu", "", *SMALL], 0, ""),  # as if left out
     (["predict", "--runtime", "magic", *SMALL], 6, "cuda-graph"),
     *((["frontier", "--budget", text], 2, "duration") for text in ("5,5s", "-3s", "nan", "9**9s", "", "0", "1e9s")),
-    *((["predict", "--layers", text, "--hidden", "512"], 2, "--layers") for text in ("0", "-1", "1e12", "1.5", "x", "")),
+    *((["predict", "--hidden", "512", "--layers", text], 2, "--layers") for text in ("0", "-1", "1e12", "1.5", "x", "")),
     *((["predict", "--layers", "8", "--hidden", text], 2, "--hidden") for text in ("0", "1" + "0" * 12, "51.2", "٥")),
-    *((["predict", *SMALL, option, "0"], 2, option) for option in ("--ffn", "--heads", "--vocab", "--prompt", "--batch")),
+    *((["predict", *SMALL, name, "0"], 2, name) for name in ("--ffn", "--heads", "--vocab", "--prompt", "--batch")),
     (["predict", *SMALL, "--heads", "8", "--kv-heads", "3"], 2, "num_key_value_heads 3"),
     (["predict", *SMALL, "--heads", "7"], 2, "--head-dim"),
     (["predict", "--layers", "8", "--hidden", "500"], 2, "head_dim"),
@@ -111,7 +111,9 @@ BAD: list[tuple[list[str], int, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("typed", "code", "named"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else None)
+@pytest.mark.parametrize(
+    ("typed", "code", "named"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else None
+)
 def test_bad_input_is_one_line_and_its_exit_code(
     typed: list[str], code: int, named: str, run: Callable[..., Ran], tmp_path: Path
 ) -> None:
@@ -155,7 +157,9 @@ def test_a_bad_table_is_told_by_row_and_column(name: str, run: Callable[..., Ran
     assert ran.out == ""
 
 
-@pytest.mark.parametrize("line", ['{"hidden_size": NaN}', "[1]", "{", '{"a": 1, "a": 2}', '{"hidden_size": "wide"}', "[" * 9999])
+@pytest.mark.parametrize(
+    "line", ['{"hidden_size": NaN}', "[1]", "{", '{"a": 1, "a": 2}', '{"hidden_size": "wide"}', "[" * 9999]
+)
 def test_a_bad_line_of_json_is_told_by_row(line: str, run: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(line + "\n")
     ran = run("predict", "--input", "rows.jsonl")
@@ -163,7 +167,9 @@ def test_a_bad_line_of_json_is_told_by_row(line: str, run: Callable[..., Ran], t
     assert len(ran.problems) == 1
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"schema_version": 2}', '{"schema_version": 1, "colour": NaN}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, '{"schema_version": 2}', '{"schema_version": 1, "colour": NaN}']
+)
 def test_a_bad_profile_ends_with_its_exit_code(text: str, run: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(text)
     ran = run("predict", *SMALL, "--profile", "bad.json")
@@ -191,6 +197,11 @@ def test_every_verb_has_help_with_an_example(words: list[str], run: Callable[...
     assert ran.code == 0
     assert "Example:" in ran.out
     assert f"latmodel {' '.join(words)}".strip() in " ".join(ran.out.split("Example:")[1].split())
+
+
+@pytest.mark.parametrize("words", [[], ["profile"]], ids=["latmodel", "profile"])
+def test_a_group_alone_shows_its_help(words: list[str], run: Callable[..., Ran]) -> None:
+    assert run(*words) == run(*words, "--help")
 
 
 def test_version(run: Callable[..., Ran]) -> None:
@@ -244,8 +255,8 @@ def test_one_prediction_is_the_object_of_the_contract(run: Callable[..., Ran]) -
 
 def test_rows_keep_their_order_and_their_own_work(run: Callable[..., Ran], tmp_path: Path) -> None:
     lines = [f"{ARCHITECTURE},new_tokens,runtime,logits"]
-    lines += [f"{n},512,1024,8,1000,{n},{r},{g}" for n, r, g in
-              ((9, "", "all"), (3, "cuda-graph", ""), (7, "", ""), (5, "cuda-graph", "all"))]  # fmt: skip
+    asked = [(9, "", "all"), (3, "cuda-graph", ""), (7, "", ""), (5, "cuda-graph", "all")]
+    lines += [f"{n},512,1024,8,1000,{n},{runtime},{logits}" for n, runtime, logits in asked]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     found = json.loads(run("predict", "--input", "rows.csv", "--format", "json").out)
     assert [row["runtime"] for row in found] == ["transformers-eager", "cuda-graph"] * 2
@@ -292,7 +303,9 @@ def test_a_closed_pipe_is_no_error(typed: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ran = subprocess.run([*COMMAND, *typed], stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+        ran = subprocess.run(
+            [*COMMAND, *typed], stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+        )
     finally:
         os.close(writing)
     assert ran.returncode == 0

@@ -1,5 +1,7 @@
 """Durations, sizes and shapes as people write them; what they must not be taken for."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,14 @@ def test_bad_durations_are_refused_in_one_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("24GB", 24e9), ("24GiB", 24 * 2**30), ("24gib", 24 * 2**30), ("80 GB", 80e9), ("1024", 1024.0), ("1.5TB", 1.5e12)],
+    [
+        ("24GB", 24e9),
+        ("24GiB", 24 * 2**30),
+        ("24gib", 24 * 2**30),
+        ("80 GB", 80e9),
+        ("1024", 1024.0),
+        ("1.5TB", 1.5e12),
+    ],
 )
 def test_sizes(text: str, size: float) -> None:
     assert parse_size(text) == size
@@ -53,15 +62,16 @@ def test_shapes() -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for parser in (parse_duration, parse_size, parse_shape):
-        try:
-            parser(text)  # type: ignore[operator]
-        except UsageError as error:
-            assert "\n" not in str(error)
+    for parser in (parse_duration, parse_size):
+        with contextlib.suppress(UsageError):
+            assert parser(text) > 0.0
+    with contextlib.suppress(UsageError):
+        assert min(parse_shape(text)) >= 0
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(5.512, "5.51 s"), (0.0533, "53.3 ms"), (840e-6, "840 µs"), (1e-6, "1.00 µs"), (1.0, "1.00 s")]
+    ("seconds", "text"),
+    [(5.512, "5.51 s"), (0.0533, "53.3 ms"), (840e-6, "840 µs"), (1e-6, "1.00 µs"), (1.0, "1.00 s")],
 )
 def test_times_are_shown_in_three_figures(seconds: float, text: str) -> None:
     assert show_seconds(seconds) == text
