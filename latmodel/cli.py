@@ -56,7 +56,7 @@ def main() -> None:
     try:
         group.main(standalone_mode=False, prog_name="latmodel")
     except SystemExit:
-        # Outside its standalone mode click exits by itself for one reason: the reader of a pipe has gone, which is fine.
+        # Outside its standalone mode click exits for one reason alone: the reader of a pipe has gone, which is fine.
         sys.exit(0)
     except (click.Abort, KeyboardInterrupt):
         click.echo("latmodel: interrupted", err=True)

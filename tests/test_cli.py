@@ -66,7 +66,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["predict", "--gpu", "", *SMALL], 0, ""),  # as if left out
     (["predict", "--runtime", "magic", *SMALL], 6, "cuda-graph"),
     *((["frontier", "--budget", text], 2, "duration") for text in ("5,5s", "-3s", "nan", "9**9s", "", "0", "1e9s")),
-    *((["predict", "--hidden", "512", "--layers", text], 2, "--layers") for text in ("0", "-1", "1e12", "1.5", "x", "")),
+    *((["predict", "--hidden", "512", "--layers", text], 2, "--layers") for text in ("0", "-1", "1e12", "1.5", "x")),
     *((["predict", "--layers", "8", "--hidden", text], 2, "--hidden") for text in ("0", "1" + "0" * 12, "51.2", "٥")),
     *((["predict", *SMALL, name, "0"], 2, name) for name in ("--ffn", "--heads", "--vocab", "--prompt", "--batch")),
     (["predict", *SMALL, "--heads", "8", "--kv-heads", "3"], 2, "num_key_value_heads 3"),
@@ -260,8 +260,8 @@ def test_rows_keep_their_order_and_their_own_work(run: Callable[..., Ran], tmp_p
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     found = json.loads(run("predict", "--input", "rows.csv", "--format", "json").out)
     assert [row["runtime"] for row in found] == ["transformers-eager", "cuda-graph"] * 2
-    one = run("predict", "--layers", "3", "--hidden", "512", "--ffn", "1024", "--heads", "8", "--kv-heads", "8", "--vocab",
-              "1000", "--untie-embeddings", "--generate", "3", "--runtime", "cuda-graph", "--format", "json")  # fmt: skip
+    shape = ["--layers", "3", "--hidden", "512", "--ffn", "1024", "--heads", "8", "--kv-heads", "8", "--vocab", "1000"]
+    one = run("predict", *shape, "--untie-embeddings", "--generate", "3", "--runtime", "cuda-graph", "--format", "json")
     assert json.loads(one.out)["response_s"] == pytest.approx(found[1]["response_s"], rel=1e-12)
 
 

@@ -120,10 +120,16 @@ def test_names_that_are_paths_or_nonsense_open_no_profile(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+words = st.text(max_size=9)
+any_json = st.recursive(
+    st.none() | st.booleans() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=9,
+)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
-                    max_leaves=9), st.sampled_from(["device", "runtimes", "quality", "provenance", "name"]))  # fmt: skip
+@given(any_json, st.sampled_from(["device", "runtimes", "quality", "provenance", "name"]))
 def test_any_json_is_read_or_refused(tmp_path: Path, value: Any, key: str) -> None:
     path = tmp_path / "any.json"
     path.write_text(json.dumps({**GOOD, key: value}))
