@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from latmodel.coefficients import (
-    DeviceCoefficients,
+    Device,
     Prior,
     RuntimeCoefficients,
     Sheet,
@@ -39,7 +39,7 @@ class Setup:
     """A device with its runtimes: where a fit starts and what it returns."""
 
     sheet: Sheet
-    device: DeviceCoefficients
+    device: Device
     runtimes: Mapping[str, tuple[RuntimeCoefficients, Implementation]]
 
     def target(self, runtime: str) -> Target:

@@ -5,7 +5,7 @@ Each carries the prior that holds it where measurements say nothing: a value and
 named `family.name`; families are the laws of `gemm`, `attention` and `pointwise`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -99,6 +99,23 @@ class DeviceCoefficients(NamedTuple):
     pointwise: PointwiseCoefficients
 
 
+class CpuCoefficients(NamedTuple):
+    """What is fitted of a CPU, for one dtype: of `cpu.cpu_seconds`. Its data sheet is a measured ceiling."""
+
+    compute_efficiency: float
+    weight_bandwidth: float
+    repack: float
+    repack_rows: float
+    call_s: float
+    output_s: float
+    misfit_slowdown: float
+    overlap_gap: float
+    prefill_efficiency: float
+    decode_efficiency: float
+    cache_bandwidth: float
+    pointwise_bandwidth: float
+
+
 class RuntimeCoefficients(NamedTuple):
     """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's."""
 
@@ -183,6 +200,21 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
 }
 
+CPU_PRIORS: dict[str, Prior] = {
+    "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
+    "cpu.weight_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on weights"),
+    "cpu.repack": Prior(1.5, 0.70, 0.01, 20.0, "more passes over the weights where a product repacks them"),
+    "cpu.repack_rows": Prior(4.0, 0.0, 1.0, 64.0, "rows from which a product repacks its weights"),
+    "cpu.call_s": Prior(1.0e-5, 1.0, 1e-9, 1e-2, "fixed time of a product that repacks"),
+    "cpu.output_s": Prior(3.0e-9, 1.0, 1e-12, 1e-6, "time to start one output of a product that does not"),
+    "cpu.misfit_slowdown": Prior(1.05, 0.10, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
+    "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
+    "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),
+    "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
+    "cpu.cache_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on the KV cache"),
+    "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
+}
+
 RUNTIME_PRIORS: dict[str, Prior] = {
     "launch_s": Prior(1.0e-5, 0.7, 1e-9, 1e-3, "host time of one operator: 5-30 us in eager PyTorch"),
     "block_s": Prior(1.0e-4, 0.9, 1e-9, 0.1, "host time of one block beyond its operators"),
@@ -201,8 +233,18 @@ _FAMILIES = {
 }
 
 
-def device_coefficients(values: Mapping[str, float]) -> DeviceCoefficients:
+Device = DeviceCoefficients | CpuCoefficients
+
+
+def device_priors(names: Iterable[str]) -> dict[str, Prior]:
+    """The table that the coefficients of a device belong to: a CPU's are all named `cpu.…`."""
+    return CPU_PRIORS if any(name.startswith("cpu.") for name in names) else DEVICE_PRIORS
+
+
+def device_coefficients(values: Mapping[str, float]) -> Device:
     """Coefficients from `family.name` → value; all names must be there."""
+    if device_priors(values) is CPU_PRIORS:
+        return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients._fields})
     families = (
         family(**{name: values[f"{key}.{name}"] for name in family._fields})  # type: ignore[attr-defined]
         for key, family in _FAMILIES.items()
@@ -210,8 +252,10 @@ def device_coefficients(values: Mapping[str, float]) -> DeviceCoefficients:
     return DeviceCoefficients(*families)
 
 
-def coefficient_values(device: DeviceCoefficients) -> dict[str, float]:
+def coefficient_values(device: Device) -> dict[str, float]:
     """The same as `family.name` → value."""
+    if isinstance(device, CpuCoefficients):
+        return {f"cpu.{name}": value for name, value in device._asdict().items()}
     return {
         f"{key}.{name}": value
         for key in DeviceCoefficients._fields

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .architecture import Architecture, Block
 from .arrays import Array, maximum, total
-from .coefficients import DeviceCoefficients, RuntimeCoefficients, Sheet
+from .coefficients import Device, RuntimeCoefficients, Sheet
 from .config import Numbers
 from .implementation import Implementation
 from .ops import OpCost
@@ -22,7 +22,7 @@ class Target(NamedTuple):
     """What the model runs on: a device, and a runtime that implements the operators."""
 
     sheet: Sheet
-    device: DeviceCoefficients
+    device: Device
     runtime: RuntimeCoefficients
     how: Implementation
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .coefficients import (
-    DEVICE_PRIORS,
     RUNTIME_PRIORS,
-    DeviceCoefficients,
+    Device,
     Prior,
     RuntimeCoefficients,
     Sheet,
     device_coefficients,
+    device_priors,
 )
 from .config import describe
 from .errors import ProfileError
@@ -68,7 +68,7 @@ class DevicePart(_Part):
     @classmethod
     def _complete(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
         for dtype, table in tables.items():
-            _check_names(table, DEVICE_PRIORS, f"coefficients.{dtype}")
+            _check_names(table, device_priors(table), f"coefficients.{dtype}")
         if not tables:
             raise ValueError("no dtype has coefficients")
         return tables
@@ -167,7 +167,7 @@ class Profile(_Part):
             )
         return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes)
 
-    def device_coefficients(self, dtype: str) -> tuple[DeviceCoefficients, bool]:
+    def device_coefficients(self, dtype: str) -> tuple[Device, bool]:
         """Coefficients for `dtype`, and whether they were measured with it (another's stand in if not)."""
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))

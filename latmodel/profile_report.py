@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from .coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, Prior
+from .coefficients import RUNTIME_PRIORS, Prior, device_priors
 from .errors import ProfileError
 from .profile import Coefficient, Profile, read_profile
 from .report import Column, Row
@@ -40,7 +40,7 @@ def list_rows() -> tuple[list[Row], list[str]]:
 def _named(profile: Profile) -> Iterator[tuple[str, Coefficient, Prior]]:
     for dtype, table in profile.device.coefficients.items():
         for name, item in table.items():
-            yield f"device.{dtype}.{name}", item, DEVICE_PRIORS[name]
+            yield f"device.{dtype}.{name}", item, device_priors(table)[name]
     for runtime, part in profile.runtimes.items():
         for name, item in part.coefficients.items():
             yield f"runtime.{runtime}.{name}", item, RUNTIME_PRIORS[name]

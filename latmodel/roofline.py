@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from .arrays import Array, maximum
 from .attention import decode_seconds, prefill_seconds
-from .coefficients import DeviceCoefficients, PointwiseCoefficients, Sheet
+from .coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
+from .cpu import cpu_seconds
 from .gemm import gemm_seconds
 from .ops import OpCost
 
@@ -23,10 +24,13 @@ class OpTime(NamedTuple):
 
 
 def op_seconds(
-    op: OpCost, sheet: Sheet, fit: DeviceCoefficients, gap_s: float, *, hot: bool = False, aligned: bool = False
+    op: OpCost, sheet: Sheet, fit: Device, gap_s: float, *, hot: bool = False, aligned: bool = False
 ) -> OpTime:
     """Seconds of `op` on the device, `gap_s` for each of its kernels included."""
     gaps = op.kernels * gap_s
+    if isinstance(fit, CpuCoefficients):
+        work, compute = cpu_seconds(op, fit, sheet)
+        return OpTime(work, gaps, compute)
     if op.kind == "gemm":
         work, compute = gemm_seconds(op, fit.gemm, sheet, hot=hot, aligned=aligned)
         return OpTime(work, op.repeat * fit.gemm.floor_s + gaps, compute)

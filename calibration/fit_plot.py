@@ -1,0 +1,42 @@
+"""A picture of a fit: measured against predicted, and residuals by phase. Imports matplotlib."""
+
+from pathlib import Path
+
+import numpy as np
+
+from latmodel.errors import UsageError
+
+from .outcome import Calibrated
+
+
+def draw(done: Calibrated, path: Path) -> None:
+    """Write the picture; predictions are of fits that had not seen the shape.
+
+    Raises:
+        UsageError: matplotlib is not installed, or the path cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("--plot needs matplotlib: pip install 'latmodel[plot]'") from None
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    measured = np.array([row.seconds for row in done.observations])
+    residuals = np.array(done.held_out)
+    predicted = measured * np.exp(residuals)
+    for phase in ("prefill", "decode"):
+        some = np.array([row.phase == phase and row.timing != "host" for row in done.observations])
+        left.loglog(measured[some], predicted[some], "o", label=phase, alpha=0.7)
+        right.semilogx(measured[some], 100.0 * np.expm1(residuals[some]), "o", label=phase, alpha=0.7)
+    ends = [measured.min(), measured.max()]
+    left.plot(ends, ends, "k-", linewidth=0.8)
+    left.set(xlabel="measured (s)", ylabel="predicted without having seen the shape (s)", title=done.profile.title)
+    right.axhline(0.0, color="k", linewidth=0.8)
+    right.set(xlabel="measured (s)", ylabel="error (%)", title="cross-validated error")
+    left.legend()
+    try:
+        figure.savefig(path, dpi=130)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot write {path}: {str(error)[:100]}; choose a .png, .svg or .pdf that can be written") from None

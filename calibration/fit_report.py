@@ -1,0 +1,86 @@
+"""The fit report: each coefficient with its error, where it started, what the data sheet says, and how it was come by."""
+
+import math
+from typing import Any
+
+
+from latmodel.report import Column, Format, render
+
+from .outcome import Calibrated
+
+
+def report_rows(done: Calibrated) -> list[dict[str, Any]]:
+    """One row for each coefficient that the fit could move."""
+    return [
+        {
+            "coefficient": name,
+            "value": found.value,
+            "stderr_log": found.stderr_log,
+            "prior": done.fitted.priors[name].value,
+            "ratio": found.value / done.fitted.priors[name].value,
+            "status": found.status,
+            "meaning": done.fitted.priors[name].meaning,
+        }
+        for name, found in done.fitted.coefficients.items()
+    ]
+
+
+COLUMNS: list[Column] = [
+    ("coefficient", lambda row: str(row["coefficient"])),
+    ("value", lambda row: f"{row['value']:.3g}"),
+    ("error", lambda row: f"±{100 * math.expm1(min(row['stderr_log'], 5.0)):.0f} %"),
+    ("prior", lambda row: f"{row['prior']:.3g}"),
+    ("ratio", lambda row: f"{row['ratio']:.2f}"),
+    ("status", lambda row: str(row["status"])),
+    ("meaning", lambda row: str(row["meaning"])),
+]
+
+
+def fit_report(done: Calibrated, how: Format) -> str:
+    """The report as text; as a table it is followed by rates against the data sheet, errors and notes."""
+    text = render(report_rows(done), how, COLUMNS)
+    if how not in ("table", "md"):
+        return text
+    return "\n".join([text, "", *_rates(done), *_errors(done), *done.profile.provenance.notes, *_warnings(done)])
+
+
+def _rates(done: Calibrated) -> list[str]:
+    """Achieved rates: the efficiencies times the data sheet's figures."""
+    sheet, lines = done.profile.device.sheet, []
+    coefficients = done.fitted.coefficients
+    (peak,) = dict(sheet.peak_flops_per_s).values() if len(sheet.peak_flops_per_s) == 1 else (None,)
+    dtype = done.observations[0].dtype
+    peak = dict(sheet.peak_flops_per_s).get(dtype, peak)  # type: ignore[call-overload]
+    for suffix, figure, unit, scale in (
+        ("compute_efficiency", peak, "TFLOP/s", 1e12),
+        ("bandwidth_efficiency", sheet.bandwidth_bytes_per_s, "GB/s", 1e9),
+        ("weight_bandwidth", sheet.bandwidth_bytes_per_s, "GB/s", 1e9),
+    ):
+        for family in ("gemm", "cpu"):
+            found = coefficients.get(f"device.{family}.{suffix}")
+            if found is not None and figure is not None:
+                lines.append(
+                    f"{family} {suffix}: {found.value * figure / scale:.3g} of {figure / scale:.3g} {unit} "
+                    f"({100 * found.value:.0f} %); source: {sheet.source}"
+                )
+    return lines
+
+
+def _errors(done: Calibrated) -> list[str]:
+    return [
+        f"{row.split}, {row.phase}: {row.mape_percent:.1f} % mean absolute error on {row.rows} times"
+        for row in done.profile.quality.errors
+    ]
+
+
+def _warnings(done: Calibrated) -> list[str]:
+    """Coefficients that the measurements say nothing about, and those that ran into a bound."""
+    lines = []
+    for status, text in (("undetermined", "undetermined (their priors stand)"), ("boundary", "at a boundary")):
+        names = [name for name, found in done.fitted.coefficients.items() if found.status == status]
+        if names:
+            lines.append(f"{text}: {', '.join(name.removeprefix('device.') for name in names)}")
+    return lines
+
+
+

@@ -1,0 +1,231 @@
+"""Which cases to measure: shapes spread evenly over the regimes, a head, whole small models, and shapes held out."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from latmodel.config import ModelConfig, Workload
+from latmodel.transformer import num_parameters
+
+from .cases import Case, Part, Phase, ring_depth
+from .measure import Reference, Rules
+
+Effort = Literal["quick", "normal", "rigorous"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the shapes are that suit a device: the ends of each range, all log-spaced."""
+
+    hidden: tuple[int, int]
+    prompt: tuple[int, int]
+    context: tuple[int, int]
+    vocab: tuple[int, int]
+    most_batch: int
+    most_flops: float  # of one prefill run: longer prompts of wide blocks are cut to it
+
+
+CPU = Scale((128, 1024), (32, 512), (32, 1024), (2048, 32768), 4, 4e9)
+GPU = Scale((512, 8192), (64, 4096), (64, 8192), (16384, 131072), 32, 1e14)
+
+# Shapes measured, shapes held out, heads, whole models; and how each is sampled.
+EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
+    "quick": (14, 4, 2, 2, Rules(rounds=2, sample_s=0.3)),
+    "normal": (30, 10, 4, 3, Rules(rounds=3, sample_s=0.5)),
+    "rigorous": (72, 24, 6, 4, Rules(rounds=4, sample_s=1.5, precision=0.002)),
+}
+SETUP_S = 0.15  # making a case, warming it up and timing the references, seen on one CPU core
+COLD_ROWS = 64.0
+DECODE_STEPS = 4  # a growing cache behaves differently from one that is written at the same place again and again
+OVERRUN = 1.2  # samples that are repeated
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a calibration does: cases, reference cases, rules. `fingerprint` binds measurements to it."""
+
+    cases: tuple[Case, ...]
+    references: tuple[Case, ...]
+    rules: Rules
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all that is measured and how."""
+        text = json.dumps([repr(item) for item in (*self.cases, *self.references, self.rules)])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def estimate_s(self, seconds_of: Callable[[Case], float]) -> float:
+        """Expected duration, from the expected seconds of one run of each case."""
+        rules, total = self.rules, 0.0
+        for case in self.cases:
+            run = seconds_of(case) * case.units
+            # Two runs of warm-up, then blocks: at least `least_blocks` of one run each.
+            total += 2.0 * run + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
+        references = sum(Reference.RUNS * seconds_of(case) for case in self.references) * len(self.cases)
+        return OVERRUN * rules.rounds * (total + references)
+
+
+def make_plan(
+    effort: str,
+    runtime: str,
+    dtype: str,
+    scale: Scale,
+    cache_bytes: float,
+    like: ModelConfig | None = None,
+    seed: int = 0,
+) -> Plan:
+    """The cases of one runtime and dtype.
+
+    Args:
+        effort: "quick", "normal" or "rigorous".
+        runtime: what runs the blocks.
+        dtype: of weights and activations.
+        scale: sizes that suit the device.
+        cache_bytes: last-level cache; rings are made larger than it.
+        like: measure blocks of this architecture (and near it) instead of the whole range.
+        seed: shifts the sequence of shapes.
+    """
+    measured, held_out, heads, models, rules = EFFORTS[effort]
+    maker = _Maker(runtime, dtype, cache_bytes, scale.most_flops)
+    points = _points(measured + held_out, seed)
+    cases: list[Case] = []
+    every = max(2, round((measured + held_out) / held_out))
+    for index, point in enumerate(points):
+        set_apart = index % every == every // 2 and index // every < held_out
+        shape = _shape(point, scale, index) if like is None else _near(like, point)
+        name = f"{'held-' if set_apart else ''}{index:02d}"
+        batch = _batch(point[5], scale.most_batch)
+        prompt = _between(point[4], *scale.prompt, step=1)
+        context = _between(point[6], *scale.context, step=1)
+        prompt_batch = batch if batch * prompt <= scale.prompt[1] else 1
+        cases.append(maker.block(f"{name}-prefill", "prefill", shape, prompt, prompt_batch, set_apart))
+        cases.append(maker.block(f"{name}-decode", "decode", shape, context, batch, set_apart))
+    cases += maker.heads(heads, scale, like)
+    cases += maker.models(models, scale, like)
+    return Plan(tuple(cases), maker.references(scale), rules)
+
+
+def _points(count: int, seed: int) -> Iterator[tuple[float, ...]]:
+    """Evenly spread points of the unit cube: the additive recurrence of the generalised golden ratio.
+
+    Source: M. Roberts, "The unreasonable effectiveness of quasirandom sequences" (2018).
+    """
+    dimensions = 7
+    ratio = 2.0
+    for _ in range(30):
+        ratio = (1.0 + ratio) ** (1.0 / (dimensions + 1))
+    steps = [ratio ** -(i + 1) for i in range(dimensions)]
+    for index in range(count):
+        yield tuple((0.5 + 0.137 * seed + (index + 1) * step) % 1.0 for step in steps)
+
+
+def _between(share: float, low: int, high: int, step: int) -> int:
+    """A log-spaced value from low to high, rounded to a multiple of `step`."""
+    value = low * (high / low) ** share
+    return max(step, round(value / step) * step)
+
+
+def _shape(point: Sequence[float], scale: Scale, index: int) -> ModelConfig:
+    hidden = _between(point[0], *scale.hidden, step=64)
+    inner = round(hidden * (2.0 + 3.0 * point[1]) / 32) * 32
+    if index % 6 == 5:
+        inner += 5 if index % 12 == 5 else 4  # odd, or no multiple of 8
+    sizes = [size for size in (64, 128, 32, 96, 80) if size <= hidden // 2]
+    head_dim = sizes[min(int(point[2] ** 1.7 * len(sizes)), len(sizes) - 1)]
+    heads = max(1, round(hidden / head_dim))
+    groups = [g for g in range(1, heads + 1) if heads % g == 0]  # divisors: MHA … MQA
+    kv_heads = heads // groups[min(int(point[3] * len(groups)), len(groups) - 1)]
+    return _config(hidden, inner, heads, kv_heads, head_dim)
+
+
+def _config(hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, **more: int | bool) -> ModelConfig:
+    return ModelConfig(
+        num_hidden_layers=1, hidden_size=hidden, intermediate_size=inner, num_attention_heads=heads,
+        num_key_value_heads=kv_heads, head_dim=head_dim, **{"vocab_size": 256, **more},
+    )  # fmt: skip
+
+
+def _near(like: ModelConfig, point: Sequence[float]) -> ModelConfig:
+    """The same kind of block, half to twice as wide (the exact one for a third of the points)."""
+    if point[0] < 1 / 3:
+        return like.model_copy(update={"num_hidden_layers": 1, "vocab_size": 256})
+    factor = 0.5 * 4.0 ** point[1]
+    heads = max(1, round(like.num_attention_heads * factor / like.num_key_value_heads)) * like.num_key_value_heads
+    hidden = max(64, round(like.hidden_size * factor / 64) * 64)
+    inner = max(64, round(like.intermediate_size * factor / 64) * 64)
+    return _config(hidden, inner, heads, like.num_key_value_heads, like.head_dim)
+
+
+def _batch(share: float, most: int) -> int:
+    """1 for more than half of the points, else a power of two."""
+    return 1 if share < 0.55 else 2 ** math.ceil((share - 0.55) / 0.45 * math.log2(most) + 1e-9)
+
+
+class _Maker:
+    """Makes cases of one runtime and dtype."""
+
+    def __init__(self, runtime: str, dtype: str, cache_bytes: float, most_flops: float) -> None:
+        self._runtime, self._dtype, self._cache = runtime, dtype, cache_bytes
+        self._most_flops = most_flops
+
+    def block(self, name: str, phase: Phase, shape: ModelConfig, prompt: int, batch: int, held_out: bool) -> Case:
+        # In prefill a block's weights are read once for many rows: the more rows, the less it matters that they are cold.
+        cache = self._cache if phase == "decode" else 0.4 * self._cache * min(1.0, COLD_ROWS / (batch * prompt))
+        ring = shape.model_copy(update={"num_hidden_layers": ring_depth(shape, self._dtype, cache)})
+        if phase == "prefill":
+            rows = self._most_flops / (2.0 * float(num_parameters(ring.architecture())))
+            prompt = max(16, min(prompt, int(rows / batch)))
+        return self._case(name, "blocks", phase, ring, prompt, DECODE_STEPS, batch, held_out)
+
+    def heads(self, count: int, scale: Scale, like: ModelConfig | None) -> list[Case]:
+        """LM heads over the ranges of hidden size and vocabulary; one computes logits of every position."""
+        cases = []
+        for index in range(count):
+            share = (index + 0.5) / count
+            hidden = _between(share, *scale.hidden, step=64) if like is None else like.hidden_size
+            vocab = _between(1.0 - share, *scale.vocab, step=64) if like is None else like.vocab_size
+            shape = _config(hidden, 4 * hidden, max(1, hidden // 64), max(1, hidden // 64), 64, vocab_size=vocab)
+            size = {"float32": 4.0}.get(self._dtype, 2.0) * hidden * vocab
+            copies = max(1, math.ceil(3.0 * self._cache / size))
+            ring = shape.model_copy(update={"num_hidden_layers": copies})
+            phase: Phase = "prefill" if index == count - 1 else "decode"
+            cases.append(self._case(f"head-{index}", "head", phase, ring, 16, 1, 1, False, logits_all=phase == "prefill"))
+        return cases
+
+    def models(self, count: int, scale: Scale, like: ModelConfig | None) -> list[Case]:
+        """Whole models of few, narrow layers: what a pass and a token cost apart from the layers."""
+        cases = []
+        for index in range(count):
+            hidden = scale.hidden[0] * (1 + index % 2)
+            shape = _config(hidden, 3 * hidden, hidden // 64, hidden // 64, 64, vocab_size=scale.vocab[0])
+            config = shape.model_copy(update={"num_hidden_layers": 2 + 2 * index})
+            for phase in ("prefill", "decode"):
+                name = f"model-{index}-{phase}"
+                cases.append(self._case(name, "model", phase, config, 16 * (1 + index), 8, 1, False))  # type: ignore[arg-type]
+        return cases
+
+    def references(self, scale: Scale) -> tuple[Case, Case]:
+        """One block in the middle of the range, in both phases."""
+        hidden = _between(0.5, *scale.hidden, step=64)
+        shape = _config(hidden, 3 * hidden, hidden // 64, hidden // 64, 64)
+        prefill = self.block("reference-prefill", "prefill", shape, 64, 1, False)
+        decode = self.block("reference-decode", "decode", shape, 64, 1, False)
+        # Short: they are timed after every sample.
+        once = decode.workload.model_copy(update={"new_tokens": 1})
+        return (
+            replace(prefill, config=shape.model_copy(update={"num_hidden_layers": 2})),
+            replace(decode, workload=once),
+        )
+
+    def _case(
+        self, name: str, part: Part, phase: Phase, config: ModelConfig, prompt: int, new: int, batch: int,
+        held_out: bool, logits_all: bool = False,
+    ) -> Case:  # fmt: skip
+        work = Workload(
+            prompt_tokens=prompt, new_tokens=new, batch_size=batch, dtype=self._dtype,  # type: ignore[arg-type]
+            logits="all" if logits_all else "last",
+        )  # fmt: skip
+        return Case(name, part, phase, config, work, self._runtime, held_out=held_out)

@@ -1,0 +1,159 @@
+"""How each runtime runs a case: a function that enqueues one run of it, and nothing about timing."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from latmodel.config import ModelConfig
+from latmodel.errors import UsageError
+
+from .block import (
+    DTYPES,
+    Arena,
+    BlockWeights,
+    Cache,
+    HeadWeights,
+    block_forward,
+    block_weights,
+    head_forward,
+    head_weights,
+    new_cache,
+    rope_table,
+)
+from .cases import Case
+
+Run = Callable[[], object]
+Build = Callable[[Case, Arena, torch.device], Run]
+BlockFunction = Callable[[BlockWeights, Tensor, Tensor, Tensor, Cache, int], Tensor]
+
+
+class Runtime(NamedTuple):
+    """Software that launches kernels. `implementation` names its row in `latmodel.implementation`."""
+
+    name: str
+    implementation: str
+    build: Build
+    graph: bool = False  # what is timed is the replay of a device graph
+
+
+def runtime(name: str) -> Runtime:
+    """The runtime of that name.
+
+    Raises:
+        UsageError: there is no such runtime, or what it needs is not installed.
+    """
+    if name not in RUNTIMES:
+        raise UsageError(f"unknown runtime {name[:40]!r}: choose from {', '.join(RUNTIMES)}")
+    if name == "transformers-eager":
+        try:
+            import transformers  # noqa: F401
+        except ImportError:
+            raise UsageError(f"runtime {name} needs Transformers: pip install 'latmodel[transformers]'") from None
+    return RUNTIMES[name]
+
+
+def case_tokens(case: Case, device: torch.device) -> Tensor:
+    """Random token ids [batch, tokens]: the prompt, or one token for the head of a decode step."""
+    count = 1 if case.phase == "decode" and case.part == "head" else case.workload.prompt_tokens
+    return torch.randint(case.config.vocab_size, (case.workload.batch_size, count), device=device)
+
+
+def _eager(case: Case, arena: Arena, device: torch.device) -> Run:
+    return _own(case, arena, device, block_forward)
+
+
+def _compiled(case: Case, arena: Arena, device: torch.device) -> Run:
+    torch._dynamo.reset()
+    return _own(case, arena, device, torch.compile(block_forward, dynamic=False))
+
+
+def _transformers(case: Case, arena: Arena, device: torch.device) -> Run:
+    from .llama import llama_run
+
+    return llama_run(case, arena, device)
+
+
+RUNTIMES = {
+    "transformers-eager": Runtime("transformers-eager", "transformers", _transformers),
+    "torch-eager": Runtime("torch-eager", "torch", _eager),
+    "cuda-graph": Runtime("cuda-graph", "torch", _eager, graph=True),
+    "torch-compile": Runtime("torch-compile", "compiled", _compiled),
+}
+
+
+def _own(case: Case, arena: Arena, device: torch.device, block: BlockFunction) -> Run:
+    arena.rewind()
+    if case.part == "head":
+        return _heads(case, arena, device)
+    decoder = OwnDecoder(case.config, case.workload.batch_size, case.context, DTYPES[case.workload.dtype], device)
+    decoder.take_weights(arena, with_head=case.part == "model")
+    if case.part == "model":
+        return _model(case, decoder, device, block)
+    tokens = case.workload.prompt_tokens if case.phase == "prefill" else 1
+    x = torch.randn(case.workload.batch_size, tokens, case.config.hidden_size, device=device)
+    x = x.to(DTYPES[case.workload.dtype])
+    starts = range(case.workload.prompt_tokens, case.context) if case.phase == "decode" else (0,)
+
+    def run() -> None:
+        for start in starts:
+            decoder.blocks(x, start, block)
+
+    return run
+
+
+class OwnDecoder:
+    """A whole decoder of our own blocks: weights from an arena, caches with room for `positions`."""
+
+    def __init__(
+        self, config: ModelConfig, batch: int, positions: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._config = config
+        self._caches = [new_cache(config, batch, positions, dtype, device) for _ in range(config.num_hidden_layers)]
+        self._cos, self._sin = rope_table(config, positions, dtype, device)
+        self._weights: Sequence[BlockWeights] = ()
+        self._head: HeadWeights | None = None
+
+    def take_weights(self, arena: Arena, with_head: bool) -> None:
+        """Cut all weights from the arena, from where it stands."""
+        self._head = head_weights(self._config, arena) if with_head else None
+        self._weights = [block_weights(self._config, arena) for _ in self._caches]
+
+    def blocks(self, x: Tensor, start: int, block: BlockFunction) -> Tensor:
+        """Hidden states [batch, tokens, hidden] at positions `start …` through all blocks."""
+        for weights, cache in zip(self._weights, self._caches, strict=True):
+            x = block(weights, x, self._cos, self._sin, cache, start)
+        return x
+
+    def logits(self, tokens: Tensor, start: int, block: BlockFunction, logits_all: bool = False) -> Tensor:
+        """Logits of tokens [batch, tokens] at positions `start …`; needs the weights of the head."""
+        assert self._head is not None
+        x = self.blocks(F.embedding(tokens, self._head.embedding), start, block)
+        return head_forward(self._head, x, logits_all)
+
+
+def _heads(case: Case, arena: Arena, device: torch.device) -> Run:
+    heads = [head_weights(case.config, arena) for _ in range(case.config.num_hidden_layers)]
+    tokens, logits_all = case_tokens(case, device), case.workload.logits == "all"
+
+    def run() -> Tensor:
+        for head in heads:
+            logits = head_forward(head, F.embedding(tokens, head.embedding), logits_all)
+        return logits
+
+    return run
+
+
+def _model(case: Case, decoder: OwnDecoder, device: torch.device, block: BlockFunction) -> Run:
+    tokens, logits_all = case_tokens(case, device), case.workload.logits == "all"
+    prompt, new = case.workload.prompt_tokens, case.workload.new_tokens
+
+    def decode() -> Tensor:
+        token = tokens[:, -1:]
+        for position in range(prompt, prompt + new):
+            token = decoder.logits(token, position, block)[:, -1:].argmax(-1)
+        return token
+
+    return (lambda: decoder.logits(tokens, 0, block, logits_all)) if case.phase == "prefill" else decode

@@ -1,0 +1,39 @@
+"""Where a fit of calibration measurements starts, and which coefficients it may move."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from latmodel.coefficients import CPU_PRIORS, Prior, Sheet, device_coefficients, prior_values
+
+from .fit import Fitted, Setup
+from .make import Problem, runtime_priors, setup_at_priors
+from .make import device_priors as gpu_priors
+from .observations import Observation
+
+# On a CPU one thread dispatches and computes: the timelines add, and nothing lies between two kernels.
+SERIAL = {"overlap_loss": 1.0, "gap_s": 0.0}
+# Rows from which a library repacks weights: a threshold, so it is tried, not fitted (2 and 4 on the CPUs seen).
+REPACK_ROWS = (2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class CpuProblem(Problem):
+    """A fit that also chooses the repacking threshold: the one that explains the observations best."""
+
+    def solve(self, observations: list[Observation], begin: Mapping[str, float] | None = None) -> Fitted:  # type: ignore[override]
+        tried = [replace(self, start=self.start.moved({"device.cpu.repack_rows": rows})) for rows in REPACK_ROWS]
+        return min((Problem.solve(one, observations, begin) for one in tried), key=lambda found: found.cost)
+
+
+def problem(kind: str, sheet: Sheet, runtimes: Mapping[str, str]) -> Problem:
+    """The fit for a device of `kind` ("cpu" or any accelerator) with runtimes (name → implementation)."""
+    start = setup_at_priors(sheet, runtimes)
+    free: dict[str, Prior] = {}
+    for runtime in runtimes:
+        free |= runtime_priors(runtime)
+    if kind != "cpu":
+        return Problem(start, free | gpu_priors())
+    free = {name: prior for name, prior in free.items() if name.rsplit(".", 1)[1] not in SERIAL}
+    free |= {f"device.{name}": prior for name, prior in CPU_PRIORS.items() if prior.spread > 0}
+    table = {name: (coefficients._replace(**SERIAL), how) for name, (coefficients, how) in start.runtimes.items()}
+    return CpuProblem(Setup(sheet, device_coefficients(prior_values(CPU_PRIORS)), table), free)

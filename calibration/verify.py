@@ -1,0 +1,150 @@
+"""Build the real model, run it, compare with the prediction: the proof that a user can ask for."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latmodel.config import ModelConfig, Workload
+from latmodel.errors import LatmodelError, UsageError
+from latmodel.predict import Prediction, Predictor
+
+from .cases import Case, Phase
+from .measure import Hung, Lab, OutOfMemory, Rules, sample
+from .observations import Observation, observation, read_records
+
+RULES = Rules(block_s=0.0, sample_s=2.0, least_blocks=3, precision=0.01, limit_s=600.0)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One model: what was predicted and what was measured, seconds; `spread` of the repeats (relative)."""
+
+    config: ModelConfig
+    workload: Workload
+    prediction: Prediction
+    prefill_s: float
+    decode_s_per_token: float
+    prefill_spread: float
+    decode_spread: float
+
+    def error(self, phase: Phase) -> float:
+        """(predicted − measured) / measured."""
+        if phase == "prefill":
+            return self.prediction.prefill_s / self.prefill_s - 1.0
+        return self.prediction.decode_s_per_token / self.decode_s_per_token - 1.0
+
+    def inside(self, phase: Phase) -> bool:
+        """Whether the measured time lies in the interval."""
+        p = self.prediction
+        if phase == "prefill":
+            return p.prefill_s_low <= self.prefill_s <= p.prefill_s_high
+        return p.decode_s_per_token_low <= self.decode_s_per_token <= p.decode_s_per_token_high
+
+    @property
+    def worst(self) -> float:
+        """The larger of the two absolute errors."""
+        return max(abs(self.error("prefill")), abs(self.error("decode")))
+
+    def as_dict(self) -> dict[str, Any]:
+        """One flat row, in SI."""
+        return {
+            **self.config.model_dump(), **self.workload.model_dump(),
+            **{
+                f"{phase}_{what}": value
+                for phase in ("prefill", "decode")
+                for what, value in (("error", self.error(phase)), ("inside", self.inside(phase)))  # type: ignore[arg-type]
+            },
+            "measured_prefill_s": self.prefill_s, "measured_decode_s_per_token": self.decode_s_per_token,
+            "prefill_spread": self.prefill_spread, "decode_spread": self.decode_spread,
+            **self.prediction.as_dict(),
+        }  # fmt: skip
+
+
+def model_cases(config: ModelConfig, workload: Workload, runtime: str, name: str = "verify") -> tuple[Case, Case]:
+    """The whole model's prefill and its decode loop. A decode of no tokens measures one."""
+    decode = workload if workload.new_tokens else workload.model_copy(update={"new_tokens": 1})
+    return (
+        Case(f"{name}-prefill", "model", "prefill", config, workload, runtime),
+        Case(f"{name}-decode", "model", "decode", config, decode, runtime),
+    )
+
+
+def verify(
+    lab: Lab,
+    predictor: Predictor,
+    config: ModelConfig,
+    workload: Workload,
+    rules: Rules = RULES,
+    drift: Callable[[], dict[str, float]] = lambda: {"prefill": 0.0, "decode": 0.0},
+) -> Verified:
+    """Run one model on the lab and predict it.
+
+    Args:
+        lab: the device with the runtime to verify.
+        predictor: of the same device and runtime.
+        config: dimensions of the model; its weights are random.
+        workload: prompt, generated tokens, batch and dtype.
+        rules: how long to repeat.
+        drift: how much slower (log) than at its calibration the device is at this moment, by phase.
+
+    Raises:
+        LatmodelError: the model does not fit the memory, or a run hung.
+    """
+    prediction = predictor.predict(config, workload)
+    measured, spreads = [], []
+    for case in model_cases(config, workload, predictor.runtime):
+        before = drift()[case.phase]
+        seconds, spread = _timed(lab, case, rules)
+        measured.append(seconds / math.exp(0.5 * (before + drift()[case.phase])))
+        spreads.append(spread)
+    return Verified(config, workload, prediction, measured[0], measured[1], spreads[0], spreads[1])
+
+
+def _timed(lab: Lab, case: Case, rules: Rules) -> tuple[float, float]:
+    try:
+        bench = lab.open(case)
+        try:
+            found = sample(bench, lab.now, rules)
+        finally:
+            bench.close()
+    except OutOfMemory as error:
+        raise LatmodelError(f"the model does not fit this device: {error}; verify a smaller one or lower --batch") from None
+    except Hung as error:
+        raise LatmodelError(f"the model's {case.phase} did not come back: {error}") from None
+    return found.times.wall_s / case.units, found.spread
+
+
+def mape_percent(rows: Sequence[Verified], phase: Phase) -> float:
+    """Mean absolute percentage error of one phase."""
+    return 100.0 * statistics.mean(abs(row.error(phase)) for row in rows)
+
+
+def coverage(rows: Sequence[Verified]) -> tuple[int, int]:
+    """How many of the measured times lie in their intervals, and how many there are."""
+    hits = [row.inside(phase) for row in rows for phase in ("prefill", "decode")]  # type: ignore[arg-type]
+    return sum(hits), len(hits)
+
+
+def as_observations(row: Verified, runtime: str, gpu: str) -> list[Observation]:
+    """The two measured times as observations, for a refit."""
+    found = []
+    for case in model_cases(row.config, row.workload, runtime):
+        prefill = case.phase == "prefill"
+        seconds, spread = (row.prefill_s, row.prefill_spread) if prefill else (row.decode_s_per_token, row.decode_spread)
+        found.append(case.observation(gpu, "wall" if prefill else "loop", seconds, max(spread, 0.005), ()))
+    return found
+
+
+def kept_observations(path: Path) -> list[Observation]:
+    """The observations that a profile was fitted to.
+
+    Raises:
+        UsageError: they are not beside the profile, or a line is not one.
+    """
+    if not path.is_file():
+        raise UsageError(f"--update needs the profile's measurements in {path}; calibrate first, or leave out --update")
+    loaded = read_records(path)
+    return [observation(record, f"{path}: record {i}") for i, record in enumerate(loaded.records, 1)]

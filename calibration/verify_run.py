@@ -1,0 +1,73 @@
+"""`verify` on the hardware present, and the refit that `--update` asks for. Imports torch."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from latmodel.config import ModelConfig, Workload
+from latmodel.errors import ProfileError
+from latmodel.hardware import slug
+from latmodel.predict import Predictor
+from latmodel.profile import write_profile
+from latmodel.store import find_profile
+
+from .device import Hardware, TorchLab, detect
+from .observations import append_record
+from .outcome import About, calibrated
+from .runtimes import runtime
+from .start import problem
+from .verify import RULES, Verified, as_observations, kept_observations, verify
+
+
+def verify_here(
+    predictor: Predictor, config: ModelConfig, workload: Workload, device: str | None, threads: int | None, limit_s: float
+) -> Verified:
+    """Run the model on this machine's device with the predictor's runtime.
+
+    Raises:
+        ProfileError: the profile is of another device than the one present.
+        LatmodelError: the model does not fit, or did not come back.
+    """
+    wanted = "cpu" if predictor.profile.gpu == "cpu" and device is None else device
+    hardware = detect(wanted, threads)
+    _same_device(predictor, hardware)
+    lab = TorchLab(hardware, runtime(predictor.runtime), workload.dtype)
+    return verify(lab, predictor, config, workload, replace(RULES, sample_s=limit_s))
+
+
+def _same_device(predictor: Predictor, hardware: Hardware) -> None:
+    gpu = predictor.profile.gpu
+    if (gpu == "cpu") == (hardware.kind == "cpu") and (gpu == "cpu" or gpu in slug(hardware.name)):
+        return
+    if hardware.kind == "cpu" and predictor.profile.title == hardware.name:
+        return
+    raise ProfileError(
+        f"the profile is of {gpu}, the device here is {hardware.name}; give the profile of this device with --gpu or "
+        "--profile, or calibrate it: latmodel calibrate"
+    )
+
+
+def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
+    """Add the run to the profile's measurements, fit again, write the profile; returns a line that says so.
+
+    Raises:
+        UsageError: the measurements are not beside the profile.
+    """
+    profile = predictor.profile
+    where = Path(path) if path is not None else find_profile(profile.name)
+    assert where is not None, "a predictor that was loaded has a file"
+    kept_path = where.with_suffix(".observations.jsonl")
+    kept = kept_observations(kept_path)
+    new = as_observations(row, predictor.runtime, profile.gpu)
+    implementations = {name: part.implementation for name, part in profile.runtimes.items()}
+    about = About(
+        name=profile.name, gpu=profile.gpu, title=profile.title, host=profile.runtimes[predictor.runtime].host,
+        source=profile.provenance.source, implementations=implementations,
+        notes=(*profile.provenance.notes, f"refitted with {len(new)} times of a verified model"),
+    )  # fmt: skip
+    dtype = row.workload.dtype
+    task = problem("cpu" if profile.gpu == "cpu" else "cuda", profile.sheet(dtype), implementations)
+    done = calibrated(task, profile.device.sheet, [*kept, *new], about)
+    for found in new:
+        append_record(kept_path, found.model_dump(mode="json"))
+    write_profile(done.profile, where)
+    return f"refitted with {len(kept) + len(new)} observations: {where}"

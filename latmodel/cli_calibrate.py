@@ -1,0 +1,184 @@
+"""`latmodel calibrate` and `latmodel verify`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    DURATION,
+    WHOLE,
+    format_option,
+    shape_options,
+    target_options,
+    workload_from,
+    workload_options,
+)
+
+RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile"]
+
+measuring_options = (
+    click.option("--device", default=None, metavar="DEVICE", help="Hardware to run on: cuda:0, cpu. [default: what is there]"),
+    click.option("--threads", type=WHOLE, default=None, help="CPU threads. [default: 1]"),
+)
+
+
+def _measuring(function: Any) -> Any:
+    for option in reversed(measuring_options):
+        function = option(function)
+    return function
+
+
+@click.command(epilog="Example:  latmodel calibrate --gpu cpu --dtype float32 --effort quick")
+@click.option("--gpu", default="3090", show_default=True, help="The device that is here, by name: 3090, h100, cpu, …")
+@_measuring
+@click.option("--runtime", "runtimes", type=click.Choice(RUNTIMES), multiple=True,
+              help="What launches the kernels; repeatable. [default: transformers-eager]")  # fmt: skip
+@click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True)
+@click.option("--effort", type=click.Choice(["quick", "normal", "rigorous"]), default="normal", show_default=True)
+@click.option("--like", type=click.Path(path_type=Path), default=None, metavar="CONFIG",
+              help="Measure blocks of the architecture in this config.json.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="PATH",
+              help="Profile to write. [default: profiles/DEVICE.json]")  # fmt: skip
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Continue an interrupted calibration.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the shapes and their order.")
+@click.option("--max-noise", type=click.FloatRange(0.0, 1.0, min_open=True), default=0.15, show_default=True,
+              help="Spread between rounds above which the calibration fails.")  # fmt: skip
+@click.option("--plot", type=click.Path(path_type=Path), default=None, metavar="PNG",
+              help="Draw measured against predicted, and residuals.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be measured and how long it would take.")
+@format_option
+def calibrate(**options: Any) -> None:
+    """Measure single transformer blocks on the device present, fit, write a profile, print the fit report."""
+    from .calibration_package import load
+
+    run = load("run")
+    ready = run.prepare(_request(options))
+    cases = sum(len(plan.cases) for plan in ready.plans.values())
+    _say(f"{cases} cases on {ready.hardware.name}, about {ready.estimate_s() / 60.0:.1f} minutes")
+    if options["dry_run"]:
+        click.echo(_plan_text(ready, options["format_"]))
+        return
+    done = run.calibrate(ready, _say, _progress)
+    click.echo(load("fit_report").fit_report(done, options["format_"]))
+    if options["plot"] is not None:
+        load("fit_plot").draw(done, options["plot"])
+    _say(f"written: {ready.path}, {ready.observations_path}")
+
+
+def _request(options: dict[str, Any]) -> Any:
+    from .calibration_package import load
+
+    like = None
+    if options["like"] is not None:
+        from .huggingface import read_config
+
+        like = _uniform(read_config(options["like"]), options["like"])
+    return load("run").Request(
+        gpu=options["gpu"], device=options["device"], runtimes=options["runtimes"] or ("transformers-eager",),
+        dtype=options["dtype"], effort=options["effort"], threads=options["threads"], out=options["out"],
+        resume=options["resume"], seed=options["seed"], max_noise=options["max_noise"], like=like,
+    )  # fmt: skip
+
+
+def _uniform(model: Any, where: Any) -> Any:
+    """A ModelConfig: blocks of other kinds cannot be built here."""
+    from .config import ModelConfig
+    from .errors import UsageError
+
+    if not isinstance(model, ModelConfig):
+        raise UsageError(f"{where}: only Llama-style models of identical blocks can be built and run here; use `predict`")
+    return model
+
+
+def _plan_text(ready: Any, how: Any) -> str:
+    from .report import render
+
+    rows = [
+        {
+            "runtime": name, "case": case.name, "part": case.part, "phase": case.phase, "held_out": case.held_out,
+            **case.config.model_dump(), "batch_size": case.workload.batch_size,
+            "prompt_tokens": case.workload.prompt_tokens,
+        }
+        for name, plan in ready.plans.items()
+        for case in plan.cases
+    ]  # fmt: skip
+    shown = ["runtime", "case", "num_hidden_layers", "hidden_size", "intermediate_size", "batch_size", "prompt_tokens"]
+    return render(rows, how, [(key, lambda row, key=key: str(row[key])) for key in shown])  # type: ignore[misc]
+
+
+@click.command(epilog="Example:  latmodel verify --gpu cpu --layers 12 --hidden 384 --prompt 64 --generate 8")
+@target_options
+@_measuring
+@click.option("--config", default=None, metavar="CONFIG", help="A Hugging Face config.json, or the name of a preset.")
+@shape_options
+@workload_options
+@click.option("--tolerance", type=click.FloatRange(0.0, min_open=True), default=0.15, show_default=True,
+              help="Largest relative error in prefill or decode that passes.")  # fmt: skip
+@click.option("--limit", type=DURATION, default=2.0, show_default="2s", help="How long to repeat each phase.")
+@click.option("--update", is_flag=True, help="Add these runs to the profile's measurements and refit it.")
+@format_option
+def verify(**options: Any) -> None:
+    """Build and run the real model with random weights, compare it with the prediction."""
+    from .calibration_package import load
+    from .options import predictor_from
+
+    run = load("verify_run")
+    predictor, workload = predictor_from(options), workload_from(options)
+    config = _uniform(_model(options), options["config"] or "verify")
+    row = run.verify_here(predictor, config, workload, options["device"], options["threads"], options["limit"])
+    click.echo(_verified_text(row, options["format_"]))
+    if options["update"]:
+        _say(run.refit(predictor, row, options["profile"]))
+    if row.worst > options["tolerance"]:
+        from .errors import ToleranceError
+
+        raise ToleranceError(
+            f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
+            "calibrate on this machine, or add the run with --update"
+        )
+
+
+def _model(options: dict[str, Any]) -> Any:
+    from .cli_predict import _model as shared
+
+    return shared(options)
+
+
+def _verified_text(row: Any, how: Any) -> str:
+    from .report import render
+    from .units import show_seconds
+
+    p = row.prediction
+    lines = [
+        ("prefill", row.prefill_s, p.prefill_s, p.prefill_s_low, p.prefill_s_high, row.prefill_spread),
+        ("decode/token", row.decode_s_per_token, p.decode_s_per_token, p.decode_s_per_token_low,
+         p.decode_s_per_token_high, row.decode_spread),
+    ]  # fmt: skip
+    if how != "table":
+        return render([row.as_dict()], how, [(key, lambda r, key=key: str(r[key])) for key in row.as_dict()], single=True)  # type: ignore[misc]
+    rows = [dict(zip(("phase", "measured", "predicted", "low", "high", "spread"), line, strict=True)) for line in lines]
+    return render(
+        rows, how,
+        [
+            ("phase", lambda r: str(r["phase"])),
+            ("measured", lambda r: f"{show_seconds(r['measured'])} ±{100 * r['spread']:.1f} %"),
+            ("predicted", lambda r: show_seconds(r["predicted"])),
+            ("interval", lambda r: f"{show_seconds(r['low'])} – {show_seconds(r['high'])}"),
+            ("error", lambda r: f"{100 * (r['predicted'] / r['measured'] - 1):+.1f} %"),
+            ("inside", lambda r: "yes" if r["low"] <= r["measured"] <= r["high"] else "no"),
+        ],
+    )  # fmt: skip
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _progress(done: int, total: int, what: str) -> None:
+    import sys
+
+    if sys.stderr.isatty():
+        filled = 30 * done // max(total, 1)
+        bar = "█" * filled + "·" * (30 - filled)
+        click.echo(f"\r{bar} {done}/{total} {what:24.24s}", err=True, nl=done >= total)

@@ -1,0 +1,44 @@
+"""One operator on a CPU → seconds. The laws of `gemm` and `attention` are a GPU's: a CPU has no tiles or waves to fill.
+
+What it has instead: a product of few rows streams the weights; one of more rows first repacks them for its kernel,
+in every call. The same thread dispatches and computes, so that dispatch is the runtime's `launch_s`, not a floor here.
+"""
+
+from .arrays import Array, maximum, minimum
+from .coefficients import CpuCoefficients, Sheet
+from .ops import OpCost
+from .transformer import misfit
+
+
+def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """(seconds, compute seconds) of `op`."""
+    if op.kind == "gemm":
+        return product_seconds(op, c, sheet)
+    if op.kind == "pointwise":
+        return op.bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.pointwise_bandwidth)), 0.0
+    return attention_seconds(op, c, sheet)
+
+
+def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Streaming (or repacking) the weights, and arithmetic, of which the shorter hides in part behind the longer.
+
+    A product that repacks pays for the call; one that does not, for starting each output's dot product.
+    """
+    repacked = (op.m >= c.repack_rows) * 1.0
+    weights = op.weight_bytes * (1.0 + c.repack * repacked)
+    memory = weights * (1.0 / (sheet.bandwidth_bytes_per_s * c.weight_bandwidth))
+    slower = 1.0 + (c.misfit_slowdown - 1.0) * maximum(misfit(op.n), misfit(op.k))
+    compute = op.flops * slower * (1.0 / (sheet.peak_flops_per_s * c.compute_efficiency))
+    start = repacked * (c.call_s * op.kernels) + (1.0 - repacked) * (op.n * op.m) * (c.output_s * op.kernels)
+    return start + maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute
+
+
+def attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Arithmetic of the query-key pairs, at a rate of its own in each phase, and reading the keys and values.
+
+    In decode every query head makes products of one row, also where heads share keys (PyTorch 2.13).
+    """
+    share = c.prefill_efficiency if op.kind == "prefill" else c.decode_efficiency
+    compute = op.flops * (1.0 / (sheet.peak_flops_per_s * share))
+    memory = op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_bandwidth))
+    return maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute

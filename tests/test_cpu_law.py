@@ -1,0 +1,62 @@
+"""The CPU's law by hand: 100 GFLOP/s, 10 GB/s, coefficients of round numbers."""
+
+import pytest
+
+from latmodel.coefficients import CPU_PRIORS, CpuCoefficients, Sheet, coefficient_values, device_coefficients, prior_values
+from latmodel.cpu import cpu_seconds
+from latmodel.ops import OpCost, gemm, pointwise
+from latmodel.roofline import op_seconds
+
+SHEET = Sheet(1e11, 1e10, 1.0, 3e7)
+C = CpuCoefficients(
+    compute_efficiency=1.0, weight_bandwidth=1.0, repack=2.0, repack_rows=4.0, call_s=1e-5, output_s=1e-8,
+    misfit_slowdown=1.5, overlap_gap=0.5, prefill_efficiency=0.5, decode_efficiency=0.1, cache_bandwidth=0.5,
+    pointwise_bandwidth=2.0,
+)  # fmt: skip
+
+
+def product(m: float, n: float = 1000.0, k: float = 1000.0) -> OpCost:
+    return gemm("g", m, n, k, weight_bytes=4.0, activation_bytes=4.0)
+
+
+def test_one_row_streams_the_weights() -> None:
+    # 4 MB at 10 GB/s: 400 us; 2 MFLOP at 100 GFLOP/s: 20 us, half of it not hidden; 1000 outputs of 10 ns: 10 us.
+    assert cpu_seconds(product(1.0), C, SHEET)[0] == pytest.approx(400e-6 + 10e-6 + 10e-6)
+
+
+def test_many_rows_repack_the_weights_first() -> None:
+    # 3 × 400 us of memory; 200 MFLOP: 2000 us of compute, the longer; half of the memory's is added; 10 us for the call.
+    seconds, compute = cpu_seconds(product(100.0), C, SHEET)
+    assert seconds == pytest.approx(2000e-6 + 0.5 * 1200e-6 + 10e-6)
+    assert compute == pytest.approx(2000e-6)
+
+
+def test_repacking_begins_at_the_threshold() -> None:
+    below, at = (cpu_seconds(product(m), C, SHEET)[0] for m in (3.0, 4.0))
+    assert at > 2.0 * below
+
+
+def test_a_dimension_that_is_no_multiple_of_8_computes_slower() -> None:
+    _, fit = cpu_seconds(product(100.0, n=1000.0), C, SHEET)
+    _, misfit = cpu_seconds(product(100.0, n=1001.0), C, SHEET)
+    assert misfit / fit == pytest.approx(1.5 * 1001 / 1000)
+
+
+def test_attention_computes_at_the_rate_of_its_phase_and_reads_the_cache() -> None:
+    for kind, rate in (("prefill", 5e10), ("decode", 1e10)):
+        op = OpCost("attention", kind, flops=1e8, cache_bytes=1e6, activation_bytes=1e9)
+        # 1 MB at half of 10 GB/s: 200 us, hidden but for half of it.
+        assert cpu_seconds(op, C, SHEET)[0] == pytest.approx(1e8 / rate + 0.5 * 200e-6)
+
+
+def test_pointwise_traffic_and_the_gaps_of_the_runtime() -> None:
+    op = pointwise("norm", 1e6, moves=5.0, kernels=3.0, bytes_each=4.0)
+    assert op_seconds(op, SHEET, C, 0.0).seconds == pytest.approx(20e6 / 2e10)
+    assert op_seconds(op, SHEET, C, 1e-6).seconds == pytest.approx(20e6 / 2e10 + 3e-6)
+
+
+def test_the_coefficients_have_names_of_their_own() -> None:
+    values = coefficient_values(C)
+    assert set(values) == set(CPU_PRIORS)
+    assert device_coefficients(values) == C
+    assert isinstance(device_coefficients(prior_values(CPU_PRIORS)), CpuCoefficients)

@@ -1,0 +1,67 @@
+"""The kernel counts of `latmodel.implementation` against what PyTorch's dispatcher sees in one block."""
+
+from collections import Counter
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from calibration_support import config  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
+from calibration.block import Arena  # noqa: E402
+from calibration.cases import Case, weight_elements  # noqa: E402
+from calibration.runtimes import runtime  # noqa: E402
+from latmodel.config import Workload  # noqa: E402
+from latmodel.implementation import IMPLEMENTATIONS  # noqa: E402
+from latmodel.transformer import Step, context_ops, dense_ops  # noqa: E402
+
+# Operators that launch nothing: views and bookkeeping. `aten::to` is counted where it converts.
+VIEWS = {"view", "transpose", "slice", "unsqueeze", "alias", "reshape", "lift_fresh", "detach_", "t", "expand", "_reshape_alias",
+         "select", "_unsafe_view", "detach", "arange", "split"}  # fmt: skip
+
+
+class Counting(TorchDispatchMode):
+    """Counts operators by name; a `to` that changes no dtype launches nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        unchanged = name in ("to", "_to_copy", "contiguous") and isinstance(result, torch.Tensor) and result.dtype == args[0].dtype
+        if name not in VIEWS and not unchanged:
+            self.counts[name] += 1
+        return result
+
+
+def launches(name: str, phase: str) -> Counter[str]:
+    """Kernels of one block: those of a ring of three less those of a ring of two."""
+    found = []
+    for layers in (2, 3):
+        work = Workload(prompt_tokens=16, new_tokens=1, dtype="bfloat16")
+        one = Case("x", "blocks", phase, config(layers=layers), work, name)  # type: ignore[arg-type]
+        arena = Arena(weight_elements(one), torch.bfloat16, torch.device("cpu"))
+        with torch.inference_mode():  # operators reach the mode whole, as one launch each
+            run = runtime(name).build(one, arena, torch.device("cpu"))
+            run()
+            with Counting() as counting:
+                run()
+        found.append(counting.counts)
+    return found[1] - found[0]
+
+
+@pytest.mark.parametrize(("name", "implementation"), [("torch-eager", "torch"), ("transformers-eager", "transformers")])
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_the_dispatcher_sees_as_many_kernels_as_the_table_says(name: str, implementation: str, phase: str) -> None:
+    shape = config().architecture()
+    work = Workload(prompt_tokens=16, dtype="bfloat16").numbers()
+    step = Step(1.0, 16.0, 16.0, "prefill") if phase == "prefill" else Step(1.0, 1.0, 17.0, "decode")
+    how = IMPLEMENTATIONS[implementation]
+    block = shape.groups[0].block
+    ops = [*dense_ops(block, 128.0, step.rows, how, work), *context_ops(block, step, how, work)]
+    counted = launches(name, phase)
+    assert sum(counted.values()) == sum(op.kernels for op in ops), dict(counted)

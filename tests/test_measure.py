@@ -1,0 +1,156 @@
+"""The measuring loop, on simulated benches with a fake clock: nothing sleeps."""
+
+import math
+
+import pytest
+from calibration_support import MemoryLog, case, task
+
+from calibration.measure import Hung, Rules, Times, disputed, measure, sample
+from calibration.simulated import Disturbance, SimulatedLab, true_seconds
+from calibration.summary import combine, noise_level, observations, reference_level
+
+RULES = Rules(rounds=2, block_s=0.001, sample_s=0.05)
+REFERENCES = (case("reference-prefill", "prefill"), case("reference-decode"))
+
+
+class Ticking:
+    """A bench whose every run takes the next of a list of times (the last for ever)."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.clock = 0.0
+        self.calls: list[int] = []
+        self._seconds = list(seconds)
+
+    def time(self, runs: int) -> Times:
+        self.calls.append(runs)
+        each = self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
+        self.clock += runs * each
+        return Times(runs * each)
+
+    def close(self) -> None: ...
+
+
+def lab(**disturbance: object) -> SimulatedLab:
+    return SimulatedLab(task("cpu").start.target("transformers-eager"), disturbance=Disturbance(**disturbance), replay=False)  # type: ignore[arg-type]
+
+
+def test_the_warm_up_run_does_not_count() -> None:
+    bench = Ticking(5.0, 0.1)
+    found = sample(bench, lambda: bench.clock, Rules(block_s=0.1, least_blocks=3))
+    assert found.times.wall_s == pytest.approx(0.1)
+    assert found.spread == 0.0
+
+
+def test_short_runs_are_timed_in_blocks_of_the_asked_length() -> None:
+    bench = Ticking(1e-3)
+    sample(bench, lambda: bench.clock, Rules(block_s=0.02))
+    assert bench.calls[2:] and set(bench.calls[2:]) == {20}  # 20 runs of 1 ms make a block of 20 ms
+
+
+def test_a_steady_bench_stops_at_the_fewest_blocks_and_a_noisy_one_at_the_time_limit() -> None:
+    steady, noisy = Ticking(0.03), Ticking(*[0.03, 0.05] * 200)
+    assert sample(steady, lambda: steady.clock, Rules(sample_s=2.0)).blocks == 3
+    sample(noisy, lambda: noisy.clock, Rules(sample_s=2.0))
+    assert 2.0 <= noisy.clock <= 2.3  # two warm-up runs, then blocks until 2 s are over
+
+
+def test_a_run_that_does_not_come_back_is_given_up() -> None:
+    bench = Ticking(0.01, 0.01, 500.0)
+    with pytest.raises(Hung, match="500 s"):
+        sample(bench, lambda: bench.clock, Rules(limit_s=60.0))
+
+
+def test_times_are_the_planted_ones_and_every_round_is_kept() -> None:
+    cases = [case("a"), case("b", "prefill"), case("c", layers=8)]
+    log = MemoryLog()
+    measure(lab(noise=0.0, jitter=0.0, reference_noise=0.0), cases, REFERENCES, log, RULES)
+    assert sorted((r["case"], r["round"]) for r in log.records) == sorted((c.name, i) for c in cases for i in (0, 1))
+    target = task("cpu").start.target("transformers-eager")
+    for one in combine(log.records, cases):
+        assert one.seconds["wall"] == pytest.approx(true_seconds(one.case, target)[0], rel=1e-9)
+
+
+def test_rounds_have_orders_of_their_own() -> None:
+    cases = [case(f"c{i}") for i in range(12)]
+    log = MemoryLog()
+    measure(lab(), cases, REFERENCES, log, RULES, seed=3)
+    first, second = ([r["case"] for r in log.records if r["round"] == i and not r["attempt"]] for i in (0, 1))
+    assert sorted(first) == sorted(second) == sorted(c.name for c in cases)
+    assert first != second
+
+
+def test_drift_is_taken_out_by_the_reference() -> None:
+    cases = [case(f"c{i}", layers=4 + i) for i in range(10)]
+    log = MemoryLog()
+    quiet = {"noise": 0.0, "jitter": 0.0, "reference_noise": 0.0}
+    swinging = lab(**quiet, drift=0.2, drift_period_s=30.0)
+    measure(swinging, cases, REFERENCES, log, RULES)
+    target = task("cpu").start.target("transformers-eager")
+    errors = [math.log(one.seconds["wall"] / true_seconds(one.case, target)[0]) for one in combine(log.records, cases)]
+    assert max(errors) - min(errors) < 0.03  # uncorrected they would differ by up to 40 %
+
+
+def test_throttled_samples_are_repeated_then_kept_with_their_flag() -> None:
+    for_ever = lab(throttled=((0.0, math.inf),))
+    log = MemoryLog()
+    measure(for_ever, [case("a")], REFERENCES, log, RULES)
+    tries = [r for r in log.records if r["round"] == 0]
+    assert len(tries) == RULES.attempts
+    (row,) = observations(combine(log.records, [case("a")]), "toy")
+    assert "throttled:heat" in row.flags  # all were flagged: none is discarded
+
+
+def test_a_sample_that_was_throttled_once_is_replaced_by_its_repetition() -> None:
+    briefly = lab(noise=0.0, throttled=((0.0, 0.5),))
+    log = MemoryLog()
+    measure(briefly, [case("a"), case("b")], REFERENCES, log, RULES)
+    assert any(r["flags"] for r in log.records)
+    assert all(not row.flags for row in observations(combine(log.records, [case("a"), case("b")]), "toy"))
+
+
+def test_too_large_and_hanging_cases_are_skipped_and_the_rest_goes_on() -> None:
+    huge = case("huge", hidden=4096, ffn=16384, heads=64, kv_heads=64)
+    one = lab(hangs=frozenset({"stuck"}))
+    one.memory_bytes = 1e8
+    log = MemoryLog()
+    measure(one, [case("a"), huge, case("stuck")], REFERENCES, log, RULES)
+    assert {r["case"]: r["reason"] for r in log.records if r["kind"] == "skip"} == {"huge": "out of memory", "stuck": "hung"}
+    assert [one.case.name for one in combine(log.records, [case("a"), huge, case("stuck")])] == ["a"]
+    assert one.opened.count("stuck") == 1  # not tried again
+
+
+def test_cases_whose_rounds_disagree_get_one_more() -> None:
+    cases = [case(f"c{i}") for i in range(6)]
+    tries = {
+        (c.name, one): [{"kind": "sample", "wall_s": 1.0 + 0.01 * one + (0.5 * one if c.name == "c3" else 0.0),
+                         "before": {"decode": 1.0}, "after": {"decode": 1.0}}]
+        for c in cases for one in (0, 1)
+    }  # fmt: skip
+    assert [c.name for c in disputed(cases, tries)] == ["c3"]
+
+
+def test_noise_is_the_spread_between_rounds() -> None:
+    cases = [case(f"c{i}") for i in range(60)]
+    log = MemoryLog()
+    measure(lab(noise=0.05, jitter=0.0, reference_noise=0.0), cases, REFERENCES, log, RULES)
+    assert noise_level(combine(log.records, cases)) == pytest.approx(0.05, rel=0.35)
+
+
+def test_what_is_in_the_log_is_not_measured_again() -> None:
+    cases = [case("a"), case("b")]
+    log = MemoryLog()
+    measure(lab(), cases, REFERENCES, log, RULES)
+    again = lab()
+    kept = len(log.records)
+    measure(again, cases, REFERENCES, log, RULES)
+    assert again.opened == []
+    assert len(log.records) == kept
+
+
+def test_the_reference_level_is_that_of_the_quiet_device() -> None:
+    log = MemoryLog()
+    cases = [case(f"c{i}") for i in range(10)]
+    one = lab(noise=0.0, reference_noise=0.0, throttled=((1.0, 2.0),))
+    measure(one, cases, REFERENCES, log, RULES)
+    true = true_seconds(REFERENCES[1], one.target)[0] * REFERENCES[1].units
+    assert reference_level(log.records).seconds["decode"] == pytest.approx(true, rel=0.02)

@@ -1,0 +1,102 @@
+"""The plan: spread, held-out shapes, cold rings, limits."""
+
+import pytest
+from calibration_support import task
+
+from calibration.cases import case_bytes, ring_depth, weight_elements
+from calibration.measure import Reference
+from calibration.plan import CPU, EFFORTS, GPU, Plan, Scale, make_plan
+from calibration.run import expected_seconds
+from latmodel.config import ModelConfig
+from latmodel.transformer import num_parameters
+
+
+def plan(effort: str = "normal", scale: Scale = GPU, **more: object) -> Plan:
+    return make_plan(effort, "torch-eager", "bfloat16", scale, 50e6, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [CPU, GPU])
+@pytest.mark.parametrize("effort", list(EFFORTS))
+def test_names_are_unique_and_as_many_shapes_are_held_out_as_promised(effort: str, scale: Scale) -> None:
+    cases = plan(effort, scale).cases
+    measured, held_out, heads, models, _ = EFFORTS[effort]
+    assert len({case.name for case in cases}) == len(cases)
+    assert sum(case.held_out for case in cases) == 2 * held_out  # prefill and decode
+    assert sum(case.part == "blocks" for case in cases) == 2 * (measured + held_out)
+    assert sum(case.part == "head" for case in cases) == heads
+    assert sum(case.part == "model" for case in cases) == 2 * models
+
+
+@pytest.mark.parametrize("scale", [CPU, GPU])
+def test_the_shapes_reach_over_the_ranges(scale: Scale) -> None:
+    blocks = [case for case in plan("normal", scale).cases if case.part == "blocks"]
+    hidden = {case.config.hidden_size for case in blocks}
+    assert min(hidden) < 2 * scale.hidden[0]
+    assert max(hidden) > 0.7 * scale.hidden[1]
+    ratios = [case.config.intermediate_size / case.config.hidden_size for case in blocks]
+    assert min(ratios) < 2.4
+    assert max(ratios) > 4.6
+    groups = {case.config.num_attention_heads // case.config.num_key_value_heads for case in blocks}
+    assert 1 in groups and len(groups) > 3
+    assert any(case.config.num_key_value_heads == 1 < case.config.num_attention_heads for case in blocks)
+    assert {64, 128} <= {case.config.head_dim for case in blocks}
+    batches = [case.workload.batch_size for case in blocks]
+    assert batches.count(1) > len(batches) / 3
+    assert max(batches) == scale.most_batch
+    assert any(case.config.intermediate_size % 8 for case in blocks)
+    assert any(case.config.intermediate_size % 2 for case in blocks)
+    assert {case.phase for case in blocks} == {"prefill", "decode"}
+
+
+def test_a_ring_exceeds_the_cache_several_times() -> None:
+    for case in plan("normal").cases:
+        if case.part == "blocks" and case.phase == "decode":
+            block = case.config.model_copy(update={"vocab_size": 1})
+            weights = 2.0 * (float(num_parameters(block.architecture())) - 3 * case.config.hidden_size)
+            assert weights >= 3.0 * 50e6
+    small = ModelConfig(num_hidden_layers=1, hidden_size=64, intermediate_size=128, num_attention_heads=1, vocab_size=1)
+    # 4·64² + 3·64·128 + 2·64 = 41,088 parameters of 4 bytes: 150e6 / 164,352 = 912.7 blocks.
+    assert ring_depth(small, "float32", 50e6) == 913
+
+
+def test_prefill_runs_are_cut_to_the_limit() -> None:
+    for case in plan("normal", CPU).cases:
+        if case.part == "blocks" and case.phase == "prefill" and case.workload.prompt_tokens > 16:
+            rows = case.workload.prompt_tokens * case.workload.batch_size
+            assert 2.0 * rows * float(num_parameters(case.config.architecture())) <= 1.01 * CPU.most_flops
+
+
+def test_the_fingerprint_tells_plans_apart_and_nothing_else() -> None:
+    assert plan().fingerprint == plan().fingerprint
+    others = [plan("quick"), plan(seed=1), plan(scale=CPU)]
+    assert len({plan().fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_like_measures_blocks_of_that_architecture() -> None:
+    like = ModelConfig(
+        num_hidden_layers=80, hidden_size=576, intermediate_size=1536, num_attention_heads=9, num_key_value_heads=3,
+        head_dim=64, vocab_size=65536,
+    )  # fmt: skip
+    blocks = [case.config for case in plan("quick", like=like).cases if case.part == "blocks"]
+    assert sum(config.hidden_size == 576 and config.intermediate_size == 1536 for config in blocks) >= 8
+    assert all(config.head_dim == 64 and config.num_key_value_heads == 3 for config in blocks)
+    assert any(case.part == "head" and case.config.vocab_size == 65536 for case in plan("quick", like=like).cases)
+
+
+def test_the_estimate_is_that_of_the_rules() -> None:
+    cheap = plan("quick", CPU)
+    # Cases that take no time still cost their samples: 42 × (0.3 + 0.15) s × 2 rounds × 1.2.
+    assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.45 * 2 * 1.2)
+    slower = cheap.estimate_s(lambda case: 0.01)
+    assert slower > cheap.estimate_s(lambda case: 0.0) + len(cheap.cases) * 2 * Reference.RUNS * 0.01
+
+
+def test_quick_and_normal_keep_their_promise_on_a_cpu_core() -> None:
+    for effort, limit_s in (("quick", 180.0), ("normal", 600.0)):
+        one = plan(effort, CPU)
+        assert one.estimate_s(lambda case: expected_seconds(case, task("cpu"), "transformers-eager")) < limit_s
+
+
+def test_bytes_are_those_of_weights_and_caches_at_least() -> None:
+    for case in plan("quick").cases:
+        assert case_bytes(case) >= 2.0 * weight_elements(case)
