@@ -19,16 +19,14 @@ from .options import (
 @click.command(epilog="Example:  latmodel prune --config llama-7b --gpu 3090 --target 1.5x")
 @click.option("--config", required=True, metavar="CONFIG", help="A Hugging Face config.json, or the name of a preset.")
 @click.option("--target", required=True, metavar="1.5x|20ms", help="Speed-up over the original, or time to reach.")
-# fmt: off
 @click.option("--metric", type=click.Choice(["decode", "prefill", "response"]), default="decode", show_default=True,
-              help="What the target is about; decode is the time of one token.")
+              help="What the target is about; decode is the time of one token.")  # fmt: skip
 @click.option("--align", type=WHOLE, default=64, show_default=True, help="Widths are multiples of it.")
 @target_options
 @workload_options
 @number_options
 @click.option("--plot", type=click.Path(path_type=Path), default=None,
-              help="Draw kept parameters against speed-up, one curve for each way.")
-# fmt: on
+              help="Draw kept parameters against speed-up, one curve for each way.")  # fmt: skip
 @format_option
 def prune(**options: Any) -> None:
     """Depth-, width- and mixed-pruned shapes that reach a target time.

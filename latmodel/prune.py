@@ -148,10 +148,12 @@ class _Bench:
             return self._alignment(way, best)
         fastest = max(points, key=lambda point: point.speedup)
         gain = f"at most {fastest.speedup:.2f}× with {fastest.kept:.0%} of the parameters"
+        each = "buys nothing" if fastest.speedup < NOTHING else "ends short of the target"
         if fastest.prediction.bound == "host":
-            each = "buys nothing" if fastest.speedup < NOTHING else "ends there"
             return f"{each}, {gain}: the host launches as many kernels for narrow blocks as for wide ones"
-        return f"does not reach the target: {gain}"
+        if way.name == "experts":
+            return f"{each}, {gain}: fewer are kept in memory, but a token still goes to as many"
+        return f"{each}, {gain}"
 
     def _alignment(self, way: Way, best: Pruned) -> str:
         """How much slower the same shape is with one column less."""
