@@ -111,7 +111,9 @@ BAD: list[tuple[list[str], int, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("typed", "code", "named"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else None)
+@pytest.mark.parametrize(
+    ("typed", "code", "named"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else None
+)
 def test_bad_input_is_one_line_and_its_exit_code(
     typed: list[str], code: int, named: str, run: Callable[..., Ran], tmp_path: Path
 ) -> None:
@@ -155,7 +157,9 @@ def test_a_bad_table_is_told_by_row_and_column(name: str, run: Callable[..., Ran
     assert ran.out == ""
 
 
-@pytest.mark.parametrize("line", ['{"hidden_size": NaN}', "[1]", "{", '{"a": 1, "a": 2}', '{"hidden_size": "wide"}', "[" * 9999])
+@pytest.mark.parametrize(
+    "line", ['{"hidden_size": NaN}', "[1]", "{", '{"a": 1, "a": 2}', '{"hidden_size": "wide"}', "[" * 9999]
+)
 def test_a_bad_line_of_json_is_told_by_row(line: str, run: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(line + "\n")
     ran = run("predict", "--input", "rows.jsonl")
@@ -163,7 +167,9 @@ def test_a_bad_line_of_json_is_told_by_row(line: str, run: Callable[..., Ran], t
     assert len(ran.problems) == 1
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"schema_version": 2}', '{"schema_version": 1, "colour": NaN}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, '{"schema_version": 2}', '{"schema_version": 1, "colour": NaN}']
+)
 def test_a_bad_profile_ends_with_its_exit_code(text: str, run: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(text)
     ran = run("predict", *SMALL, "--profile", "bad.json")
@@ -292,7 +298,9 @@ def test_a_closed_pipe_is_no_error(typed: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ran = subprocess.run([*COMMAND, *typed], stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+        ran = subprocess.run(
+            [*COMMAND, *typed], stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+        )
     finally:
         os.close(writing)
     assert ran.returncode == 0

@@ -172,7 +172,9 @@ def test_the_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     profile = toy_predictor().profile.model_copy(update={"name": "nvidia-geforce-rtx-3090"})
     assert load_profile("3090").title != "Toy"
-    write_profile(profile.model_copy(update={"title": "data"}), tmp_path / "data/latmodel/profiles" / f"{profile.name}.json")
+    write_profile(
+        profile.model_copy(update={"title": "data"}), tmp_path / "data/latmodel/profiles" / f"{profile.name}.json"
+    )
     assert load_profile("3090").title == "data"
     write_profile(profile.model_copy(update={"title": "here"}), tmp_path / "profiles" / f"{profile.name}.json")
     assert load_profile("3090").title == "here"

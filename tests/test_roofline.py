@@ -121,9 +121,7 @@ def test_cached_operands_read_faster_in_a_hot_loop_only() -> None:
 
 
 def attention(phase: str, tokens: float, context: float, window: float | None = None) -> OpCost:
-    return attention_op(
-        Attention(10.0, 2.0, 64.0, window), Step(1.0, tokens, context, phase), TRANSFORMERS, TWO_BYTES
-    )
+    return attention_op(Attention(10.0, 2.0, 64.0, window), Step(1.0, tokens, context, phase), TRANSFORMERS, TWO_BYTES)
 
 
 def test_prefill_attention_takes_half_of_the_square() -> None:

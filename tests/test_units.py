@@ -32,7 +32,14 @@ def test_bad_durations_are_refused_in_one_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("24GB", 24e9), ("24GiB", 24 * 2**30), ("24gib", 24 * 2**30), ("80 GB", 80e9), ("1024", 1024.0), ("1.5TB", 1.5e12)],
+    [
+        ("24GB", 24e9),
+        ("24GiB", 24 * 2**30),
+        ("24gib", 24 * 2**30),
+        ("80 GB", 80e9),
+        ("1024", 1024.0),
+        ("1.5TB", 1.5e12),
+    ],
 )
 def test_sizes(text: str, size: float) -> None:
     assert parse_size(text) == size
@@ -61,7 +68,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(5.512, "5.51 s"), (0.0533, "53.3 ms"), (840e-6, "840 µs"), (1e-6, "1.00 µs"), (1.0, "1.00 s")]
+    ("seconds", "text"),
+    [(5.512, "5.51 s"), (0.0533, "53.3 ms"), (840e-6, "840 µs"), (1e-6, "1.00 µs"), (1.0, "1.00 s")],
 )
 def test_times_are_shown_in_three_figures(seconds: float, text: str) -> None:
     assert show_seconds(seconds) == text
