@@ -1,6 +1,7 @@
 """The linear layers of a block, and what a model's weights take in a format, to the byte."""
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import NamedTuple
 
 from .architecture import (
@@ -14,7 +15,7 @@ from .architecture import (
     Mamba2,
     Mixer,
 )
-from .arrays import Array
+from .arrays import Array, maximum
 from .config import Numbers
 from .formats import WeightFormat
 from .kv_cache import conv_width
@@ -49,6 +50,12 @@ def _saved(block: Block, hidden: Array, form: WeightFormat, dtype_bytes: float) 
         one.count * (one.inputs * one.outputs * dtype_bytes - form.linear_bytes(one.inputs, one.outputs))
         for one in linears(block, hidden)
     )
+
+
+def largest_linear(block: Block, hidden: Array) -> Array:
+    """Weights of the largest linear layer of a block."""
+    sizes = [one.inputs * one.outputs for one in linears(block, hidden)]
+    return reduce(maximum, sizes, 0.0)
 
 
 def linears(block: Block, hidden: Array) -> Iterator[Linear]:
