@@ -156,8 +156,8 @@ def throughput_report(rows: Sequence[dict[str, str]], column: str, gpu: str) -> 
             depth_errors.append(abs(predicted / seen - 1.0))
         elif row["method"] != "original":
             width_gains.append(predicted / base)
-        error = f"{100 * (predicted / seen - 1):+.1f} %"
-        lines.append([gpu, row["parameters"], row["method"], f"{seen:.1f}", f"{predicted:.1f}", error])
+        off = f"{100 * (predicted / seen - 1):+.1f} %"
+        lines.append([gpu, row["parameters"], row["method"], f"{seen:.1f}", f"{predicted:.1f}", off])
     summary = [
         [f"host factor, {gpu} (fitted on the original)", "1", f"{factor:.2f}"],
         [f"throughput, {gpu}, depth-pruned", str(len(depth_errors)), f"{100 * np.mean(depth_errors):.1f} %"],
@@ -172,7 +172,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     data: Path = parser.parse_args().data
     summary = memory_report(memory_rows(data))
-    rows, details = read_rows(data / "shortened_llama" / "throughput.csv"), []
+    rows = read_rows(data / "shortened_llama" / "throughput.csv")
+    details: list[list[str]] = []
     for column, gpu in GPUS.items():
         more, lines = throughput_report(rows, column, gpu)
         summary, details = summary + more, details + lines
