@@ -18,6 +18,7 @@ import numpy as np
 from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.config import Workload
 from latmodel.errors import LatmodelError
+from latmodel.formats import WeightName
 from latmodel.forward import Target, forecast
 from latmodel.huggingface import read_config
 from latmodel.implementation import TRANSFORMERS
@@ -27,7 +28,7 @@ from latmodel.pruning import fewer_blocks
 from latmodel.report import table
 
 GIB = 2.0**30  # the paper's "GB": its 12.8 for 13.5e9 bytes of weights can be nothing else
-FORMATS = {"fp16": None, "gptq-int4": "int4-gptq"}
+WEIGHTS: dict[str, WeightName | None] = {"fp16": None, "gptq-int4": "int4-gptq"}
 GPUS = {"h100_tokens_per_s": "h100", "rtx3090_tokens_per_s": "3090"}
 ORIGINAL_LAYERS = 32
 HOST = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")
@@ -56,7 +57,7 @@ def memory_rows(data: Path) -> list[MemoryRow]:
         key = tuple(row[name] for name in ("num_hidden_layers", "weights", "new_tokens", "batch"))
         workload = Workload(
             prompt_tokens=int(row["input_tokens"]), new_tokens=int(row["new_tokens"]), batch_size=int(row["batch"]),
-            dtype="float16", weights=FORMATS[row["weights"]],
+            dtype="float16", weights=WEIGHTS[row["weights"]],
         )  # fmt: skip
         shown = None if row["vram_gb"] == "OOM" else float(row["vram_gb"]) * GIB
         found[key] = MemoryRow(int(row["num_hidden_layers"]), row["weights"], workload, shown)
