@@ -160,7 +160,8 @@ def throughput_report(rows: Sequence[dict[str, str]], column: str, gpu: str) -> 
         elif row["method"] != "original":
             width_gains.append(predicted / base)
         off = f"{100 * (predicted / seen - 1):+.1f} %"
-        lines.append([gpu, row["source_model"], row["parameters"], row["method"], f"{seen:.1f}", f"{predicted:.1f}", off])
+        names = [gpu, row["source_model"], row["parameters"], row["method"]]
+        lines.append([*names, f"{seen:.1f}", f"{predicted:.1f}", off])
     summary = [
         [f"host factor, {gpu} (fitted on the original)", "1", f"{factor:.2f}"],
         *(

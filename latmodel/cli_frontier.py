@@ -171,15 +171,15 @@ def quality_named(text: str) -> Any:
     Raises:
         UsageError: it cannot be found.
     """
-    from .search import Quality
+    from .goals import objective_named
 
     if ":" not in text:
-        return Quality.of(text)
+        return objective_named(text)
     import importlib
 
     module, _, name = text.partition(":")
     try:
-        return Quality.of(getattr(importlib.import_module(module), name))
+        return objective_named(getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"--quality {text[:80]!r}: {error}; write package.module:function") from None
 

@@ -11,13 +11,13 @@ from toy import TWO_BYTES
 
 from latmodel.architecture import Architecture, Attention, Block, uniform
 from latmodel.implementation import TORCH, TRANSFORMERS
+from latmodel.kv_cache import append_op
 from latmodel.memory import peak_memory
 from latmodel.transformer import (
     Step,
     attended_pairs,
     attention_op,
     block_parameters,
-    cache_op,
     context_ops,
     dense_ops,
     head_ops,
@@ -113,8 +113,8 @@ def test_grouped_heads_cut_the_cache_bytes_and_not_the_flops() -> None:
 def test_a_growing_cache_is_copied_and_a_fixed_one_is_not() -> None:
     step, attention = Step(1.0, 1.0, 101.0, "decode"), Attention(8.0, 2.0, 64.0)
     # keys and values, read and written: 4 · 2 heads · 64 · 2 bytes a position
-    assert cache_op(attention, step, TRANSFORMERS, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 101
-    assert cache_op(attention, step, TORCH, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 1
+    assert append_op(Block(attention, None), step, TRANSFORMERS, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 101
+    assert append_op(Block(attention, None), step, TORCH, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 1
 
 
 def test_weight_bytes_of_all_operators_are_the_parameters() -> None:
