@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .architecture import Architecture, uniform
+from .architecture import Architecture, Attention, Block, FeedForward, uniform
 from .arrays import Array, maximum
 from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
 from .errors import UsageError
@@ -242,12 +242,17 @@ class Predictor:
         return maximum(self._outside(uniform(**columns), work_of(asked)), 0.0 if measured else 1.0)
 
     def _outside(self, model: Architecture, work: Work) -> Array:
-        """1 where a dimension lies outside what the profile was fitted on, else 0."""
-        outside: Array = 0.0
+        """1 where a dimension lies outside what the profile was fitted on, or a layer is of a kind never measured; else 0."""
+        outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
             outside = maximum(outside, ((value < low) | (value > high)) * 1.0)
         return outside
+
+
+def is_plain(block: Block) -> bool:
+    """Attention and a dense feed-forward layer: the kinds that profiles are fitted on."""
+    return isinstance(block.attention, Attention | None) and isinstance(block.feed_forward, FeedForward | None)
 
 
 @dataclass(slots=True)
