@@ -242,7 +242,7 @@ class Predictor:
         return maximum(self._outside(uniform(**columns), work_of(asked)), 0.0 if measured else 1.0)
 
     def _outside(self, model: Architecture, work: Work) -> Array:
-        """1 where a dimension lies outside what the profile was fitted on, or a layer is of a kind never measured; else 0."""
+        """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
         outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
