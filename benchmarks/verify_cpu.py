@@ -14,9 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from latmodel.config import ModelConfig, Workload
-from latmodel.predict import Predictor
-
 from calibration.device import TorchLab
 from calibration.measure import Reference
 from calibration.run import Request, calibrate, prepare
@@ -24,6 +21,8 @@ from calibration.runtimes import runtime
 from calibration.session import read_samples
 from calibration.summary import reference_level
 from calibration.verify import RULES, Verified, coverage, mape_percent, verify
+from latmodel.config import ModelConfig, Workload
+from latmodel.predict import Predictor
 
 RUNTIME = "transformers-eager"
 
