@@ -142,8 +142,6 @@ class TorchLab:
     """A device with one runtime and dtype; satisfies `measure.Lab`."""
 
     def __init__(self, hardware: Hardware, runtime: Runtime, dtype: str) -> None:
-        if runtime.graph and hardware.kind != "cuda":
-            raise UsageError(f"runtime {runtime.name} needs a CUDA device; try --runtime torch-eager")
         self.hardware, self.runtime, self.dtype = hardware, runtime, DTYPES[dtype]
         self._arena: Arena | None = None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from latmodel.config import ModelConfig
 from latmodel.coefficients import Sheet
-from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError
+from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError, UsageError
 from latmodel.hardware import DataSheet, datasheet
 from latmodel.profile import SheetPart, write_profile
 
@@ -25,6 +25,7 @@ from .summary import Level, combine, drift_range, noise_level, observations, ref
 
 if TYPE_CHECKING:
     from .device import Hardware
+    from .runtimes import Runtime
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
@@ -96,7 +97,7 @@ def prepare(request: Request) -> Prepared:
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
     )  # fmt: skip
-    runtimes = {name: runtime(name).implementation for name in request.runtimes}
+    runtimes = {name: _fitting(runtime(name), hardware).implementation for name in request.runtimes}
     scale = CPU if hardware.kind == "cpu" else GPU
     plans = {
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
@@ -104,6 +105,13 @@ def prepare(request: Request) -> Prepared:
     }
     path = request.out or Path("profiles") / f"{gpu}.json"
     return Prepared(hardware, gpu, sheet, plans, problem(hardware.kind, constants, runtimes), path, request)
+
+
+def _fitting(one: "Runtime", hardware: "Hardware") -> "Runtime":
+    """The runtime, if the device can run it."""
+    if one.graph and hardware.kind != "cuda":
+        raise UsageError(f"runtime {one.name} needs a CUDA device; try --runtime torch-eager")
+    return one
 
 
 def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -> tuple[str, DataSheet | None]:
