@@ -28,7 +28,9 @@ from calibration.verify import RULES, Verified, coverage, mape_percent, verify
 RUNTIME = "transformers-eager"
 
 
-def model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, head_dim: int, vocab: int, tie: bool) -> ModelConfig:
+def model(
+    layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, head_dim: int, vocab: int, tie: bool
+) -> ModelConfig:
     """A config by position, for a readable table below."""
     return ModelConfig(
         num_hidden_layers=layers, hidden_size=hidden, intermediate_size=ffn, num_attention_heads=heads,
@@ -56,7 +58,9 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out or Path(f"build/verify-{options.dtype}/cpu.json")
     ready = prepare(
-        Request("cpu", runtimes=(RUNTIME,), dtype=options.dtype, effort=options.effort, threads=1, out=out, max_noise=0.5)
+        Request(
+            "cpu", runtimes=(RUNTIME,), dtype=options.dtype, effort=options.effort, threads=1, out=out, max_noise=0.5
+        )
     )
     start = time.time()
     done = calibrate(ready, print, lambda done, total, what: None)
@@ -94,7 +98,9 @@ def _spread(values: list[float]) -> float:
 
 def report(rows: list[tuple[str, Verified]]) -> str:
     """The table and the three figures that matter."""
-    lines = [f"{'model':18s} {'phase':8s} {'measured':>10s} {'repeats':>8s} {'predicted':>10s} {'interval':>21s} {'error':>7s}"]
+    lines = [
+        f"{'model':18s} {'phase':8s} {'measured':>10s} {'repeats':>8s} {'predicted':>10s} {'interval':>21s} {'error':>7s}"
+    ]
     for name, row in rows:
         p = row.prediction
         for phase, measured, spread, predicted, low, high in (

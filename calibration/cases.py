@@ -46,7 +46,9 @@ class Case:
             return self.config.num_hidden_layers
         return self.workload.new_tokens if self.phase == "decode" else 1
 
-    def observation(self, gpu: str, timing: Timing, seconds: float, noise: float, flags: tuple[str, ...]) -> Observation:
+    def observation(
+        self, gpu: str, timing: Timing, seconds: float, noise: float, flags: tuple[str, ...]
+    ) -> Observation:
         """The record of one measured time of this case."""
         c, w = self.config, self.workload
         set_apart = (*flags, "held-out") if self.held_out else flags

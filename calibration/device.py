@@ -67,9 +67,13 @@ def detect(wanted: str | None, threads: int | None = None) -> Hardware:
     if asked.type == "cpu":
         return _cpu(threads)
     if accelerator is None or accelerator.type != asked.type:
-        raise UsageError(f"there is no {asked.type} device here; calibrate with --device cpu, or use a packaged profile")
+        raise UsageError(
+            f"there is no {asked.type} device here; calibrate with --device cpu, or use a packaged profile"
+        )
     if (asked.index or 0) >= torch.accelerator.device_count():
-        raise UsageError(f"there is no device {text}; {torch.accelerator.device_count()} {asked.type} device(s) present")
+        raise UsageError(
+            f"there is no device {text}; {torch.accelerator.device_count()} {asked.type} device(s) present"
+        )
     return _cuda(asked.index or 0) if asked.type == "cuda" else _other(asked)
 
 

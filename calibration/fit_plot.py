@@ -39,4 +39,6 @@ def draw(done: Calibrated, path: Path) -> None:
     try:
         figure.savefig(path, dpi=130)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write {path}: {str(error)[:100]}; choose a .png, .svg or .pdf that can be written") from None
+        raise UsageError(
+            f"cannot write {path}: {str(error)[:100]}; choose a .png, .svg or .pdf that can be written"
+        ) from None

@@ -81,6 +81,3 @@ def _warnings(done: Calibrated) -> list[str]:
         if names:
             lines.append(f"{text}: {', '.join(name.removeprefix('device.') for name in names)}")
     return lines
-
-
-

@@ -20,7 +20,7 @@ from latmodel.implementation import IMPLEMENTATIONS
 from latmodel.profile import Coefficient, ErrorRow, RuntimePart, SheetPart
 
 from .evidence import evidence
-from .fit import Fitted, Setup, fit
+from .fit import UNDETERMINED, Fitted, Setup, fit
 from .observations import Observation
 
 BOARD_SPREAD = 0.03  # how far two boards of one type differ, in log units: what one board says of another is no surer
@@ -168,12 +168,19 @@ def conformal_scores(
 def coefficient_table(
     values: Mapping[str, float], fitted: Mapping[str, Coefficient], prefix: str
 ) -> dict[str, Coefficient]:
-    """Every coefficient under its bare name: as fitted, or fixed where it was not free. Four figures are kept."""
+    """Every coefficient under its bare name: as fitted, or fixed where it was not free. Five figures are kept.
+
+    A fit in stages calls a coefficient undetermined where its last stage added nothing; here it counts as fitted if all
+    stages together narrowed the data sheet's prior.
+    """
+    wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS
     table = {}
     for name, value in values.items():
         found = fitted.get(prefix + name, Coefficient(value=value, status="fixed"))
+        narrowed = name in wide and found.stderr_log <= UNDETERMINED * wide[name].spread
+        status = "fitted" if found.status == "undetermined" and narrowed else found.status
         rounded = {"value": float(f"{found.value:.5g}"), "stderr_log": float(f"{found.stderr_log:.3g}")}
-        table[name] = found.model_copy(update=rounded)
+        table[name] = found.model_copy(update={**rounded, "status": status})
     return table
 
 

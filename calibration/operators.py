@@ -12,7 +12,8 @@ from latmodel.config import DTYPE_BYTES, DType, Numbers
 from latmodel.forward import Target
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds
-from latmodel.transformer import Step, attention_op
+from latmodel.step import Step
+from latmodel.transformer import attention_op
 
 from .evidence import Evidence
 from .observations import Count, Seconds, Share, Size

@@ -192,7 +192,9 @@ class _Maker:
             copies = max(1, math.ceil(3.0 * self._cache / size))
             ring = shape.model_copy(update={"num_hidden_layers": copies})
             phase: Phase = "prefill" if index == count - 1 else "decode"
-            cases.append(self._case(f"head-{index}", "head", phase, ring, 16, 1, 1, False, logits_all=phase == "prefill"))
+            cases.append(
+                self._case(f"head-{index}", "head", phase, ring, 16, 1, 1, False, logits_all=phase == "prefill")
+            )
         return cases
 
     def models(self, count: int, scale: Scale, like: ModelConfig | None) -> list[Case]:

@@ -132,7 +132,9 @@ def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -
     present = slug(hardware.name) if found is None else found.name
     if request.gpu == "cpu" or (named is not None and named.name != present):
         asked = "cpu" if named is None else named.title
-        raise ProfileError(f"--gpu says {asked}, the device is a {hardware.name}; use --gpu {present} or another --device")
+        raise ProfileError(
+            f"--gpu says {asked}, the device is a {hardware.name}; use --gpu {present} or another --device"
+        )
     return present, found
 
 
@@ -218,7 +220,9 @@ def rows_of(log: Log, plans: Mapping[str, Plan], gpu: str) -> tuple[list[Observa
         records = [record for record in log.records if record.get("runtime", name) == name]
         found = combine(records, plan.cases)
         if not found:
-            raise LatmodelError(f"nothing could be measured with {name}: every case was skipped; try --effort quick or --like")
+            raise LatmodelError(
+                f"nothing could be measured with {name}: every case was skipped; try --effort quick or --like"
+            )
         noise, level = noise_level(found), reference_level(records)
         rows += observations(found, gpu)
         worst = max(worst, noise)
@@ -227,7 +231,9 @@ def rows_of(log: Log, plans: Mapping[str, Plan], gpu: str) -> tuple[list[Observa
     return rows, notes, worst
 
 
-def _note(name: str, noise: float, level: Level, records: Sequence[Mapping[str, object]], skipped: Sequence[str]) -> str:
+def _note(
+    name: str, noise: float, level: Level, records: Sequence[Mapping[str, object]], skipped: Sequence[str]
+) -> str:
     drifts = drift_range(records, level)  # type: ignore[arg-type]
     widest = max(math.expm1(high) for _, high in drifts.values())
     reference = ", ".join(f"{phase} {seconds:.6g} s" for phase, seconds in level.seconds.items())

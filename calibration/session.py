@@ -127,7 +127,9 @@ def device_lock(device: str) -> Iterator[None]:
     try:
         file = path.open("a")
     except OSError as error:
-        raise LatmodelError(f"cannot open the lock {path}: {error.strerror}; remove it if it is another user's") from None
+        raise LatmodelError(
+            f"cannot open the lock {path}: {error.strerror}; remove it if it is another user's"
+        ) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

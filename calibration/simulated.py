@@ -107,7 +107,9 @@ class SimulatedBench:
 
 def true_seconds(case: Case, target: Target) -> tuple[float, float]:
     """(wall, device) seconds of one pass of a case, by the formulas that fit and prediction use."""
-    row = case.observation("simulated", "loop" if case.part == "model" and case.phase == "decode" else "wall", 1.0, 0.0, ())
+    row = case.observation(
+        "simulated", "loop" if case.part == "model" and case.phase == "decode" else "wall", 1.0, 0.0, ()
+    )
     model, work = model_of([row]), work_of([row], row.logits == "all")
     wall = float(FORMULAS[(row.part, row.phase, row.timing)](model, work, target)[0])
     device = FORMULAS.get((row.part, row.phase, "device"))

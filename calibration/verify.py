@@ -111,7 +111,9 @@ def _timed(lab: Lab, case: Case, rules: Rules) -> tuple[float, float]:
         finally:
             bench.close()
     except OutOfMemory as error:
-        raise LatmodelError(f"the model does not fit this device: {error}; verify a smaller one or lower --batch") from None
+        raise LatmodelError(
+            f"the model does not fit this device: {error}; verify a smaller one or lower --batch"
+        ) from None
     except Hung as error:
         raise LatmodelError(f"the model's {case.phase} did not come back: {error}") from None
     return found.times.wall_s / case.units, found.spread
@@ -133,7 +135,9 @@ def as_observations(row: Verified, runtime: str, gpu: str) -> list[Observation]:
     found = []
     for case in model_cases(row.config, row.workload, runtime):
         prefill = case.phase == "prefill"
-        seconds, spread = (row.prefill_s, row.prefill_spread) if prefill else (row.decode_s_per_token, row.decode_spread)
+        seconds, spread = (
+            (row.prefill_s, row.prefill_spread) if prefill else (row.decode_s_per_token, row.decode_spread)
+        )
         found.append(case.observation(gpu, "wall" if prefill else "loop", seconds, max(spread, 0.005), ()))
     return found
 

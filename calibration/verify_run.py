@@ -19,7 +19,12 @@ from .verify import RULES, Verified, as_observations, kept_observations, verify
 
 
 def verify_here(
-    predictor: Predictor, config: ModelConfig, workload: Workload, device: str | None, threads: int | None, limit_s: float
+    predictor: Predictor,
+    config: ModelConfig,
+    workload: Workload,
+    device: str | None,
+    threads: int | None,
+    limit_s: float,
 ) -> Verified:
     """Run the model on this machine's device with the predictor's runtime.
 

@@ -1,8 +1,17 @@
 """A decoder as a sequence of groups of identical blocks. Dimensions are numbers or arrays that broadcast."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .arrays import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A normalisation of the residual stream with `vectors` learned vectors (weight; weight and bias; none)."""
+
+    kind: Literal["rms", "layer"] = "rms"
+    vectors: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +24,51 @@ class Attention:
     window: float | None = None  # positions a query sees; None: all before it
     qkv_bias: bool = False
     out_bias: bool = False
-    qk_norm: bool = False
+    qk_norm: Literal["", "head", "width"] = ""  # weights shared by the heads, or one for each element
+    qk_norm_vectors: float = 1.0  # 2 where these norms have a bias
+    rotary: float = 1.0  # share of head_dim that is rotated; 0: no rotary positions
+    output_gate: bool = False  # queries come with a gate of their own size on the output
+    sinks: bool = False  # one learned logit a head
+    fused: bool = False  # queries, keys and values come from one product
+
+
+@dataclass(frozen=True, slots=True)
+class LatentAttention:
+    """Multi-head latent attention: keys and values are expanded from one small latent a position (DeepSeek-V2, 3.2)."""
+
+    heads: Array
+    query_rank: Array | None  # None: queries straight from the residual stream
+    latent_rank: Array
+    nope_dim: Array
+    rope_dim: Array
+    value_dim: Array
+    bias: bool = False  # on the projections that leave the residual stream, and on the output
+
+
+@dataclass(frozen=True, slots=True)
+class Mamba2:
+    """A state-space layer with one scalar decay a head (Dao & Gu 2024, "Transformers are SSMs")."""
+
+    heads: Array
+    head_dim: Array
+    groups: Array
+    state_size: Array
+    conv_kernel: float = 4.0
+    conv_bias: bool = True
+    bias: bool = False
+    chunk: float = 256.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatedDelta:
+    """Linear attention with a gated delta rule (Yang et al. 2024, "Gated Delta Networks")."""
+
+    key_heads: Array
+    value_heads: Array
+    key_dim: Array
+    value_dim: Array
+    conv_kernel: float = 4.0
+    chunk: float = 64.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +78,37 @@ class FeedForward:
     intermediate_size: Array
     gated: bool = True
     bias: bool = False
+    fused: bool = False  # gate and up come from one product
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """`per_token` of `count` feed-forward layers, chosen for each token, and perhaps a dense one beside them."""
+
+    count: Array
+    per_token: Array
+    intermediate_size: Array
+    gated: bool = True
+    bias: bool = False
+    router_bias: bool = False
+    shared: FeedForward | None = None
+    shared_gate: bool = False  # a learned sigmoid on the shared layer's output
+    latent_size: Array | None = None  # the experts work on a projection of this width
+    latent_bias: bool = False
+
+
+Mixer = Attention | LatentAttention | Mamba2 | GatedDelta
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One decoder block: an attention and a feed-forward layer (either may be missing), each behind a norm."""
+    """One decoder block: a token mixer and a feed-forward layer (either may be missing), and their norms."""
 
-    attention: Attention | None
-    feed_forward: FeedForward | None
+    attention: Mixer | None
+    feed_forward: FeedForward | Experts | None
     norms: int = 2
-    norm_bias: bool = False  # LayerNorm has one, RMSNorm has none
+    norm: Norm = Norm()
+    residual_scale: bool = False  # each branch is multiplied by a constant before it is added
     aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
 
 
@@ -54,6 +128,10 @@ class Architecture:
     hidden_size: Array
     vocab_size: Array
     tie_word_embeddings: Array = 0.0  # 1 shares the LM head's matrix with the embedding
+    final_norm: Norm | None = Norm()
+    positions: Array = 0.0  # rows of a learned table of positions
+    embedding_size: Array | None = None  # width of the embedding where it is projected to and from hidden_size
+    head_bias: bool = False
 
     @property
     def num_hidden_layers(self) -> Array:

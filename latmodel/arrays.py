@@ -22,14 +22,19 @@ def _torch(*values: Array) -> Any:
     return None
 
 
+def _plain(value: Array) -> bool:
+    # The exact type first: most calls of a single prediction end there, and it is the quickest question to ask.
+    return type(value) is float or isinstance(value, (float, int))
+
+
 def is_array(value: Array) -> bool:
     """True for anything with a shape; False for a plain number."""
-    return not isinstance(value, (float, int))
+    return not _plain(value)
 
 
 def maximum(a: Array, b: Array) -> Array:
     """Elementwise maximum."""
-    if isinstance(a, (float, int)) and isinstance(b, (float, int)):
+    if (type(a) is float and type(b) is float) or (_plain(a) and _plain(b)):
         return a if a >= b else b
     torch = _torch(a, b)
     if torch is not None:
@@ -39,7 +44,7 @@ def maximum(a: Array, b: Array) -> Array:
 
 def minimum(a: Array, b: Array) -> Array:
     """Elementwise minimum."""
-    if isinstance(a, (float, int)) and isinstance(b, (float, int)):
+    if (type(a) is float and type(b) is float) or (_plain(a) and _plain(b)):
         return a if a <= b else b
     torch = _torch(a, b)
     if torch is not None:
@@ -49,7 +54,7 @@ def minimum(a: Array, b: Array) -> Array:
 
 def ceil(a: Array) -> Array:
     """Smallest whole number not below `a`."""
-    if isinstance(a, (float, int)):
+    if type(a) is float or _plain(a):
         return float(math.ceil(a))
     torch = _torch(a)
     return torch.ceil(a) if torch is not None else np.ceil(a)
@@ -57,7 +62,7 @@ def ceil(a: Array) -> Array:
 
 def floor(a: Array) -> Array:
     """Largest whole number not above `a`."""
-    if isinstance(a, (float, int)):
+    if type(a) is float or _plain(a):
         return float(math.floor(a))
     torch = _torch(a)
     return torch.floor(a) if torch is not None else np.floor(a)
@@ -65,7 +70,7 @@ def floor(a: Array) -> Array:
 
 def sqrt(a: Array) -> Array:
     """Square root."""
-    if isinstance(a, (float, int)):
+    if _plain(a):
         return math.sqrt(a)
     torch = _torch(a)
     return torch.sqrt(a) if torch is not None else np.sqrt(a)
@@ -73,7 +78,7 @@ def sqrt(a: Array) -> Array:
 
 def exp(a: Array) -> Array:
     """Natural exponential."""
-    if isinstance(a, (float, int)):
+    if _plain(a):
         return math.exp(a)
     torch = _torch(a)
     return torch.exp(a) if torch is not None else np.exp(a)
@@ -81,7 +86,7 @@ def exp(a: Array) -> Array:
 
 def log(a: Array) -> Array:
     """Natural logarithm."""
-    if isinstance(a, (float, int)):
+    if _plain(a):
         return math.log(a)
     torch = _torch(a)
     return torch.log(a) if torch is not None else np.log(a)

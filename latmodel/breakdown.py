@@ -9,7 +9,8 @@ from .forward import Target
 from .ops import OpCost
 from .predict import Predictor, work_of
 from .roofline import op_seconds
-from .transformer import Step, context_ops, dense_ops, head_ops
+from .step import Step
+from .transformer import context_ops, dense_ops, head_ops
 
 
 def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:

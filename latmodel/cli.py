@@ -1,6 +1,5 @@
 """The command line: thin verbs, each in a module that is loaded when the verb is used."""
 
-import os
 import sys
 from importlib import import_module
 
@@ -54,6 +53,9 @@ def main() -> None:
         group.main(standalone_mode=False, prog_name="latmodel")
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except SystemExit as stop:
+        # click ends with 1 where the reader of a pipe has gone; nothing is wrong then.
+        sys.exit(0 if isinstance(stop.__context__, BrokenPipeError) else stop.code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("latmodel: interrupted", err=True)
         sys.exit(130)
@@ -61,9 +63,6 @@ def main() -> None:
         _fail(_one_line(error), error.exit_code)
     except LatmodelError as error:
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader has gone: nothing is wrong. Point stdout elsewhere so that closing it at exit stays silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: click.ClickException) -> str:

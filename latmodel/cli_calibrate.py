@@ -18,7 +18,9 @@ from .options import (
 RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile"]
 
 measuring_options = (
-    click.option("--device", default=None, metavar="DEVICE", help="Hardware to run on: cuda:0, cpu. [default: what is there]"),
+    click.option(
+        "--device", default=None, metavar="DEVICE", help="Hardware to run on: cuda:0, cpu. [default: what is there]"
+    ),
     click.option("--threads", type=WHOLE, default=None, help="CPU threads. [default: 1]"),
 )
 
@@ -87,7 +89,9 @@ def _uniform(model: Any, where: Any) -> Any:
     from .errors import UsageError
 
     if not isinstance(model, ModelConfig):
-        raise UsageError(f"{where}: only Llama-style models of identical blocks can be built and run here; use `predict`")
+        raise UsageError(
+            f"{where}: only Llama-style models of identical blocks can be built and run here; use `predict`"
+        )
     return model
 
 
@@ -156,7 +160,9 @@ def _verified_text(row: Any, how: Any) -> str:
          p.decode_s_per_token_high, row.decode_spread),
     ]  # fmt: skip
     if how != "table":
-        return render([row.as_dict()], how, [(key, lambda r, key=key: str(r[key])) for key in row.as_dict()], single=True)  # type: ignore[misc]
+        return render(
+            [row.as_dict()], how, [(key, lambda r, key=key: str(r[key])) for key in row.as_dict()], single=True
+        )  # type: ignore[misc]
     rows = [dict(zip(("phase", "measured", "predicted", "low", "high", "spread"), line, strict=True)) for line in lines]
     return render(
         rows, how,

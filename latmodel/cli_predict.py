@@ -43,9 +43,12 @@ def _model(options: dict[str, Any]) -> Any:
     from .model_input import shape_config
 
     if options["config"] is not None:
-        from .huggingface import read_config
+        from .huggingface import read_decoder
 
-        return read_config(options["config"])
+        decoder = read_decoder(options["config"])
+        for line in decoder.notes:
+            click.echo(f"note: {line}", err=True)
+        return decoder.architecture
     if options["layers"] is None or options["hidden"] is None:
         raise UsageError("give --layers and --hidden, or --config, or --input; see `latmodel predict --help`")
     return shape_config(

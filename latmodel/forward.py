@@ -13,8 +13,9 @@ from .config import Numbers
 from .implementation import Implementation
 from .ops import OpCost
 from .roofline import op_seconds
+from .step import Step
 from .timeline import mean_overlapped, overlapped
-from .transformer import Step, context_ops, dense_ops, head_ops
+from .transformer import context_ops, dense_ops, head_ops
 
 
 class Target(NamedTuple):

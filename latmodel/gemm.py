@@ -53,7 +53,10 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
         rows, columns = LARGE_TILE
         wave_s = per_cell * rows * columns
         waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sms
-        large = (waves * (wave_s * (1.0 - c.wave_rounding)) + ceil(waves) * (wave_s * c.wave_rounding)) * k_steps
+        rounded = waves * (1.0 - c.wave_rounding) + ceil(waves) * c.wave_rounding
+        large = (
+            maximum(rounded * wave_s, wave_s) * k_steps
+        )  # no tile is done before its own time, however many SMs idle
         seconds = minimum(seconds, large)
     return seconds * (1.0 - (c.boost * c.boost_s) / (seconds + c.boost_s))
 

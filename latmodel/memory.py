@@ -2,11 +2,22 @@
 
 from typing import NamedTuple
 
-from .architecture import Architecture, Block
-from .arrays import Array, maximum
+from .architecture import (
+    Architecture,
+    Attention,
+    Block,
+    Experts,
+    FeedForward,
+    GatedDelta,
+    LatentAttention,
+    Mamba2,
+    Mixer,
+)
+from .arrays import Array, is_array, maximum
 from .config import Numbers
 from .implementation import Implementation
-from .transformer import cache_elements_per_token, num_parameters
+from .kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
+from .transformer import num_parameters
 
 
 class Memory(NamedTuple):
@@ -42,27 +53,50 @@ def peak_memory(
     stream) and the decode's (a growing cache is copied block by block). Fragmentation is not counted.
     """
     weights = num_parameters(model) * numbers.weight_bytes
-    per_token = sum(group.count * cache_elements_per_token(group.block) for group in model.groups)
-    cache = per_token * ((prompt + new + retained) * batch * numbers.cache_bytes)
+    cache = cache_bytes(model, prompt + new, how, numbers) * batch
+    if is_array(retained) or retained:
+        cache = cache + cache_bytes(model, retained, how, numbers) * batch
     rows = batch * prompt
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
     logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
     widest = logits
     for group in model.groups:
         widest = maximum(widest, _block_transient(group.block, model.hidden_size, rows, numbers))
-        grown = cache_elements_per_token(group.block) * (
-            how.cache_copies * (prompt + new) * batch * numbers.cache_bytes
-        )
+        kept = kept_positions(group.block, prompt + new, how)
+        grown = elements_per_position(group.block) * (how.cache_copies * kept * batch * numbers.cache_bytes)
         widest = maximum(widest, grown)
     return Memory(weights, cache, residual + widest, overhead_bytes)
 
 
+def cache_bytes(model: Architecture, positions: Array, how: Implementation, numbers: Numbers) -> Array:
+    """Bytes that all blocks keep for one sequence after `positions`: keys and values, latents, recurrent states."""
+    return sum(group.count * kept_bytes(group.block, positions, how, numbers) for group in model.groups)
+
+
 def _block_transient(block: Block, hidden: Array, rows: Array, numbers: Numbers) -> Array:
-    """Activations alive at once inside a block: the gated FFN's three, or queries, keys, values and output."""
-    inner = 0.0 * hidden
-    if block.feed_forward is not None:
-        inner = (3.0 if block.feed_forward.gated else 2.0) * block.feed_forward.intermediate_size
-    if block.attention is not None:
-        a = block.attention
-        inner = maximum(inner, 2.0 * (a.heads * a.head_dim) + 2.0 * (a.kv_heads * a.head_dim))
+    """Activations alive at once inside a block: the gated FFN's three, or what its mixer projects to."""
+    inner = maximum(_mixer_width(block.attention), _layer_width(block.feed_forward)) + 0.0 * hidden
     return inner * (rows * numbers.activation_bytes)
+
+
+def _mixer_width(mixer: Mixer | None) -> Array:
+    """Values a token that a mixer holds at once: queries, keys, values and output."""
+    if isinstance(mixer, Attention):
+        return 2.0 * (mixer.heads * mixer.head_dim) + 2.0 * (mixer.kv_heads * mixer.head_dim)
+    if isinstance(mixer, LatentAttention):  # expanded for all heads
+        return mixer.heads * (2.0 * (mixer.nope_dim + mixer.rope_dim) + 2.0 * mixer.value_dim)
+    if isinstance(mixer, Mamba2):
+        return 2.0 * conv_width(mixer) + 2.0 * (mixer.heads * mixer.head_dim)
+    if isinstance(mixer, GatedDelta):
+        return 2.0 * conv_width(mixer) + 2.0 * (mixer.value_heads * mixer.value_dim)
+    return 0.0
+
+
+def _layer_width(layer: FeedForward | Experts | None) -> Array:
+    if layer is None:
+        return 0.0
+    inner = (3.0 if layer.gated else 2.0) * layer.intermediate_size
+    if isinstance(layer, Experts):
+        inner = inner * layer.per_token
+        return inner if layer.shared is None else maximum(inner, _layer_width(layer.shared))
+    return inner

@@ -11,6 +11,7 @@ from .errors import UsageError
 
 MAX_TABLE_BYTES = 100_000_000
 WORK_FIELDS = ("batch_size", "prompt_tokens", "new_tokens", "logits", "dtype", "runtime")
+_TEXTS = ("logits", "dtype", "runtime")
 
 
 def shape_config(
@@ -94,7 +95,7 @@ def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
 
 
 def _cell(name: str, text: str, where: str) -> Any:
-    if name in ("logits", "dtype", "runtime"):
+    if name in _TEXTS or name not in (*CONFIG_FIELDS, *WORK_FIELDS):  # unknown columns are refused later, by name
         return text
     if name == "tie_word_embeddings":
         if text.lower() in ("true", "1", "false", "0"):
@@ -118,5 +119,22 @@ def _json_lines(text: str, path: Path) -> list[dict[str, Any]]:
             raise UsageError(f"{path}: row {number}: not JSON: {str(error)[:100]}") from None
         if not isinstance(row, dict):
             raise UsageError(f"{path}: row {number}: not an object")
-        rows.append(row)
+        given = {name: value for name, value in row.items() if value is not None}
+        for name, value in given.items():
+            if not _fits(name, value):
+                raise UsageError(f"{path}: row {number}: column {name!r}: {str(value)[:40]!r} is not {_kind(name)}")
+        rows.append(given)
     return rows
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in _TEXTS:
+        return isinstance(value, str)
+    if name == "tie_word_embeddings":
+        return isinstance(value, bool)
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return name not in (*CONFIG_FIELDS, *WORK_FIELDS) or (whole and not isinstance(value, bool) and abs(value) < 1e12)
+
+
+def _kind(name: str) -> str:
+    return "text" if name in _TEXTS else "true or false" if name == "tie_word_embeddings" else "a whole number"

@@ -3,6 +3,7 @@
 One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicate keys, no NaN, every number in range.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
 Phase = Literal["prefill", "decode", "response"]
+RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
 
 
 class _Part(BaseModel):
@@ -83,7 +85,7 @@ class RuntimePart(_Part):
     memory_overhead_bytes: NonNegative = 0.0
     coefficients: dict[str, Coefficient]
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
-    ranges: dict[str, tuple[Finite, Finite]] = {}
+    ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
 
     @field_validator("coefficients")
@@ -251,6 +253,8 @@ def write_profile(profile: Profile, path: Path) -> None:
         temporary.write_text(profile.model_dump_json(indent=1) + "\n")
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None
 
 

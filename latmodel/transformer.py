@@ -1,40 +1,15 @@
 """Which operators a block and a model run, what they cost, how many parameters and cache bytes they have."""
 
-from typing import NamedTuple
-
-from .architecture import Architecture, Attention, Block, FeedForward
-from .arrays import Array, minimum
+from .architecture import Architecture, Attention, Block, Experts, FeedForward, Norm
+from .arrays import Array
 from .config import Numbers
+from .experts import expert_ops, expert_parameters, shared_gate_ops
 from .gemm import misfit
 from .implementation import Implementation
+from .kv_cache import append_op
+from .mixers import MIXERS
 from .ops import AttentionShape, OpCost, gemm, pointwise
-
-
-class Step(NamedTuple):
-    """One forward pass: `tokens` new positions for each of `batch` sequences, `context` positions once they are in."""
-
-    batch: Array
-    tokens: Array
-    context: Array
-    phase: str  # "prefill" or "decode"
-
-    @property
-    def rows(self) -> Array:
-        """Rows of every activation matrix."""
-        return self.batch * self.tokens
-
-
-def attended_pairs(step: Step, window: float | None) -> Array:
-    """Query-key pairs of one causal head and sequence: Σ min(position, window) over the new positions.
-
-    Half a square in prefill, `context` in decode; what a sliding window hides is not counted.
-    """
-    return _pairs_up_to(step.context, window) - _pairs_up_to(step.context - step.tokens, window)
-
-
-def _pairs_up_to(length: Array, window: float | None) -> Array:
-    seen = length if window is None else minimum(length, window)
-    return 0.5 * seen * (seen + 1.0) + (length - seen) * seen
+from .step import Step, attended_pairs, seen_positions
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
@@ -42,40 +17,57 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
 
     Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
     """
-    norm = pointwise(
-        "norm", hidden * rows, moves=how.norm_moves * block.norms,
-        kernels=how.norm_kernels * block.norms, bytes_each=numbers.activation_bytes,
-    )  # fmt: skip
-    ops = [norm]
+    ops = [_norm("norm", block.norm, hidden * rows, how, numbers, count=block.norms)]
     layers = 0
-    if block.attention is not None:
-        ops += _projections(block.attention, hidden, rows, how, numbers)
+    mixer, layer = block.attention, block.feed_forward
+    if isinstance(mixer, Attention):
+        ops += _projections(mixer, hidden, rows, how, numbers)
         layers += 1
-    if block.feed_forward is not None:
-        ops += _feed_forward(block.feed_forward, hidden, rows, how, numbers)
+    elif mixer is not None:
+        ops += MIXERS[type(mixer)].dense(mixer, hidden, rows, how, numbers)
         layers += 1
+    if isinstance(layer, FeedForward):
+        ops += _feed_forward(layer, hidden, rows, how, numbers)
+        layers += 1
+    elif layer is not None:
+        ops += _experts(layer, hidden, rows, how, numbers)
+        layers += 1
+    moves, kernels = (5.0, 1.0) if block.residual_scale else (3.0, 0.0)
     residual = pointwise(
-        "residual", hidden * rows, moves=3.0 * layers,
-        kernels=how.residual_kernels * layers, bytes_each=numbers.activation_bytes,
+        "residual", hidden * rows, moves=moves * layers,
+        kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     return [*ops, residual]
+
+
+def _norm(
+    name: str, norm: Norm, elements: Array, how: Implementation, numbers: Numbers, *, count: float = 1.0
+) -> OpCost:
+    """`count` norms over the same `elements`; LayerNorm is one kernel everywhere, RMSNorm as the runtime has it."""
+    kernels, moves = (how.norm_kernels, how.norm_moves) if norm.kind == "rms" else (1.0, 2.0)
+    return pointwise(name, elements, moves=moves * count, kernels=kernels * count, bytes_each=numbers.activation_bytes)
 
 
 def _projections(
     attention: Attention, hidden: Array, rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
+    each = numbers.activation_bytes
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
-    rope = pointwise(
-        "rope", (queries + keys) * rows, moves=how.rope_moves,
-        kernels=how.rope_kernels, bytes_each=numbers.activation_bytes,
-    )  # fmt: skip
-    return [
-        gemm("q_proj", rows, queries, hidden, **sizes),
-        gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes),
-        rope,
-        gemm("o_proj", rows, hidden, queries, **sizes),
-    ]
+    asked = queries * 2.0 if attention.output_gate else queries
+    if attention.fused:
+        ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, **sizes)]
+    else:
+        ops = [gemm("q_proj", rows, asked, hidden, **sizes), gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes)]
+    ops.append(gemm("o_proj", rows, hidden, queries, **sizes))
+    if attention.rotary:
+        turned = (queries + keys) * (rows * attention.rotary)
+        ops.append(pointwise("rope", turned, moves=how.rope_moves, kernels=how.rope_kernels, bytes_each=each))
+    if attention.qk_norm:
+        ops.append(_norm("qk_norm", Norm(), (queries + keys) * (0.5 * rows), how, numbers, count=2.0))
+    if attention.output_gate:
+        ops.append(pointwise("gate", queries * rows, moves=5.0, kernels=2.0, bytes_each=each))
+    return ops
 
 
 def _feed_forward(
@@ -84,26 +76,29 @@ def _feed_forward(
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     inner = layer.intermediate_size
     kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
+    matrices = 2.0 if layer.gated else 1.0
+    wide, repeat = (inner * matrices, 1.0) if layer.fused else (inner, matrices)
     return [
-        gemm(
-            "gate_up_proj" if layer.gated else "up_proj",
-            rows,
-            inner,
-            hidden,
-            repeat=2.0 if layer.gated else 1.0,
-            **sizes,
-        ),
+        gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, repeat=repeat, **sizes),
         pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
         gemm("down_proj", rows, hidden, inner, **sizes),
     ]
 
 
+def _experts(layer: Experts, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+    ops = expert_ops(layer, hidden, rows, how, numbers)
+    if layer.shared is not None:
+        ops += _feed_forward(layer.shared, hidden, rows, how, numbers)
+        ops += shared_gate_ops(layer, hidden, rows, numbers)
+    return ops
+
+
 def context_ops(block: Block, step: Step, how: Implementation, numbers: Numbers) -> list[OpCost]:
     """Attention and the upkeep of its KV cache; affine in the context unless a window caps it."""
-    attention = block.attention
-    if attention is None:
-        return []
-    return [attention_op(attention, step, how, numbers), cache_op(attention, step, how, numbers)]
+    mixer = block.attention
+    if isinstance(mixer, Attention):
+        return [attention_op(mixer, step, how, numbers), append_op(block, step, how, numbers)]
+    return [] if mixer is None else MIXERS[type(mixer)].context(block, step, how, numbers)
 
 
 def attention_op(attention: Attention, step: Step, how: Implementation, numbers: Numbers) -> OpCost:
@@ -113,7 +108,7 @@ def attention_op(attention: Attention, step: Step, how: Implementation, numbers:
     """
     pairs = step.batch * attended_pairs(step, attention.window)
     width = attention.heads * attention.head_dim
-    seen = step.context if attention.window is None else minimum(step.context, attention.window + step.tokens - 1.0)
+    seen = seen_positions(step, attention.window)
     cache = (attention.kv_heads * attention.head_dim) * (2.0 * numbers.cache_bytes * step.batch * seen)
     moved = width * (2.0 * step.rows * numbers.activation_bytes)
     if how.attention_passes:
@@ -129,63 +124,81 @@ def attention_op(attention: Attention, step: Step, how: Implementation, numbers:
     )  # fmt: skip
 
 
-def cache_op(attention: Attention, step: Step, how: Implementation, numbers: Numbers) -> OpCost:
-    """Append the new keys and values; a growing cache (`cache_copies`) reads and writes all that it holds."""
-    kept = how.cache_copies * (step.context - step.tokens)
-    moved = (attention.kv_heads * attention.head_dim) * (4.0 * step.batch * (kept + step.tokens) * numbers.cache_bytes)
-    return OpCost("kv_cache", "pointwise", activation_bytes=moved, kernels=how.cache_kernels)
-
-
 def head_ops(
     model: Architecture, rows: Array, logit_rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
-    """Embedding lookup, final norm and LM head (`logit_rows` positions get logits)."""
+    """Embedding lookup, final norm and LM head (`logit_rows` positions get logits), and projections between widths."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
-    norm = pointwise(
-        "final_norm", model.hidden_size * rows, moves=how.norm_moves,
-        kernels=how.norm_kernels, bytes_each=numbers.activation_bytes,
-    )  # fmt: skip
-    return [
-        pointwise("embedding", model.hidden_size * rows, moves=2.0, kernels=1.0, bytes_each=numbers.activation_bytes),
-        norm,
-        gemm("lm_head", logit_rows, model.vocab_size, model.hidden_size, **sizes),
+    hidden, width = model.hidden_size, model.hidden_size if model.embedding_size is None else model.embedding_size
+    each = numbers.activation_bytes
+    ops = [
+        pointwise("embedding", width * rows, moves=2.0, kernels=1.0, bytes_each=each),
+        gemm("lm_head", logit_rows, model.vocab_size, width, **sizes),
     ]
+    if model.final_norm is not None:
+        ops.append(_norm("final_norm", model.final_norm, hidden * rows, how, numbers))
+    if isinstance(model.positions, float) and model.positions:
+        ops.append(pointwise("positions", hidden * rows, moves=5.0, kernels=2.0, bytes_each=each))
+    if model.embedding_size is not None:
+        ops += [gemm("project_in", rows, hidden, width, **sizes), gemm("project_out", rows, width, hidden, **sizes)]
+    return ops
+
+
+def attention_parameters(a: Attention, hidden: Array) -> Array:
+    """Parameters of plain attention: projections, biases, norms of queries and keys, sinks."""
+    queries, keys = a.heads * a.head_dim, 2.0 * (a.kv_heads * a.head_dim)
+    asked = queries * 2.0 if a.output_gate else queries
+    total = (asked + queries + keys) * hidden
+    if a.qkv_bias:
+        total = total + asked + keys
+    if a.out_bias:
+        total = total + hidden
+    if a.qk_norm:
+        normed = 2.0 * a.head_dim if a.qk_norm == "head" else queries + 0.5 * keys
+        total = total + a.qk_norm_vectors * normed
+    if a.sinks:
+        total = total + a.heads
+    return total
+
+
+def feed_forward_parameters(f: FeedForward, hidden: Array) -> Array:
+    """Parameters of a dense feed-forward layer."""
+    matrices = 3.0 if f.gated else 2.0
+    total = (matrices * hidden) * f.intermediate_size
+    if f.bias:
+        total = total + (matrices - 1.0) * f.intermediate_size + hidden
+    return total
 
 
 def block_parameters(block: Block, hidden: Array) -> Array:
     """Parameters of one block, exactly."""
-    total = hidden * (block.norms * (2.0 if block.norm_bias else 1.0))
-    if block.attention is not None:
-        a = block.attention
-        queries, keys = a.heads * a.head_dim, 2.0 * (a.kv_heads * a.head_dim)
-        total = total + (2.0 * queries + keys) * hidden
-        if a.qkv_bias:
-            total = total + queries + keys
-        if a.out_bias:
-            total = total + hidden
-        if a.qk_norm:
-            total = total + 2.0 * a.head_dim
-    if block.feed_forward is not None:
-        f = block.feed_forward
-        matrices = 3.0 if f.gated else 2.0
-        total = total + (matrices * hidden) * f.intermediate_size
-        if f.bias:
-            total = total + (matrices - 1.0) * f.intermediate_size + hidden
+    total = hidden * (block.norms * block.norm.vectors)
+    mixer, layer = block.attention, block.feed_forward
+    if isinstance(mixer, Attention):
+        total = total + attention_parameters(mixer, hidden)
+    elif mixer is not None:
+        total = total + MIXERS[type(mixer)].parameters(mixer, hidden)
+    if isinstance(layer, Experts):
+        total = total + expert_parameters(layer, hidden)
+        layer = layer.shared
+    if layer is not None:
+        total = total + feed_forward_parameters(layer, hidden)
     return total
 
 
 def embedding_parameters(model: Architecture) -> Array:
-    """Parameters of the embedding and, unless tied, of the LM head."""
-    return (2.0 - model.tie_word_embeddings) * (model.vocab_size * model.hidden_size)
+    """Parameters of the embedding and, unless tied, of the LM head, and of what projects to and from them."""
+    width = model.hidden_size if model.embedding_size is None else model.embedding_size
+    total = (2.0 - model.tie_word_embeddings) * (model.vocab_size * width)
+    if model.embedding_size is not None:
+        total = total + 2.0 * (width * model.hidden_size)
+    if model.head_bias:
+        total = total + model.vocab_size
+    return total + model.positions * model.hidden_size
 
 
 def num_parameters(model: Architecture) -> Array:
     """All parameters of the model, exactly: blocks, final norm, embedding, LM head."""
     blocks = sum(group.count * block_parameters(group.block, model.hidden_size) for group in model.groups)
-    return blocks + model.hidden_size + embedding_parameters(model)
-
-
-def cache_elements_per_token(block: Block) -> Array:
-    """Keys and values that one block keeps for one position."""
-    a = block.attention
-    return 0.0 if a is None else 2.0 * (a.kv_heads * a.head_dim)
+    final = 0.0 if model.final_norm is None else model.hidden_size * model.final_norm.vectors
+    return blocks + final + embedding_parameters(model)

@@ -31,7 +31,11 @@ def twins(shape: ModelConfig, positions: int) -> tuple[OwnDecoder, "transformers
     assert head is not None
     names = ["input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
              "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]  # fmt: skip
-    state = {"model.embed_tokens.weight": head.embedding, "model.norm.weight": head.norm, "lm_head.weight": head.lm_head}
+    state = {
+        "model.embed_tokens.weight": head.embedding,
+        "model.norm.weight": head.norm,
+        "lm_head.weight": head.lm_head,
+    }
     for i, weights in enumerate(blocks):
         state |= {f"model.layers.{i}.{name}.weight": weight for name, weight in zip(names, weights, strict=True)}
     theirs.load_state_dict(state)

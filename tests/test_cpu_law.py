@@ -2,7 +2,14 @@
 
 import pytest
 
-from latmodel.coefficients import CPU_PRIORS, CpuCoefficients, Sheet, coefficient_values, device_coefficients, prior_values
+from latmodel.coefficients import (
+    CPU_PRIORS,
+    CpuCoefficients,
+    Sheet,
+    coefficient_values,
+    device_coefficients,
+    prior_values,
+)
 from latmodel.cpu import cpu_seconds
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds

@@ -29,10 +29,14 @@ class Counting(TorchDispatchMode):
         super().__init__()
         self.counts: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        unchanged = name in ("to", "_to_copy", "contiguous") and isinstance(result, torch.Tensor) and result.dtype == args[0].dtype
+        unchanged = (
+            name in ("to", "_to_copy", "contiguous")
+            and isinstance(result, torch.Tensor)
+            and result.dtype == args[0].dtype
+        )
         if name not in VIEWS and not unchanged:
             self.counts[name] += 1
         return result

@@ -31,7 +31,9 @@ class Ticking:
 
 
 def lab(**disturbance: object) -> SimulatedLab:
-    return SimulatedLab(task("cpu").start.target("transformers-eager"), disturbance=Disturbance(**disturbance), replay=False)  # type: ignore[arg-type]
+    return SimulatedLab(
+        task("cpu").start.target("transformers-eager"), disturbance=Disturbance(**disturbance), replay=False
+    )  # type: ignore[arg-type]
 
 
 def test_the_warm_up_run_does_not_count() -> None:
@@ -114,7 +116,10 @@ def test_too_large_and_hanging_cases_are_skipped_and_the_rest_goes_on() -> None:
     one.memory_bytes = 1e8
     log = MemoryLog()
     measure(one, [case("a"), huge, case("stuck")], REFERENCES, log, RULES)
-    assert {r["case"]: r["reason"] for r in log.records if r["kind"] == "skip"} == {"huge": "out of memory", "stuck": "hung"}
+    assert {r["case"]: r["reason"] for r in log.records if r["kind"] == "skip"} == {
+        "huge": "out of memory",
+        "stuck": "hung",
+    }
     assert [one.case.name for one in combine(log.records, [case("a"), huge, case("stuck")])] == ["a"]
     assert one.opened.count("stuck") == 1  # not tried again
 

@@ -1,0 +1,100 @@
+"""Speed, in process and as whole commands: `python benchmarks/speed.py`. One core; best of several short runs.
+
+On a shared machine a long run measures the neighbours: the best of many short ones is the code's own speed.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from latmodel import ModelConfig, Predictor, Workload
+from latmodel.families.reading import parse
+from latmodel.huggingface import read_decoder
+from latmodel.report import table
+
+ROWS = 65_536
+
+
+def best_seconds(function: Callable[[], Any], repeats: int) -> float:
+    """The shortest of some runs."""
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def random_shapes(rows: int) -> dict[str, Any]:
+    """Shapes as a search has them: every row another one."""
+    rng = np.random.default_rng(0)
+    kv_heads = rng.integers(1, 9, rows)
+    return {
+        "num_hidden_layers": rng.integers(4, 128, rows),
+        "hidden_size": rng.integers(4, 256, rows) * 64,
+        "intermediate_size": rng.integers(4, 512, rows) * 64,
+        "num_attention_heads": kv_heads * rng.integers(1, 9, rows),
+        "num_key_value_heads": kv_heads,
+        "head_dim": np.where(rng.random(rows) < 0.5, 64, 128),
+        "vocab_size": 65_536,
+    }
+
+
+def in_process() -> list[list[str]]:
+    """predict_many, predict, and the largest configuration accepted."""
+    predictor, shapes = Predictor.load("3090"), random_shapes(ROWS)
+    cells = []
+    for precision in ("double", "single"):
+        seconds = best_seconds(lambda p=precision: predictor.predict_many(shapes, precision=p), 25)  # type: ignore[misc]
+        rate = ROWS / seconds / 1e6
+        cells.append(
+            [f"predict_many, {precision}", f"{rate:.2f} M/s", "2 M/s", f"{1e9 * seconds / ROWS:.0f} ns a shape"]
+        )
+    model = ModelConfig(
+        num_hidden_layers=80, hidden_size=576, intermediate_size=1536, num_attention_heads=9, num_key_value_heads=3,
+        vocab_size=65_536,
+    )  # fmt: skip
+    work = Workload()
+    seconds = best_seconds(lambda: [predictor.predict(model, work) for _ in range(20)], 200) / 20
+    cells.append(["one predict", f"{1e6 * seconds:.0f} µs", "200 µs", ""])
+    config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 5000, "num_attention_heads": [4] * 5000,
+              "vocab_size": 100, "intermediate_size": 64, "head_dim": 16}  # fmt: skip
+    raw = json.dumps(config).encode()
+    seconds = best_seconds(lambda: read_decoder(parse(raw, "config.json")), 5)
+    cells.append(["config.json of 5000 unlike layers", f"{1e3 * seconds:.0f} ms", "50 ms", ""])
+    return cells
+
+
+COMMANDS = {
+    "--help": (["--help"], 0.2),
+    "predict": (["predict", "--layers", "80", "--hidden", "576"], 0.5),
+    "frontier, default space": (["frontier", "--budget", "5.5s"], 1.0),
+}
+
+
+def commands() -> list[list[str]]:
+    """Whole processes, start to end."""
+    cells = []
+    for name, (arguments, limit) in COMMANDS.items():
+        command = [sys.executable, "-m", "latmodel", *arguments]
+        seconds = best_seconds(lambda c=command: subprocess.run(c, check=True, capture_output=True), 7)  # type: ignore[misc]
+        cells.append([f"latmodel {name}", f"{seconds:.2f} s", f"{limit} s", "whole process"])
+    return cells
+
+
+def main() -> None:
+    """Print every figure beside its target."""
+    from search_speed import search_speed
+
+    print(table(["what", "measured", "target", ""], [*in_process(), *commands()]))
+    for line in search_speed():
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What shape is worth in quality: scores by name, their bands, ties and limits (docs/quality.md)."""
+
+from __future__ import annotations
+
+from latmodel.errors import UsageError
+from latmodel.quality.check import check_ablation, check_report
+from latmodel.quality.compare import (
+    FFN_RATIO_RANGE,
+    KV_GROUPS_RANGE,
+    NOT_COVERED,
+    Comparison,
+    Flags,
+    band,
+    best,
+    compare,
+    flags,
+    tied,
+)
+from latmodel.quality.constants import DEFAULT, ConstantsBand, ShapeConstants
+from latmodel.quality.effective import effective_parameters
+from latmodel.quality.scores import NAMES, Score, named_score
+from latmodel.quality.user import UserScore, user_score
+
+__all__ = [
+    "DEFAULT",
+    "FFN_RATIO_RANGE",
+    "KV_GROUPS_RANGE",
+    "NAMES",
+    "NOT_COVERED",
+    "Comparison",
+    "ConstantsBand",
+    "Flags",
+    "Score",
+    "ShapeConstants",
+    "UserScore",
+    "band",
+    "best",
+    "check_ablation",
+    "check_report",
+    "compare",
+    "effective_parameters",
+    "flags",
+    "score",
+    "tied",
+    "user_score",
+]
+
+
+def score(spec: str, *, tokens: float | None = None) -> Score:
+    """A quality score by name: one of ``NAMES``, or ``package.module:function``.
+
+    Higher is better; the ``loss`` scores return minus the loss, in nats per token.
+
+    Raises:
+        UsageError: unknown name; tokens missing or absurd for a loss, or given for a score that has no use
+            for them; a user's function that cannot be used.
+    """
+    if tokens is not None and not (spec == "loss" or spec.startswith("loss:")):
+        raise UsageError(f"--tokens has no effect on --quality {spec}; leave it out or use --quality loss")
+    return named_score(spec, tokens) or user_score(spec)

@@ -1,0 +1,34 @@
+"""Columns that a quality score reads, under the names of the rest of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latmodel.errors import UsageError
+
+Array: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
+Shapes: TypeAlias = Mapping[str, ArrayLike]
+"""Arrays that broadcast together, by name: ``num_hidden_layers, hidden_size, intermediate_size,
+num_attention_heads, num_key_value_heads, head_dim, vocab_size, num_parameters,
+non_embedding_parameters``. A score reads the few it needs."""
+
+
+def column(shapes: Shapes, name: str) -> Array:
+    """One column as floats.
+
+    Raises:
+        UsageError: the column is missing.
+    """
+    if name not in shapes:
+        raise UsageError(f"the quality score needs the column {name}; given: {', '.join(sorted(shapes))}")
+    return np.asarray(shapes[name], dtype=np.float64)
+
+
+def common_shape(shapes: Shapes) -> tuple[int, ...]:
+    """The array shape all columns broadcast to."""
+    return np.broadcast_shapes(*(np.shape(values) for values in shapes.values()))

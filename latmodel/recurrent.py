@@ -1,0 +1,137 @@
+"""Layers with a state of fixed size instead of a cache: Mamba-2 and linear attention with a gated delta rule."""
+
+from typing import NamedTuple
+
+from .architecture import Block, GatedDelta, Mamba2
+from .arrays import Array, ceil, minimum
+from .config import Numbers
+from .implementation import Implementation
+from .kv_cache import RECURRENT_BYTES, conv_width, recurrent_elements
+from .ops import OpCost, gemm, pointwise
+from .step import Step
+
+
+class Scan(NamedTuple):
+    """How a runtime carries out a recurrence: launches, and float32 values moved per value that the formula has."""
+
+    prefill_kernels: float  # of a pass over many tokens
+    chunk_kernels: float  # more for each chunk, where chunks are looped over
+    step_kernels: float  # of one token's step
+    square_moves: float  # per head, token and position of its chunk
+    row_moves: float  # per value that enters or leaves, a token
+    state_moves: float  # per value of the state, a chunk
+    step_moves: float  # per value of the state, a step
+
+
+# Written as plain tensor operators: operators and operands that PyTorch's dispatcher sees in one layer, sizes varied
+# one at a time (transformers 5.23, torch 2.13); `tests/test_recurrent.py` counts them anew.
+MAMBA2_TENSORS = Scan(82.0, 0.0, 34.0, 10.0, 30.0, 15.0, 15.0)
+GATED_DELTA_TENSORS = Scan(81.0, 9.0, 62.0, 20.0, 42.0, 16.0, 17.0)
+# Kernels of their own: one for the convolution, five for a chunked scan, one for a step (Dao & Gu 2024, section 6);
+# rows once in and out, the state once in and out.
+FUSED = Scan(6.0, 0.0, 2.0, 0.0, 1.0, 2.0, 2.0)
+
+
+def mamba2_dense(m: Mamba2, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+    """Both projections, the convolution and the gated norm; launches of the last two are counted with the scan."""
+    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
+    inner = m.heads * m.head_dim
+    return [
+        gemm("in_proj", rows, inner + conv_width(m) + m.heads, hidden, **sizes),
+        *_around(m, inner, rows, how, numbers),
+        gemm("out_proj", rows, hidden, inner, **sizes),
+    ]
+
+
+def mamba2_context(block: Block, step: Step, how: Implementation, _numbers: Numbers) -> list[OpCost]:
+    """The chunked scan: attention within a chunk, one state a head between them; a step updates the state alone.
+
+    FLOPs a token (Dao & Gu 2024, section 6.3): 2·c·N for the scores of each group, 2·c·P·H against them, and
+    2·P·N·H into the state and as many out of it; c is the chunk, or the tokens there are.
+    """
+    m = block.attention
+    assert isinstance(m, Mamba2), "the table of mixers calls it with this kind alone"
+    inner, values = m.heads * m.head_dim, m.heads * (m.head_dim + m.state_size)
+    if step.phase == "decode":
+        return [_step_op(m, values, step, MAMBA2_TENSORS, how)]
+    chunk = minimum(step.tokens, m.chunk)
+    flops = 2.0 * chunk * (m.groups * m.state_size + inner) + 4.0 * recurrent_elements(m)
+    scan = FUSED if how.fuses_scans else MAMBA2_TENSORS
+    square = m.heads * chunk * scan.square_moves
+    return _scan_ops(m, flops, square + values * scan.row_moves, chunk, step, scan)
+
+
+def mamba2_parameters(m: Mamba2, hidden: Array) -> Array:
+    """Projections, convolution, one decay, step bias and skip a head, and the gated norm."""
+    inner, conv = m.heads * m.head_dim, conv_width(m)
+    projected = inner + conv + m.heads
+    total = hidden * (projected + inner) + conv * (m.conv_kernel + (1.0 if m.conv_bias else 0.0))
+    return total + 3.0 * m.heads + inner + ((projected + hidden) if m.bias else 0.0)
+
+
+def delta_dense(m: GatedDelta, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+    """Projections to queries, keys, values, gate, and the two rates a head; convolution, norm, output."""
+    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
+    values = m.value_heads * m.value_dim
+    return [
+        gemm("qkvz_proj", rows, conv_width(m) + values, hidden, **sizes),
+        gemm("ba_proj", rows, 2.0 * m.value_heads, hidden, **sizes),
+        *_around(m, values, rows, how, numbers),
+        gemm("out_proj", rows, hidden, values, **sizes),
+    ]
+
+
+def delta_context(block: Block, step: Step, how: Implementation, _numbers: Numbers) -> list[OpCost]:
+    """The chunked delta rule (Yang et al. 2024, section 3.3), a head and a token: scores and their triangular solve
+    against keys and values in the chunk, 2·c·(3K + 2V) FLOPs, and 6·K·V with the state.
+    """
+    m = block.attention
+    assert isinstance(m, GatedDelta), "the table of mixers calls it with this kind alone"
+    values = m.value_heads * (m.key_dim + m.value_dim)
+    if step.phase == "decode":
+        return [_step_op(m, values, step, GATED_DELTA_TENSORS, how)]
+    chunk = minimum(step.tokens, m.chunk)
+    flops = 2.0 * chunk * m.value_heads * (3.0 * m.key_dim + 2.0 * m.value_dim) + 6.0 * recurrent_elements(m)
+    scan = FUSED if how.fuses_scans else GATED_DELTA_TENSORS
+    square = m.value_heads * chunk * scan.square_moves
+    return _scan_ops(m, flops, square + values * scan.row_moves, chunk, step, scan)
+
+
+def delta_parameters(m: GatedDelta, hidden: Array) -> Array:
+    """Projections, convolution, one decay and one step bias a head, and the gated norm of a head."""
+    values, conv = m.value_heads * m.value_dim, conv_width(m)
+    projected = conv + values + 2.0 * m.value_heads
+    return hidden * (projected + values) + conv * m.conv_kernel + 2.0 * m.value_heads + m.value_dim
+
+
+def _around(m: Mamba2 | GatedDelta, inner: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+    """Traffic of the short causal convolution with its SiLU, and of the gated norm."""
+    each = numbers.activation_bytes
+    return [
+        pointwise("conv", conv_width(m) * rows, moves=4.0, kernels=0.0, bytes_each=each),
+        pointwise("gated_norm", inner * rows, moves=how.norm_moves + 3.0, kernels=0.0, bytes_each=each),
+    ]
+
+
+def _step_op(m: Mamba2 | GatedDelta, values: Array, step: Step, tensors: Scan, how: Implementation) -> OpCost:
+    """One token: the state is read and written, by one kernel or by each tensor operator anew."""
+    scan = FUSED if how.fuses_scans else tensors
+    moved = (recurrent_elements(m) * scan.step_moves + values) * (step.batch * RECURRENT_BYTES)
+    return OpCost("scan", "pointwise", activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
+
+
+def _scan_ops(
+    m: Mamba2 | GatedDelta, flops_each: Array, rows_each: Array, chunk: Array, step: Step, scan: Scan
+) -> list[OpCost]:
+    """A scan over the prompt: its traffic and launches, and its products as one GEMM of as many FLOPs."""
+    chunks = ceil(step.tokens / chunk)
+    state = recurrent_elements(m)
+    moved = (rows_each * step.rows + state * (step.batch * chunks * scan.state_moves)) * RECURRENT_BYTES
+    kernels = scan.prefill_kernels + scan.chunk_kernels * chunks
+    inner = state / (m.state_size if isinstance(m, Mamba2) else m.key_dim)
+    depth = flops_each / (2.0 * inner)
+    products = OpCost("scan_products", "gemm", flops_each * step.rows, 0.0, 0.0, 0.0, 0.0, step.rows, inner, depth)
+    return [
+        OpCost("scan", "pointwise", activation_bytes=moved, kernels=kernels, passes=scan.row_moves),
+        products,
+    ]

@@ -1,0 +1,70 @@
+"""What is loaded when: predicting needs numpy and little else, and never the package that measures."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "latmodel"
+HEAVY = {"torch", "scipy", "sklearn", "pandas", "matplotlib", "transformers", "calibration"}
+MODULES = sorted(path for path in PACKAGE.glob("*.py") if path.stem != "__main__")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages that a fresh process has after `code`."""
+    shown = f"{code}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    run = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import latmodel",
+        "import latmodel.cli",
+        "from latmodel import *",
+        "from latmodel import ModelConfig, Predictor; Predictor.load('3090').predict(ModelConfig(num_hidden_layers=1, "
+        "hidden_size=64, intermediate_size=64, num_attention_heads=1, vocab_size=64))",
+        "from latmodel.cli import group; group.main(['predict', '--layers', '2', '--hidden', '64'], "
+        "standalone_mode=False)",
+    ],
+    ids=["package", "cli", "public names", "predict", "verb"],
+)
+def test_nothing_heavy_is_loaded(code: str) -> None:
+    assert loaded_by(code) & HEAVY == set()
+
+
+def test_help_loads_neither_numpy_nor_pydantic() -> None:
+    code = "from latmodel.cli import group; group.main(['--help'], standalone_mode=False)"
+    assert loaded_by(code) & (HEAVY | {"numpy", "pydantic"}) == set()
+
+
+def imports_at_module_level(path: Path) -> set[str]:
+    """Top-level packages that importing the module imports: functions do not count, nor `if TYPE_CHECKING`."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(str(node.module).split(".")[0])
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_module_imports_what_measures(path: Path) -> None:
+    assert imports_at_module_level(path) & HEAVY == set()
+
+
+def test_the_check_itself_sees_an_import(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("try:\n    import torch.nn\nexcept ImportError:\n    from calibration import x\n")
+    assert imports_at_module_level(tmp_path / "bad.py") == {"torch", "calibration"}
