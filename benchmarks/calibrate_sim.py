@@ -13,11 +13,6 @@ import statistics
 
 import numpy as np
 
-from latmodel.coefficients import Sheet
-from latmodel.config import ModelConfig, Workload
-from latmodel.predict import Predictor
-from latmodel.profile import SheetPart
-
 from calibration.make import Problem
 from calibration.measure import measure
 from calibration.outcome import About, Calibrated, calibrated
@@ -26,6 +21,10 @@ from calibration.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.start import problem
 from calibration.summary import combine, observations
 from calibration.verify import model_cases
+from latmodel.coefficients import Sheet
+from latmodel.config import ModelConfig, Workload
+from latmodel.predict import Predictor
+from latmodel.profile import SheetPart
 
 RUNTIME = "transformers-eager"
 SHEET = Sheet(1e11, 1e10, 1.0, 3.2e7)
@@ -63,7 +62,7 @@ def one(seed: int, effort: str, disturbed: bool) -> tuple[SimulatedLab, Calibrat
     )  # fmt: skip
     lab = SimulatedLab(task.start.moved(truth).target(RUNTIME), seed, spoiled, replay=False)
     plan, log = make_plan(effort, RUNTIME, "bfloat16", CPU, SHEET.cache_bytes, seed=seed), Log()
-    measure(lab, plan.cases, plan.references, log, plan.rules, seed)  # type: ignore[arg-type]
+    measure(lab, plan.cases, plan.references, log, plan.rules, seed)
     rows = observations(combine(log.records, plan.cases), "simulated")
     sheet = SheetPart(
         peak_flops_per_s={"bfloat16": SHEET.peak_flops_per_s}, bandwidth_bytes_per_s=SHEET.bandwidth_bytes_per_s,
@@ -74,7 +73,7 @@ def one(seed: int, effort: str, disturbed: bool) -> tuple[SimulatedLab, Calibrat
 
 
 def unseen(lab: SimulatedLab, done: Calibrated, seed: int) -> tuple[list[float], list[bool]]:
-    """Errors (log) of ten whole models never measured, and whether a measurement of each, with its noise, is covered."""
+    """Errors (log) of ten whole models never measured, and whether a noisy measurement of each is covered."""
     rng, predictor = np.random.default_rng(1000 + seed), Predictor(done.profile, RUNTIME)
     errors, inside = [], []
     for _ in range(10):
@@ -117,7 +116,8 @@ def main() -> None:
         errors += some
         inside += hits
     print(f"{options.seeds} seeds, {options.effort}{', disturbed' if options.disturbed else ''}")
-    print(f"well-determined coefficients: median error {100 * statistics.median(coefficients):.2f} % of {len(coefficients)}")
+    sure = 100 * statistics.median(coefficients)
+    print(f"well-determined coefficients: median error {sure:.2f} % of {len(coefficients)}")
     print(f"90 % intervals of coefficients cover {100 * statistics.fmean(covered):.1f} % of {len(covered)}")
     print(f"unseen models: median error {100 * statistics.median(map(abs, errors)):.2f} % of {len(errors)} times")
     print(f"90 % intervals of predictions cover {100 * statistics.fmean(inside):.1f} % of {len(inside)}")

@@ -14,9 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from latmodel.config import ModelConfig, Workload
-from latmodel.predict import Predictor
-
 from calibration.device import TorchLab
 from calibration.measure import Reference
 from calibration.run import Request, calibrate, prepare
@@ -24,6 +21,8 @@ from calibration.runtimes import runtime
 from calibration.session import read_samples
 from calibration.summary import reference_level
 from calibration.verify import RULES, Verified, coverage, mape_percent, verify
+from latmodel.config import ModelConfig, Workload
+from latmodel.predict import Predictor
 
 RUNTIME = "transformers-eager"
 
@@ -63,7 +62,7 @@ def main() -> None:
         )
     )
     start = time.time()
-    done = calibrate(ready, print, lambda done, total, what: None)
+    done = calibrate(ready, print)
     print(f"calibrated in {time.time() - start:.0f} s")
     lab = TorchLab(ready.hardware, runtime(RUNTIME), options.dtype)
     level = reference_level(read_samples(ready.samples_path).records)
@@ -98,8 +97,9 @@ def _spread(values: list[float]) -> float:
 
 def report(rows: list[tuple[str, Verified]]) -> str:
     """The table and the three figures that matter."""
+    heading = ("measured", "repeats", "predicted")
     lines = [
-        f"{'model':18s} {'phase':8s} {'measured':>10s} {'repeats':>8s} {'predicted':>10s} {'interval':>21s} {'error':>7s}"
+        f"{'model':18s} {'phase':8s} {heading[0]:>10s} {heading[1]:>8s} {heading[2]:>10s} {'interval':>21s} {'error':>7s}"
     ]
     for name, row in rows:
         p = row.prediction

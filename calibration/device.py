@@ -88,7 +88,7 @@ def _cpu(threads: int | None) -> Hardware:
 
 def _cuda(index: int) -> Hardware:
     properties = torch.cuda.get_device_properties(index)
-    driver = _nvml(index, lambda nvml, handle: str(nvml.nvmlSystemGetDriverVersion())) or "unknown"
+    driver = _nvml(index, lambda nvml, _: str(nvml.nvmlSystemGetDriverVersion())) or "unknown"
     return Hardware(
         "cuda", index, properties.name, float(properties.total_memory), float(properties.L2_cache_size),
         float(properties.multi_processor_count), f"{driver} / CUDA {torch.version.cuda}", torch.__version__,
@@ -240,7 +240,7 @@ class CudaBench:
 
     def __init__(self, run: Callable[[], object], index: int, graph: bool) -> None:
         self._index = index
-        self._stream = torch.cuda.Stream(index)
+        self._stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
         self._run: Callable[[], object] | None = run
         self._replay = self._captured(run)
         if graph:
@@ -273,7 +273,7 @@ class CudaBench:
         return Times(wall, device, self._timed(self._replay, runs)[1])
 
     def _timed(self, run: Callable[[], object], runs: int) -> tuple[float, float]:
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._stream), torch.no_grad():
             self._stream.synchronize()
             start = time.perf_counter()
@@ -329,7 +329,7 @@ def ceilings(hardware: Hardware, dtype: str) -> tuple[float, float]:
     flops = 2.0 * 1024**3 / min(_repeat(lambda: a @ b, hardware, 5))
     count = int(4 * max(hardware.cache_bytes, 32e6) / 4)
     wide = torch.zeros(count, device=device)
-    return flops, 4.0 * count / min(_repeat(lambda: wide.sum(), hardware, 5))
+    return flops, 4.0 * count / min(_repeat(wide.sum, hardware, 5))
 
 
 def _repeat(run: Callable[[], object], hardware: Hardware, times: int) -> Sequence[float]:

@@ -115,7 +115,15 @@ def fit(
     first = means if begin is None else np.log([begin[name] for name in names])
     first = np.clip(first, low + 1e-6, high - 1e-6)
     result = least_squares(
-        residuals, first, jacobian, bounds=(low, high), method="trf", x_scale=spreads, ftol=1e-7, xtol=1e-6, max_nfev=200
+        residuals,
+        first,
+        jacobian,
+        bounds=(low, high),
+        method="trf",
+        x_scale=spreads,
+        ftol=1e-7,
+        xtol=1e-6,
+        max_nfev=200,
     )
     if result.status < 0 or not np.all(np.isfinite(result.x)):
         raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")

@@ -163,7 +163,10 @@ def test_host_and_device_are_told_apart_by_the_three_clocks_of_a_gpu() -> None:
 
 def test_a_host_bound_decode_shows_the_host_in_wall_time_alone() -> None:
     one = task("cuda")
-    case = min((c for c in plan_of("cuda").cases if c.part == "blocks" and c.phase == "decode"), key=lambda c: c.config.hidden_size)
+    case = min(
+        (c for c in plan_of("cuda").cases if c.part == "blocks" and c.phase == "decode"),
+        key=lambda c: c.config.hidden_size,
+    )
     wall, device = true_seconds(case, one.start.target(RUNTIME))
     assert wall > 3.0 * device
 

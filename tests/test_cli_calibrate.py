@@ -10,14 +10,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import torch  # noqa: E402
-from click.testing import CliRunner, Result  # noqa: E402
+import torch
+from click.testing import CliRunner, Result
 
-from calibration import plan as plan_module  # noqa: E402
-from calibration.measure import Rules  # noqa: E402
-from latmodel.cli import group  # noqa: E402
-from latmodel.errors import LatmodelError, NoisyError, ProfileError, ToleranceError, UsageError  # noqa: E402
-from latmodel.profile import read_profile  # noqa: E402
+from calibration import plan as plan_module
+from calibration.measure import Rules
+from latmodel.cli import group
+from latmodel.errors import LatmodelError, NoisyError, ProfileError, ToleranceError, UsageError
+from latmodel.profile import read_profile
 
 
 def invoke(*arguments: str) -> Result:
@@ -34,7 +34,19 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
     monkeypatch.setitem(plan_module.EFFORTS, "quick", (5, 2, 1, 1, Rules(rounds=2, block_s=1e-3, sample_s=0.01)))
 
 
-ARGUMENTS = ("calibrate", "--gpu", "cpu", "--dtype", "float32", "--effort", "quick", "--max-noise", "1.0", "--runtime", "torch-eager")
+ARGUMENTS = (
+    "calibrate",
+    "--gpu",
+    "cpu",
+    "--dtype",
+    "float32",
+    "--effort",
+    "quick",
+    "--max-noise",
+    "1.0",
+    "--runtime",
+    "torch-eager",
+)
 
 
 @pytest.mark.parametrize("verb", ["calibrate", "verify"])
@@ -44,7 +56,8 @@ def test_help_has_an_example(verb: str) -> None:
     assert f"Example:  latmodel {verb} --" in found.output
 
 
-def test_a_calibration_from_the_plan_to_the_verified_profile(tiny: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_a_calibration_from_the_plan_to_the_verified_profile(tmp_path: Path) -> None:
     out, picture = tmp_path / "mine.json", tmp_path / "fit.png"
     found = invoke(*ARGUMENTS, "--out", str(out), "--plot", str(picture))
     assert found.exit_code == 0, found.output
@@ -66,7 +79,8 @@ def test_a_calibration_from_the_plan_to_the_verified_profile(tiny: None, tmp_pat
     assert len((tmp_path / "mine.observations.jsonl").read_text().splitlines()) == kept  # only --update adds
 
 
-def test_a_dry_run_measures_nothing(tiny: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_a_dry_run_measures_nothing(tmp_path: Path) -> None:
     found = invoke(*ARGUMENTS, "--out", str(tmp_path / "x.json"), "--dry-run", "--format", "json")
     assert found.exit_code == 0
     rows = json.loads(found.stdout)
@@ -74,8 +88,11 @@ def test_a_dry_run_measures_nothing(tiny: None, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_noise_above_the_limit_is_exit_5_and_keeps_the_samples(tiny: None, tmp_path: Path) -> None:
-    found = invoke(*ARGUMENTS[:-4], "--runtime", "torch-eager", "--max-noise", "0.0001", "--out", str(tmp_path / "x.json"))
+@pytest.mark.usefixtures("tiny")
+def test_noise_above_the_limit_is_exit_5_and_keeps_the_samples(tmp_path: Path) -> None:
+    found = invoke(
+        *ARGUMENTS[:-4], "--runtime", "torch-eager", "--max-noise", "0.0001", "--out", str(tmp_path / "x.json")
+    )
     assert isinstance(found.exception, NoisyError) and found.exception.exit_code == 5
     assert (tmp_path / "x.samples.jsonl").stat().st_size > 1000
     assert not (tmp_path / "x.json").exists()
@@ -90,7 +107,7 @@ def test_a_gpu_that_is_not_here_is_said_with_what_to_do() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
-def test_a_device_that_is_not_here(tmp_path: Path) -> None:
+def test_a_device_that_is_not_here() -> None:
     found = invoke("calibrate", "--gpu", "cpu", "--device", "cuda:7", "--dry-run")
     assert isinstance(found.exception, UsageError) and "--device cpu" in str(found.exception)
     found = invoke("calibrate", "--gpu", "cpu", "--device", "toaster", "--dry-run")
@@ -99,12 +116,14 @@ def test_a_device_that_is_not_here(tmp_path: Path) -> None:
     assert isinstance(found.exception, ProfileError) and found.exception.exit_code == 6
 
 
-def test_a_graph_needs_a_gpu(tiny: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_a_graph_needs_a_gpu(tmp_path: Path) -> None:
     found = invoke("calibrate", "--gpu", "cpu", "--runtime", "cuda-graph", "--out", str(tmp_path / "x.json"))
     assert isinstance(found.exception, UsageError) and "torch-eager" in str(found.exception)
 
 
-def test_a_place_that_cannot_be_written(tiny: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = invoke(*ARGUMENTS, "--out", str(tmp_path / "file" / "x.json"))
     assert isinstance(found.exception, UsageError) and "--out" in str(found.exception)

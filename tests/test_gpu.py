@@ -44,7 +44,9 @@ def test_every_runtime_runs_and_its_clocks_agree(name: str, phase: str) -> None:
 def test_eager_decode_of_a_small_model_is_bound_by_the_host() -> None:
     small = SHAPE.model_copy(update={"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 24})
     lab = TorchLab(detect("cuda:0"), runtime("transformers-eager"), "bfloat16")
-    wall, _, replay = sample(lab.open(Case("x", "blocks", "decode", small, WORK, "transformers-eager")), lab.now, Rules()).times
+    wall, _, replay = sample(
+        lab.open(Case("x", "blocks", "decode", small, WORK, "transformers-eager")), lab.now, Rules()
+    ).times
     assert replay is not None and wall > 1.5 * replay
 
 
