@@ -9,15 +9,14 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from latmodel.config import ModelConfig, Workload
-from latmodel.errors import LatmodelError
-from latmodel.hardware import slug
-from latmodel.predict import Predictor
-
 from calibration.device import TorchLab, detect
 from calibration.run import Request, calibrate, prepare
 from calibration.runtimes import runtime
 from calibration.verify import RULES, Verified, coverage, mape_percent, verify
+from latmodel.config import ModelConfig, Workload
+from latmodel.errors import LatmodelError
+from latmodel.hardware import slug
+from latmodel.predict import Predictor
 
 
 def model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, vocab: int = 65536) -> ModelConfig:
@@ -45,7 +44,7 @@ def main() -> None:
     parser.add_argument("--effort", choices=["quick", "normal", "rigorous"], default="normal")
     parser.add_argument("--dtype", choices=["bfloat16", "float16"], default="bfloat16")
     parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--generate", type=int, default=100)
+    parser.add_argument("--generate", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("build/verify-gpu/gpu.json"))
     options = parser.parse_args()
     runtimes = tuple(options.runtime or ("transformers-eager", "cuda-graph"))

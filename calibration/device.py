@@ -162,7 +162,8 @@ class TorchLab:
             arena = Arena(weight_elements(case), self.dtype, device) if keep else self._shared(weight_elements(case))
             with torch.no_grad():
                 run = self.runtime.build(case, arena, device)
-            return bench(run, self.hardware, self.runtime.graph)
+            # A whole decode loop is too long for a graph, and no observation needs its replay.
+            return bench(run, self.hardware, self.runtime.graph, replay=case.part == "blocks")
         except (torch.OutOfMemoryError, MemoryError) as error:
             self._free()
             raise OutOfMemory(str(error).splitlines()[0][:200]) from None
@@ -189,12 +190,12 @@ class TorchLab:
             torch.cuda.empty_cache()
 
 
-def bench(run: Callable[[], object], hardware: Hardware, graph: bool) -> Bench:
-    """The timer that fits the device."""
+def bench(run: Callable[[], object], hardware: Hardware, graph: bool, replay: bool = False) -> Bench:
+    """The timer that fits the device. `graph` times a replay in place of the run, `replay` both (CUDA alone)."""
     if hardware.kind == "cpu":
         return CpuBench(run, hardware.threads)
     if hardware.kind == "cuda":
-        return CudaBench(run, hardware.index, graph)
+        return CudaBench(run, hardware.index, graph, replay)
     return AcceleratorBench(run)
 
 
@@ -238,11 +239,11 @@ class AcceleratorBench(CpuBench):
 class CudaBench:
     """Three clocks: wall time of runs back to back and one synchronisation, events around them, a graph's replay."""
 
-    def __init__(self, run: Callable[[], object], index: int, graph: bool) -> None:
+    def __init__(self, run: Callable[[], object], index: int, graph: bool, replay: bool) -> None:
         self._index = index
         self._stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
         self._run: Callable[[], object] | None = run
-        self._replay = self._captured(run)
+        self._replay = self._captured(run) if graph or replay else None
         if graph:
             if self._replay is None:
                 raise LatmodelError("this case cannot be captured in a CUDA graph; try --runtime torch-eager")
@@ -333,7 +334,7 @@ def ceilings(hardware: Hardware, dtype: str) -> tuple[float, float]:
 
 
 def _repeat(run: Callable[[], object], hardware: Hardware, times: int) -> Sequence[float]:
-    timer = bench(run, hardware, False)
+    timer = bench(run, hardware, graph=False)
     timer.time(1)
     found = [timer.time(1).wall_s for _ in range(times)]
     timer.close()

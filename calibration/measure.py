@@ -179,7 +179,7 @@ class Log(Protocol):
 Progress = Callable[[int, int, str], None]  # samples done, samples in all, what is being measured
 
 
-def no_progress(done: int, total: int, what: str) -> None:  # noqa: ARG001
+def no_progress(done: int, total: int, what: str) -> None:
     """Say nothing."""
 
 
