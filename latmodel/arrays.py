@@ -6,12 +6,16 @@ A Python float stays one (no NumPy scalar), which is what makes a single predict
 
 import math
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 # A float, a NumPy array or a Torch tensor; all of them broadcast against each other.
 Array = Any
+
+# While true, `ceil` of a Torch tensor is what an aligned shape pays, without steps, so that gradients see it.
+SMOOTH: ContextVar[bool] = ContextVar("SMOOTH", default=False)
 
 
 def _torch(*values: Array) -> Any:
@@ -57,7 +61,9 @@ def ceil(a: Array) -> Array:
     if type(a) is float or _plain(a):
         return float(math.ceil(a))
     torch = _torch(a)
-    return torch.ceil(a) if torch is not None else np.ceil(a)
+    if torch is not None:
+        return torch.clamp(a, min=1.0) if SMOOTH.get() else torch.ceil(a)
+    return np.ceil(a)
 
 
 def floor(a: Array) -> Array:
@@ -65,7 +71,9 @@ def floor(a: Array) -> Array:
     if type(a) is float or _plain(a):
         return float(math.floor(a))
     torch = _torch(a)
-    return torch.floor(a) if torch is not None else np.floor(a)
+    if torch is not None:
+        return a if SMOOTH.get() else torch.floor(a)
+    return np.floor(a)
 
 
 def sqrt(a: Array) -> Array:

@@ -107,11 +107,13 @@ space_options = apply(
 )
 @click.option(
     "--quality",
-    default="params",
+    default="effective-params",
     show_default=True,
     metavar="NAME",
-    help="What to maximise: params, non-embedding-params or package.module:function.",
+    help="What to maximise: effective-params, params, non-embedding-params, loss, loss:hoffmann, loss:kaplan, "
+    "effective-params:levine or package.module:function (docs/quality.md).",
 )
+@click.option("--tokens", type=float, default=None, help="Training tokens, for a loss: 2e12.")
 @click.option(
     "--rows", type=WHOLE, default=20, show_default=True, help="Rows to show; the frontier is thinned to them."
 )
@@ -127,10 +129,15 @@ def frontier(**options: Any) -> None:
     budget = options["budget"]
     if budget is None and baseline is not None:
         budget = predictor.predict(baseline, workload).response_s
-    asked: dict[str, Any] = {
-        "budget_s": budget, "memory_bytes": options["memory"], "quality": quality_named(options["quality"])
-    }  # fmt: skip
+    from .scored import near_usual, quality_from
+
+    quality, score = quality_from(options["quality"], options["tokens"])
+    for warning in getattr(score, "warnings", ()):
+        click.echo(f"note: {warning}", err=True)
+    asked: dict[str, Any] = {"budget_s": budget, "memory_bytes": options["memory"], "quality": quality}
     space = space_from(options)
+    if score is not None:
+        space = near_usual(space)
     if options["depths"] is not None:
         found = best_per_depth(predictor, _listed(options["depths"]), space, workload, **asked)
     else:
@@ -141,9 +148,8 @@ def frontier(**options: Any) -> None:
         found.plot(options["plot"])
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
-    click.echo(
-        frontier_text(found if options["depths"] else thin(found, options["rows"]), len(found), options["format_"])
-    )
+    shown = found if options["depths"] else thin(found, options["rows"])
+    click.echo(frontier_text(shown, len(found), options["format_"], score))
 
 
 def space_from(options: dict[str, Any]) -> Any:
@@ -165,25 +171,6 @@ def _listed(values: Any) -> tuple[int, ...]:
     return expand("--depths", values) if isinstance(values, Span) else tuple(dict.fromkeys(values))
 
 
-def quality_named(text: str) -> Any:
-    """The quality of that name, or the function at `package.module:function`.
-
-    Raises:
-        UsageError: it cannot be found.
-    """
-    from .search import Quality
-
-    if ":" not in text:
-        return Quality.of(text)
-    import importlib
-
-    module, _, name = text.partition(":")
-    try:
-        return Quality.of(getattr(importlib.import_module(module), name))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"--quality {text[:80]!r}: {error}; write package.module:function") from None
-
-
 def _baseline(text: str | None) -> Any:
     """A shape "80x576" with the study's other dimensions, or the model of a config file."""
     if text is None:
@@ -199,18 +186,19 @@ def _baseline(text: str | None) -> Any:
     return shape_config(layers, hidden)
 
 
-def frontier_text(front: "Frontier", total: int, how: Any) -> str:
-    """The rows to print: the best marked in the table, ratios where there is a baseline."""
+def frontier_text(front: "Frontier", total: int, how: Any, score: Any = None) -> str:
+    """The rows to print: the best marked in the table, score and band if there is one, ratios to a baseline."""
     from .report import PREDICTION_COLUMNS, SHAPE_COLUMNS, render
     from .units import show_count
 
-    rows = front.to_rows()
-    best = max(range(len(rows)), key=lambda index: rows[index]["quality"])
-    for index, row in enumerate(rows):
-        row["best"] = index == best
-    columns = [("", lambda row: "*" if row["best"] else ""), *SHAPE_COLUMNS, *PREDICTION_COLUMNS]
-    if front.quality_name not in ("params", "non-embedding-params"):
-        columns.insert(6, (front.quality_name[:20], lambda row: f"{row['quality']:.4g}"))
+    rows = front.to_rows() if score is None else _scored_rows(front, score)
+    if score is None:
+        best = max(range(len(rows)), key=lambda index: rows[index]["quality"])
+        for index, row in enumerate(rows):
+            row["best"] = index == best
+    columns = [("", _mark), *SHAPE_COLUMNS, *PREDICTION_COLUMNS]
+    if score is not None:
+        columns[6:6] = score_columns(score)
     if front.baseline is not None:
         columns += [
             ("× params", lambda row: f"{row['parameters_ratio']:.1f}"),
@@ -223,9 +211,51 @@ def frontier_text(front: "Frontier", total: int, how: Any) -> str:
         text,
         f"{len(rows)} of {total} shapes on the frontier of {show_count(front.searched)} searched; * the best.",
     ]
+    if score is not None:
+        lines += _score_lines(rows, score)
     if front.baseline is not None:
         lines.append(_baseline_line(front.baseline))
     return "\n".join(lines)
+
+
+def _mark(row: Any) -> str:
+    return "*" if row["best"] else "=" if row.get("tied") else ""
+
+
+def _scored_rows(front: "Frontier", score: Any) -> list[dict[str, Any]]:
+    from .scored import Scored
+
+    return Scored(front, score).rows()
+
+
+def score_columns(score: Any) -> list[Any]:
+    """Columns of a quality score: its value with the band of its constants, the rank by parameters, what to doubt."""
+    from .units import show_count
+
+    def value(row: Any) -> str:
+        ends = (row["quality"], row["quality_low"], row["quality_high"])
+        if not score.name.startswith("effective-params"):
+            return f"{row['quality']:.4g}"
+        middle, low, high = (show_count(end) for end in ends)
+        return f"{middle} ({low}–{high})"
+
+    return [
+        (score.name[:24], value),
+        ("by params", lambda row: f"{row['rank_by_params']}"),
+        ("doubts", lambda row: ", ".join(row["flags"])),
+    ]
+
+
+def _score_lines(rows: list[dict[str, Any]], score: Any) -> list[str]:
+    lines = [
+        "FFN ratio and query groups are held near the usual (2.5-4, 2-8) unless given: the score does not see them."
+    ]
+    tied = sum(row["tied"] for row in rows)
+    if tied:
+        lines.append(f"= ties with the best within what {score.name} can tell; of those the quickest is marked *.")
+    if not any(row["best"] for row in rows):
+        lines.append("No row is called best: each shape lies beyond what the score can vouch for.")
+    return lines
 
 
 def _title(front: "Frontier") -> str:

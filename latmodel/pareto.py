@@ -1,30 +1,28 @@
 """The frontier: shapes with the most quality for their time, within a budget, and what a user does with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .arrays import Array
 from .config import ModelConfig, Workload
-from .errors import BudgetError, UsageError
-from .predict import Prediction, Predictions, Predictor, work_of
-from .search import SHAPE, Effort, Front, Limits, Quality, Search
+from .errors import UsageError
+from .goals import SHAPE, Function, Limit, Objective, Scenario, objective_named
+from .job import Job
+from .predict import Prediction, Predictions, Predictor
+from .search import Effort
 from .space import SearchSpace
-from .tables import PART_ENTRIES, parts, tables, thinned
-from .units import show_bytes, show_seconds
+from .tables import parts
 
 if TYPE_CHECKING:
     import os
 
     import pandas
 
-QualityLike = str | Quality | Callable[[Mapping[str, Array]], Array]
-
-# FFN sizes and depths that a first look at a space keeps of each hidden size: it finds a front to prune by.
-SAMPLE = 12
+QualityLike = str | Objective | Function
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,13 @@ class Baseline:
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """Shapes of a search with all that is predicted of them, best first.
+    """Shapes of a search with all that is predicted of them, best in the first objective first.
 
     Attributes:
         columns: one array of whole numbers for each Hugging Face name.
-        quality: what was maximised, one value a shape.
+        objectives: what the shapes were chosen by, the quality first.
+        values: of each objective, one array; by `Objective.column`.
+        limits: what every shape keeps.
         searched: shapes in the space.
         effort: boxes bounded and shapes priced to find these.
         missing: depths asked for at which nothing meets the limits.
@@ -50,8 +50,9 @@ class Frontier:
     predictor: Predictor
     workload: Workload
     columns: Mapping[str, Array]
-    quality: Array
-    quality_name: str
+    objectives: tuple[Objective, ...]
+    values: Mapping[str, Array]
+    limits: tuple[Limit, ...]
     budget_s: float | None
     memory_bytes: float
     searched: int
@@ -61,6 +62,16 @@ class Frontier:
 
     def __len__(self) -> int:
         return int(self.quality.size)
+
+    @property
+    def quality(self) -> Array:
+        """Values of the first objective."""
+        return self.values[self.objectives[0].column]
+
+    @property
+    def quality_name(self) -> str:
+        """Name of the first objective."""
+        return self.objectives[0].name
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -79,9 +90,8 @@ class Frontier:
 
     def take(self, rows: Any) -> "Frontier":
         """Some of the shapes: a slice, indices or a mask."""
-        return replace(
-            self, columns={name: column[rows] for name, column in self.columns.items()}, quality=self.quality[rows]
-        )
+        columns, values = ({k: v[rows] for k, v in table.items()} for table in (self.columns, self.values))
+        return replace(self, columns=columns, values=values)
 
     def against(self, config: ModelConfig) -> "Frontier":
         """The same with a baseline: rows then carry ratios of parameters and of speed to it."""
@@ -101,6 +111,8 @@ class Frontier:
         row["tie_word_embeddings"] = bool(row["tie_word_embeddings"])
         row["quality"] = float(self.quality[index])
         row |= self.predictions[index].as_dict()
+        for name, values in self.values.items():
+            row.setdefault(name, float(values[index]))
         if self.baseline is not None:
             base = self.baseline.prediction
             row["parameters_ratio"] = row["num_parameters"] / base.num_parameters
@@ -143,8 +155,12 @@ def frontier(
     budget_s: float | None = None,
     memory_bytes: float | None = None,
     quality: QualityLike = "params",
+    objectives: Sequence[QualityLike] | None = None,
+    limits: Sequence[Limit] = (),
+    also: Sequence[Scenario] = (),
+    sure: bool = False,
 ) -> Frontier:
-    """The exact set of shapes of which none is both as good and as quick as another, best first.
+    """The exact set of shapes of which none is as good as another in every objective, best first.
 
     Args:
         predictor: what prices a shape.
@@ -152,19 +168,22 @@ def frontier(
         workload: what is asked of a shape.
         budget_s: seconds that a response may take; None for no limit.
         memory_bytes: memory that a shape may take at its peak; the predictor's device if None.
-        quality: "params", "non-embedding-params", or a function of the shapes (see `search.Quality`).
+        quality: what to make large beside the response being short: "params", "non-embedding-params", an
+            `Objective`, or a function of the shapes.
+        objectives: instead of quality and response, any number of them; three and more need moocore.
+        limits: more that every answer must keep: `Objective("decode").at_most(0.05)`.
+        also: other devices or workloads in which budget and memory must be kept too.
+        sure: the budget holds for the upper end of the predictor's interval, not for the prediction.
 
     Raises:
-        BudgetError: no shape meets the limits; the quickest there is, is named.
-        UsageError: a limit is not a positive number, or the quality function cannot be used.
+        BudgetError: no shape keeps the limits; the one that binds is named, with the shape that comes closest.
+        UsageError: a limit is not a positive number, an objective cannot be used, or moocore is missing.
     """
-    job = _job(predictor, space, workload, budget_s, memory_bytes, quality)
+    job = job_of(predictor, space, workload, budget_s, memory_bytes, quality, objectives, limits, also, sure)
     front = job.look()
     for part in parts(job.space):
         front = job.search(part, front)
-    if not front.seconds.size:
-        raise job.nothing()
-    return job.result(front.shapes[::-1], front.quality[::-1])
+    return result(job, front.values, front.shapes)
 
 
 def best_per_depth(
@@ -176,130 +195,96 @@ def best_per_depth(
     budget_s: float | None = None,
     memory_bytes: float | None = None,
     quality: QualityLike = "params",
+    limits: Sequence[Limit] = (),
+    also: Sequence[Scenario] = (),
+    sure: bool = False,
 ) -> Frontier:
-    """For each depth, in the order given, the shape with the most quality that meets the limits.
+    """For each depth, in the order given, the shape with the most quality that keeps the limits.
 
     Depths at which nothing does are left out and listed in `missing`. Arguments and errors as for `frontier`.
     """
     pinned = (space or SearchSpace()).pin(num_hidden_layers=tuple(depths))
-    job = _job(predictor, pinned, workload, budget_s, memory_bytes, quality)
-    fronts = {depth: Front.empty() for depth in depths}
+    job = job_of(predictor, pinned, workload, budget_s, memory_bytes, quality, None, limits, also, sure)
+    fronts = {depth: job.nothing_yet() for depth in depths}
     for part in parts(job.space):
-        table = job.tables(part)
+        costs = job.tables(part)
         for depth, front in fronts.items():
-            fronts[depth] = Search(table, np.array([depth]), job.quality, job.limits, job.effort).run(front)
-    found = [front for front in fronts.values() if front.seconds.size]
-    if not found:
-        raise job.nothing()
-    missing = tuple(depth for depth, front in fronts.items() if not front.seconds.size)
-    shapes, values = (np.concatenate([getattr(f, name)[-1:] for f in found]) for name in ("shapes", "quality"))
-    return replace(job.result(shapes, values), missing=missing)
+            fronts[depth] = job.search_depths(costs, np.array([depth]), front)
+    found = [front for front in fronts.values() if len(front)]
+    # The last row of a front, sorted by response, has the most quality; the result is turned round.
+    values, shapes = (
+        np.concatenate([part[-1:] for part in reversed(parts_)]) if parts_ else np.zeros((0, 2))
+        for parts_ in ([f.values for f in found], [f.shapes for f in found])
+    )
+    missing = tuple(depth for depth, front in fronts.items() if not len(front))
+    return replace(result(job, values, shapes), missing=missing)
 
 
 def thin(front: Frontier, rows: int = 20) -> Frontier:
-    """At most so many rows of a frontier: the best, the quickest, and between them one for each even step of log time.
+    """At most so many rows: the first, the last, and between them one for each even step of log time.
 
-    Where times hardly differ (every shape is host-bound, say) only the most capable of them is kept.
+    Where times hardly differ (every shape is host-bound, say) only the most capable of them is kept. A front by other
+    objectives, where times are in no order, keeps rows at even steps.
     """
-    if len(front) <= rows or (np.diff(front.quality) >= 0).any():  # rows of a depth table stay as they are
+    if len(front) <= rows:
         return front
-    scale = np.log(front.response_s)  # falls with the row, as quality does
+    scale = np.log(front.response_s)
+    chosen = np.zeros(len(front), dtype=bool)
+    if (np.diff(scale) > 1e-9).any():
+        chosen[np.linspace(0, len(front) - 1, rows).astype(np.int64)] = True
+        return front.take(chosen)
     wanted = np.linspace(scale[0], scale[-1], rows)
     first_within = np.searchsorted(-scale, -wanted)  # of the rows that answer by then, the most capable
-    chosen = np.zeros(len(front), dtype=bool)
     chosen[np.clip(first_within, 0, len(front) - 1)] = True
     return front.take(chosen)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A checked search: what to search, by what, within what."""
-
-    predictor: Predictor
-    space: SearchSpace
-    workload: Workload
-    quality: Quality
-    limits: Limits
-    effort: Effort = field(default_factory=Effort)
-
-    def tables(self, part: tuple[int, int], keep: int | None = None) -> Any:
-        """Costs of the layers of one part of the space."""
-        args = (self.predictor, self.space, work_of(self.workload), self.workload.dtype, part)
-        return tables(*args) if keep is None else tables(*args, keep)
-
-    def look(self) -> Front:
-        """The front of an even sample of the space, from which the search proper starts."""
-        if len(self.space) <= PART_ENTRIES:
-            return Front.empty()
-        table = self.tables((0, self.space.hiddens.size), SAMPLE)
-        depths = thinned(self.space.depths, SAMPLE)
-        return Search(table, depths, self.quality, self.limits, self.effort).run(Front.empty())
-
-    def search(self, part: tuple[int, int], front: Front) -> Front:
-        """The front of a part's shapes and the given ones."""
-        return Search(self.tables(part), self.space.depths, self.quality, self.limits, self.effort).run(front)
-
-    def result(self, shapes: Array, quality: Array) -> Frontier:
-        """Shapes with what was asked."""
-        limits = self.limits
-        return Frontier(
-            self.predictor, self.workload, dict(zip(SHAPE, shapes.T, strict=True)), quality, self.quality.name,
-            limits.seconds if np.isfinite(limits.seconds) else None, limits.memory_bytes, len(self.space), self.effort,
-        )  # fmt: skip
-
-    def nothing(self) -> BudgetError:
-        """What to say when no shape meets the limits: the quickest shape there is, and what it takes."""
-        quickest = self._quickest()
-        if quickest is None:
-            shape, size = self._smallest()
-            return BudgetError(
-                f"no shape of the space fits in {show_bytes(self.limits.memory_bytes)}: the smallest, {shape}, "
-                f"takes {show_bytes(size)}; raise --memory or widen the space"
-            )
-        seconds = self.predictor.predict_many(quickest, self.workload)[0].response_s
-        return BudgetError(
-            f"no shape of the space answers within {show_seconds(self.limits.seconds)}: the quickest, "
-            f"{_name(quickest)}, takes {show_seconds(seconds)}; raise --budget or widen the space"
-        )
-
-    def _quickest(self) -> dict[str, Array] | None:
-        """The shape with the shortest response within the memory; None if none fits."""
-        same = Quality("none", lambda columns: np.zeros(len(columns["hidden_size"])), monotone=True)
-        limits, front = Limits(np.inf, self.limits.memory_bytes), Front.empty()
-        for part in parts(self.space):
-            front = Search(self.tables(part), self.space.depths, same, limits, self.effort).run(front)
-        return dict(zip(SHAPE, front.shapes[-1:].T, strict=True)) if front.seconds.size else None
-
-    def _smallest(self) -> tuple[str, float]:
-        """The shape that takes least memory, and its bytes: memory only grows with depth and FFN size."""
-        found = []
-        for part in parts(self.space):
-            table, depth = self.tables(part), self.space.depths[0]
-            size = table.memory_bytes(np.arange(len(table.stems)), table.offset, depth)
-            row = int(np.argmin(size))
-            columns = table.columns(np.array([row]), table.offset[row : row + 1], np.array([depth]))
-            found.append((float(size[row]), _name(columns)))
-        size, shape = min(found)
-        return shape, size
-
-
-def _job(
+def job_of(
     predictor: Predictor,
     space: SearchSpace | None,
     workload: Workload | None,
     budget_s: float | None,
     memory_bytes: float | None,
     quality: QualityLike,
+    objectives: Sequence[QualityLike] | None,
+    limits: Sequence[Limit],
+    also: Sequence[Scenario],
+    sure: bool,
 ) -> Job:
-    for name, limit in (("budget_s", budget_s), ("memory_bytes", memory_bytes)):
-        if limit is not None and not 0.0 < limit < np.inf:
-            raise UsageError(f"{name}: {limit} is not a positive number")
-    limits = Limits(
-        np.inf if budget_s is None else budget_s, predictor.memory_bytes if memory_bytes is None else memory_bytes
-    )
-    return Job(predictor, space or SearchSpace(), workload or Workload(), Quality.of(quality), limits)
+    """A checked search from what a user gives."""
+    for name, bound in (("budget_s", budget_s), ("memory_bytes", memory_bytes)):
+        if bound is not None and not 0.0 < bound < np.inf:
+            raise UsageError(f"{name}: {bound} is not a positive number")
+    own = Scenario(predictor, workload or Workload())
+    memory = predictor.memory_bytes if memory_bytes is None else memory_bytes
+    kept = [Objective("memory").at_most(memory)]
+    kept += [Objective("memory", where).at_most(where.predictor.memory_bytes) for where in also]
+    if budget_s is not None:
+        end: Literal["high", "value"] = "high" if sure else "value"
+        kept += [Objective("response", where, end).at_most(budget_s) for where in (None, *also)]
+    if objectives is None:
+        # By response first: times hardly ever tie, which makes fronts quick to sort. The result is turned round.
+        chosen: tuple[Objective, ...] = (Objective("response"), objective_named(quality))
+    else:
+        chosen = tuple(objective_named(given) for given in objectives)
+        if len(chosen) < 2 or len({one.column for one in chosen}) < len(chosen):
+            raise UsageError("objectives: give two or more, each once")
+    return Job(own, space or SearchSpace(), chosen, (*kept, *limits), budget_s, memory, turned=objectives is None)
 
 
-def _name(shape: Mapping[str, Array]) -> str:
-    layers, hidden, ffn = (int(shape[name][0]) for name in SHAPE[:3])
-    return f"{layers} layers x hidden {hidden} x FFN {ffn}"
+def result(job: Job, values: Array, shapes: Array) -> Frontier:
+    """What a search found, with all that was asked.
+
+    Raises:
+        BudgetError: it found nothing.
+    """
+    if not len(values):
+        raise job.nothing()
+    objectives = job.objectives
+    if job.turned:
+        objectives, values, shapes = objectives[::-1], values[::-1, ::-1], shapes[::-1]
+    natural = {one.column: (-column if one.gain else column) for one, column in zip(objectives, values.T, strict=True)}
+    return Frontier(
+        job.own.predictor, job.own.workload, dict(zip(SHAPE, shapes.T, strict=True)), objectives, natural,
+        job.limits, job.budget_s, job.memory_bytes, len(job.space), job.effort,
+    )  # fmt: skip

@@ -230,6 +230,12 @@ class Predictor:
             maximum(self._outside(model, work), 0.0 if measured else 1.0),
         )
 
+    def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
+        """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
+        asked = workload or Workload()
+        measured = self._target(asked.dtype)[1]
+        return maximum(self._outside(uniform(**columns), work_of(asked)), 0.0 if measured else 1.0)
+
     def _outside(self, model: Architecture, work: Work) -> Array:
         """1 where a dimension lies outside what the profile was fitted on, else 0."""
         outside: Array = 0.0

@@ -13,7 +13,7 @@ import numpy as np
 from .architecture import Architecture, Attention, Block, FeedForward, Group
 from .arrays import Array
 from .config import MAX_DIMENSION
-from .forward import Cost, Load, Target, Work, block_cost, head_cost, respond
+from .forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
 from .predict import Predictor
 from .space import SearchSpace, Stems
 
@@ -80,8 +80,8 @@ class Tables:
     work: Work
     target: Target
 
-    def seconds(self, stem: Array, ffn: Array, depth: Array, least: bool = False) -> Array:
-        """Response of shapes; with `least`, no more than that of any shape with as large an FFN and depth."""
+    def forecast(self, stem: Array, ffn: Array, depth: Array, least: bool = False) -> Forecast:
+        """Times of shapes; with `least`, but for rounding no more than those of any shape with as large an FFN."""
         a, f, h = self.attention, self.ffn_least if least else self.ffn, self.head
         kernels = (_at(a.decode_kernels, stem) + _at(f.decode_kernels, ffn)) * depth
         decode_s = f.first_s[ffn]  # an FFN costs every decode step the same
@@ -95,8 +95,7 @@ class Tables:
         )
         decode = _load(_at(h.decode_kernels, stem), h.first_s[stem])
         head = Cost(_load(_at(h.prefill_kernels, stem), h.prefill_s[stem]), decode, decode)
-        response: Array = respond(depth, blocks, head, self.work, self.target).response_s
-        return response * (1.0 - SLACK) if least else response
+        return respond(depth, blocks, head, self.work, self.target)
 
     def parameters(self, stem: Array, ffn: Array, depth: Array) -> tuple[Array, Array]:
         """All parameters of shapes, and those outside embedding and LM head."""

@@ -88,7 +88,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["profile", "show", "nothing"], 6, "nothing"),
     (["profile", "diff", "3090", "nothing"], 6, "nothing"),
     (["profile", "export", "3090", "--out", "/proc/none/x.json"], 6, "/proc/none/x.json"),
-    (["frontier", "--budget", "1us"], 3, "331 ms"),
+    (["frontier", "--budget", "1us"], 3, "4 layers x hidden 256"),
     (["frontier", "--budget", "5s", "--memory", "1MB"], 3, ""),
     (["frontier", "--layers", "9:3"], 2, "9 to 3"),
     (["frontier", "--layers", "1:2:3:4"], 2, "--layers"),

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from search_toy import toy_predictor
 
 from latmodel import Workload
+from latmodel.archive import Front
 from latmodel.errors import UsageError
+from latmodel.goals import SHAPE
 from latmodel.pareto import frontier
-from latmodel.search import SHAPE, Front
 from latmodel.space import SearchSpace, Span
 from latmodel.tables import parts
 
@@ -119,7 +120,7 @@ def test_answer_does_not_depend_on_parts_batches_or_leaves(monkeypatch, entries,
     expected = front_of(frontier(EAGER, SPACE, budget_s=3.0))
     monkeypatch.setattr("latmodel.search.BATCH", batch)
     monkeypatch.setattr("latmodel.search.LEAF", leaf)
-    monkeypatch.setattr("latmodel.pareto.PART_ENTRIES", entries)
+    monkeypatch.setattr("latmodel.job.PART_ENTRIES", entries)
     monkeypatch.setattr("latmodel.pareto.parts", lambda space: parts(space, entries))
     assert front_of(frontier(EAGER, SPACE, budget_s=3.0)) == expected
 
@@ -158,7 +159,7 @@ def test_a_quality_that_falls_with_size_is_searched_shape_by_shape():
     ],
 )
 def test_a_bad_quality_function_is_named(function, message):
-    with pytest.raises(UsageError, match="quality function <lambda>") as caught:
+    with pytest.raises(UsageError, match="function <lambda>") as caught:
         frontier(EAGER, SPACE, quality=function)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -172,13 +173,13 @@ def test_merged_front_is_the_set_that_nothing_dominates(some, more):
     def front(rows):
         table = np.array(rows, dtype=float).reshape(-1, 3)
         shapes = np.repeat(table[:, 2:], len(SHAPE), axis=1).astype(np.int64)
-        return Front.empty().merged(Front(table[:, 0], table[:, 1], shapes))
+        return Front.empty(2).merged([Front(table[:, :2] * [1.0, -1.0], shapes)])
 
-    merged = front(some).merged(front(more))
+    merged = front(some).merged([front(more)])
     rows = set(some) | set(more)
     kept = {r for r in rows if not any(o[0] <= r[0] and o[1] >= r[1] and o[:2] != r[:2] for o in rows)}
     kept = {r for r in kept if r[2] == min(o[2] for o in kept if o[:2] == r[:2])}
-    got = zip(merged.seconds.tolist(), merged.quality.tolist(), merged.shapes[:, 0].tolist(), strict=True)
+    got = zip(*(merged.values.T * [[1], [-1]]).tolist(), merged.shapes[:, 0].tolist(), strict=True)
     assert sorted(got) == sorted(kept)
 
 

@@ -1,0 +1,114 @@
+"""Per-layer search against trying every choice, each model predicted whole."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from search_toy import toy_predictor
+
+from latmodel import Workload
+from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.errors import BudgetError, UsageError
+from latmodel.per_layer import search_layers
+
+HIDDEN, VOCAB = 1024.0, 32000.0
+SHARED = {"hidden_size": 1024, "vocab_size": 32000}
+PREDICTORS = [
+    toy_predictor(),
+    toy_predictor(launch_s=3e-7, block_s=1e-6, prefill_block_s=1e-6, token_s=1e-6, pass_s=1e-6),
+    toy_predictor(launch_s=2e-6, block_s=2e-6, overlap_loss=0.0),
+]
+
+
+def block(heads, kv_heads, ffn):
+    attention = Attention(float(heads), float(kv_heads), 64.0) if heads else None
+    layer = FeedForward(float(ffn)) if ffn else None
+    return Block(attention, layer, norms=(attention is not None) + (layer is not None))
+
+
+BLOCKS = [
+    block(16, 16, 4096),
+    block(16, 4, 8192),
+    block(8, 2, 2048),
+    block(0, 0, 3072),
+    block(16, 4, 0),
+    block(0, 0, 0),
+]
+
+
+def whole(predictor, picked, workload):
+    groups = tuple(Group(1.0, BLOCKS[i]) for i in picked if BLOCKS[i].norms)
+    return predictor.predict(Architecture(groups, HIDDEN, VOCAB, 1.0), workload)
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    predictor=st.sampled_from(PREDICTORS),
+    scores=st.lists(st.lists(st.integers(-5, 20), min_size=6, max_size=6), min_size=1, max_size=3),
+    share=st.floats(0.05, 1.0),
+    workload=st.sampled_from([Workload(), Workload(prompt_tokens=8000, new_tokens=300, batch_size=4)]),
+    memory_share=st.floats(0.3, 1.1),
+)
+def test_equals_trying_every_choice(predictor, scores, share, workload, memory_share):
+    table = np.array(scores, dtype=float)
+    every = [p for p in itertools.product(range(6), repeat=len(table)) if any(BLOCKS[i].norms for i in p)]
+    models = [whole(predictor, picked, workload) for picked in every]
+    times = np.array([m.response_s for m in models])
+    sizes = np.array([m.peak_memory_bytes for m in models])
+    budget, memory = float(np.quantile(times, share)) * 1.0001, float(sizes.max()) * memory_share
+    inside = (times <= budget) & (sizes <= memory)
+    total = np.array([table[np.arange(len(table)), list(picked)].sum() for picked in every])
+    asked = {"workload": workload, "budget_s": budget, "memory_bytes": memory, **SHARED}
+    if not inside.any():
+        with pytest.raises(BudgetError):
+            search_layers(predictor, BLOCKS, table, **asked)
+        return
+    found = search_layers(predictor, BLOCKS, table, **asked)
+    assert found.score == pytest.approx(total[inside].max(), abs=1e-6)
+    assert found.bound >= found.score
+    assert found.additive_s == pytest.approx(found.prediction.response_s, rel=1e-6)
+    assert found.prediction.response_s <= budget * (1 + 1e-6)
+    assert found.prediction.peak_memory_bytes <= memory * (1 + 1e-6)
+
+
+def test_eighty_layers_of_a_hundred_choices_in_ten_seconds():
+    rng = np.random.default_rng(0)
+    grid = itertools.product((4, 8, 12, 16), (1, 4), range(512, 6657, 512))
+    blocks = [*(block(heads, heads // group, ffn) for heads, group, ffn in itertools.islice(grid, 99)), block(0, 0, 0)]
+    size = np.array([
+        (b.attention.heads if b.attention else 0) * 128 + (b.feed_forward.intermediate_size if b.feed_forward else 0)
+        for b in blocks
+    ])  # fmt: skip
+    scores = np.sqrt(size)[None, :] * rng.uniform(0.5, 1.5, (80, 1)) + rng.normal(0, 2, (80, len(blocks)))
+    predictor = PREDICTORS[1]
+    budget = 0.5 * predictor.predict(Architecture((Group(80.0, blocks[90]),), HIDDEN, VOCAB, 1.0)).response_s
+    start = time.process_time()
+    found = search_layers(predictor, blocks, scores, budget_s=budget, **SHARED, gap=1e-5)
+    assert time.process_time() - start < 10.0
+    assert found.gap <= 1e-4
+    assert found.additive_s <= budget * (1 + 1e-8)
+    assert found.additive_s == pytest.approx(found.prediction.response_s, rel=1e-6)
+
+
+def test_a_budget_that_no_choice_keeps_names_the_quickest():
+    with pytest.raises(BudgetError, match=r"answers within 1\.00 µs: the quickest takes"):
+        search_layers(PREDICTORS[0], BLOCKS[:3], np.ones((4, 3)), budget_s=1e-6, **SHARED)
+    with pytest.raises(BudgetError, match="fits in the memory"):
+        search_layers(PREDICTORS[0], BLOCKS[:3], np.ones((4, 3)), budget_s=10.0, memory_bytes=1e6, **SHARED)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.ones((4, 2)), r"shape \(4, 2\) is not"),
+        ([[1.0, np.nan, 2.0]], "layer 0, block 1 is nan"),
+        ([[1.0, 2.0, np.inf]], "layer 0, block 2 is inf"),
+        ([[1.0, 2.0, 3.0], [-np.inf] * 3], "layer 1 may pick no block"),
+    ],
+)
+def test_bad_scores_are_named(scores, message):
+    with pytest.raises(UsageError, match=message):
+        search_layers(PREDICTORS[0], BLOCKS[:3], scores, budget_s=1.0, **SHARED)
