@@ -17,6 +17,7 @@ VERBS = {
     "predict": ("cli_predict", "predict", "Latency, memory and bound of one or many architectures."),
     "profile": ("cli_profile", "profile", "Look at profiles: list, show, diff, export."),
     "prune": ("cli_prune", "prune", "Depth- and width-pruned shapes that reach a target time."),
+    "quality": ("cli_quality", "quality", "What shape is worth in quality: check the law against an ablation."),
     "verify": ("cli_calibrate", "verify", "Build and run the real model, compare it with the prediction."),
 }
 

@@ -66,9 +66,15 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     budget = options["budget"]
     if budget is None and baseline is not None:
         budget = predictor.predict(baseline, workload).response_s
+    quality, score = _quality(options)
+    space = space_from(options)
+    if score is not None:
+        from .scored import near_usual
+
+        space = near_usual(space)
     asked: dict[str, Any] = {
-        "space": space_from(options), "workload": workload, "budget_s": budget, "memory_bytes": options["memory"],
-        "quality": objective_from(options["quality"]), "limits": [parse_limit(text) for text in options["limits"]],
+        "space": space, "workload": workload, "budget_s": budget, "memory_bytes": options["memory"],
+        "quality": quality, "limits": [parse_limit(text) for text in options["limits"]],
         "also": [scenario_from(text, options) for text in options["also"]],
         "sure": context.get_parameter_source("confidence") is click.core.ParameterSource.COMMANDLINE,
     }  # fmt: skip
@@ -80,7 +86,19 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
     shown = found if options["depths"] else thin(found, options["rows"])
-    click.echo(frontier_text(shown, len(found), options["format_"]))
+    click.echo(frontier_text(shown, len(found), options["format_"], score))
+
+
+def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
+    """What to maximise, and its score if it has one; what the score warns of goes to stderr."""
+    if options["objectives"]:
+        return "params", None
+    from .scored import quality_from
+
+    quality, score = quality_from(options["quality"], options["tokens"])
+    for warning in getattr(score, "warnings", ()):
+        click.echo(f"note: {warning}", err=True)
+    return quality, score
 
 
 def _search(predictor: Any, asked: dict[str, Any], options: dict[str, Any]) -> Any:

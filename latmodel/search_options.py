@@ -80,8 +80,10 @@ space_options = apply(
 
 
 goal_options = apply(
-    click.option("--quality", default="params", show_default=True, metavar="NAME",
-                 help="What to maximise: params, non-embedding-params or package.module:function."),
+    click.option("--quality", default="effective-params", show_default=True, metavar="NAME",
+                 help="What to maximise: effective-params, params, non-embedding-params, loss, loss:hoffmann, "
+                 "loss:kaplan, effective-params:levine or package.module:function (docs/quality.md)."),
+    click.option("--tokens", type=float, default=None, help="Training tokens, for a loss: 2e12."),
     click.option("--objective", "objectives", multiple=True, metavar="NAME",
                  help="Instead of quality and response, what to trade off: prefill, decode, response, memory, "
                  "throughput, params, … or package.module:function; give it twice or more."),
