@@ -202,7 +202,9 @@ def main() -> None:
 def plain_text(found: Table) -> str:
     """A table for a terminal."""
     widths = [max(len(row[i]) for row in (found.columns, *found.rows)) for i in range(len(found.columns))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in (found.columns, *found.rows)]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in (found.columns, *found.rows)
+    ]
     return "\n".join([f"\n{found.title}", *lines])
 
 

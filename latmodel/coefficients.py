@@ -200,7 +200,9 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "decode.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
     "decode.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
     "pointwise.floor_s": Prior(2.2e-6, 0.30, *TIME, "shortest pointwise kernel"),
-    "pointwise.bandwidth_efficiency": Prior(0.80, 0.20, *BANDWIDTH, "share of the bandwidth of large pointwise kernels"),
+    "pointwise.bandwidth_efficiency": Prior(
+        0.80, 0.20, *BANDWIDTH, "share of the bandwidth of large pointwise kernels"
+    ),
     "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
 }

@@ -95,6 +95,8 @@ class RuntimePart(_Part):
     host: Text
     note: Text = ""
     memory_overhead_bytes: NonNegative = 0.0
+    memory_cache_copies: Annotated[float, Field(ge=1, le=10)] = 1.0  # of the whole KV cache alive at the peak
+    unpack_moves: Annotated[float, Field(ge=0, le=100)] | None = None  # of `unpacking`; None: the implementation's
     coefficients: dict[str, Coefficient]
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}

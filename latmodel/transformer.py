@@ -10,6 +10,7 @@ from .kv_cache import append_op
 from .mixers import MIXERS
 from .ops import AttentionShape, OpCost, gemm, pointwise
 from .step import Step, attended_pairs, seen_positions
+from .unpacking import with_unpacking
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
@@ -37,7 +38,8 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
         "residual", hidden * rows, moves=moves * layers,
         kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
-    return [*ops, residual]
+    ops.append(residual)
+    return ops if numbers.format is None else with_unpacking(ops, how, numbers)
 
 
 def _norm(
@@ -128,7 +130,7 @@ def head_ops(
     model: Architecture, rows: Array, logit_rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     """Embedding lookup, final norm and LM head (`logit_rows` positions get logits), and projections between widths."""
-    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
+    sizes = {"weight_bytes": numbers.head_bytes, "activation_bytes": numbers.activation_bytes}
     hidden, width = model.hidden_size, model.hidden_size if model.embedding_size is None else model.embedding_size
     each = numbers.activation_bytes
     ops = [
