@@ -1,6 +1,6 @@
 """How well kernels that no fit saw are predicted: `python benchmarks/operators.py [--part kernels,…] [--cards h100,…]`.
 
-kernels      10 % of a card's shapes are fitted, the others predicted: plain roofline, law, law with correction, coverage
+kernels      10 % of a card's shapes are fitted, the others predicted: plain roofline, law, corrected law, coverage
 extrapolate  GEMM: fitted to n, k <= 4096, larger ones predicted
 cards        each card predicted from its data sheet and a law fitted to the other cards
 sources      fitted to aiconfigurator's A100, predicting Vidur's
