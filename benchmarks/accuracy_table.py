@@ -5,13 +5,11 @@ Every figure of that page is measured here; it takes some minutes on one core.
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from operators import PARTS, Table, tables
 
-from benchmarks.operators import PARTS, Table, tables
 from calibration.datasheet_prior import NVIDIA
 from latmodel.intervals import conformal_quantile
 from latmodel.profile import Profile, read_profile

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import shortened_llama as pruned
 
-from benchmarks import shortened_llama as pruned
 from calibration.sources.tables import read_table
 from latmodel.forward import Target
 from latmodel.hardware import datasheet
