@@ -101,6 +101,16 @@ def test_small_tables_leave_out_what_is_launch_or_another_dtype(tmp_path: Path) 
     assert sum(dropped.values()) == 1
 
 
+def test_empty_kernels_are_launches(tmp_path: Path) -> None:
+    table(tmp_path, "launch_overhead_rtx3090.csv", "source,gpu,what,us",
+          'x,RTX 3090,"225 empty kernels, regular launches (C++), per launch",1.54',
+          'x,RTX 3090,"225 empty kernels in CUDA graph, per kernel",0.83', "x,RTX 3090,torch.mm back to back,8.1")  # fmt: skip
+    found = small_tables.launches(tmp_path, datasheet("3090"))
+    times = {op: rows[0].seconds for op, (rows, _, _) in found.items()}
+    assert times == pytest.approx({"launch": 1.54e-6, "replay": 0.83e-6})
+    assert sum(sum(dropped.values()) for _, dropped, _ in found.values()) == 1
+
+
 def test_rows_faster_than_the_data_sheet_are_implausible() -> None:
     # 1024³ · 2 FLOPs in 1 us would be 2147 TFLOP/s, seven times an A100; in 100 us it is 21.
     columns = {name: np.array([1024.0, 1024.0]) for name in "mnk"} | {"seconds": np.array([1e-6, 1e-4])}
