@@ -3,8 +3,8 @@
     python benchmarks/calibrate_sim.py --seeds 200
 
 Every seed plants other coefficients and draws 2 % noise and 5 % outliers (60 % slower); with --disturbed also drift of
-up to 30 % and throttled spells of 40 %. Prints the median error of unseen whole models, of the coefficients that the fit
-calls well determined, and how often the 90 % intervals hold.
+up to 30 % and throttled spells of 40 %. Prints the median error of unseen whole models, of the coefficients that the
+fit calls well determined, and how often the 90 % intervals hold.
 """
 
 import argparse
