@@ -144,9 +144,10 @@ def verify(**options: Any) -> None:
 
 
 def _model(options: dict[str, Any]) -> Any:
-    from .cli_predict import _model as shared
+    from .cli_predict import model_and_workload
+    from .config import Workload
 
-    return shared(options)
+    return model_and_workload(options, Workload())[0]
 
 
 def _verified_text(row: Any, how: Any) -> str:
