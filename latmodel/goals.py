@@ -233,6 +233,8 @@ def call(function: Function, name: str, columns: Mapping[str, Array]) -> Array:
         UsageError: it failed, or returned NaN, infinity or another number of values; the row is named.
     """
     rows = len(columns["hidden_size"])
+    if not rows:
+        return np.zeros(0)
     try:
         values = np.asarray(function(columns), dtype=np.float64)
     except Exception as error:

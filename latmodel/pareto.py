@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import os
 
     import pandas
+
+    from .executors import Executor
 
 QualityLike = str | Objective | Function
 
@@ -159,6 +162,9 @@ def frontier(
     limits: Sequence[Limit] = (),
     also: Sequence[Scenario] = (),
     sure: bool = False,
+    executor: "str | Executor | None" = None,
+    workers: int = 1,
+    checkpoint: "str | os.PathLike[str] | None" = None,
 ) -> Frontier:
     """The exact set of shapes of which none is as good as another in every objective, best first.
 
@@ -174,15 +180,25 @@ def frontier(
         limits: more that every answer must keep: `Objective("decode").at_most(0.05)`.
         also: other devices or workloads in which budget and memory must be kept too.
         sure: the budget holds for the upper end of the predictor's interval, not for the prediction.
+        executor: what runs the parts of the search: "process" (if None and `workers` > 1), "dask", "ray", "slurm", or
+            anything with `submit`. The answer is the same, to the last bit.
+        workers: how many at once.
+        checkpoint: a file that finished parts are written to, and that a search goes on from.
 
     Raises:
         BudgetError: no shape keeps the limits; the one that binds is named, with the shape that comes closest.
+        LatmodelError: a part of the search failed three times.
         UsageError: a limit is not a positive number, an objective cannot be used, or moocore is missing.
     """
     job = job_of(predictor, space, workload, budget_s, memory_bytes, quality, objectives, limits, also, sure)
-    front = job.look()
-    for part in parts(job.space):
-        front = job.search(part, front)
+    if executor is None and workers == 1 and checkpoint is None:
+        front = job.look()
+        for part in parts(job.space):
+            front = job.search(part, front)
+    else:
+        from .sweep import sweep
+
+        front = sweep(job, executor or "process", workers, None if checkpoint is None else Path(checkpoint))
     return result(job, front.values, front.shapes)
 
 

@@ -114,6 +114,8 @@ class Predictor:
         runtime: one of the profile's runtimes; its first if None.
         confidence: level of the intervals, 0.5 to 0.99.
         memory_bytes: memory of the device, if not the data sheet's.
+        corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
+            laws' alone, which never fall as a dimension grows.
 
     Raises:
         ProfileError: the profile has no such runtime.
@@ -121,7 +123,13 @@ class Predictor:
     """
 
     def __init__(
-        self, profile: Profile, runtime: str | None = None, confidence: float = 0.9, memory_bytes: float | None = None
+        self,
+        profile: Profile,
+        runtime: str | None = None,
+        confidence: float = 0.9,
+        memory_bytes: float | None = None,
+        *,
+        corrected: bool = True,
     ) -> None:
         self.profile = profile
         self.runtime, self._part = profile.runtime(runtime)
@@ -129,6 +137,7 @@ class Predictor:
         if not 0 < self.memory_bytes < 1e16:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
+        self._corrected = corrected
         self._targets: dict[str, tuple[Target, bool]] = {}
 
     @classmethod
@@ -154,8 +163,9 @@ class Predictor:
     def _target(self, dtype: str) -> tuple[Target, bool]:
         if dtype not in self._targets:
             device, measured = self.profile.device_coefficients(dtype)
-            how = self._implementation()
-            target = Target(self.profile.sheet(dtype), device, self.profile.runtime_coefficients(self.runtime), how)
+            corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
+            runtime = self.profile.runtime_coefficients(self.runtime)
+            target = Target(self.profile.sheet(dtype), device, runtime, self._implementation(), corrector)
             self._targets[dtype] = (target, measured)
         return self._targets[dtype]
 

@@ -21,8 +21,33 @@ def predict_one(predictor: Predictor, model: Any, workload: Workload, how: Forma
     row = predictor.predict(model, workload).as_dict()
     if how in ("json", "jsonl") or not isinstance(model, ModelConfig):
         return render([row], how, PREDICTION_COLUMNS, single=True)
-    columns = [*SHAPE_COLUMNS, *PREDICTION_COLUMNS]
-    return render([{**config_dict(model), **row}], how, columns, title=_title(predictor, workload))
+    columns = [*SHAPE_COLUMNS, PREDICTION_COLUMNS[0], SCORE_COLUMN, *PREDICTION_COLUMNS[1:]]
+    shape = {**config_dict(model), **_effective(model)}
+    return render([{**shape, **row}], how, columns, title=_title(predictor, workload))
+
+
+def _effective(model: ModelConfig) -> dict[str, Any]:
+    """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and what to doubt."""
+    from .quality import band, flags, score
+    from .scored import with_counts
+
+    found, shapes = score("effective-params"), with_counts(config_dict(model))
+    low, high = band(found, shapes)
+    return {
+        "effective_parameters": float(found(shapes)),
+        "effective_parameters_low": float(low),
+        "effective_parameters_high": float(high),
+        "effective_parameters_doubts": flags(found, shapes).words(),
+    }
+
+
+def _effective_text(row: Row) -> str:
+    names = ("effective_parameters", "effective_parameters_low", "effective_parameters_high")
+    value, low, high = (show_count(row[name]) for name in names)
+    return f"{value} ({low}–{high})" + (" ?" if row["effective_parameters_doubts"] else "")
+
+
+SCORE_COLUMN: Column = ("effective-params", _effective_text)
 
 
 def _title(predictor: Predictor, workload: Workload) -> str:

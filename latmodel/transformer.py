@@ -57,7 +57,7 @@ def _projections(
     each = numbers.activation_bytes
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
     asked = queries * 2.0 if attention.output_gate else queries
-    if attention.fused:
+    if attention.fused or how.fuses_projections:
         ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, **sizes)]
     else:
         ops = [gemm("q_proj", rows, asked, hidden, **sizes), gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes)]
@@ -79,7 +79,7 @@ def _feed_forward(
     inner = layer.intermediate_size
     kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
     matrices = 2.0 if layer.gated else 1.0
-    wide, repeat = (inner * matrices, 1.0) if layer.fused else (inner, matrices)
+    wide, repeat = (inner * matrices, 1.0) if layer.fused or how.fuses_projections else (inner, matrices)
     return [
         gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, repeat=repeat, **sizes),
         pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),

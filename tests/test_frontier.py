@@ -7,10 +7,10 @@ from search_toy import toy_predictor
 
 from latmodel import ModelConfig, Workload
 from latmodel.cli_frontier import frontier as command
-from latmodel.cli_frontier import parse_ratio, parse_values
 from latmodel.errors import BudgetError, UsageError
-from latmodel.goals import SHAPE
+from latmodel.goals import SHAPE, Objective
 from latmodel.pareto import best_per_depth, frontier, thin
+from latmodel.search_options import parse_limit, parse_ratio, parse_values
 from latmodel.space import SearchSpace, Span
 
 PREDICTOR = toy_predictor()
@@ -199,3 +199,41 @@ def test_the_function_is_what_the_package_exports_however_it_was_loaded():
 
     assert latmodel.frontier is latmodel.pareto.frontier
     assert set(latmodel.__all__) <= set(dir(latmodel)) | set(latmodel._HOMES)
+
+
+def test_limits_as_typed():
+    assert parse_limit("decode<=50ms") == Objective("decode").at_most(0.05)
+    assert parse_limit("memory <= 20GB") == Objective("memory").at_most(20e9)
+    assert parse_limit("throughput>=200") == Objective("throughput").at_least(200.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["decode", "decode<50ms", "decode<=fast", "speed<=3", "response>=1s", "params>=nan", "no.such:f>=1", "<=3"]
+)
+def test_limits_that_make_no_sense_are_refused(text):
+    with pytest.raises(UsageError):
+        parse_limit(text)
+
+
+def test_command_takes_objectives_limits_and_confidence(profile_path):
+    import json
+
+    arguments = ("--profile", profile_path, *SMALL, "--format", "json", "--rows", "100000")
+    result = run(*arguments, "--objective", "throughput", "--objective", "memory", "--limit", "params>=1e9")
+    rows = json.loads(result.stdout)
+    assert all(row["num_parameters"] >= 1e9 for row in rows)
+    memory = [row["peak_memory_bytes"] for row in rows]
+    assert memory == sorted(memory, reverse=True)
+    rows = json.loads(run(*arguments, "--budget", "3s", "--confidence", "0.9").stdout)
+    assert max(row["response_s_high"] for row in rows) <= 3.0 * (1 + 1e-9)
+    loose = json.loads(run(*arguments, "--budget", "3s").stdout)
+    assert max(row["response_s_high"] for row in loose) > 3.0
+
+
+def test_command_with_workers_and_checkpoint_gives_the_same(profile_path, tmp_path):
+    arguments = ("--profile", profile_path, *SMALL, "--budget", "3s", "--format", "json")
+    expected = run(*arguments).stdout
+    for _ in range(2):
+        result = run(*arguments, "--checkpoint", str(tmp_path / "parts.jsonl"), "--workers", "2")
+        assert result.stdout == expected
+    assert isinstance(run(*arguments, "--depths", "10", "--workers", "2").exception, UsageError)

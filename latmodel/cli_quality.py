@@ -1,0 +1,19 @@
+"""`latmodel quality check`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.group(epilog="Example:  latmodel quality check ablation.csv")
+def quality() -> None:
+    """What shape is worth in quality (docs/quality.md)."""
+
+
+@quality.command("check", epilog="Example:  latmodel quality check ablation.csv")
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Score a new ablation (columns layers, hidden, parameters, loss, group) with every law."""
+    from .quality import check_ablation, check_report
+
+    click.echo(check_report(check_ablation(file)))

@@ -1,0 +1,162 @@
+"""Options of a search: the space, objectives, limits, other devices; text of people → what the search takes."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import UsageError
+from .options import WHOLE, Parsed, apply, parse_whole
+from .units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from .goals import Limit, Objective, Scenario
+    from .space import SearchSpace
+
+RANGE_HELP = "one number, 64,128 or low:high:step"
+
+
+def parse_values(text: str) -> Any:
+    """Values of a dimension: "576", "64,128", or "4:128" and "256:16384:64" with both ends included.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if ":" not in text:
+        return tuple(parse_whole(part) for part in text.split(","))
+    ends = text.split(":")
+    if len(ends) > 3:
+        raise UsageError(f"{text[:40]!r} is no range: write low:high or low:high:step")
+    from .space import Span
+
+    return Span(*(parse_whole(end) for end in ends))
+
+
+def parse_ratio(text: str) -> tuple[float, float]:
+    """A range of ratios: "2:5", or "4" for one.
+
+    Raises:
+        UsageError: anything else.
+    """
+    try:
+        ends = [float(end) for end in text.split(":")]
+    except ValueError:
+        ends = []
+    if not 1 <= len(ends) <= 2 or not all(0 < end < 1e4 for end in ends):
+        raise UsageError(f"{text[:40]!r} is no range of ratios: write 2:5")
+    return ends[0], ends[-1]
+
+
+def _group(text: str) -> tuple[int, int]:
+    values = parse_values(text)
+    return values[0], values[1] if ":" in text else values[-1]
+
+
+VALUES = Parsed("values", parse_values)
+
+# Option → dimension of the search space.
+_DIMENSIONS = {
+    "layers": "num_hidden_layers", "hidden": "hidden_size", "ffn": "intermediate_size",
+    "ffn_ratio": "intermediate_ratio",
+    "ffn_step": "intermediate_step", "heads": "num_attention_heads", "kv_heads": "num_key_value_heads",
+    "group_size": "group_size", "head_dim": "head_dim", "vocab": "vocab_size",
+}  # fmt: skip
+
+space_options = apply(
+    click.option("--layers", type=VALUES, default=None, help=f"num_hidden_layers: {RANGE_HELP} [default: 4:128]"),
+    click.option("--hidden", type=VALUES, default=None, help="hidden_size [default: 256:16384:64]"),
+    click.option("--ffn", type=VALUES, default=None, help="intermediate_size [default: by --ffn-ratio]"),
+    click.option("--ffn-ratio", type=Parsed("ratios", parse_ratio), default=None,
+                 help="intermediate_size / hidden_size [default: 2:5]"),
+    click.option("--ffn-step", type=WHOLE, default=None, help="intermediate_size is a multiple of it [default: 64]"),
+    click.option("--heads", type=VALUES, default=None, help="num_attention_heads [default: hidden / head_dim]"),
+    click.option("--kv-heads", type=VALUES, default=None, help="num_key_value_heads [default: by --group-size]"),
+    click.option("--group-size", type=Parsed("sizes", _group), default=None,
+                 help="Query heads to a KV head, low:high [default: 1:8]"),
+    click.option("--head-dim", type=VALUES, default=None, help="head_dim [default: 64,128]"),
+    click.option("--vocab", type=VALUES, default=None, help="vocab_size [default: 65536]"),
+    click.option("--tie-embeddings/--untie-embeddings", default=True, show_default=True),
+)  # fmt: skip
+
+
+goal_options = apply(
+    click.option("--quality", default="effective-params", show_default=True, metavar="NAME",
+                 help="What to maximise: effective-params, params, non-embedding-params, loss, loss:hoffmann, "
+                 "loss:kaplan, effective-params:levine or package.module:function (docs/quality.md)."),
+    click.option("--tokens", type=float, default=None, help="Training tokens, for a loss: 2e12."),
+    click.option("--objective", "objectives", multiple=True, metavar="NAME",
+                 help="Instead of quality and response, what to trade off: prefill, decode, response, memory, "
+                 "throughput, params, … or package.module:function; give it twice or more."),
+    click.option("--limit", "limits", multiple=True, metavar="NAME<=VALUE",
+                 help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200'. Repeatable."),
+    click.option("--also", multiple=True, metavar="GPU[:RUNTIME]",
+                 help="Keep budget and memory on this device too. Repeatable."),
+)  # fmt: skip
+
+
+def space_from(options: dict[str, Any]) -> "SearchSpace":
+    """The search space that the options describe.
+
+    Raises:
+        UsageError: a dimension is out of range or the space is empty.
+    """
+    from .space import SearchSpace
+
+    given = {field: options[name] for name, field in _DIMENSIONS.items() if options[name] is not None}
+    return SearchSpace(**given, tie_word_embeddings=options["tie_embeddings"])
+
+
+_LIMIT = re.compile(r"\s*([A-Za-z_][\w.:-]*?)\s*(<=|>=)\s*(\S.*)")
+
+
+def parse_limit(text: str) -> "Limit":
+    """A limit from "decode<=50ms", "memory<=20GB", "throughput>=200" or "package.module:function>=1.5".
+
+    Raises:
+        UsageError: it is no such text, or its number cannot be read.
+    """
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--limit {text[:60]!r}: write NAME<=VALUE or NAME>=VALUE, as in 'decode<=50ms'")
+    name, sign, value = match.groups()
+    objective = objective_from(name)
+    parse = {"memory": parse_size, "prefill": parse_duration, "decode": parse_duration, "response": parse_duration}
+    try:
+        bound = parse.get(name, float)(value)
+    except ValueError as error:
+        reason = str(error) if isinstance(error, UsageError) else f"{value[:40]!r} is not a number"
+        raise UsageError(f"--limit {text[:60]!r}: {reason}") from None
+    return objective.at_most(bound) if sign == "<=" else objective.at_least(bound)
+
+
+def objective_from(text: str) -> "Objective":
+    """The objective of that name, or the function at "package.module:function".
+
+    Raises:
+        UsageError: it cannot be found.
+    """
+    from .goals import objective_named
+
+    if ":" not in text:
+        return objective_named(text)
+    import importlib
+
+    module, _, name = text.partition(":")
+    try:
+        return objective_named(getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{text[:80]!r}: {error}; write package.module:function") from None
+
+
+def scenario_from(text: str, options: dict[str, Any]) -> "Scenario":
+    """Another device, and its runtime if one is named, under the same work.
+
+    Raises:
+        ProfileError: no such device, profile or runtime.
+    """
+    from .goals import Scenario
+    from .options import workload_from
+    from .predict import Predictor
+
+    gpu, _, runtime = text.partition(":")
+    return Scenario(Predictor.load(gpu, runtime or None, options["confidence"]), workload_from(options))
