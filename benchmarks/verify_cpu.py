@@ -14,9 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from latmodel.config import ModelConfig, Workload
-from latmodel.predict import Predictor
-
 from calibration.device import TorchLab
 from calibration.measure import Reference
 from calibration.run import Request, calibrate, prepare
@@ -24,6 +21,9 @@ from calibration.runtimes import runtime
 from calibration.session import read_samples
 from calibration.summary import reference_level
 from calibration.verify import RULES, Verified, coverage, mape_percent, verify
+from latmodel.config import ModelConfig, Workload
+from latmodel.predict import Predictor
+from latmodel.profile import read_profile
 
 RUNTIME = "transformers-eager"
 
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--effort", choices=["quick", "normal", "rigorous"], default="normal")
     parser.add_argument("--rounds", type=int, default=3, help="times each model is run")
     parser.add_argument("--out", type=Path, default=None, help="profile to write [build/verify-DTYPE/cpu.json]")
+    parser.add_argument("--reuse", action="store_true", help="verify the profile that --out holds already")
     options = parser.parse_args()
     out = options.out or Path(f"build/verify-{options.dtype}/cpu.json")
     ready = prepare(
@@ -62,9 +63,12 @@ def main() -> None:
             "cpu", runtimes=(RUNTIME,), dtype=options.dtype, effort=options.effort, threads=1, out=out, max_noise=0.5
         )
     )
-    start = time.time()
-    done = calibrate(ready, print, lambda done, total, what: None)
-    print(f"calibrated in {time.time() - start:.0f} s")
+    if options.reuse and out.is_file():
+        profile = read_profile(out)
+    else:
+        start = time.time()
+        profile = calibrate(ready, print).profile
+        print(f"calibrated in {time.time() - start:.0f} s, {time.process_time():.0f} s of CPU time", flush=True)
     lab = TorchLab(ready.hardware, runtime(RUNTIME), options.dtype)
     level = reference_level(read_samples(ready.samples_path).records)
     reference = Reference(lab, ready.plans[RUNTIME].references)
@@ -72,7 +76,7 @@ def main() -> None:
     def drift() -> dict[str, float]:
         return {phase: math.log(seconds / level.seconds[phase]) for phase, seconds in reference.seconds().items()}
 
-    rows = [_repeated(lab, Predictor(done.profile, RUNTIME), name, options, drift) for name, *_ in MODELS]
+    rows = [_repeated(lab, Predictor(profile, RUNTIME), name, options, drift) for name, *_ in MODELS]
     print(report(rows))
 
 
@@ -98,9 +102,8 @@ def _spread(values: list[float]) -> float:
 
 def report(rows: list[tuple[str, Verified]]) -> str:
     """The table and the three figures that matter."""
-    lines = [
-        f"{'model':18s} {'phase':8s} {'measured':>10s} {'repeats':>8s} {'predicted':>10s} {'interval':>21s} {'error':>7s}"
-    ]
+    columns = f"{'model':18s} {'phase':8s} {'measured':>10s} {'repeats':>8s} {'predicted':>10s} {'interval':>21s}"
+    lines = [f"{columns} {'error':>7s}"]
     for name, row in rows:
         p = row.prediction
         for phase, measured, spread, predicted, low, high in (

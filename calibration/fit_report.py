@@ -1,8 +1,7 @@
-"""The fit report: each coefficient with its error, where it started, what the data sheet says, and how it was come by."""
+"""The fit report: each coefficient with its error, its prior, how it was come by; rates against the data sheet."""
 
 import math
 from typing import Any
-
 
 from latmodel.report import Column, Format, render
 
@@ -50,7 +49,7 @@ def _rates(done: Calibrated) -> list[str]:
     coefficients = done.fitted.coefficients
     (peak,) = dict(sheet.peak_flops_per_s).values() if len(sheet.peak_flops_per_s) == 1 else (None,)
     dtype = done.observations[0].dtype
-    peak = dict(sheet.peak_flops_per_s).get(dtype, peak)  # type: ignore[call-overload]
+    peak = dict(sheet.peak_flops_per_s).get(dtype, peak)
     for suffix, figure, unit, scale in (
         ("compute_efficiency", peak, "TFLOP/s", 1e12),
         ("bandwidth_efficiency", sheet.bandwidth_bytes_per_s, "GB/s", 1e9),

@@ -12,7 +12,7 @@ from latmodel.implementation import IMPLEMENTATIONS
 from latmodel.profile import DevicePart, Profile, Provenance, Quality, RuntimePart, write_profile
 from latmodel.store import load_profile
 
-from . import make
+from . import make, published
 from .fit import Fitted, Setup
 from .observations import Observation, observation, read_records
 from .report import fit_report
@@ -31,8 +31,11 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
         ProfileError: the device is unknown, the prior is of another device, or the profile cannot be written.
     """
     card = datasheet(gpu)
+    if form in published.SOURCES:
+        yield from _fit_published(card, files, form, out)
+        return
     if form not in READERS:
-        raise UsageError(f"--from {form!r} is not known; use one of: {', '.join(READERS)}")
+        raise UsageError(f"--from {form!r} is not known; use one of: {', '.join((*READERS, *published.SOURCES))}")
     if not files:
         raise UsageError("give at least one --observations FILE; see `latmodel fit --help`")
     rows = [row for path in files for row in READERS[form](path)]
@@ -46,6 +49,20 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
     path = out or Path("profiles") / f"{card.name}.json"
     write_profile(profile, path)
     yield from fit_report(profile, fitted)
+    yield f"wrote {path}"
+
+
+def _fit_published(card: DataSheet, files: Sequence[Path], form: str, out: Path | None) -> Iterator[str]:
+    """A profile from published kernels: of an installed package, or of the folder of tables given as the only file."""
+    if len(files) > 1:
+        raise UsageError(f"--from {form} takes one --observations at most: the folder of published tables")
+    profile = published.fit_card(card.name, form, *files)
+    path = out or Path("profiles") / f"{card.name}.json"
+    write_profile(profile, path)
+    yield f"{profile.title}: kernels of {profile.provenance.source}"
+    for row in profile.quality.errors:
+        yield f"{row.phase:10s} {row.mape_percent:5.1f} % MAPE of {row.rows} rows {row.split}"
+    yield from (f"note: {note}" for note in profile.provenance.notes)
     yield f"wrote {path}"
 
 

@@ -18,7 +18,7 @@ Run = Callable[[], object]
 
 def llama(config: ModelConfig, arena: Arena, device: torch.device) -> Any:
     """`LlamaForCausalLM` of this shape, its weights taken from the arena; attention by SDPA, as is its default."""
-    settings = LlamaConfig(
+    settings = LlamaConfig(  # type: ignore[call-arg]  # attn_implementation is taken from **kwargs
         hidden_size=config.hidden_size, intermediate_size=config.intermediate_size,
         num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=config.num_attention_heads, num_key_value_heads=config.num_key_value_heads,
@@ -27,7 +27,7 @@ def llama(config: ModelConfig, arena: Arena, device: torch.device) -> Any:
         bos_token_id=None, eos_token_id=None, pad_token_id=None,
     )  # fmt: skip
     with torch.device("meta"):
-        model = LlamaForCausalLM(settings).eval()
+        model = LlamaForCausalLM(settings).eval()  # type: ignore[no-untyped-call]
     _fill(model, arena)
     model.model.rotary_emb = type(model.model.rotary_emb)(settings).to(device)
     return model
@@ -68,7 +68,8 @@ def filled_caches(case: Case, device: torch.device) -> list[Cache]:
 def _cache_of(model: Any, filled: list[Cache]) -> DynamicCache:
     """A growing cache that already holds `filled`; nothing is copied."""
     cache = DynamicCache(config=model.config)
-    for layer, kept in zip(cache.layers, filled, strict=True):
+    layers: list[Any] = cache.layers
+    for layer, kept in zip(layers, filled, strict=True):
         layer.lazy_initialization(kept.keys, kept.values)
         layer.keys, layer.values = kept
     return cache
@@ -77,7 +78,8 @@ def _cache_of(model: Any, filled: list[Cache]) -> DynamicCache:
 def _back_to(cache: DynamicCache, prompt: int) -> None:
     """Forget what was generated. A view: freeing all layers at once would make the next step fault its pages in anew,
     which no real generation does."""
-    for layer in cache.layers:
+    layers: list[Any] = cache.layers
+    for layer in layers:
         layer.keys, layer.values = layer.keys[:, :, :prompt], layer.values[:, :, :prompt]
 
 

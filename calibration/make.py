@@ -15,9 +15,9 @@ from latmodel.coefficients import (
     device_coefficients,
     prior_values,
 )
-from latmodel.hardware import DataSheet
 from latmodel.implementation import IMPLEMENTATIONS
-from latmodel.profile import Coefficient, ErrorRow, RuntimePart, SheetPart
+from latmodel.profile import Coefficient, ErrorRow, RuntimePart
+from latmodel.uncalibrated import sheet_of, sheet_part
 
 from .evidence import evidence
 from .fit import UNDETERMINED, Fitted, Setup, fit
@@ -26,28 +26,9 @@ from .observations import Observation
 BOARD_SPREAD = 0.03  # how far two boards of one type differ, in log units: what one board says of another is no surer
 HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are published for one software stack
 HOT_ONLY = ("cache_speedup", "cache_share", "cache_width")  # of gemm, prefill and decode: seen in hot loops alone
+__all__ = ["RuntimePart", "sheet_of", "sheet_part"]  # beside all that is defined here
+
 PHASES = ("prefill", "decode", "response")
-
-
-def sheet_of(card: DataSheet, dtype: str) -> Sheet:
-    """Data-sheet constants for one dtype; float16 and bfloat16 stand in for each other where one is not given."""
-    twins = {"bfloat16": "float16", "float16": "bfloat16"}
-    rates = card.peak_flops_per_s
-    peak = rates.get(dtype) or rates.get(twins.get(dtype, "")) or rates["float32"]
-    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes))
-
-
-def sheet_part(card: DataSheet) -> SheetPart:
-    """The data sheet as a profile keeps it."""
-    rates = {dtype: sheet_of(card, dtype).peak_flops_per_s for dtype in ("bfloat16", "float16", "float32")}
-    return SheetPart(
-        peak_flops_per_s=rates,  # type: ignore[arg-type]
-        bandwidth_bytes_per_s=card.bandwidth_bytes_per_s,
-        memory_bytes=float(card.memory_bytes),
-        sm_count=float(card.sm_count),
-        cache_bytes=float(card.l2_bytes),
-        source=card.source,
-    )
 
 
 def setup_at_priors(sheet: Sheet, runtimes: Mapping[str, str]) -> Setup:
@@ -62,7 +43,7 @@ def device_priors(hot: bool = False) -> dict[str, Prior]:
     return {
         f"device.{name}": prior
         for name, prior in DEVICE_PRIORS.items()
-        if hot or name.startswith("pointwise.") or name.split(".")[1] not in HOT_ONLY
+        if prior.spread > 0.0 and (hot or name.startswith("pointwise.") or name.split(".")[1] not in HOT_ONLY)
     }
 
 

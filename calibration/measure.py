@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, Protocol
 from .cases import Case
 
 
-class OutOfMemory(Exception):
+class OutOfMemory(Exception):  # noqa: N818  # what happened, in the words of torch
     """The case does not fit the device's memory; the message says how much it needs."""
 
 
-class Hung(Exception):
+class Hung(Exception):  # noqa: N818
     """A run took longer than any run may."""
 
 
@@ -176,6 +176,13 @@ class Log(Protocol):
         ...
 
 
+Progress = Callable[[int, int, str], None]  # samples done, samples in all, what is being measured
+
+
+def no_progress(done: int, total: int, what: str) -> None:
+    """Say nothing."""
+
+
 def measure(
     lab: Lab,
     cases: Sequence[Case],
@@ -183,7 +190,7 @@ def measure(
     log: Log,
     rules: Rules,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    progress: Progress = no_progress,
 ) -> None:
     """Time every case once a round, in an order of its own each round, and keep every sample as it comes.
 

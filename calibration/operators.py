@@ -1,6 +1,6 @@
-"""Measured kernels as evidence: one operator alone, device time without launch."""
+"""Measured kernels as evidence: one operator alone, device time without launch; and the launches themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from latmodel.architecture import Attention
 from latmodel.arrays import Array
+from latmodel.attention import NO_WINDOW
 from latmodel.config import DTYPE_BYTES, DType, Numbers
 from latmodel.forward import Target
+from latmodel.implementation import Implementation
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds
 from latmodel.step import Step
@@ -18,14 +20,17 @@ from latmodel.transformer import attention_op
 from .evidence import Evidence
 from .observations import Count, Seconds, Share, Size
 
-Kind = Literal["gemm", "attention", "norm", "rope", "activation"]
+Kind = Literal["gemm", "attention", "norm", "rope", "activation", "pointwise", "replay", "launch"]
+LAUNCHES = {"replay": "gap_s", "launch": "launch_s"}  # the runtime's coefficient that such a row times
 
 
 class OperatorObservation(BaseModel):
     """One kernel (or the short chain of kernels of one operator), timed on the device alone.
 
     GEMM: `m` × `k` times `k` × `n`. Attention: `m` sequences of `tokens` new positions over `context`. The others are
-    pointwise over `m` rows of `n` values.
+    pointwise over `m` rows of `n` values; `pointwise` is one kernel that moves `moved_bytes`. `replay` is one
+    empty kernel of a replayed graph, `launch` one that the host launches. `window` 0 is none. `hot` says that the
+    benchmark repeated the same operands, which then partly live in the cache.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
@@ -36,7 +41,7 @@ class OperatorObservation(BaseModel):
     gpu: Annotated[str, Field(max_length=100)]
     dtype: DType = "bfloat16"
     runtime: Annotated[str, Field(max_length=40)]  # whose implementation of norm, rotary and attention this is
-    m: Size
+    m: Size = 1
     n: Count = 0
     k: Count = 0
     heads: Count = 0
@@ -44,40 +49,71 @@ class OperatorObservation(BaseModel):
     head_dim: Count = 0
     tokens: Count = 0
     context: Count = 0
+    window: Count = 0
+    moved_bytes: Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)] = 0.0
+    hot: bool = False
     source: Annotated[str, Field(max_length=200)] = ""
 
 
 def operator_evidence(rows: Sequence[OperatorObservation]) -> list[Evidence]:
-    """Operator rows grouped by kind and runtime, each with the roofline formula that predicts it."""
-    groups: dict[tuple[Kind, str], list[int]] = {}
+    """Operator rows grouped by what one formula predicts, each with that formula."""
+    groups: dict[tuple[Kind, str, str, bool, str], list[int]] = {}
     for index, row in enumerate(rows):
-        groups.setdefault((row.op, row.runtime), []).append(index)
-    return [_group(op, runtime, index, [rows[i] for i in index]) for (op, runtime), index in groups.items()]
+        groups.setdefault((row.op, row.runtime, phase_of(row), row.hot, row.dtype), []).append(index)
+    return [_group(key[0], key[1], key[3], index, [rows[i] for i in index]) for key, index in groups.items()]
 
 
-def _group(op: Kind, runtime: str, index: list[int], rows: list[OperatorObservation]) -> Evidence:
+def phase_of(row: OperatorObservation) -> str:
+    """Of attention: a single new position over a context is a decode step, anything else a prefill."""
+    return "decode" if row.tokens == 1 else "prefill"
+
+
+def _group(op: Kind, runtime: str, hot: bool, index: list[int], rows: list[OperatorObservation]) -> Evidence:
+    if op in LAUNCHES:
+        name = LAUNCHES[op]
+        predict: Callable[[Target], Array] = lambda target: np.full(len(rows), getattr(target.runtime, name))  # noqa: E731
+    else:
+        predict = _Timed(op, rows, hot)
     return Evidence(
         name=f"operator/{op}",
         runtime=runtime,
-        predict=lambda target: op_seconds(cost_of(op, rows, target), target.sheet, target.device, 0.0).seconds,
+        predict=predict,
         seconds=np.array([row.seconds for row in rows]),
         noise=np.array([row.noise for row in rows]),
         index=tuple(index),
     )
 
 
-def cost_of(op: Kind, rows: Sequence[OperatorObservation], target: Target) -> OpCost:
-    """The cost of each row as one record with arrays, as the target's runtime implements it."""
+class _Timed:
+    """The roofline's seconds of some rows; what they cost is worked out once for each implementation."""
+
+    def __init__(self, op: Kind, rows: Sequence[OperatorObservation], hot: bool) -> None:
+        self._op, self._rows, self._hot = op, rows, hot
+        self._costs: dict[Implementation, OpCost] = {}
+
+    def __call__(self, target: Target) -> Array:
+        if target.how not in self._costs:
+            self._costs[target.how] = cost_of(self._op, self._rows, target.how)
+        cost = self._costs[target.how]
+        return op_seconds(cost, target.sheet, target.device, 0.0, hot=self._hot, corrector=target.corrector).seconds
+
+
+def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) -> OpCost:
+    """The cost of each row as one record with arrays, as a runtime implements it."""
     size = DTYPE_BYTES[rows[0].dtype]
     m, n, k = _column(rows, "m"), _column(rows, "n"), _column(rows, "k")
-    how = target.how
     if op == "gemm":
         return gemm("gemm", m, n, k, weight_bytes=size, activation_bytes=size)
     if op == "attention":
-        attention = Attention(_column(rows, "heads"), _column(rows, "kv_heads"), _column(rows, "head_dim"))
-        phase = "prefill" if rows[0].tokens > 1 else "decode"
-        step = Step(m, _column(rows, "tokens"), _column(rows, "context"), phase)
+        window = _column(rows, "window")
+        window = np.where(window > 0, window, NO_WINDOW) if np.any(window > 0) else None
+        attention = Attention(
+            _column(rows, "heads"), _column(rows, "kv_heads"), _column(rows, "head_dim"), window=window
+        )
+        step = Step(m, _column(rows, "tokens"), _column(rows, "context"), phase_of(rows[0]))
         return attention_op(attention, step, how, Numbers(size, size, size))
+    if op == "pointwise":
+        return OpCost("pointwise", "pointwise", activation_bytes=_column(rows, "moved_bytes"), passes=2.0)
     kernels, moves = {
         "norm": (how.norm_kernels, how.norm_moves),
         "rope": (how.rope_kernels, how.rope_moves),

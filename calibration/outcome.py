@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from latmodel.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, SheetPart
+from latmodel.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
 
 from . import make
 from .fit import Fitted
@@ -82,7 +82,7 @@ def folds(rows: Sequence[Observation]) -> list[str]:
 
 def _runtime(
     fitted: Fitted, name: str, rows: Sequence[Observation], held_out: Sequence[float], about: About
-) -> make.RuntimePart:
+) -> RuntimePart:
     mine = [i for i, row in enumerate(rows) if row.runtime == name]
     blocks = [i for i in mine if rows[i].part == "blocks" and rows[i].timing == "wall"]
     scores = make.conformal_scores([rows[i] for i in blocks], [held_out[i] for i in blocks])
@@ -102,5 +102,6 @@ def _provenance(rows: Sequence[Observation], about: About, errors: Sequence[Erro
     notes = (*about.notes, *([] if worst is None else [f"held-out error at most {worst:.1f} % in either phase"]))
     return Provenance(
         source=about.source, date=datetime.date.today().isoformat(),
-        rows=f"{len(rows)} times of {shapes} shapes", made_by="latmodel calibrate", notes=[note[:2000] for note in notes],
+        rows=f"{len(rows)} times of {shapes} shapes", made_by="latmodel calibrate",
+        notes=[note[:2000] for note in notes],
     )  # fmt: skip

@@ -124,7 +124,7 @@ def _points(count: int, seed: int) -> Iterator[tuple[float, ...]]:
 
 def _between(share: float, low: int, high: int, step: int) -> int:
     """A log-spaced value from low to high, rounded to a multiple of `step`."""
-    value = low * (high / low) ** share
+    value = low * math.exp(share * math.log(high / low))
     return max(step, round(value / step) * step)
 
 
@@ -141,10 +141,10 @@ def _shape(point: Sequence[float], scale: Scale, index: int) -> ModelConfig:
     return _config(hidden, inner, heads, kv_heads, head_dim)
 
 
-def _config(hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, **more: int | bool) -> ModelConfig:
+def _config(hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, vocab_size: int = 256) -> ModelConfig:
     return ModelConfig(
         num_hidden_layers=1, hidden_size=hidden, intermediate_size=inner, num_attention_heads=heads,
-        num_key_value_heads=kv_heads, head_dim=head_dim, **{"vocab_size": 256, **more},
+        num_key_value_heads=kv_heads, head_dim=head_dim, vocab_size=vocab_size,
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def _near(like: ModelConfig, point: Sequence[float]) -> ModelConfig:
 
 def _batch(share: float, most: int) -> int:
     """1 for more than half of the points, else a power of two."""
-    return 1 if share < 0.55 else 2 ** math.ceil((share - 0.55) / 0.45 * math.log2(most) + 1e-9)
+    return 1 if share < 0.55 else 1 << math.ceil((share - 0.55) / 0.45 * math.log2(most) + 1e-9)
 
 
 class _Maker:
@@ -172,7 +172,7 @@ class _Maker:
         self._most_flops = most_flops
 
     def block(self, name: str, phase: Phase, shape: ModelConfig, prompt: int, batch: int, held_out: bool) -> Case:
-        # In prefill a block's weights are read once for many rows: the more rows, the less it matters that they are cold.
+        # In prefill a block's weights are read once for many rows: the more rows, the less their being cold matters.
         cache = self._cache if phase == "decode" else 0.4 * self._cache * min(1.0, COLD_ROWS / (batch * prompt))
         ring = shape.model_copy(update={"num_hidden_layers": ring_depth(shape, self._dtype, cache)})
         if phase == "prefill":
@@ -206,7 +206,7 @@ class _Maker:
             config = shape.model_copy(update={"num_hidden_layers": 2 + 2 * index})
             for phase in ("prefill", "decode"):
                 name = f"model-{index}-{phase}"
-                cases.append(self._case(name, "model", phase, config, 16 * (1 + index), 8, 1, False))  # type: ignore[arg-type]
+                cases.append(self._case(name, "model", phase, config, 16 * (1 + index), 8, 1, False))
         return cases
 
     def references(self, scale: Scale) -> tuple[Case, Case]:

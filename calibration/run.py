@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latmodel.config import ModelConfig
 from latmodel.coefficients import Sheet
-from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError
+from latmodel.config import ModelConfig
+from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError, UsageError
 from latmodel.hardware import DataSheet, datasheet
 from latmodel.profile import SheetPart, write_profile
 
 from .cases import Case
 from .evidence import FORMULAS, model_of, work_of
-from .make import Problem, sheet_of, sheet_part
-from .measure import Lab, Log, measure
+from .make import Problem, sheet_part
+from .measure import Log, Progress, measure, no_progress
 from .observations import Observation, append_record
 from .outcome import About, Calibrated, calibrated
 from .plan import CPU, GPU, Plan, make_plan
@@ -25,8 +25,8 @@ from .summary import Level, combine, drift_range, noise_level, observations, ref
 
 if TYPE_CHECKING:
     from .device import Hardware
+    from .runtimes import Runtime
 
-Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
 BUSY = 0.5  # load per processor, ours left out, above which a warning is due
 
@@ -96,7 +96,7 @@ def prepare(request: Request) -> Prepared:
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
     )  # fmt: skip
-    runtimes = {name: runtime(name).implementation for name in request.runtimes}
+    runtimes = {name: _fitting(runtime(name), hardware).implementation for name in request.runtimes}
     scale = CPU if hardware.kind == "cpu" else GPU
     plans = {
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
@@ -104,6 +104,13 @@ def prepare(request: Request) -> Prepared:
     }
     path = request.out or Path("profiles") / f"{gpu}.json"
     return Prepared(hardware, gpu, sheet, plans, problem(hardware.kind, constants, runtimes), path, request)
+
+
+def _fitting(one: "Runtime", hardware: "Hardware") -> "Runtime":
+    """The runtime, if the device can run it."""
+    if one.graph and hardware.kind != "cuda":
+        raise UsageError(f"runtime {one.name} needs a CUDA device; try --runtime torch-eager")
+    return one
 
 
 def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -> tuple[str, DataSheet | None]:
@@ -152,7 +159,7 @@ def expected_seconds(case: Case, task: Problem, runtime: str) -> float:
     return float(FORMULAS[(row.part, row.phase, row.timing)](model_of([row]), work_of([row], False), target)[0])
 
 
-def calibrate(ready: Prepared, say: Say, progress: Progress) -> Calibrated:
+def calibrate(ready: Prepared, say: Say, progress: Progress = no_progress) -> Calibrated:
     """Measure what is planned, fit, and write the profile, its observations and its samples.
 
     Raises:
@@ -229,7 +236,10 @@ def _note(
     drifts = drift_range(records, level)  # type: ignore[arg-type]
     widest = max(math.expm1(high) for _, high in drifts.values())
     reference = ", ".join(f"{phase} {seconds:.6g} s" for phase, seconds in level.seconds.items())
-    text = f"{name}: noise {100 * noise:.1f} % between rounds, drift up to {100 * widest:.0f} % corrected; reference {reference}"
+    text = (
+        f"{name}: noise {100 * noise:.1f} % between rounds, drift up to {100 * widest:.0f} % corrected; "
+        f"reference {reference}"
+    )
     return f"{text}; skipped {', '.join(skipped)}" if skipped else text
 
 

@@ -1,6 +1,6 @@
 """Where a fit of calibration measurements starts, and which coefficients it may move."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from latmodel.coefficients import CPU_PRIORS, Prior, Sheet, device_coefficients, prior_values
@@ -20,9 +20,15 @@ REPACK_ROWS = (2.0, 4.0, 8.0)
 class CpuProblem(Problem):
     """A fit that also chooses the repacking threshold: the one that explains the observations best."""
 
-    def solve(self, observations: list[Observation], begin: Mapping[str, float] | None = None) -> Fitted:  # type: ignore[override]
-        tried = [replace(self, start=self.start.moved({"device.cpu.repack_rows": rows})) for rows in REPACK_ROWS]
-        return min((Problem.solve(one, observations, begin) for one in tried), key=lambda found: found.cost)
+    def solve(self, observations: Sequence[Observation], begin: Mapping[str, float] | None = None) -> Fitted:
+        best: Fitted | None = None
+        for rows in REPACK_ROWS:
+            one = replace(self, start=self.start.moved({"device.cpu.repack_rows": rows}))
+            found = Problem.solve(one, observations, begin)
+            begin = {name: item.value for name, item in found.coefficients.items()}  # the next is not far from it
+            best = found if best is None or found.cost < best.cost else best
+        assert best is not None
+        return best
 
 
 def problem(kind: str, sheet: Sheet, runtimes: Mapping[str, str]) -> Problem:

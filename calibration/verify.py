@@ -55,7 +55,7 @@ class Verified:
             **{
                 f"{phase}_{what}": value
                 for phase in ("prefill", "decode")
-                for what, value in (("error", self.error(phase)), ("inside", self.inside(phase)))  # type: ignore[arg-type]
+                for what, value in (("error", self.error(phase)), ("inside", self.inside(phase)))
             },
             "measured_prefill_s": self.prefill_s, "measured_decode_s_per_token": self.decode_s_per_token,
             "prefill_spread": self.prefill_spread, "decode_spread": self.decode_spread,
@@ -126,7 +126,7 @@ def mape_percent(rows: Sequence[Verified], phase: Phase) -> float:
 
 def coverage(rows: Sequence[Verified]) -> tuple[int, int]:
     """How many of the measured times lie in their intervals, and how many there are."""
-    hits = [row.inside(phase) for row in rows for phase in ("prefill", "decode")]  # type: ignore[arg-type]
+    hits = [row.inside(phase) for row in rows for phase in ("prefill", "decode")]
     return sum(hits), len(hits)
 
 

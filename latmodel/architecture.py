@@ -21,7 +21,7 @@ class Attention:
     heads: Array
     kv_heads: Array
     head_dim: Array
-    window: float | None = None  # positions a query sees; None: all before it
+    window: Array | None = None  # positions a query sees; None: all before it
     qkv_bias: bool = False
     out_bias: bool = False
     qk_norm: Literal["", "head", "width"] = ""  # weights shared by the heads, or one for each element

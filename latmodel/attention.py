@@ -8,6 +8,9 @@ from .gemm import hot_factor, joined
 from .ops import AttentionShape, OpCost
 
 QUERY_BLOCK = 128.0  # query rows of one tile
+# Tiles against which too few of them are counted; not the SM count, or more SMs would cost time.
+FULL_TILES = 128.0
+NO_WINDOW = 1e9  # in arrays of windows, the value that stands for none
 
 
 def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bool = False) -> tuple[Array, Array]:
@@ -23,11 +26,13 @@ def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bo
         a.head_dim * _slowdown(a.head_dim, c) * (4.0 * QUERY_BLOCK / (sheet.peak_flops_per_s * c.compute_efficiency))
     )
     mean_columns = span - 0.5 * minimum(span, a.tokens) * span / a.context
+    if a.window is not None:  # both edges of a window are masked inside a tile
+        mean_columns = mean_columns + (a.window < a.context) * c.window_columns
     work = tiles * (column_s * (mean_columns + c.prologue_columns) + c.tile_s / sheet.sm_count)
     work = work - (c.boost * c.boost_s) * work / (work + c.boost_s)
     longest = column_s * (c.longest_tile * sheet.sm_count * (span + c.prologue_columns)) + c.tile_s
     compute = maximum(work, longest) + c.tail * minimum(work, longest)
-    per_value = op.cache_bytes * (0.5 * c.kv_passes)
+    per_value = op.cache_bytes * c.kv_passes
     memory = (op.activation_bytes + per_value) * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
         memory = memory * hot_factor(
@@ -51,7 +56,7 @@ class DecodeLaw(NamedTuple):
     per_position_s: Array
     compute_per_position_s: Array
 
-    def seconds(self, context: Array, window: float | None, c: DecodeCoefficients) -> tuple[Array, Array]:
+    def seconds(self, context: Array, window: Array | None, c: DecodeCoefficients) -> tuple[Array, Array]:
         """(seconds, compute seconds) at a context; affine beyond the smallest block and the split point."""
         length = context if window is None else minimum(context, window)
         read = maximum(length, c.min_context)
@@ -62,24 +67,33 @@ class DecodeLaw(NamedTuple):
 def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False) -> DecodeLaw:
     """What of decode attention does not depend on the context, so that both ends of a generation share it.
 
-    Grouped query heads share a tile and may split the context over idle SMs; multi-head attention does not.
+    Grouped query heads share a tile and may split the context over idle SMs; multi-head attention does not, nor do
+    windowed layers where `window_whole` is 1 (flash attention 2).
     """
     a = shape_of(op)
-    whole = (a.heads == a.kv_heads) * 1.0
-    tiles = a.kv_heads * a.batch
+    whole, tiles = decode_tiles(a, c.window_whole)
     position_bytes = op.cache_bytes / a.seen
     memory = position_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
         nbytes = position_bytes * maximum(a.seen, c.min_context)
         memory = memory * hot_factor(nbytes, sheet.cache_bytes, c.cache_share, c.cache_width, c.cache_speedup)
-    idle = (c.idle_split * sheet.sm_count) + whole * ((c.idle_whole - c.idle_split) * sheet.sm_count)
+    idle = (c.idle_split * FULL_TILES) + whole * ((c.idle_whole - c.idle_split) * FULL_TILES)
     memory = memory * (1.0 + idle / tiles)
-    rows = maximum(a.heads, a.kv_heads * (16.0 + 48.0 * whole))  # query rows padded to a tensor-core tile
+    # Query rows are padded to the 16 of a tensor-core instruction: once a group, or once a head.
+    rows = maximum(a.heads, (a.kv_heads + whole * (a.heads - a.kv_heads)) * 16.0)
     compute = (a.head_dim * rows) * ((4.0 / (sheet.peak_flops_per_s * c.compute_efficiency)) * a.batch)
-    split = (1.0 - whole) * (tiles <= 0.8 * sheet.sm_count)
     launch = tiles * (c.wave_s / sheet.sm_count) + a.heads * (a.batch * c.head_wave_s / sheet.sm_count)
     per_position = maximum(compute, memory) + c.overlap_gap * minimum(compute, memory)
-    return DecodeLaw(launch, split * c.split_s, per_position, compute)
+    return DecodeLaw(launch, (1.0 - whole) * c.split_s, per_position, compute)
+
+
+def decode_tiles(a: AttentionShape, window_whole: float) -> tuple[Array, Array]:
+    """(1 where each query head is an unsplit tile of its own, else 0; tiles of one decode step)."""
+    whole = (a.heads == a.kv_heads) * 1.0
+    if a.window is None or window_whole == 0.0:
+        return whole, a.kv_heads * a.batch
+    windowed = (a.window < NO_WINDOW) * window_whole
+    return maximum(whole, windowed), (a.kv_heads + windowed * (a.heads - a.kv_heads)) * a.batch
 
 
 def decode_seconds(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False) -> tuple[Array, Array]:

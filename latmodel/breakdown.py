@@ -45,7 +45,7 @@ def _operators(
 
 
 def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]:
-    time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
+    time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s, corrector=target.corrector)
     seconds = count * time.seconds
     host = count * op.kernels * target.runtime.launch_s
     device_bound = "compute" if 2.0 * time.compute_s >= time.seconds else "memory"

@@ -20,6 +20,10 @@ VERBS = {
     "quality": ("cli_quality", "quality", "What shape is worth in quality: check the law against an ablation."),
     "verify": ("cli_calibrate", "verify", "Build and run the real model, compare it with the prediction."),
 }
+# What a group without a verb raises; clicks before 8.2 show the help themselves.
+NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
+    kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind is not None
+)
 
 
 class LazyGroup(click.Group):
@@ -52,14 +56,14 @@ def main() -> None:
     """Run a verb; any problem that a user can cause is one line on stderr and an exit code of the contract."""
     try:
         group.main(standalone_mode=False, prog_name="latmodel")
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except SystemExit as stop:
-        # click ends with 1 where the reader of a pipe has gone; nothing is wrong then.
-        sys.exit(0 if isinstance(stop.__context__, BrokenPipeError) else stop.code)
+    except SystemExit:
+        # Outside its standalone mode click exits for one reason alone: the reader of a pipe has gone, which is fine.
+        sys.exit(0)
     except (click.Abort, KeyboardInterrupt):
         click.echo("latmodel: interrupted", err=True)
         sys.exit(130)
+    except NO_ARGUMENTS as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
     except click.ClickException as error:
         _fail(_one_line(error), error.exit_code)
     except LatmodelError as error:

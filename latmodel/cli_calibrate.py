@@ -108,7 +108,7 @@ def _plan_text(ready: Any, how: Any) -> str:
         for case in plan.cases
     ]  # fmt: skip
     shown = ["runtime", "case", "num_hidden_layers", "hidden_size", "intermediate_size", "batch_size", "prompt_tokens"]
-    return render(rows, how, [(key, lambda row, key=key: str(row[key])) for key in shown])  # type: ignore[misc]
+    return render(rows, how, [_column(key) for key in shown])
 
 
 @click.command(epilog="Example:  latmodel verify --gpu cpu --layers 12 --hidden 384 --prompt 64 --generate 8")
@@ -144,9 +144,10 @@ def verify(**options: Any) -> None:
 
 
 def _model(options: dict[str, Any]) -> Any:
-    from .cli_predict import _model as shared
+    from .cli_predict import model_and_workload
+    from .config import Workload
 
-    return shared(options)
+    return model_and_workload(options, Workload())[0]
 
 
 def _verified_text(row: Any, how: Any) -> str:
@@ -160,9 +161,7 @@ def _verified_text(row: Any, how: Any) -> str:
          p.decode_s_per_token_high, row.decode_spread),
     ]  # fmt: skip
     if how != "table":
-        return render(
-            [row.as_dict()], how, [(key, lambda r, key=key: str(r[key])) for key in row.as_dict()], single=True
-        )  # type: ignore[misc]
+        return render([row.as_dict()], how, [_column(key) for key in row.as_dict()], single=True)
     rows = [dict(zip(("phase", "measured", "predicted", "low", "high", "spread"), line, strict=True)) for line in lines]
     return render(
         rows, how,
@@ -175,6 +174,11 @@ def _verified_text(row: Any, how: Any) -> str:
             ("inside", lambda r: "yes" if r["low"] <= r["measured"] <= r["high"] else "no"),
         ],
     )  # fmt: skip
+
+
+def _column(key: str) -> Any:
+    """A column that shows one field as it is."""
+    return key, lambda row: str(row[key])
 
 
 def _say(line: str) -> None:

@@ -1,18 +1,22 @@
 """`latmodel predict`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import (
     format_option,
+    number_options,
     predictor_from,
     shape_options,
     target_options,
     workload_from,
     workload_options,
 )
+
+if TYPE_CHECKING:
+    from .config import Workload
 
 
 @click.command(epilog="Example:  latmodel predict --gpu 3090 --layers 80 --hidden 576 --breakdown")
@@ -22,23 +26,28 @@ from .options import (
 @click.option("--input", "table", type=click.Path(path_type=Path), default=None, metavar="CSV",
               help="Architectures in a table (CSV or JSON Lines), one a row.")  # fmt: skip
 @workload_options
+@number_options
+@click.option("--limits", is_flag=True, help="The largest batch and the longest context that fit the memory.")
 @click.option("--breakdown", is_flag=True, help="Every operator: FLOPs, bytes, device and host time, MFU, MBU, bound.")
 @format_option
 def predict(**options: Any) -> None:
     """Latency, memory, bound and interval of one architecture or of a table of them."""
-    from .predict_rows import breakdown_text, predict_one, predict_table
+    from .predict_rows import breakdown_text, limits_text, predict_one, predict_table
 
     predictor, workload = predictor_from(options), workload_from(options)
     if options["table"] is not None:
         click.echo(predict_table(predictor, options["table"], workload, options["format_"]))
         return
-    model = _model(options)
+    model, workload = model_and_workload(options, workload)
     click.echo(predict_one(predictor, model, workload, options["format_"]))
     if options["breakdown"]:
         click.echo(breakdown_text(predictor, model, workload, options["format_"]))
+    if options["limits"]:
+        click.echo(limits_text(predictor, model, workload, options["format_"]))
 
 
-def _model(options: dict[str, Any]) -> Any:
+def model_and_workload(options: dict[str, Any], workload: "Workload") -> tuple[Any, "Workload"]:
+    """The model that the options describe, and the workload with the format that its configuration names."""
     from .errors import UsageError
     from .model_input import shape_config
 
@@ -48,10 +57,12 @@ def _model(options: dict[str, Any]) -> Any:
         decoder = read_decoder(options["config"])
         for line in decoder.notes:
             click.echo(f"note: {line}", err=True)
-        return decoder.architecture
+        formats = {"weights": workload.weights or decoder.format}
+        return decoder.architecture, workload.model_copy(update=formats)
     if options["layers"] is None or options["hidden"] is None:
         raise UsageError("give --layers and --hidden, or --config, or --input; see `latmodel predict --help`")
-    return shape_config(
+    config = shape_config(
         options["layers"], options["hidden"], ffn=options["ffn"], heads=options["heads"], kv_heads=options["kv_heads"],
         head_dim=options["head_dim"], vocab=options["vocab"], tie=options["tie_embeddings"],
     )  # fmt: skip
+    return config, workload

@@ -48,6 +48,7 @@ class PrefillCoefficients(NamedTuple):
     efficiency_192: float
     efficiency_256: float
     prologue_columns: float
+    window_columns: float
     tile_s: float
     longest_tile: float
     tail: float
@@ -74,6 +75,7 @@ class DecodeCoefficients(NamedTuple):
     split_context: float
     idle_split: float
     idle_whole: float
+    window_whole: float
     compute_efficiency: float
     overlap_gap: float
     cache_speedup: float
@@ -141,6 +143,7 @@ class Prior(NamedTuple):
 TIME = (1e-9, 1e-2)
 SHARE = (1e-4, 1.0)
 RATE = (0.02, 1.3)  # boost clocks run above the data sheet's
+BANDWIDTH = (0.02, 1.0)  # memory clocks do not
 
 # Values are near the means of fits to published kernel timings of A100, H100, H200, B200, L40S and RTX PRO 6000
 # (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache.
@@ -154,7 +157,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "gemm.split_k_s": Prior(3.9e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
     "gemm.boost": Prior(0.12, 0.40, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
     "gemm.boost_s": Prior(3e-4, 0.50, 1e-6, 1.0, "duration at which half of that is gone"),
-    "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *RATE, "share of the data-sheet bandwidth on weights"),
+    "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
     "gemm.overlap_gap": Prior(0.35, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
     "gemm.overlap_gap_s": Prior(6e-5, 0.30, 1e-8, 1.0, "time at which that share saturates"),
     "gemm.misfit_slowdown": Prior(1.25, 0.20, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
@@ -168,10 +171,11 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "prefill.efficiency_192": Prior(0.90, 0.20, 0.05, 2.0, "head_dim 129 to 192 against 128"),
     "prefill.efficiency_256": Prior(0.85, 0.20, 0.05, 2.0, "head_dim above 192 against 128"),
     "prefill.prologue_columns": Prior(60.0, 0.80, 0.1, 4096.0, "key columns to fill and drain a tile"),
+    "prefill.window_columns": Prior(96.0, 0.70, 0.1, 4096.0, "columns a windowed tile reads beyond its window"),
     "prefill.tile_s": Prior(1e-6, 1.0, *TIME, "fixed time of a tile on its SM"),
     "prefill.longest_tile": Prior(0.50, 0.50, 1e-3, 4.0, "longest tile alone, against its share of the throughput"),
     "prefill.tail": Prior(0.50, 0.50, *SHARE, "share of the shorter of work and longest tile that is added"),
-    "prefill.bandwidth_efficiency": Prior(0.80, 0.15, *RATE, "share of the bandwidth"),
+    "prefill.bandwidth_efficiency": Prior(0.80, 0.15, *BANDWIDTH, "share of the bandwidth"),
     "prefill.kv_passes": Prior(3.0, 0.40, 0.1, 20.0, "passes over keys and values"),
     "prefill.overlap_gap": Prior(0.50, 0.40, *SHARE, "share of the shorter of compute and memory not hidden"),
     "prefill.overlap_gap_s": Prior(5e-4, 0.80, 1e-8, 1.0, "time at which that share saturates"),
@@ -181,21 +185,24 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "prefill.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
     "prefill.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
     "decode.floor_s": Prior(3e-6, 0.40, *TIME, "shortest attention kernel"),
-    "decode.bandwidth_efficiency": Prior(0.91, 0.10, *RATE, "share of the bandwidth on the KV cache"),
+    "decode.bandwidth_efficiency": Prior(0.91, 0.10, *BANDWIDTH, "share of the bandwidth on the KV cache"),
     "decode.min_context": Prior(64.0, 0.50, 1.0, 4096.0, "positions of the smallest KV block"),
     "decode.wave_s": Prior(2e-6, 0.80, *TIME, "one wave of tiles beyond its reads"),
     "decode.head_wave_s": Prior(1e-7, 1.0, *TIME, "the same for each query head"),
     "decode.split_s": Prior(2.5e-6, 0.70, *TIME, "second kernel that merges the parts of a split context"),
     "decode.split_context": Prior(128.0, 0.50, 1.0, 65536.0, "context from which it is split"),
-    "decode.idle_split": Prior(0.011, 1.0, 1e-5, 10.0, "slow-down per idle SM with the context split"),
-    "decode.idle_whole": Prior(0.05, 1.2, 1e-5, 10.0, "slow-down per idle SM with one tile a head"),
+    "decode.idle_split": Prior(0.011, 1.0, 1e-5, 10.0, "slow-down at one tile of 128 with the context split"),
+    "decode.idle_whole": Prior(0.05, 1.2, 1e-5, 10.0, "slow-down at one tile of 128 with one tile a head"),
+    "decode.window_whole": Prior(1.0, 0.0, 1e-4, 1.0, "1: windowed layers get one tile a query head, 0: packed"),
     "decode.compute_efficiency": Prior(0.50, 0.30, *RATE, "share of the dense peak"),
     "decode.overlap_gap": Prior(0.18, 0.50, *SHARE, "share of the shorter of compute and memory not hidden"),
     "decode.cache_speedup": Prior(2.0, 0.50, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
     "decode.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
     "decode.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
     "pointwise.floor_s": Prior(2.2e-6, 0.30, *TIME, "shortest pointwise kernel"),
-    "pointwise.bandwidth_efficiency": Prior(0.80, 0.20, *RATE, "share of the bandwidth of a large pointwise kernel"),
+    "pointwise.bandwidth_efficiency": Prior(
+        0.80, 0.20, *BANDWIDTH, "share of the bandwidth of large pointwise kernels"
+    ),
     "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
 }

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .architecture import Architecture, uniform
 from .errors import UsageError
+from .formats import CACHE_BYTES, FORMATS, CacheName, WeightFormat, WeightName
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000
@@ -30,11 +31,17 @@ CONFIG_FIELDS = (
 
 
 class Numbers(NamedTuple):
-    """Bytes per element of weights, activations and KV cache."""
+    """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
 
     weight_bytes: float
     activation_bytes: float
     cache_bytes: float
+    format: WeightFormat | None = None
+
+    @property
+    def head_bytes(self) -> float:
+        """Bytes per weight of the LM head, which quantised formats leave alone."""
+        return self.weight_bytes if self.format is None else self.activation_bytes
 
 
 class _Checked(BaseModel):
@@ -109,7 +116,8 @@ class Workload(_Checked):
     """What is asked of the model: read `prompt_tokens`, then generate `new_tokens`, for `batch_size` sequences at once.
 
     `logits="all"` computes logits for every prompt position, as a bare `model(input_ids)` does; `generate` needs
-    the last one only. The response is the prefill and `new_tokens` decode steps.
+    the last one only. The response is the prefill and `new_tokens` decode steps. `weights` quantises the linear layers
+    of the blocks, `kv_cache` the cache; None leaves them in `dtype`, in which all arithmetic is done.
 
     Raises:
         UsageError: a value is not a whole number in range, or not one of the choices.
@@ -120,11 +128,17 @@ class Workload(_Checked):
     batch_size: Dimension = 1
     dtype: DType = "bfloat16"
     logits: Logits = "last"
+    weights: WeightName | WeightFormat | None = None
+    kv_cache: CacheName | None = None
 
     def numbers(self) -> Numbers:
-        """Bytes per element under this dtype."""
+        """Bytes per element under this dtype and these formats."""
         size = DTYPE_BYTES[self.dtype]
-        return Numbers(size, size, size)
+        cache = CACHE_BYTES[self.kv_cache] if self.kv_cache else size
+        if self.weights is None:
+            return Numbers(size, size, cache)
+        chosen = FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
+        return Numbers(chosen.bytes_each, size, cache, chosen)
 
 
 def describe(error: ValidationError, what: str) -> str:

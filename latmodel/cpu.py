@@ -6,8 +6,8 @@ in every call. The same thread dispatches and computes, so that dispatch is the 
 
 from .arrays import Array, maximum, minimum
 from .coefficients import CpuCoefficients, Sheet
+from .gemm import misfit
 from .ops import OpCost
-from .transformer import misfit
 
 
 def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:

@@ -28,7 +28,7 @@ def expert_ops(layer: Experts, hidden: Array, rows: Array, how: Implementation, 
     kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
     each = numbers.activation_bytes
     ops = [
-        gemm("router", rows, layer.count, hidden, **sizes),
+        gemm("router", rows, layer.count, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each),
         pointwise("dispatch", layer.count * rows, moves=8.0, kernels=how.routing_kernels, bytes_each=4.0),
         pointwise("combine", width * sent, moves=6.0, kernels=0.0, bytes_each=each),
         _product("experts_up", layer, rows, (matrices * inner, width), how, numbers),
@@ -47,7 +47,7 @@ def shared_gate_ops(layer: Experts, hidden: Array, rows: Array, numbers: Numbers
     each = numbers.activation_bytes
     if not layer.shared_gate:
         return [pointwise("shared_sum", hidden * rows, moves=3.0, kernels=1.0, bytes_each=each)]
-    gate = gemm("shared_gate", rows, 1.0, hidden, weight_bytes=numbers.weight_bytes, activation_bytes=each)
+    gate = gemm("shared_gate", rows, 1.0, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each)
     return [gate, pointwise("shared_sum", hidden * rows, moves=5.0, kernels=3.0, bytes_each=each)]
 
 

@@ -10,6 +10,7 @@ from .architecture import Architecture, Block
 from .arrays import Array, maximum, total
 from .coefficients import Device, RuntimeCoefficients, Sheet
 from .config import Numbers
+from .correction import Corrector
 from .implementation import Implementation
 from .ops import OpCost
 from .roofline import op_seconds
@@ -25,6 +26,7 @@ class Target(NamedTuple):
     device: Device
     runtime: RuntimeCoefficients
     how: Implementation
+    corrector: Corrector | None = None
 
 
 class Work(NamedTuple):
@@ -166,7 +168,7 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 def load(ops: list[OpCost], target: Target, *, aligned: bool = False) -> Load:
     """Kernels and device time of operators run one after another."""
     sheet, device, gap_s = target.sheet, target.device, target.runtime.gap_s
-    times = [op_seconds(op, sheet, device, gap_s, aligned=aligned) for op in ops]
+    times = [op_seconds(op, sheet, device, gap_s, aligned=aligned, corrector=target.corrector) for op in ops]
     # Floors and kernel counts are plain numbers in most models: summed apart, they cost no pass over an array.
     return Load(
         kernels=total([op.kernels for op in ops]),

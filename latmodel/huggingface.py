@@ -15,6 +15,7 @@ from .families.harmless import HARMLESS
 from .families.patterns import all_sliding, sparse_after_first
 from .families.reading import decoder_part, plain_data
 from .families.table import FAMILIES
+from .formats import WeightFormat, format_of
 from .presets import preset
 
 # Dimensions whose absence is worth a note even where the class has a default.
@@ -39,7 +40,7 @@ class Decoder:
     family: str
     notes: tuple[str, ...]  # what was assumed or left out, one line each
     dtype: str | None = None  # of the weights as published
-    quantization: Mapping[str, Any] | None = None
+    format: WeightFormat | None = None  # of the linear layers, from `quantization_config`
     max_position_embeddings: int | None = None
 
 
@@ -78,13 +79,15 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> De
     if known is None:
         notes.append(_assumptions(name, architecture))
     notes += _absent(fields) + _not_understood(data, fields)
-    dtype, quantization = fields.value("dtype"), fields.value("quantization_config")
+    dtype = fields.value("dtype")
+    chosen, note = format_of(fields.section("quantization_config"))
+    notes += [note] if note else []
     return Decoder(
         architecture,
         name or "unknown",
         tuple(notes),
         str(dtype).removeprefix("torch.")[:20] if dtype is not None else None,
-        quantization if isinstance(quantization, Mapping) else None,
+        chosen,
         fields.optional("max_position_embeddings"),
     )
 

@@ -29,17 +29,23 @@ class Implementation(NamedTuple):
     expert_kernels: float  # launches for each touched expert beside its products; 0: experts are grouped in one
     absorbs_latents: bool  # latent attention decodes on the latents themselves, without expanding them
     fuses_scans: bool  # recurrent layers have kernels of their own
+    unpack_moves: float  # values moved to unpack a quantised weight: 2 if written out and read, 0 in registers
+    unpack_kernels: float  # launches for that, a linear layer
+    fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
 
 
 # RMSNorm in float32: to float32, square, mean, + eps, rsqrt, scale, back, weight. One value is 2 bytes in bf16:
 # 3 + 4 + 2 + 4 + 3 + 3 values, the per-row steps moving nothing to speak of.
 # Rotary: x·cos, rotate_half (negate, concatenate), ·sin, sum, for queries and for keys: 2 + 1 + 2 + 2 + 3 values.
-TRANSFORMERS = Implementation("transformers", 8, 19, 10, 10, 2, 5, 1, 2, 1, 1, 0, 4, 18, 0, False, False)
+TRANSFORMERS = Implementation("transformers", 8, 19, 10, 10, 2, 5, 1, 2, 1, 1, 0, 4, 18, 0, False, False, 2, 1)
 # Routing: softmax, top-k, sort, histogram, offsets, gather, scatter: 18 launches around two grouped products.
 # A loop over experts adds mask, gather, activation, weighting, index_add and reads of indices by the host: 13 for each.
 # The same block with the fused kernels that plain PyTorch offers (rms_norm) and a cache written in place.
-TORCH = Implementation("torch", 1, 2, 10, 10, 2, 5, 1, 2, 0, 1, 0, 4, 12, 13, False, False)
+TORCH = Implementation("torch", 1, 2, 10, 10, 2, 5, 1, 2, 0, 1, 0, 4, 12, 13, False, False, 2, 1)
 # Kernels fused by a compiler: one for a norm with its residual, one for rotary, one for the activation.
-COMPILED = Implementation("compiled", 1, 2, 1, 2, 1, 3, 0, 1, 0, 1, 0, 0, 4, 0, True, True)
+COMPILED = Implementation("compiled", 1, 2, 1, 2, 1, 3, 0, 1, 0, 1, 0, 0, 4, 0, True, True, 0, 0)
+# A serving framework: residual sum fused into the norm (its traffic is still the residual's), projections fused, keys
+# and values written to a paged cache by what its attention rows include.
+SERVING = Implementation("serving", 1, 1, 1, 2, 1, 3, 0, 0, 0, 1, 0, 0, 4, 0, True, True, 0, 0, True)
 
-IMPLEMENTATIONS = {item.name: item for item in (TRANSFORMERS, TORCH, COMPILED)}
+IMPLEMENTATIONS = {item.name: item for item in (TRANSFORMERS, TORCH, COMPILED, SERVING)}

@@ -7,6 +7,7 @@ from .implementation import Implementation
 from .kv_cache import append_op
 from .ops import AttentionShape, OpCost, gemm, pointwise
 from .step import Step, attended_pairs
+from .unpacking import with_unpacking
 
 
 def latent_dense(m: LatentAttention, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
@@ -38,7 +39,8 @@ def latent_context(block: Block, step: Step, how: Implementation, numbers: Numbe
     m = block.attention
     assert isinstance(m, LatentAttention), "the table of mixers calls it with this kind alone"
     attend = _attend_latents if how.absorbs_latents and step.phase == "decode" else _attend_expanded
-    return [*attend(m, step, how, numbers), append_op(block, step, how, numbers)]
+    ops = [*attend(m, step, how, numbers), append_op(block, step, how, numbers)]
+    return ops if numbers.format is None else with_unpacking(ops, how, numbers)
 
 
 def _attend_expanded(m: LatentAttention, step: Step, how: Implementation, numbers: Numbers) -> list[OpCost]:

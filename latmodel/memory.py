@@ -17,7 +17,7 @@ from .arrays import Array, is_array, maximum
 from .config import Numbers
 from .implementation import Implementation
 from .kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
-from .transformer import num_parameters
+from .weights import largest_linear, weight_bytes
 
 
 class Memory(NamedTuple):
@@ -45,15 +45,19 @@ def peak_memory(
     how: Implementation,
     overhead_bytes: float = 0.0,
     retained: Array = 0.0,
+    cache_copies: float = 1.0,
 ) -> Memory:
     """Bytes at the peak of one response.
 
     The cache grows to `prompt + new` positions; `retained` adds the positions of an older cache that is still alive.
+    `cache_copies` is a coefficient of the runtime: copies of the whole cache at the peak, 1 where it grows in place or
+    layer by layer, more where every step made a new one (and an allocator kept the sizes between).
     The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
-    stream) and the decode's (a growing cache is copied block by block). Fragmentation is not counted.
+    stream) and the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
+    writes it out). Fragmentation is not counted.
     """
-    weights = num_parameters(model) * numbers.weight_bytes
-    cache = cache_bytes(model, prompt + new, how, numbers) * batch
+    weights = weight_bytes(model, numbers)
+    cache = cache_bytes(model, prompt + new, how, numbers) * (batch * cache_copies)
     if is_array(retained) or retained:
         cache = cache + cache_bytes(model, retained, how, numbers) * batch
     rows = batch * prompt
@@ -65,6 +69,8 @@ def peak_memory(
         kept = kept_positions(group.block, prompt + new, how)
         grown = elements_per_position(group.block) * (how.cache_copies * kept * batch * numbers.cache_bytes)
         widest = maximum(widest, grown)
+        if numbers.format is not None and how.unpack_moves:
+            widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
     return Memory(weights, cache, residual + widest, overhead_bytes)
 
 

@@ -18,7 +18,7 @@ class AttentionShape(NamedTuple):
     tokens: Array
     context: Array
     seen: Array
-    window: float | None
+    window: Array | None  # None for none; in an array any value above every context stands for none
 
 
 class OpCost(NamedTuple):

@@ -85,6 +85,13 @@ target_options = apply(
                  help="Level of the intervals."),
 )  # fmt: skip
 
+number_options = apply(
+    click.option("--weights", type=click.Choice(["fp8", "int8", "int4-gptq", "int4-awq"]), default=None,
+                 help="Format of the blocks' linear layers. [default: the configuration's, or --dtype]"),
+    click.option("--kv-cache", type=click.Choice(["fp8", "int8"]), default=None,
+                 help="Format of the KV cache. [default: --dtype]"),
+)  # fmt: skip
+
 shape_options = apply(
     click.option("--layers", type=WHOLE, default=None, help="num_hidden_layers"),
     click.option("--hidden", type=WHOLE, default=None, help="hidden_size"),
@@ -112,6 +119,7 @@ def workload_from(options: dict[str, Any]) -> "Workload":
     return Workload(
         prompt_tokens=options["prompt"], new_tokens=options["generate"], batch_size=options["batch"],
         dtype=options["dtype"], logits=options["logits"],
+        weights=options.get("weights"), kv_cache=options.get("kv_cache"),
     )  # fmt: skip
 
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .architecture import Architecture, uniform
+from .architecture import Architecture, Attention, Block, FeedForward, uniform
 from .arrays import Array, maximum
 from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
 from .errors import UsageError
 from .forward import Forecast, Target, Work, blocks_cost, bound_shares, head_cost, respond
 from .gemm import all_aligned
-from .implementation import IMPLEMENTATIONS
+from .implementation import IMPLEMENTATIONS, Implementation
 from .intervals import Interval
 from .memory import Memory, peak_memory
 from .profile import Profile
@@ -114,6 +114,8 @@ class Predictor:
         runtime: one of the profile's runtimes; its first if None.
         confidence: level of the intervals, 0.5 to 0.99.
         memory_bytes: memory of the device, if not the data sheet's.
+        corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
+            laws' alone, which never fall as a dimension grows.
 
     Raises:
         ProfileError: the profile has no such runtime.
@@ -121,7 +123,13 @@ class Predictor:
     """
 
     def __init__(
-        self, profile: Profile, runtime: str | None = None, confidence: float = 0.9, memory_bytes: float | None = None
+        self,
+        profile: Profile,
+        runtime: str | None = None,
+        confidence: float = 0.9,
+        memory_bytes: float | None = None,
+        *,
+        corrected: bool = True,
     ) -> None:
         self.profile = profile
         self.runtime, self._part = profile.runtime(runtime)
@@ -129,6 +137,7 @@ class Predictor:
         if not 0 < self.memory_bytes < 1e16:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
+        self._corrected = corrected
         self._targets: dict[str, tuple[Target, bool]] = {}
 
     @classmethod
@@ -154,8 +163,9 @@ class Predictor:
     def _target(self, dtype: str) -> tuple[Target, bool]:
         if dtype not in self._targets:
             device, measured = self.profile.device_coefficients(dtype)
-            how = IMPLEMENTATIONS[self._part.implementation]
-            target = Target(self.profile.sheet(dtype), device, self.profile.runtime_coefficients(self.runtime), how)
+            corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
+            runtime = self.profile.runtime_coefficients(self.runtime)
+            target = Target(self.profile.sheet(dtype), device, runtime, self._implementation(), corrector)
             self._targets[dtype] = (target, measured)
         return self._targets[dtype]
 
@@ -207,11 +217,16 @@ class Predictor:
 
     def memory(self, model: Architecture, work: Work, retained: Array = 0.0) -> Memory:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
-        how = IMPLEMENTATIONS[self._part.implementation]
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
-            how=how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+            how=self._implementation(), overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+            cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
+
+    def _implementation(self) -> Implementation:
+        """How the runtime carries out the operators; what the profile measured of it replaces the default."""
+        how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
+        return how if moves is None else how._replace(unpack_moves=moves)
 
     def _price(self, model: Architecture, exact: Architecture, work: Work, dtype: str) -> "_Priced":
         """Times from `model`; parameters and bytes from `exact`, the same in double precision."""
@@ -237,12 +252,17 @@ class Predictor:
         return maximum(self._outside(uniform(**columns), work_of(asked)), 0.0 if measured else 1.0)
 
     def _outside(self, model: Architecture, work: Work) -> Array:
-        """1 where a dimension lies outside what the profile was fitted on, else 0."""
-        outside: Array = 0.0
+        """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
+        outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
             outside = maximum(outside, ((value < low) | (value > high)) * 1.0)
         return outside
+
+
+def is_plain(block: Block) -> bool:
+    """Attention and a dense feed-forward layer: the kinds that profiles are fitted on."""
+    return isinstance(block.attention, Attention | None) and isinstance(block.feed_forward, FeedForward | None)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .breakdown import breakdown
+from .capacity import capacity
 from .config import CONFIG_FIELDS, ModelConfig, Workload
 from .errors import UsageError
 from .model_input import WORK_FIELDS, config_dict, read_table
@@ -143,6 +144,17 @@ BREAKDOWN_COLUMNS: list[Column] = [
     ("MBU", lambda row: f"{100 * row['mbu']:.0f}%"),
     ("bound", lambda row: row["bound"]),
 ]
+
+
+LIMIT_COLUMNS: list[Column] = [
+    ("largest batch", lambda row: str(row["largest_batch"])),
+    ("longest context", lambda row: str(row["longest_context"])),
+]
+
+
+def limits_text(predictor: Predictor, model: Any, workload: Workload, how: Format) -> str:
+    """The largest batch at this context and the longest context at this batch."""
+    return render([capacity(predictor, model, workload).as_dict()], how, LIMIT_COLUMNS, single=True)
 
 
 def breakdown_text(predictor: Predictor, model: Any, workload: Workload, how: Format) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .coefficients import (
     RUNTIME_PRIORS,
+    CpuCoefficients,
     Device,
     Prior,
     RuntimeCoefficients,
@@ -22,6 +23,8 @@ from .coefficients import (
     device_priors,
 )
 from .config import describe
+from .correction import Corrector, corrections_of
+from .correction_part import CorrectionPart, Family, check_family
 from .errors import ProfileError
 from .implementation import IMPLEMENTATIONS
 
@@ -65,6 +68,7 @@ class DevicePart(_Part):
 
     sheet: SheetPart
     coefficients: dict[Literal["bfloat16", "float16", "float32"], dict[str, Coefficient]]
+    corrections: dict[Literal["bfloat16", "float16", "float32"], dict[Family, CorrectionPart]] = {}
 
     @field_validator("coefficients")
     @classmethod
@@ -75,6 +79,14 @@ class DevicePart(_Part):
             raise ValueError("no dtype has coefficients")
         return tables
 
+    @field_validator("corrections")
+    @classmethod
+    def _families(cls, tables: dict[str, dict[Family, CorrectionPart]]) -> dict[str, dict[Family, CorrectionPart]]:
+        for families in tables.values():
+            for family, part in families.items():
+                check_family(family, part)
+        return tables
+
 
 class RuntimePart(_Part):
     """What is true of a runtime on the host where it was measured."""
@@ -83,7 +95,10 @@ class RuntimePart(_Part):
     host: Text
     note: Text = ""
     memory_overhead_bytes: NonNegative = 0.0
+    memory_cache_copies: Annotated[float, Field(ge=1, le=10)] = 1.0  # of the whole KV cache alive at the peak
+    unpack_moves: Annotated[float, Field(ge=0, le=100)] | None = None  # of `unpacking`; None: the implementation's
     coefficients: dict[str, Coefficient]
+    corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
@@ -172,6 +187,17 @@ class Profile(_Part):
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))
         return device_coefficients({key: item.value for key, item in table.items()}), dtype in tables
+
+    def corrector(self, dtype: str, runtime: str) -> Corrector | None:
+        """The learned correction of a runtime's kernels in `dtype` (16-bit types share one), if there is any."""
+        tables: dict[str, dict[str, CorrectionPart]] = dict(self.device.corrections)  # type: ignore[arg-type]
+        twins = {"bfloat16": "float16", "float16": "bfloat16"}
+        parts = tables.get(dtype) or tables.get(twins.get(dtype, ""), {})
+        families = corrections_of(parts, self.runtimes[runtime].corrected)
+        device = self.device_coefficients(dtype)[0]
+        if not families or isinstance(device, CpuCoefficients):
+            return None
+        return Corrector(families, device.decode.window_whole)
 
     def runtime_coefficients(self, name: str) -> RuntimeCoefficients:
         """The coefficients of a runtime as plain numbers."""

@@ -8,7 +8,8 @@ from .coefficients import RUNTIME_PRIORS, Prior, device_priors
 from .errors import ProfileError
 from .profile import Coefficient, Profile, read_profile
 from .report import Column, Row
-from .store import list_profiles
+from .store import list_profiles, list_uncalibrated
+from .uncalibrated import datasheet_profile
 from .units import show_bytes
 
 
@@ -22,19 +23,23 @@ def list_rows() -> tuple[list[Row], list[str]]:
         except ProfileError as error:
             problems.append(str(error))
             continue
-        worst = max((error.mape_percent for error in found.quality.errors if "out" in error.split), default=None)
-        rows.append(
-            {
-                "name": name,
-                "title": found.title,
-                "quality": found.quality.kind,
-                "runtimes": " ".join(found.runtimes),
-                "worst_held_out_mape_percent": worst,
-                "date": found.provenance.date,
-                "path": str(path),
-            }
-        )
+        rows.append(_list_row(name, found, str(path)))
+    rows += [_list_row(sheet.name, datasheet_profile(sheet), "") for sheet in list_uncalibrated()]
     return rows, problems
+
+
+def _list_row(name: str, profile: Profile, path: str) -> Row:
+    return {
+        "name": name,
+        "title": profile.title,
+        "quality": profile.quality.kind,
+        "runtimes": " ".join(profile.runtimes),
+        "worst_held_out_mape_percent": max(
+            (error.mape_percent for error in profile.quality.errors if "out" in error.split), default=None
+        ),
+        "date": profile.provenance.date,
+        "path": path,
+    }
 
 
 def _named(profile: Profile) -> Iterator[tuple[str, Coefficient, Prior]]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from .arrays import Array, maximum
 from .attention import decode_seconds, prefill_seconds
 from .coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
+from .correction import Corrector
 from .cpu import cpu_seconds
 from .gemm import gemm_seconds
 from .ops import OpCost
@@ -24,23 +25,34 @@ class OpTime(NamedTuple):
 
 
 def op_seconds(
-    op: OpCost, sheet: Sheet, fit: Device, gap_s: float, *, hot: bool = False, aligned: bool = False
+    op: OpCost,
+    sheet: Sheet,
+    fit: Device,
+    gap_s: float,
+    *,
+    hot: bool = False,
+    aligned: bool = False,
+    corrector: Corrector | None = None,
 ) -> OpTime:
-    """Seconds of `op` on the device, `gap_s` for each of its kernels included."""
+    """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given."""
     gaps = op.kernels * gap_s
     if isinstance(fit, CpuCoefficients):
         work, compute = cpu_seconds(op, fit, sheet)
         return OpTime(work, gaps, compute)
+    if op.kind == "pointwise":
+        return OpTime(pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s + gaps, 0.0)
     if op.kind == "gemm":
         work, compute = gemm_seconds(op, fit.gemm, sheet, hot=hot, aligned=aligned)
-        return OpTime(work, op.repeat * fit.gemm.floor_s + gaps, compute)
-    if op.kind == "prefill":
+        floor = op.repeat * fit.gemm.floor_s
+    elif op.kind == "prefill":
         work, compute = prefill_seconds(op, fit.prefill, sheet, hot=hot)
-        return OpTime(work, fit.prefill.floor_s + gaps, compute)
-    if op.kind == "decode":
+        floor = fit.prefill.floor_s
+    else:
         work, compute = decode_seconds(op, fit.decode, sheet, hot=hot)
-        return OpTime(work, fit.decode.floor_s + gaps, compute)
-    return OpTime(pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s + gaps, 0.0)
+        floor = fit.decode.floor_s
+    if corrector is not None:
+        work = corrector.work_s(op, work, floor)
+    return OpTime(work, floor + gaps, compute)
 
 
 def pointwise_seconds(op: OpCost, c: PointwiseCoefficients, sheet: Sheet) -> Array:

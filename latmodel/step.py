@@ -19,7 +19,7 @@ class Step(NamedTuple):
         return self.batch * self.tokens
 
 
-def attended_pairs(step: Step, window: float | None) -> Array:
+def attended_pairs(step: Step, window: Array | None) -> Array:
     """Query-key pairs of one causal head and sequence: Σ min(position, window) over the new positions.
 
     Half a square in prefill, `context` in decode; what a sliding window hides is not counted.
@@ -27,11 +27,11 @@ def attended_pairs(step: Step, window: float | None) -> Array:
     return _pairs_up_to(step.context, window) - _pairs_up_to(step.context - step.tokens, window)
 
 
-def _pairs_up_to(length: Array, window: float | None) -> Array:
+def _pairs_up_to(length: Array, window: Array | None) -> Array:
     seen = length if window is None else minimum(length, window)
     return 0.5 * seen * (seen + 1.0) + (length - seen) * seen
 
 
-def seen_positions(step: Step, window: float | None) -> Array:
+def seen_positions(step: Step, window: Array | None) -> Array:
     """Positions whose keys some query of the pass attends to."""
     return step.context if window is None else minimum(step.context, window + step.tokens - 1.0)

@@ -3,13 +3,16 @@
 import os
 from pathlib import Path
 
-from .errors import ProfileError, UnknownDeviceError
-from .hardware import datasheet
+from .errors import UnknownDeviceError
+from .hardware import DataSheet, datasheet, datasheets
 from .profile import NAME, Profile, profile_folders, read_profile
+from .uncalibrated import datasheet_profile
 
 
 def load_profile(name: str | os.PathLike[str]) -> Profile:
     """The profile at a path (anything with a separator or ending in .json), or of that name or device.
+
+    A device without a profile gets one from its data sheet alone, which says so.
 
     Raises:
         ProfileError: none is found, or what is found is invalid.
@@ -23,9 +26,7 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
         return read_profile(found)
     sheet = datasheet(text)
     found = find_profile(sheet.name)
-    if found is None:
-        raise ProfileError(f"no profile for {sheet.title}; run `latmodel calibrate --gpu {sheet.name}` on one")
-    return read_profile(found)
+    return datasheet_profile(sheet) if found is None else read_profile(found)
 
 
 def find_profile(name: str) -> Path | None:
@@ -47,4 +48,9 @@ def list_profiles() -> dict[str, Path]:
     return found
 
 
-__all__ = ["UnknownDeviceError", "find_profile", "list_profiles", "load_profile"]
+def list_uncalibrated() -> list[DataSheet]:
+    """Devices that a name would find, but only by their data sheet."""
+    return [sheet for sheet in datasheets() if find_profile(sheet.name) is None]
+
+
+__all__ = ["UnknownDeviceError", "find_profile", "list_profiles", "list_uncalibrated", "load_profile"]

@@ -13,6 +13,7 @@ import numpy as np
 from .architecture import Architecture, Attention, Block, FeedForward, Group
 from .arrays import Array
 from .config import MAX_DIMENSION
+from .errors import UsageError
 from .forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
 from .predict import Predictor
 from .space import SearchSpace, Stems
@@ -156,6 +157,8 @@ def tables(
     counts = np.array([len(some) for some in sizes], dtype=np.int64)
     ends = np.cumsum(counts)
     ffn_sizes = np.concatenate(sizes)
+    if work.numbers.format is not None:
+        raise UsageError("weights: the search prices weights in the dtype alone; leave the format out")
     target = predictor.target(dtype)
     vocab, tie = stems.vocab_size.astype(float), stems.tie_word_embeddings.astype(float)
     hidden = stems.hidden_size.astype(float)

@@ -10,6 +10,7 @@ from .kv_cache import append_op
 from .mixers import MIXERS
 from .ops import AttentionShape, OpCost, gemm, pointwise
 from .step import Step, attended_pairs, seen_positions
+from .unpacking import with_unpacking
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
@@ -37,7 +38,8 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
         "residual", hidden * rows, moves=moves * layers,
         kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
-    return [*ops, residual]
+    ops.append(residual)
+    return ops if numbers.format is None else with_unpacking(ops, how, numbers)
 
 
 def _norm(
@@ -55,7 +57,7 @@ def _projections(
     each = numbers.activation_bytes
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
     asked = queries * 2.0 if attention.output_gate else queries
-    if attention.fused:
+    if attention.fused or how.fuses_projections:
         ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, **sizes)]
     else:
         ops = [gemm("q_proj", rows, asked, hidden, **sizes), gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes)]
@@ -77,7 +79,7 @@ def _feed_forward(
     inner = layer.intermediate_size
     kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
     matrices = 2.0 if layer.gated else 1.0
-    wide, repeat = (inner * matrices, 1.0) if layer.fused else (inner, matrices)
+    wide, repeat = (inner * matrices, 1.0) if layer.fused or how.fuses_projections else (inner, matrices)
     return [
         gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, repeat=repeat, **sizes),
         pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
@@ -128,7 +130,7 @@ def head_ops(
     model: Architecture, rows: Array, logit_rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     """Embedding lookup, final norm and LM head (`logit_rows` positions get logits), and projections between widths."""
-    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
+    sizes = {"weight_bytes": numbers.head_bytes, "activation_bytes": numbers.activation_bytes}
     hidden, width = model.hidden_size, model.hidden_size if model.embedding_size is None else model.embedding_size
     each = numbers.activation_bytes
     ops = [

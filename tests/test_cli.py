@@ -66,9 +66,9 @@ BAD: list[tuple[list[str], int, str]] = [
     (["predict", "--gpu", "", *SMALL], 0, ""),  # as if left out
     (["predict", "--runtime", "magic", *SMALL], 6, "cuda-graph"),
     *((["frontier", "--budget", text], 2, "duration") for text in ("5,5s", "-3s", "nan", "9**9s", "", "0", "1e9s")),
-    *((["predict", "--layers", text, "--hidden", "512"], 2, "--layers") for text in ("0", "-1", "1e12", "1.5", "x", "")),
+    *((["predict", "--hidden", "512", "--layers", text], 2, "--layers") for text in ("0", "-1", "1e12", "1.5", "x")),
     *((["predict", "--layers", "8", "--hidden", text], 2, "--hidden") for text in ("0", "1" + "0" * 12, "51.2", "٥")),
-    *((["predict", *SMALL, option, "0"], 2, option) for option in ("--ffn", "--heads", "--vocab", "--prompt", "--batch")),
+    *((["predict", *SMALL, name, "0"], 2, name) for name in ("--ffn", "--heads", "--vocab", "--prompt", "--batch")),
     (["predict", *SMALL, "--heads", "8", "--kv-heads", "3"], 2, "num_key_value_heads 3"),
     (["predict", *SMALL, "--heads", "7"], 2, "--head-dim"),
     (["predict", "--layers", "8", "--hidden", "500"], 2, "head_dim"),
@@ -199,6 +199,11 @@ def test_every_verb_has_help_with_an_example(words: list[str], run: Callable[...
     assert f"latmodel {' '.join(words)}".strip() in " ".join(ran.out.split("Example:")[1].split())
 
 
+@pytest.mark.parametrize("words", [[], ["profile"]], ids=["latmodel", "profile"])
+def test_a_group_alone_shows_its_help(words: list[str], run: Callable[..., Ran]) -> None:
+    assert run(*words) == run(*words, "--help")
+
+
 def test_version(run: Callable[..., Ran]) -> None:
     from latmodel import __version__
 
@@ -250,13 +255,13 @@ def test_one_prediction_is_the_object_of_the_contract(run: Callable[..., Ran]) -
 
 def test_rows_keep_their_order_and_their_own_work(run: Callable[..., Ran], tmp_path: Path) -> None:
     lines = [f"{ARCHITECTURE},new_tokens,runtime,logits"]
-    lines += [f"{n},512,1024,8,1000,{n},{r},{g}" for n, r, g in
-              ((9, "", "all"), (3, "cuda-graph", ""), (7, "", ""), (5, "cuda-graph", "all"))]  # fmt: skip
+    asked = [(9, "", "all"), (3, "cuda-graph", ""), (7, "", ""), (5, "cuda-graph", "all")]
+    lines += [f"{n},512,1024,8,1000,{n},{runtime},{logits}" for n, runtime, logits in asked]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     found = json.loads(run("predict", "--input", "rows.csv", "--format", "json").out)
     assert [row["runtime"] for row in found] == ["transformers-eager", "cuda-graph"] * 2
-    one = run("predict", "--layers", "3", "--hidden", "512", "--ffn", "1024", "--heads", "8", "--kv-heads", "8", "--vocab",
-              "1000", "--untie-embeddings", "--generate", "3", "--runtime", "cuda-graph", "--format", "json")  # fmt: skip
+    shape = ["--layers", "3", "--hidden", "512", "--ffn", "1024", "--heads", "8", "--kv-heads", "8", "--vocab", "1000"]
+    one = run("predict", *shape, "--untie-embeddings", "--generate", "3", "--runtime", "cuda-graph", "--format", "json")
     assert json.loads(one.out)["response_s"] == pytest.approx(found[1]["response_s"], rel=1e-12)
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from latmodel import Predictor
 from latmodel.architecture import Architecture, Attention, Experts, FeedForward, GatedDelta, LatentAttention, Mamba2
 from latmodel.errors import UsageError
 from latmodel.families.reading import parse
@@ -260,3 +261,9 @@ def test_the_largest_input_takes_at_most_50_mb(text: str) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak <= 50e6
+
+
+@pytest.mark.parametrize(("name", "measured"), [("llama-7b", True), ("mixtral-8x7b", False), ("nemotron-h-8b", False)])
+def test_kinds_of_layers_that_no_profile_was_fitted_on_are_marked(name: str, measured: bool) -> None:
+    prediction = Predictor.load("3090").predict(read_config(name))
+    assert prediction.extrapolated is not measured

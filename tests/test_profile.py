@@ -1,5 +1,6 @@
 """Profiles as hostile input: every bad file is one line that names the key; good ones come back as they went."""
 
+import contextlib
 import json
 import math
 import os
@@ -76,7 +77,7 @@ BAD: dict[str, tuple[str, str]] = {
     "no runtimes": (changed("runtimes", {}), "runtime"),
     "deep nesting": ("[" * 100_000, "JSON"),
     "deep objects": ('{"a":' * 100_000, "JSON"),
-    "long number": (changed("schema_version", 1).replace('"schema_version": 1', '"schema_version": ' + "9" * 5000), ""),
+    "long number": (changed("schema_version", 1).replace(": 1,", ": " + "9" * 5000 + ",", 1), ""),
 }  # fmt: skip
 
 
@@ -119,17 +120,21 @@ def test_names_that_are_paths_or_nonsense_open_no_profile(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+words = st.text(max_size=9)
+any_json = st.recursive(
+    st.none() | st.booleans() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=9,
+)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
-                    max_leaves=9), st.sampled_from(["device", "runtimes", "quality", "provenance", "name"]))  # fmt: skip
+@given(any_json, st.sampled_from(["device", "runtimes", "quality", "provenance", "name"]))
 def test_any_json_is_read_or_refused(tmp_path: Path, value: Any, key: str) -> None:
     path = tmp_path / "any.json"
     path.write_text(json.dumps({**GOOD, key: value}))
-    try:
-        read_profile(path)
-    except ProfileError as error:
-        assert "\n" not in str(error)
+    with contextlib.suppress(ProfileError):
+        assert read_profile(path).schema_version == 1
 
 
 def test_a_profile_comes_back_as_it_went(tmp_path: Path) -> None:
@@ -201,5 +206,5 @@ CHOICES: list[Callable[[Profile], Any]] = [lambda p: p.runtime("magic"), lambda 
 
 @pytest.mark.parametrize("choose", CHOICES)
 def test_what_a_profile_lacks_is_told_with_what_it_has(choose: Callable[[Profile], Any]) -> None:
-    with pytest.raises(ProfileError, match="eager|bfloat16"):
+    with pytest.raises(ProfileError, match=r"eager|bfloat16"):
         choose(toy_predictor().profile)

@@ -134,7 +134,7 @@ def in_units(target: Target, unit: float) -> Target:
         peak_flops_per_s=target.sheet.peak_flops_per_s / unit,
         bandwidth_bytes_per_s=target.sheet.bandwidth_bytes_per_s / unit,
     )
-    device = DeviceCoefficients(*(told(family) for family in target.device))
+    device = DeviceCoefficients(*(family and told(family) for family in target.device))
     return target._replace(sheet=sheet, device=device, runtime=told(target.runtime))
 
 

@@ -26,13 +26,13 @@ GEMM = GemmCoefficients(
 )  # fmt: skip
 PREFILL = PrefillCoefficients(
     floor_s=0.0, compute_efficiency=1.0, efficiency_64=1.0, efficiency_192=1.0, efficiency_256=1.0,
-    prologue_columns=0.0, tile_s=0.0, longest_tile=0.0, tail=0.0, bandwidth_efficiency=1.0, kv_passes=1.0,
+    prologue_columns=0.0, window_columns=0.0, tile_s=0.0, longest_tile=0.0, tail=0.0, bandwidth_efficiency=1.0, kv_passes=1.0,
     overlap_gap=0.0, overlap_gap_s=1.0, boost=0.0, boost_s=1.0, cache_speedup=1.0, cache_share=1.0, cache_width=0.5,
 )  # fmt: skip
 DECODE = DecodeCoefficients(
     floor_s=0.0, bandwidth_efficiency=1.0, min_context=1.0, wave_s=0.0, head_wave_s=0.0, split_s=0.0,
-    split_context=1e9, idle_split=0.0, idle_whole=0.0, compute_efficiency=1.0, overlap_gap=0.0, cache_speedup=1.0,
-    cache_share=1.0, cache_width=0.5,
+    split_context=1e9, idle_split=0.0, idle_whole=0.0, window_whole=0.0, compute_efficiency=1.0, overlap_gap=0.0,
+    cache_speedup=1.0, cache_share=1.0, cache_width=0.5,
 )  # fmt: skip
 POINTWISE = PointwiseCoefficients(floor_s=0.0, bandwidth_efficiency=1.0, cache_share=1.0, cache_speedup=1.0)
 DEVICE = DeviceCoefficients(GEMM, PREFILL, DECODE, POINTWISE)

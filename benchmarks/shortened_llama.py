@@ -1,0 +1,195 @@
+"""Agreement with "Shortened LLaMA" (arXiv 2402.02834): `python benchmarks/shortened_llama.py [--data ../shared/data]`.
+
+Two things are fitted, both on rows of the original model alone: the runtime's memory (copies of the growing KV cache
+at the peak, and a constant) on its fp16 rows, and a factor on the host's time on its one throughput row of each GPU.
+Every error is of other rows: pruned models, and GPTQ weights. The Vicuna rows were timed apart, without a row of their
+original to fit the host on (0.64 ms a layer against LLaMA's 0.56), and are reported apart.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.config import Workload
+from latmodel.errors import LatmodelError
+from latmodel.formats import WeightName
+from latmodel.forward import Target, forecast
+from latmodel.huggingface import read_config
+from latmodel.implementation import TRANSFORMERS
+from latmodel.memory import Memory, peak_memory
+from latmodel.predict import Predictor, work_of
+from latmodel.pruning import fewer_blocks
+from latmodel.report import table
+
+GIB = 2.0**30  # the paper's "GB": its 12.8 for 13.5e9 bytes of weights can be nothing else
+WEIGHTS: dict[str, WeightName | None] = {"fp16": None, "gptq-int4": "int4-gptq"}
+GPUS = {"h100_tokens_per_s": "h100", "rtx3090_tokens_per_s": "3090"}
+ORIGINAL_LAYERS = 32
+HOST = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")
+H100_BYTES = 80e9
+
+
+class MemoryRow(NamedTuple):
+    """One published VRAM figure; None is out of memory."""
+
+    layers: int
+    weights: str
+    workload: Workload
+    bytes: float | None
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def memory_rows(data: Path) -> list[MemoryRow]:
+    """The published rows, those that two tables share once."""
+    found: dict[tuple[str, ...], MemoryRow] = {}
+    for row in read_rows(data / "shortened_llama" / "memory.csv"):
+        key = tuple(row[name] for name in ("num_hidden_layers", "weights", "new_tokens", "batch"))
+        workload = Workload(
+            prompt_tokens=int(row["input_tokens"]), new_tokens=int(row["new_tokens"]), batch_size=int(row["batch"]),
+            dtype="float16", weights=WEIGHTS[row["weights"]],
+        )  # fmt: skip
+        shown = None if row["vram_gb"] == "OOM" else float(row["vram_gb"]) * GIB
+        found[key] = MemoryRow(int(row["num_hidden_layers"]), row["weights"], workload, shown)
+    return list(found.values())
+
+
+def parts(row: MemoryRow) -> Memory:
+    """Weights, cache and transients of a row, with one copy of the cache and nothing of the runtime's own."""
+    model = fewer_blocks(read_config("llama-7b"), row.layers / ORIGINAL_LAYERS)
+    work = work_of(row.workload)
+    return peak_memory(
+        model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=False, numbers=work.numbers,
+        how=TRANSFORMERS,
+    )  # fmt: skip
+
+
+def fit_memory(rows: Sequence[MemoryRow]) -> tuple[float, float]:
+    """(copies of the cache, constant bytes) by least squares of relative errors."""
+    costs = [parts(row) for row in rows]
+    seen = np.array([row.bytes or np.nan for row in rows])
+    design = np.array([[cost.cache_bytes, 1.0] for cost in costs]) / seen[:, None]
+    known = np.array([cost.weight_bytes + cost.transient_bytes for cost in costs]) / seen
+    copies, constant = np.linalg.lstsq(design, 1.0 - known, rcond=None)[0]
+    return float(copies), float(constant)
+
+
+def predicted_bytes(row: MemoryRow, copies: float, constant: float) -> float:
+    """Peak bytes of a row under the fitted runtime."""
+    cost = parts(row)
+    return float(cost.weight_bytes + cost.transient_bytes + copies * cost.cache_bytes + constant)
+
+
+def memory_report(rows: Sequence[MemoryRow]) -> list[list[str]]:
+    """Fitted coefficients and errors by group of rows; out-of-memory rows told apart."""
+    fitted = [row for row in rows if row.layers == ORIGINAL_LAYERS and row.weights == "fp16" and row.bytes is not None]
+    copies, constant = fit_memory(fitted)
+    groups: dict[str, Callable[[MemoryRow], bool]] = {
+        "fp16, original (fitted on)": lambda row: row.weights == "fp16" and row.layers == ORIGINAL_LAYERS,
+        "fp16, depth-pruned": lambda row: row.weights == "fp16" and row.layers != ORIGINAL_LAYERS,
+        "fp16, all rows": lambda row: row.weights == "fp16",
+        "GPTQ int4, all rows": lambda row: row.weights == "gptq-int4",
+    }
+    lines = [["copies of the cache", "", f"{copies:.2f}"], ["constant", "", f"{constant / GIB:.2f} GiB"]]
+    for name, belongs in groups.items():
+        some = [row for row in rows if belongs(row) and row.bytes is not None]
+        errors = [abs(predicted_bytes(row, copies, constant) / (row.bytes or 1.0) - 1.0) for row in some]
+        lines.append([f"VRAM, {name}", str(len(some)), f"{100 * np.mean(errors):.1f} %"])
+    told = [(predicted_bytes(row, copies, constant) > H100_BYTES) == (row.bytes is None) for row in rows]
+    lines.append(["out of memory told apart", str(len(rows)), f"{sum(told)} of {len(told)}"])
+    return lines
+
+
+def shape_of(row: dict[str, str]) -> Architecture:
+    """The shape of a throughput row; mean sizes of unevenly pruned models rounded to whole heads and columns."""
+    base = read_config("llama-7b")
+    heads = float(round(float(row["num_attention_heads"])))
+    block = Block(Attention(heads, heads, 128.0), FeedForward(float(round(float(row["intermediate_size"])))))
+    return replace(base, groups=(Group(float(row["num_hidden_layers"]), block),))
+
+
+def tokens_per_s(model: Architecture, target: Target) -> float:
+    """Throughput as the paper has it: new tokens over the time of the whole response, batch 1, 12 + 128 tokens."""
+    workload = Workload(prompt_tokens=12, new_tokens=128, dtype="float16")
+    return float(128.0 / forecast(model, work_of(workload), target).response_s)
+
+
+def scaled_host(target: Target, factor: float) -> Target:
+    """The same target on a host that takes `factor` times as long."""
+    slower: dict[str, Any] = {name: getattr(target.runtime, name) * factor for name in HOST}
+    return target._replace(runtime=target.runtime._replace(**slower))
+
+
+def fit_host(model: Architecture, seen: float, target: Target) -> float:
+    """The factor on all host times at which the original row is met; bisection in log space."""
+    low, high = 1e-3, 1e3
+    for _ in range(60):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if tokens_per_s(model, scaled_host(target, middle)) > seen else (low, middle)
+    return low
+
+
+def throughput_report(rows: Sequence[dict[str, str]], column: str, gpu: str) -> tuple[list[list[str]], list[list[str]]]:
+    """Errors and every row of one GPU."""
+    try:
+        target = Predictor.load(gpu, "transformers-eager").target("float16")
+    except LatmodelError as error:
+        return [[f"throughput, {gpu}", "", f"skipped: {error}"]], []
+    shown = [row for row in rows if row[column]]
+    original = next(row for row in shown if row["method"] == "original")
+    factor = fit_host(shape_of(original), float(original[column]), target)
+    host = scaled_host(target, factor)
+    base = tokens_per_s(shape_of(original), host)
+    lines, width_gains = [], []
+    depth_errors: dict[str, list[float]] = {"LLaMA-7B": [], "Vicuna-7B": []}
+    for row in shown:
+        predicted, seen = tokens_per_s(shape_of(row), host), float(row[column])
+        if row["method"].startswith("depth"):
+            depth_errors[row["source_model"]].append(abs(predicted / seen - 1.0))
+        elif row["method"] != "original":
+            width_gains.append(predicted / base)
+        off = f"{100 * (predicted / seen - 1):+.1f} %"
+        names = [gpu, row["source_model"], row["parameters"], row["method"]]
+        lines.append([*names, f"{seen:.1f}", f"{predicted:.1f}", off])
+    summary = [
+        [f"host factor, {gpu} (fitted on the original)", "1", f"{factor:.2f}"],
+        *(
+            [f"throughput, {gpu}, depth-pruned {source}", str(len(errors)), f"{100 * np.mean(errors):.1f} %"]
+            for source, errors in depth_errors.items()
+            if errors
+        ),
+        [f"width-pruned against the original, {gpu}: at most", str(len(width_gains)), f"{max(width_gains):.2f}×"],
+    ]
+    return summary, lines
+
+
+def main() -> int:
+    """Print the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    data: Path = parser.parse_args().data
+    summary = memory_report(memory_rows(data))
+    rows = read_rows(data / "shortened_llama" / "throughput.csv")
+    details: list[list[str]] = []
+    for column, gpu in GPUS.items():
+        more, lines = throughput_report(rows, column, gpu)
+        summary, details = summary + more, details + lines
+    print(table(["what", "rows", "value"], summary))
+    print()
+    print(table(["GPU", "model", "params", "method", "published tok/s", "predicted", "error"], details))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

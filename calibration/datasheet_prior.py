@@ -1,0 +1,164 @@
+"""Make `latmodel/datasheet_prior.json`: what calibrated cards have in common, and how far a card strays from that.
+
+One law fitted to the kernels of all published cards at once, and leave-one-card-out: each card's kernels predicted
+from its data sheet and a law fitted to the other cards. NVIDIA cards take the widest card's errors for their interval,
+other makers' those of the one card that is not NVIDIA's, predicted from NVIDIA's.
+"""
+
+import argparse
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from latmodel.coefficients import DEVICE_PRIORS, Sheet
+from latmodel.hardware import datasheet
+from latmodel.intervals import conformal_quantile
+from latmodel.profile import Phase, Profile, read_profile
+
+from . import make
+from .evidence import Evidence
+from .fit import Setup, fit
+from .hosts import host_runtimes
+from .kernels import FAMILIES, Kernels, family_priors, log_residuals, start_at, values_of
+from .operators import OperatorObservation, operator_evidence
+from .published import thinned
+from .sources import aiconfigurator
+
+DTYPE: Literal["bfloat16"] = "bfloat16"
+# Cards that differ from each other; the B300, GB200 and GB300 are the B200 once more.
+NVIDIA = (
+    "nvidia-a100-sxm4-80gb", "nvidia-h100-80gb-hbm3", "nvidia-h200", "nvidia-b200", "nvidia-l40s",
+    "nvidia-rtx-pro-6000-blackwell-server-edition",
+)  # fmt: skip
+OTHER = "intel-arc-pro-b60-graphics"
+ROWS = 3000  # of each family and card, to judge by
+POOLED_ROWS = 400  # of each, to fit by
+POOLED_NOISE = 0.15  # one law for all cards is off by this much
+LEAST_SPREAD = 0.05
+NARROWEST = 256
+
+
+def sample(card: str, family: str, count: int) -> list[OperatorObservation]:
+    """Some rows of a card's family: without windows, and no product narrower than `NARROWEST`."""
+    rows = aiconfigurator.read(card, family).rows
+    rows = [r for r in rows if not r.window and (r.op != "gemm" or min(r.n, r.k) >= NARROWEST)]
+    return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:count]]
+
+
+def on_sheet(piece: Evidence, sheet: Sheet) -> Evidence:
+    """The same rows, predicted on their own card whatever the fit's."""
+    return replace(piece, predict=lambda target: piece.predict(target._replace(sheet=sheet)))
+
+
+def pooled(cards: Sequence[str], family: str) -> Setup:
+    """One law for all of the cards: each row on its own data sheet, the coefficients shared."""
+    pieces = []
+    for card in cards:
+        rows = [row.model_copy(update={"noise": POOLED_NOISE}) for row in sample(card, family, POOLED_ROWS)]
+        sheet = make.sheet_of(datasheet(card), DTYPE)
+        pieces += [on_sheet(piece, sheet) for piece in operator_evidence(rows)]
+    return fit(pieces, start_at(sheet, rows[0].runtime), family_priors(family, hot=True)).setup
+
+
+def card_residuals(card: str, others: Sequence[str]) -> dict[str, np.ndarray]:
+    """log(predicted / measured) by family of a card's kernels, from its data sheet and the law of the other cards."""
+    found = {}
+    for family in FAMILIES:
+        setup = replace(pooled(others, family), sheet=make.sheet_of(datasheet(card), DTYPE))
+        found[family] = log_residuals(Kernels(family, setup, {}), sample(card, family, ROWS))
+    return found
+
+
+def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
+    """Each device coefficient of all cards' common law, and its spread over the cards in log units."""
+    found = {}
+    setups = {family: values_of(Kernels(family, pooled(cards, family), {})) for family in FAMILIES}
+    for name, prior in DEVICE_PRIORS.items():
+        values = [p.device.coefficients[DTYPE][name].value for p in profiles]
+        value = setups.get(name.split(".")[0], {}).get(name, prior.value)
+        fixed = min(values) <= 0.0 or prior.spread == 0.0  # a yes or no, not a size
+        found[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
+    return found
+
+
+def phase_scores(residuals: Mapping[str, Any]) -> dict[Phase, list[float]]:
+    """|log residuals| by phase: a response is made of both."""
+    sized = {name: np.abs(values).tolist() for name, values in residuals.items()}
+    return {
+        "prefill": thinned(sized["gemm"] + sized["prefill"]),
+        "decode": thinned(sized["gemm"] + sized["decode"]),
+        "response": thinned(sized["gemm"] + sized["prefill"] + sized["decode"]),
+    }
+
+
+def widest(tables: Sequence[dict[Phase, list[float]]]) -> dict[Phase, list[float]]:
+    """By phase, the scores of the card that is hardest to predict."""
+    return {phase: max((t[phase] for t in tables), key=lambda s: conformal_quantile(s, 0.9)) for phase in tables[0]}
+
+
+def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The file's content, and lines that say what leaving each card out showed."""
+    left_out = {}
+    for name in (*NVIDIA, OTHER):
+        others = [other for other in NVIDIA if other != name]
+        left_out[name] = card_residuals(name, others)
+    lines = [
+        f"{name:50s} " + "  ".join(f"{f} {make.mape_percent(r.tolist()):5.1f} %" for f, r in found.items())
+        for name, found in left_out.items()
+    ]
+    spread = common(NVIDIA, [read_profile(folder / f"{name}.json") for name in NVIDIA])
+    scores = {
+        "nvidia": widest([phase_scores(left_out[name]) for name in NVIDIA]),
+        "other": phase_scores(left_out[OTHER]),
+    }
+    runtimes = {who: host_runtimes("{gpu}", some, {}, [], unseen=1.0, beyond=1.0) for who, some in scores.items()}
+    kept = ("transformers-eager", "cuda-graph")
+    errors = [
+        {
+            "split": "out of sample (leave one card out, data sheet only)", "phase": family,
+            "rows": sum(len(left_out[name][family]) for name in NVIDIA),
+            "mape_percent": round(float(np.mean([make.mape_percent(left_out[n][family].tolist()) for n in NVIDIA])), 2),
+        }
+        for family in FAMILIES
+    ]  # fmt: skip
+    content = {
+        "coefficients": {
+            name: {"value": float(f"{value:.4g}"), "stderr_log": float(f"{error:.3g}"), "status": "prior"}
+            for name, (value, error) in spread.items()
+        },
+        "scores": {
+            who: {name: parts[name].model_dump(mode="json")["conformal_scores"] for name in kept}
+            for who, parts in runtimes.items()
+        },
+        "runtimes": {
+            name: runtimes["nvidia"][name].model_dump(mode="json", exclude={"conformal_scores"}) for name in kept
+        },
+        "errors": errors,
+        "provenance": {
+            "source": f"data sheet; one law fitted to the kernels of {', '.join(NVIDIA)}",
+            "date": datetime.date.today().isoformat(), "rows": "none of this card",
+            "made_by": "python -m calibration.datasheet_prior",
+            "notes": ["uncalibrated: run `latmodel calibrate` on the card, or `latmodel fit` on times of your own"],
+        },
+    }  # fmt: skip
+    return content, lines
+
+
+def main() -> None:
+    """Write the file and print what leaving each card out showed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profiles", type=Path, default=Path("profiles"))
+    parser.add_argument("--out", type=Path, default=Path("latmodel/datasheet_prior.json"))
+    options = parser.parse_args()
+    content, lines = build(options.profiles)
+    options.out.write_text(json.dumps(content, indent=1) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Learning a correction: tables whose sum follows log(measured / law), smooth, small where nothing was measured."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+
+from latmodel.correction import Correction, Table, corners
+from latmodel.correction_part import CorrectionPart, TablePart
+
+Vector = NDArray[np.float64]
+Grid = Mapping[str, tuple[float, ...]]  # feature → log2 knots
+
+SMOOTH = 0.1  # weight of squared second differences between knots
+RIDGE = 0.05  # weight of squared values: knots without rows stay at 0
+OUTLIER = 0.075  # residuals beyond this count linearly
+ROUNDS = 5
+
+WIDTHS = (8, 9, 10, 11, 12, 13, 14, 16)
+GEMM_GRID: tuple[Grid, ...] = ({"m": (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 15), "n": WIDTHS, "k": WIDTHS},)
+# The same down to narrow projections (32 outputs), which small models have.
+NARROW_GEMM_GRID: tuple[Grid, ...] = (
+    {"m": (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 15), "n": (5, 6, 7, *WIDTHS), "k": (5, 6, 7, *WIDTHS)},
+)
+HEAD_DIMS = (6, 7, 7.585, 8)
+PREFILL_GRID: tuple[Grid, ...] = (
+    {
+        "whole": (0, 1),
+        "tokens": (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+        "streams": (0, 2, 4, 5, 6, 7, 8, 9, 10, 12, 14),
+    },
+    {"tokens": (4, 6, 8, 10, 12, 14), "span": (4, 7, 10, 13, 14)},
+    {"head_dim": HEAD_DIMS, "tokens": (4, 7, 9, 11, 14), "streams": (0, 4, 6, 8, 10, 14)},
+    {"group": (0, 1, 2, 3, 4, 6), "tokens": (4, 7, 9, 11, 14), "streams": (0, 4, 6, 8, 10, 14)},
+    {"whole": (0, 1), "windowed": (0, 1), "head_dim": HEAD_DIMS, "tokens": (4, 6, 7, 8, 9, 10, 11, 12, 14)},
+    {"windowed": (0, 1), "tokens": (4, 7, 8, 9, 10, 11, 12, 14), "streams": (0, 4, 6, 7, 8, 10, 12, 14)},
+)
+DECODE_GRID: tuple[Grid, ...] = (
+    {
+        "whole": (0, 1),
+        "length": (1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17),
+        "tiles": (0, 2, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16),
+    },
+    {"head_dim": HEAD_DIMS, "length": (1, 7, 9, 11, 13, 17), "tiles": (0, 4, 6, 8, 10, 14)},
+    {"group": (0, 1, 2, 3, 4, 6), "length": (1, 7, 9, 11, 13, 17), "tiles": (0, 4, 6, 8, 10, 14)},
+    {"kv_heads": (0, 1, 2, 3), "head_dim": HEAD_DIMS, "length": (1, 7, 8, 9, 11, 14, 17)},
+)
+
+
+def learn(features: Mapping[str, Vector], grids: Sequence[Grid], log_ratio: Vector) -> Correction:
+    """Penalised least squares, reweighted so that outliers pull with a bounded force (Huber).
+
+    Args:
+        features: log2 of each feature, one value a row.
+        grids: one table for each; their sum is fitted.
+        log_ratio: log(measured / law) by row.
+    """
+    empty = [_empty(grid) for grid in grids]
+    design = sparse.hstack([_design(table, features, len(log_ratio)) for table in empty]).tocsr()
+    penalty = sparse.block_diag([_penalty(table.values.shape) for table in empty])
+    weight = np.ones(len(log_ratio))
+    for _ in range(ROUNDS):
+        weighted = design.T @ sparse.diags(weight)
+        values = spsolve((weighted @ design + penalty).tocsc(), weighted @ log_ratio)
+        weight = 1.0 / np.maximum(1.0, np.abs(log_ratio - design @ values) / OUTLIER)
+    tables, start = [], 0
+    for table in empty:
+        part = values[start : start + table.values.size].round(4).reshape(table.values.shape)
+        tables.append(table._replace(values=part))
+        start += table.values.size
+    names = sorted({name for grid in grids for name in grid})
+    lowest, highest = ({n: round(float(f(features[n])), 4) for n in names} for f in (np.min, np.max))
+    return Correction(tuple(tables), lowest, highest)
+
+
+def _empty(grid: Grid) -> Table:
+    knots = tuple(np.array(values, dtype=float) for values in grid.values())
+    return Table(tuple(grid), knots, np.zeros([len(values) for values in knots]))
+
+
+def _design(table: Table, features: Mapping[str, Vector], rows: int) -> Any:
+    """Interpolation weights of every row on the table's values: [rows, values]."""
+    number, size = np.arange(rows), int(table.values.size)
+    return sum(
+        sparse.csr_matrix((np.broadcast_to(weight, rows), (number, np.broadcast_to(index, rows))), (rows, size))
+        for index, weight in corners(table, features)
+    )
+
+
+def _penalty(shape: tuple[int, ...]) -> Any:
+    """Ridge towards 0 and second differences along each axis (first where there are but two knots)."""
+    total = RIDGE * sparse.identity(int(np.prod(shape)))
+    for axis, size in enumerate(shape):
+        product: Any = sparse.identity(1)
+        for other, length in enumerate(shape):
+            difference = sparse.csr_matrix(np.diff(np.eye(size), n=min(2, size - 1), axis=0))
+            product = sparse.kron(product, difference if other == axis else sparse.identity(length))
+        total = total + SMOOTH * (product.T @ product)
+    return total
+
+
+def correction_part(correction: Correction) -> CorrectionPart:
+    """As a profile keeps it."""
+    tables = [
+        TablePart(
+            features=list(table.features),
+            knots=[knots.tolist() for knots in table.knots],
+            values=table.values.ravel().tolist(),
+        )
+        for table in correction.tables
+    ]
+    return CorrectionPart(tables=tables, lowest=dict(correction.lowest), highest=dict(correction.highest))

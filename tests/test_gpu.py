@@ -1,0 +1,85 @@
+"""On a machine with a CUDA device: `pytest -m gpu`."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from calibration.cases import Case  # noqa: E402
+from calibration.device import TorchLab, bench, detect, free_memory, throttle_reasons  # noqa: E402
+from calibration.measure import OutOfMemory, Rules, sample  # noqa: E402
+from calibration.run import Request, calibrate, prepare  # noqa: E402
+from calibration.runtimes import RUNTIMES, runtime  # noqa: E402
+from calibration.verify import verify  # noqa: E402
+from latmodel.config import ModelConfig, Workload  # noqa: E402
+from latmodel.predict import Predictor  # noqa: E402
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("default"),  # libraries warn about hardware that the authors do not know
+]
+SHAPE = ModelConfig(
+    num_hidden_layers=8, hidden_size=1024, intermediate_size=2816, num_attention_heads=16, num_key_value_heads=4,
+    vocab_size=32000,
+)  # fmt: skip
+WORK = Workload(prompt_tokens=128, new_tokens=4)
+
+
+@pytest.mark.parametrize("name", list(RUNTIMES))
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_every_runtime_runs_and_its_clocks_agree(name: str, phase: str) -> None:
+    lab = TorchLab(detect("cuda:0"), runtime(name), "bfloat16")
+    opened = lab.open(Case("x", "blocks", phase, SHAPE, WORK, name))  # type: ignore[arg-type]
+    found = sample(opened, lab.now, Rules(sample_s=0.3))
+    opened.close()
+    wall, device, replay = found.times
+    assert device is not None and 0.0 < device <= 1.05 * wall
+    if replay is not None:
+        assert replay <= 1.1 * wall  # a replay has no more to do than the eager run
+
+
+def test_eager_decode_of_a_small_model_is_bound_by_the_host() -> None:
+    small = SHAPE.model_copy(update={"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 24})
+    lab = TorchLab(detect("cuda:0"), runtime("transformers-eager"), "bfloat16")
+    wall, _, replay = sample(
+        lab.open(Case("x", "blocks", "decode", small, WORK, "transformers-eager")), lab.now, Rules()
+    ).times
+    assert replay is not None and wall > 1.5 * replay
+
+
+def test_a_product_takes_no_less_time_than_its_arithmetic() -> None:
+    hardware = detect("cuda:0")
+    a = torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16)
+    timer = bench(lambda: a @ a, hardware, graph=False)
+    timer.time(10)
+    seconds = timer.time(50).wall_s / 50
+    assert 2 * 4096**3 / seconds < 3e15  # faster than any device made so far: the clock would be wrong
+
+
+def test_what_does_not_fit_is_refused_before_it_is_allocated() -> None:
+    hardware = detect("cuda:0")
+    lab = TorchLab(hardware, runtime("torch-eager"), "bfloat16")
+    before = free_memory(hardware)
+    deep = SHAPE.model_copy(update={"num_hidden_layers": 100_000})
+    with pytest.raises(OutOfMemory):
+        lab.open(Case("x", "blocks", "decode", deep, WORK, "torch-eager"))
+    assert free_memory(hardware) >= 0.98 * before
+
+
+def test_the_throttle_reasons_are_words() -> None:
+    assert all(isinstance(reason, str) for reason in throttle_reasons(detect("cuda:0")))
+
+
+@pytest.mark.slow
+def test_a_quick_calibration_predicts_a_model_it_never_saw(tmp_path: Path) -> None:
+    hardware = detect("cuda:0")
+    from latmodel.hardware import slug
+
+    ready = prepare(Request(slug(hardware.name), "cuda:0", ("torch-eager",), out=tmp_path / "gpu.json", max_noise=0.3))
+    done = calibrate(ready, print, lambda done, total, what: None)
+    lab = TorchLab(hardware, runtime("torch-eager"), "bfloat16")
+    row = verify(lab, Predictor(done.profile, "torch-eager"), SHAPE, Workload(prompt_tokens=512, new_tokens=32))
+    assert row.worst < 0.15
