@@ -1,10 +1,9 @@
 """Optuna with the predicted latency as a constraint: most parameters that answer within 2 s on an RTX 3090.
 
-    pip install 'latmodel[examples]' && python examples/optuna_search.py --trials 300
+pip install 'latmodel[examples]' && python examples/optuna_search.py --trials 300
 """
 
 import argparse
-import warnings
 
 import optuna
 
@@ -32,14 +31,12 @@ def search(predictor: Predictor, trials: int) -> optuna.Study:
         predicted = predictor.predict(shape(trial), WORK)
         over_s = predicted.response_s - BUDGET_S
         over_bytes = predicted.peak_memory_bytes - predictor.memory_bytes
-        trial.set_user_attr("constraints", (over_s, over_bytes / 1e9))
+        trial.set_constraint("response", over_s)  # kept where it is zero or less
+        trial.set_constraint("memory", over_bytes / 1e9)
         return float(predicted.num_parameters)
 
-    with warnings.catch_warnings():  # constraints are "experimental" in Optuna, and it says so each time
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=0, constraints_func=lambda trial: trial.user_attrs["constraints"])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     study.optimize(objective, n_trials=trials)
     return study
 
@@ -53,9 +50,7 @@ def main() -> None:
     predictor = Predictor.load(options.gpu)
     best = search(predictor, options.trials).best_trial
     print(f"Optuna, {options.trials} trials: {best.value / 1e9:.2f}B parameters, {best.params}")
-    space = SearchSpace(
-        num_hidden_layers=Span(4, 80), hidden_size=Span(512, 6144, 256), head_dim=64, group_size=(4, 4)
-    )
+    space = SearchSpace(num_hidden_layers=Span(4, 80), hidden_size=Span(512, 6144, 256), head_dim=64, group_size=(4, 4))
     exact = frontier(predictor, space, WORK, budget_s=BUDGET_S).take(slice(0, 1)).to_rows()[0]
     print(f"Exact: {exact['num_parameters'] / 1e9:.2f}B, {exact['num_hidden_layers']} × {exact['hidden_size']}")
 

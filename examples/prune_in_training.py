@@ -58,9 +58,9 @@ def latency_s(blocks: nn.ModuleList, predictor: Predictor) -> Any:
 
 
 def train(predictor: Predictor, steps: int, share: float) -> tuple[float, float, float]:
-    """Train with the penalty until the latency is `share` of what it was; (start, end) seconds, and the task loss."""
+    """Train with a penalty above `share` of the first latency; first and last latency in seconds, and the task loss."""
     torch.manual_seed(0)
-    embed, blocks, head = nn.Embedding(VOCAB, HIDDEN), nn.ModuleList(GatedBlock() for _ in range(LAYERS)), None
+    embed, blocks = nn.Embedding(VOCAB, HIDDEN), nn.ModuleList(GatedBlock() for _ in range(LAYERS))
     head = nn.Linear(HIDDEN, VOCAB)
     parameters = [*embed.parameters(), *blocks.parameters(), *head.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=0.02)

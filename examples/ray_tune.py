@@ -1,9 +1,10 @@
 """Ray Tune with the predicted latency in the loop: each trial prices a shape before it would be trained.
 
-    pip install 'latmodel[examples,ray]' && python examples/ray_tune.py --samples 40
+pip install 'latmodel[examples,ray]' && python examples/ray_tune.py --samples 8
 """
 
 import argparse
+import tempfile
 from typing import Any
 
 import ray
@@ -27,8 +28,8 @@ def trial(config: dict[str, Any]) -> dict[str, float]:
     return {"parameters": float(predicted.num_parameters) if within else 0.0, "response_s": predicted.response_s}
 
 
-def search(predictor: Predictor, samples: int) -> Any:
-    """The result of the best sample."""
+def search(predictor: Predictor, samples: int, folder: str) -> Any:
+    """The result of the best sample; Ray keeps its records in the folder."""
     space = {
         "layers": tune.randint(4, 80),
         "heads": tune.choice(list(range(8, 97, 4))),
@@ -38,7 +39,7 @@ def search(predictor: Predictor, samples: int) -> Any:
         trial,
         param_space=space,
         tune_config=tune.TuneConfig(num_samples=samples, metric="parameters", mode="max", max_concurrent_trials=2),
-        run_config=tune.RunConfig(verbose=0),
+        run_config=tune.RunConfig(verbose=0, storage_path=folder),
     )
     return tuner.fit().get_best_result()
 
@@ -47,12 +48,14 @@ def main() -> None:
     """Search and print the best shape."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gpu", default="3090")
-    parser.add_argument("--samples", type=int, default=40)
+    parser.add_argument("--samples", type=int, default=8)
     options = parser.parse_args()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    best = search(Predictor.load(options.gpu), options.samples)
+    with tempfile.TemporaryDirectory() as folder:
+        best = search(Predictor.load(options.gpu), options.samples, folder)
     shape = {name: best.config[name] for name in ("layers", "heads")}
-    print(f"best of {options.samples}: {best.metrics['parameters'] / 1e9:.2f}B, {best.metrics['response_s']:.2f} s, {shape}")
+    size, seconds = best.metrics["parameters"], best.metrics["response_s"]
+    print(f"best of {options.samples}: {size / 1e9:.2f}B, {seconds:.2f} s, {shape}")
     ray.shutdown()
 
 

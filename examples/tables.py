@@ -1,6 +1,6 @@
 """Frontiers and predictions as data frames, and the predictor as a scikit-learn regressor.
 
-    pip install 'latmodel[examples]' && python examples/tables.py
+pip install 'latmodel[examples]' && python examples/tables.py
 """
 
 import argparse
