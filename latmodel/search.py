@@ -137,15 +137,17 @@ class Search:
         return front.merged(found)
 
     def _may_hold(self, boxes: Boxes, front: Front) -> Array:
-        """Which boxes may hold a shape that the front lacks."""
+        """Which boxes, by index, may hold a shape that the front lacks."""
         self.effort.boxes += boxes.stem.size
         offset = self.tables[0].offset[boxes.stem]
         low = Corner(self.tables, boxes.stem, offset + boxes.ffn_low, self.depths[boxes.depth_low], least=True)
         high = Corner(self.tables, boxes.stem, offset + boxes.ffn_high, self.depths[boxes.depth_high])
-        may = ~front.covers(np.stack([goal.bound(low, high) for goal in self.goals]))
+        inside = np.ones(low.size, dtype=bool)
         for limit, most in self.limits:
-            may &= limit.bound(low, high) <= most
-        return may
+            inside &= limit.bound(low, high) <= most
+        rows = np.flatnonzero(inside)
+        low, high = low.take(rows), high.take(rows)
+        return rows[~front.covers(np.stack([goal.bound(low, high) for goal in self.goals]))]
 
     def _splits_depth(self, boxes: Boxes) -> Array:
         """Split where the parameters differ more between the two ends."""

@@ -43,11 +43,14 @@ def forecast(
         smooth: without the steps of tiles, waves and alignment. Off, values equal `Predictor.predict_many`'s.
 
     Raises:
-        UsageError: a dimension is missing or unknown.
+        UsageError: a dimension is missing or unknown, or the predictor uses a learned correction.
     """
     asked, shape = workload or Workload(), architecture(model)
+    target = predictor.target(asked.dtype)
+    if target.corrector is not None:
+        raise UsageError("the profile's learned correction has no gradient; load the predictor with corrected=False")
     with _smoothed(smooth), _precision(shape):
-        return priced(shape, work_of(asked), predictor.target(asked.dtype))
+        return priced(shape, work_of(asked), target)
 
 
 def parameters(model: Mapping[str, Any] | Architecture) -> Array:
