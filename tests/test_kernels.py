@@ -167,7 +167,9 @@ def test_only_the_measured_frameworks_runtime_takes_every_correction() -> None:
     assert parts["vllm"].corrected == ["gemm", "decode"]
     assert parts["cuda-graph"].corrected == ["gemm"]
     assert parts["cuda-graph"].conformal_scores["decode"] == [0.4]  # whole models are unseen: twice the kernels'
-    assert max(parts["transformers-eager"].conformal_scores["decode"]) == pytest.approx(math.log(1.3e-3 / typical_host_s()), rel=0.2)
+    assert max(parts["transformers-eager"].conformal_scores["decode"]) == pytest.approx(
+        math.log(1.3e-3 / typical_host_s()), rel=0.2
+    )
 
 
 def test_a_setup_moves_window_whole_like_any_coefficient() -> None:

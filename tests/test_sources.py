@@ -117,7 +117,10 @@ def test_rows_faster_than_the_data_sheet_are_implausible() -> None:
     assert aiconfigurator.implausible(A100, "gemm", columns).tolist() == [True, False]
     # 1 × 16384 × 16384 reads 537 MB: 263 us at 2.039 TB/s; 8 MB (2048²) in 1 us is a cache at work.
     sizes = {"m": np.array([1.0, 1.0]), "n": np.array([16384.0, 2048.0]), "k": np.array([16384.0, 2048.0])}
-    assert aiconfigurator.implausible(A100, "gemm", sizes | {"seconds": np.array([2e-4, 1e-6])}).tolist() == [True, False]
+    assert aiconfigurator.implausible(A100, "gemm", sizes | {"seconds": np.array([2e-4, 1e-6])}).tolist() == [
+        True,
+        False,
+    ]
 
 
 def test_attention_work_is_counted_by_hand() -> None:
@@ -154,9 +157,17 @@ def test_the_installed_package_is_read() -> None:
 
 def test_the_csv_tables_give_the_same_kind_of_rows(tmp_path: Path) -> None:
     gpu = "NVIDIA A100-SXM4-80GB,vllm"
-    table(tmp_path, "aiconfigurator_gemm_bf16.csv", "gpu,framework,m_tokens,n_out,k_in,time_us", f"{gpu},16,4096,4096,20")
+    table(
+        tmp_path, "aiconfigurator_gemm_bf16.csv", "gpu,framework,m_tokens,n_out,k_in,time_us", f"{gpu},16,4096,4096,20"
+    )
     head = "gpu,framework,batch,n_heads,n_kv_heads,head_dim,window_size,seq_len,context_len,time_us"
-    table(tmp_path, "aiconfigurator_attention_context_bf16.csv", head, f"{gpu},1,8,1,128,0,1,1,12", f"{gpu},1,8,1,128,0,64,64,12")
+    table(
+        tmp_path,
+        "aiconfigurator_attention_context_bf16.csv",
+        head,
+        f"{gpu},1,8,1,128,0,1,1,12",
+        f"{gpu},1,8,1,128,0,64,64,12",
+    )
     table(tmp_path, "aiconfigurator_attention_generation_bf16.csv", head, f"{gpu},4,8,1,128,0,1,256,17")
     found = aiconfigurator_csv.read(tmp_path, A100)
     assert [(r.m, r.n, r.k) for r in found["gemm"][0]] == [(16, 4096, 4096)]
