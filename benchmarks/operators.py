@@ -1,6 +1,6 @@
 """How well kernels that no fit saw are predicted: `python benchmarks/operators.py [--part kernels,…] [--cards h100,…]`.
 
-kernels      10 % of a card's shapes are fitted, the others predicted: plain roofline, law, law with correction, coverage
+kernels      10 % of a card's shapes are fitted, the others predicted: plain roofline, law, corrected law, coverage
 extrapolate  GEMM: fitted to n, k <= 4096, larger ones predicted
 cards        each card predicted from its data sheet and a law fitted to the other cards
 sources      fitted to aiconfigurator's A100, predicting Vidur's
@@ -8,7 +8,6 @@ models       host fitted to one row: Shortened LLaMA's pruned models, single lay
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
+from whole_models import mli_layers, shortened_llama
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.whole_models import mli_layers, shortened_llama
 from calibration import make
 from calibration.datasheet_prior import NVIDIA, OTHER, card_residuals
 from calibration.kernels import FAMILIES, PLAIN, fit_kernels, held_out_trial, log_residuals, start_at
@@ -45,7 +42,7 @@ class Table(NamedTuple):
 
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def rows_of(card: str, family: str, *, windows: bool = False) -> tuple[list[OperatorObservation], int]:

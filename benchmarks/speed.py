@@ -55,6 +55,12 @@ def in_process() -> list[list[str]]:
         cells.append(
             [f"predict_many, {precision}", f"{rate:.2f} M/s", "2 M/s", f"{1e9 * seconds / ROWS:.0f} ns a shape"]
         )
+    for runtime in ("transformers-eager", "vllm"):
+        corrected = Predictor.load("h100", runtime=runtime)
+        for precision in ("double", "single"):
+            seconds = best_seconds(lambda p=precision, c=corrected: c.predict_many(shapes, precision=p), 25)  # type: ignore[misc]
+            name = f"predict_many, {precision}, h100 {runtime}, learned correction on"
+            cells.append([name, f"{ROWS / seconds / 1e6:.2f} M/s", "1 M/s", f"{1e9 * seconds / ROWS:.0f} ns a shape"])
     model = ModelConfig(
         num_hidden_layers=80, hidden_size=576, intermediate_size=1536, num_attention_heads=9, num_key_value_heads=3,
         vocab_size=65_536,

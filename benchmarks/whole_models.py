@@ -1,15 +1,13 @@
 """Published whole models and layers, predicted from a card's profile with the host term fitted on one of their rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import brentq
+import shortened_llama as pruned
 
 from calibration.sources.tables import read_table
-from latmodel.architecture import uniform
-from latmodel.config import Numbers
-from latmodel.forward import Target, Work, forecast
+from latmodel.forward import Target
 from latmodel.hardware import datasheet
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.predict import Predictor
@@ -17,42 +15,22 @@ from latmodel.roofline import op_seconds
 from latmodel.store import load_profile
 from latmodel.uncalibrated import sheet_of
 
-HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")
-TWO_BYTES = Numbers(2.0, 2.0, 2.0)
-# 12 prompt and 128 new tokens, batch 1 (Shortened LLaMA, section 4).
-PRUNED_WORK = Work(prompt=12.0, new=128.0, batch=1.0, logits_all=False, numbers=TWO_BYTES)
-LLAMA_7B = {"hidden_size": 4096.0, "intermediate_size": 11008.0, "num_attention_heads": 32.0,
-            "num_key_value_heads": 32.0, "head_dim": 128.0, "vocab_size": 32000.0, "tie_word_embeddings": 0.0}  # fmt: skip
-
-
-def slower(target: Target, factor: float) -> Target:
-    """The target on a host that takes `factor` times as long for everything."""
-    runtime = target.runtime
-    return target._replace(runtime=runtime._replace(**{name: factor * getattr(runtime, name) for name in HOST_TERMS}))
-
 
 def shortened_llama(data: Path) -> Iterator[tuple[str, list[float]]]:
     """log(predicted / measured) of depth-pruned models by GPU; the host is fitted on the unpruned row."""
-    columns = ("source_model", "method", "num_hidden_layers", "h100_tokens_per_s", "rtx3090_tokens_per_s")
-    rows = read_table(data / "shortened_llama" / "throughput.csv", columns)
-    for gpu, column in (("h100", "h100_tokens_per_s"), ("3090", "rtx3090_tokens_per_s")):
-        target = Predictor(load_profile(gpu), "transformers-eager").target("bfloat16")
+    rows = pruned.read_rows(data / "shortened_llama" / "throughput.csv")
+    for column, gpu in pruned.GPUS.items():
+        target = Predictor.load(gpu, "transformers-eager").target("float16")
         original = next(row for row in rows if row["method"] == "original")
-        measured = PRUNED_WORK.new / float(original[column])
-        factor = brentq(lambda f: _response_s(original, slower(target, f)) - measured, 0.01, 20.0)
-        for family in ("LLaMA-7B", "Vicuna-7B"):
-            pruned = [r for r in rows if r["source_model"] == family and r["method"].startswith("depth") and r[column]]
+        factor = pruned.fit_host(pruned.shape_of(original), float(original[column]), target)
+        host = pruned.scaled_host(target, factor)
+        for source in ("LLaMA-7B", "Vicuna-7B"):
+            some = [r for r in rows if r["source_model"] == source and r["method"].startswith("depth") and r[column]]
             errors = [
-                float(np.log(_response_s(row, slower(target, factor)) * float(row[column]) / PRUNED_WORK.new))
-                for row in pruned
+                float(np.log(float(row[column]) / pruned.tokens_per_s(pruned.shape_of(row), host))) for row in some
             ]
             if errors:
-                yield f"depth-pruned {family} on {gpu}, host × {factor:.2f}", errors
-
-
-def _response_s(row: dict[str, str], target: Target) -> float:
-    model = uniform(num_hidden_layers=float(row["num_hidden_layers"]), **LLAMA_7B)
-    return float(forecast(model, PRUNED_WORK, target).response_s)
+                yield f"depth-pruned {source} on {gpu}, host × {factor:.2f}", errors
 
 
 # Values that the attention of those Transformers versions moved for each score: matmul result / sqrt(d), softmax,
@@ -114,6 +92,3 @@ def layer_ops(row: dict[str, str]) -> list[OpCost]:
         product("down", tokens, hidden, inner),
         moved("norms, residuals, dropout", tokens * hidden, 4.0 + 6.0 + 4.0, 6.0),
     ]
-
-
-__all__: Sequence[str] = ["mli_layers", "shortened_llama"]

@@ -67,7 +67,7 @@ def pooled(cards: Sequence[str], family: str) -> Setup:
 
 def card_residuals(card: str, others: Sequence[str]) -> dict[str, np.ndarray]:
     """log(predicted / measured) by family of a card's kernels, from its data sheet and the law of the other cards."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for family in FAMILIES:
         setup = replace(pooled(others, family), sheet=make.sheet_of(datasheet(card), DTYPE))
         found[family] = log_residuals(Kernels(family, setup, {}), sample(card, family, ROWS))
@@ -77,10 +77,12 @@ def card_residuals(card: str, others: Sequence[str]) -> dict[str, np.ndarray]:
 def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
     """Each device coefficient of all cards' common law, and its spread over the cards in log units."""
     found = {}
-    setups = {family: values_of(Kernels(family, pooled(cards, family), {})) for family in FAMILIES}
+    law: dict[str, float] = {}
+    for family in FAMILIES:
+        law |= values_of(Kernels(family, pooled(cards, family), {}))
     for name, prior in DEVICE_PRIORS.items():
         values = [p.device.coefficients[DTYPE][name].value for p in profiles]
-        value = setups.get(name.split(".")[0], {}).get(name, prior.value)
+        value = law.get(name, prior.value)
         fixed = min(values) <= 0.0 or prior.spread == 0.0  # a yes or no, not a size
         found[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
     return found

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from latmodel.coefficients import RUNTIME_PRIORS, prior_values
 from latmodel.correction_part import Family
+from latmodel.implementation import IMPLEMENTATIONS
 from latmodel.intervals import conformal_quantile
 from latmodel.profile import Coefficient, Phase, RangeName, RuntimePart
 
@@ -15,7 +16,7 @@ PUBLISHED_HOSTS = {
     "H100 (Shortened LLaMA, the same)": 0.55e-3,
 }
 RANGE_S = (0.5e-3, 1.3e-3)  # what those leave open at both ends
-OPERATORS = 37.0  # kernels that Transformers launches for that block (`implementation.TRANSFORMERS`, seven products)
+PRODUCTS = 7.0  # matrix products of a Llama block: queries, keys, values, output, gate, up, down
 HOST_SPREAD = 0.35  # standard deviation of log(host seconds) over hosts
 MEMORY_OVERHEAD_BYTES = 0.6e9  # as in `rtx3090.OVERHEAD_BYTES`
 UNSEEN = 2.0  # whole models were never measured: twice the width that single kernels show
@@ -43,10 +44,18 @@ def typical_host_s() -> float:
     return float(product ** (1.0 / len(PUBLISHED_HOSTS)))
 
 
+def block_launches() -> float:
+    """Kernels that Transformers launches for a Llama block in one decode step."""
+    how = IMPLEMENTATIONS["transformers"]
+    twice = 2.0 * (how.norm_kernels + how.residual_kernels)
+    once = how.rope_kernels + how.activation_kernels + how.cache_kernels + how.attention_kernels
+    return twice + once + PRODUCTS
+
+
 def eager_coefficients() -> dict[str, Coefficient]:
     """Transformers eager on an unknown host: the priors' proportions, scaled to the typical block."""
     values = prior_values(RUNTIME_PRIORS)
-    scale = typical_host_s() / (OPERATORS * values["launch_s"] + values["block_s"])
+    scale = typical_host_s() / (block_launches() * values["launch_s"] + values["block_s"])
     table = {}
     for name, value in values.items():
         scaled = value * scale if name in ("launch_s", "block_s", "prefill_block_s") else value

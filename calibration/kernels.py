@@ -16,6 +16,7 @@ from latmodel.correction import (
     gemm_features,
     prefill_features,
 )
+from latmodel.correction_part import Family
 from latmodel.implementation import IMPLEMENTATIONS, Implementation
 from latmodel.intervals import conformal_quantile
 from latmodel.profile import Coefficient
@@ -27,7 +28,7 @@ from .residual import DECODE_GRID, GEMM_GRID, NARROW_GEMM_GRID, PREFILL_GRID, Gr
 
 Vector = NDArray[np.float64]
 
-FAMILIES = ("gemm", "prefill", "decode")
+FAMILIES: tuple[Family, ...] = ("gemm", "prefill", "decode")
 NARROW = 256.0  # GEMMs with fewer outputs or inputs than this get their own knots
 SCORED_SHARE = 0.25  # of the rows to fit, set aside to score intervals with
 PLAIN: Implementation = IMPLEMENTATIONS["torch"]

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from latmodel.coefficients import DEVICE_PRIORS, prior_values
+from latmodel.correction_part import CorrectionPart, Family
 from latmodel.errors import UsageError
 from latmodel.hardware import DataSheet, datasheet
 from latmodel.profile import (
@@ -140,9 +141,11 @@ def _profile(
     for outcome in outcomes.values():
         kernels = outcome.kernels
         table |= make.coefficient_table(values_of(kernels), kernels.coefficients, "device.")
-    corrections: dict[Family, CorrectionPart] = {
-        family: correction_part(o.kernels.correction) for family, o in outcomes.items() if o.kernels.correction
-    }
+    corrections: dict[Family, CorrectionPart] = {}
+    for family in FAMILIES:
+        found = outcomes[family].kernels.correction if family in outcomes else None
+        if found is not None:
+            corrections[family] = correction_part(found)
     errors = [
         ErrorRow(split=o.split, phase=family, rows=len(o.residuals),
                  mape_percent=round(make.mape_percent(o.residuals), 3))

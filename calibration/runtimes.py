@@ -67,7 +67,9 @@ def _eager(case: Case, arena: Arena, device: torch.device) -> Run:
 
 def _compiled(case: Case, arena: Arena, device: torch.device) -> Run:
     torch._dynamo.reset()
-    return _own(case, arena, device, torch.compile(block_forward, dynamic=False))
+    # One position for all steps: every other one would be compiled anew. The cache is written in place, so that
+    # nothing but some tokens of context is lost.
+    return _own(case, arena, device, torch.compile(block_forward, dynamic=False), fixed=True)
 
 
 def _transformers(case: Case, arena: Arena, device: torch.device) -> Run:
@@ -84,21 +86,20 @@ RUNTIMES = {
 }
 
 
-def _own(case: Case, arena: Arena, device: torch.device, block: BlockFunction) -> Run:
+def _own(case: Case, arena: Arena, device: torch.device, block: BlockFunction, fixed: bool = False) -> Run:
     arena.rewind()
     if case.part == "head":
         return _heads(case, arena, device)
     decoder = OwnDecoder(case.config, case.workload.batch_size, case.context, DTYPES[case.workload.dtype], device)
     decoder.take_weights(arena, with_head=case.part == "model")
     if case.part == "model":
-        return _model(case, decoder, device, block)
+        return _model(case, decoder, device, block, _starts(case, fixed))
     tokens = case.workload.prompt_tokens if case.phase == "prefill" else 1
     x = torch.randn(case.workload.batch_size, tokens, case.config.hidden_size, device=device)
     x = x.to(DTYPES[case.workload.dtype])
-    starts = range(case.workload.prompt_tokens, case.context) if case.phase == "decode" else (0,)
 
     def run() -> None:
-        for start in starts:
+        for start in _starts(case, fixed):
             decoder.blocks(x, start, block)
 
     return run
@@ -146,13 +147,20 @@ def _heads(case: Case, arena: Arena, device: torch.device) -> Run:
     return run
 
 
-def _model(case: Case, decoder: OwnDecoder, device: torch.device, block: BlockFunction) -> Run:
-    tokens, logits_all = case_tokens(case, device), case.workload.logits == "all"
+def _starts(case: Case, fixed: bool) -> Sequence[int]:
+    """Positions at which the passes of a run begin: the prompt's, or each generated token's (`fixed`: one for all)."""
     prompt, new = case.workload.prompt_tokens, case.workload.new_tokens
+    if case.phase == "prefill":
+        return (0,)
+    return [prompt + new // 2] * new if fixed else range(prompt, prompt + new)
+
+
+def _model(case: Case, decoder: OwnDecoder, device: torch.device, block: BlockFunction, starts: Sequence[int]) -> Run:
+    tokens, logits_all = case_tokens(case, device), case.workload.logits == "all"
 
     def decode() -> Tensor:
         token = tokens[:, -1:]
-        for position in range(prompt, prompt + new):
+        for position in starts:
             token = decoder.logits(token, position, block)[:, -1:].argmax(-1)
         return token
 

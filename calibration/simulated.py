@@ -23,7 +23,7 @@ class Disturbance:
     reference_noise: float = 0.005  # the same of the reference, from one timing to the next
     outliers: float = 0.0  # share of samples that take `outlier_factor` as long
     outlier_factor: float = 1.6
-    drift: float = 0.0  # amplitude of a slow swing of everything
+    drift: float = 0.0  # greatest slow-down of a slow swing of everything
     drift_period_s: float = 40.0
     throttled: tuple[tuple[float, float], ...] = ()  # when the device runs at `throttle_factor` of its time
     throttle_factor: float = 1.4
@@ -72,7 +72,7 @@ class SimulatedLab:
     def slowdown(self) -> float:
         """How much longer everything takes at this moment."""
         d = self.disturbance
-        swing = 1.0 + d.drift * math.sin(2.0 * math.pi * self._clock / d.drift_period_s)
+        swing = 1.0 + d.drift * 0.5 * (1.0 - math.cos(2.0 * math.pi * self._clock / d.drift_period_s))
         return swing * (d.throttle_factor if self._is_throttled() else 1.0)
 
 

@@ -143,6 +143,31 @@ def verify(**options: Any) -> None:
         )
 
 
+def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, tolerance: float = 0.15) -> str:
+    """Each model built and run here, measured against predicted, as text.
+
+    Raises:
+        ToleranceError: one is off by more than the tolerance; the text of all comes with the message on stderr.
+    """
+    from .calibration_package import load
+    from .errors import ToleranceError
+
+    run, parts, worst = load("verify_run"), [], 0.0
+    for config in configs:
+        row = run.verify_here(predictor, config, workload, None, None, 2.0)
+        worst = max(worst, row.worst)
+        title = f"{config.num_hidden_layers} × {config.hidden_size}, FFN {config.intermediate_size}"
+        parts.append(f"{title}\n{_verified_text(row, how)}" if how == "table" else _verified_text(row, how))
+        _say(f"verified {len(parts)} of {len(configs)}")
+    text = "\n\n".join(parts)
+    if worst > tolerance:
+        click.echo(text)
+        raise ToleranceError(
+            f"off by {100 * worst:.1f} %, more than {100 * tolerance:.0f} %; calibrate on this machine"
+        )
+    return text
+
+
 def _model(options: dict[str, Any]) -> Any:
     from .cli_predict import model_and_workload
     from .config import Workload

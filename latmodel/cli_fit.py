@@ -11,8 +11,8 @@ import click
 @click.option("--observations", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
               help="Measured times: JSON Lines or CSV, one observation a row. Repeatable.")  # fmt: skip
 @click.option("--from", "format_", default="latmodel", show_default=True, metavar="FORMAT",
-              help="What the files are: latmodel (our columns), depth-width (the RTX 3090 study), or the published kernels "
-              "of aiconfigurator (an installed package: no file), vidur or llmservingsim (give their folder).")  # fmt: skip
+              help="What the files are: latmodel (our columns), depth-width (the RTX 3090 study), or published "
+              "kernels of aiconfigurator (installed: no file), vidur or llmservingsim (their folder).")  # fmt: skip
 @click.option("--prior", default=None, metavar="PROFILE",
               help="Profile to refine. [default: the device's own, or its data sheet]")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None,

@@ -54,6 +54,8 @@ from .search_options import (
     "--rows", type=WHOLE, default=20, show_default=True, help="Rows to show; the frontier is thinned to them."
 )
 @click.option("--plot", type=click.Path(path_type=Path), default=None, help="Draw the frontier to this file.")
+@click.option("--verify", "verified", type=WHOLE, default=None, metavar="N",
+              help="Build and run the N best rows on this machine, compare with the prediction.")  # fmt: skip
 @format_option
 @click.pass_context
 def frontier(context: click.Context, /, **options: Any) -> None:
@@ -87,6 +89,11 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
     shown = found if options["depths"] else thin(found, options["rows"])
     click.echo(frontier_text(shown, len(found), options["format_"], score))
+    if options["verified"] is not None:
+        from .cli_calibrate import verify_configs
+
+        some = min(options["verified"], len(shown))
+        click.echo(verify_configs(predictor, [shown.config(row) for row in range(some)], workload, options["format_"]))
 
 
 def _quality(options: dict[str, Any]) -> tuple[Any, Any]:

@@ -121,6 +121,11 @@ def decode_features(a: AttentionShape, window_whole: float) -> dict[str, Array]:
 
 def cells(x: Array, bits: int) -> Any:
     """2^bits cells an octave, evenly spaced within it: the nearest cell's number, read off the float's own bits."""
+    return _cells_from(x, bits, 0)
+
+
+def _cells_from(x: Array, bits: int, first: int) -> Any:
+    """Cells counted from `first`; a new array if `x` is one."""
     if not is_array(x):
         raw, mantissa, bias = struct.unpack("<q", struct.pack("<d", x))[0], 52, 1023
     elif x.dtype == np.float32:
@@ -128,7 +133,23 @@ def cells(x: Array, bits: int) -> Any:
     else:
         raw, mantissa, bias = np.asarray(x, dtype=np.float64).view(np.int64), 52, 1023
     drop = mantissa - bits
-    return ((raw + (1 << (drop - 1))) >> drop) - (bias << bits)
+    # Half a cell up, to round; then the origin moved, all in one sum.
+    moved = raw + ((1 << (drop - 1)) - (((bias << bits) + first) << drop))
+    if not is_array(moved):
+        return moved >> drop
+    moved >>= drop
+    return moved
+
+
+def _clipped_cells(x: Array, bits: int, first: int, last: int) -> Any:
+    """Cells counted from `first`, no fewer than 0 and no more than `last` is from it."""
+    cell = _cells_from(x, bits, first)
+    if not is_array(cell):
+        return min(max(cell, 0), last - first)
+    # Looking for the ends is cheaper than clipping, which is seldom needed.
+    if cell.size and (cell.min() < 0 or cell.max() > last - first):
+        cell = np.minimum(np.maximum(cell, 0), last - first)
+    return cell
 
 
 def cell_values(cell: Any, bits: int) -> Any:
@@ -160,9 +181,9 @@ class Corrector:
         first_n, first_k, last_n, last_k, columns, flat = self._remember(
             ("gemm", m, single), lambda: self._gemm_grid(float(m), single)
         )
-        row, column = _clipped(cells(n, WIDTH_BITS), first_n, last_n), _clipped(cells(k, WIDTH_BITS), first_k, last_k)
-        index = row * columns + column
-        return flat[index] if is_array(index) else float(flat[index])
+        index = _clipped_cells(n, WIDTH_BITS, first_n, last_n) * columns
+        index = index + _clipped_cells(k, WIDTH_BITS, first_k, last_k)
+        return flat.take(index, mode="clip") if is_array(index) else float(flat[index])
 
     def _gemm_grid(self, m: float, single: bool) -> tuple[int, int, int, int, int, Any]:
         """Factors at one m over cells of n and k: (first and last cells, columns, flat factors)."""
@@ -186,13 +207,13 @@ class Corrector:
             rounded = _heads(*_head_cells(a))
             return self._attention_factor(op.kind, a, *rounded)
         last = (1 << HEAD_BITS) * HEAD_OCTAVES - 1, (1 << HEAD_DIM_BITS) * HEAD_DIM_OCTAVES - 1
-        heads, kv_heads, head_dim = _head_cells(a)
-        code = (_clipped(heads, 0, last[0]) * (last[0] + 1) + _clipped(kv_heads, 0, last[0])) * (last[1] + 1)
-        code = code + _clipped(head_dim, 0, last[1])
+        code = _clipped_cells(a.heads, HEAD_BITS, 0, last[0]) * (last[0] + 1)
+        code = (code + _clipped_cells(a.kv_heads, HEAD_BITS, 0, last[0])) * (last[1] + 1)
+        code = code + _clipped_cells(a.head_dim, HEAD_DIM_BITS, 0, last[1])
         known = self._remember(
             (op.kind, *workload), lambda: np.full((last[0] + 1) ** 2 * (last[1] + 1), np.nan, np.float32)
         )
-        found = known[code]
+        found = known.take(code, mode="clip") if is_array(code) else known[code]
         unknown = np.isnan(found)
         if np.any(unknown):
             some = np.unique(np.asarray(code)[unknown])
@@ -234,12 +255,6 @@ def _weights(position: Vector, knots: Vector) -> Vector:
     weights[rows, cell] = 1.0 - share
     weights[rows, cell + 1] += share
     return weights
-
-
-def _clipped(cell: Any, first: int, last: int) -> Any:
-    if is_array(cell):
-        return np.minimum(np.maximum(cell - first, 0), last - first)
-    return min(max(cell - first, 0), last - first)
 
 
 def _numpy(value: Array) -> Array:

@@ -78,17 +78,17 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> De
     architecture = build(fields, family)
     if known is None:
         notes.append(_assumptions(name, architecture))
-    notes += _absent(fields) + _not_understood(data, fields)
     dtype = fields.value("dtype")
     chosen, note = format_of(fields.section("quantization_config"))
-    notes += [note] if note else []
+    positions = fields.optional("max_position_embeddings")
+    notes += _absent(fields) + _not_understood(data, fields) + ([note] if note else [])
     return Decoder(
         architecture,
         name or "unknown",
         tuple(notes),
         str(dtype).removeprefix("torch.")[:20] if dtype is not None else None,
         chosen,
-        fields.optional("max_position_embeddings"),
+        positions,
     )
 
 
@@ -143,9 +143,8 @@ def _absent(fields: Fields) -> list[str]:
 
 def _not_understood(data: Mapping[str, Any], fields: Fields) -> list[str]:
     """Fields that are set, were not read, and are not known to cost nothing."""
-    left = sorted(
-        name for name, value in data.items() if name not in fields.read and name not in HARMLESS and _is_set(value)
-    )
+    understood = fields.read | fields.known() | HARMLESS
+    left = sorted(name for name, value in data.items() if name not in understood and _is_set(value))
     if not left:
         return []
     shown = ", ".join(name[:60] for name in left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")

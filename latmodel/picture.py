@@ -58,6 +58,15 @@ def _points(figure: Any, axes: Any, front: "Frontier") -> None:
     few = front.take(np.unique(np.linspace(0, len(front) - 1, MAX_INTERVALS).astype(int)))
     low, high = few.predictions.low_high("response")
     axes.vlines(few.quality, low, high, color="0.75", linewidth=1, zorder=1)
+    score = getattr(front.objectives[0].metric, "score", None)
+    if score is not None:
+        from .quality import band
+        from .scored import with_counts
+
+        ends = band(score, with_counts(few.columns))
+        axes.hlines(
+            few.response_s, *ends, color="tab:blue", alpha=0.35, linewidth=1, zorder=1, label="band of the score"
+        )
     colour = axes.scatter(
         shown.quality, shown.response_s, c=shown.columns["num_hidden_layers"], cmap="viridis", s=12, zorder=2
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from .errors import UsageError
 from .prune import NAMES, Curve, Pruning
+from .quality import NOT_COVERED
 from .report import SHAPE_COLUMNS, Column, Format, render
 from .units import show_bytes, show_count, show_seconds
 
@@ -40,6 +41,7 @@ def notes(found: Pruning) -> Iterator[str]:
         return
     best = max(reached, key=_kept)
     yield f"the target is reached with the most parameters ({_kept(best):.0%}) by {best.way.name} ({best.way.what})"
+    yield f"no score of quality is shown: {NOT_COVERED['pruned']}"
 
 
 def _kept(curve: Curve) -> float:

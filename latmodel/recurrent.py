@@ -47,18 +47,22 @@ def mamba2_context(block: Block, step: Step, how: Implementation, _numbers: Numb
     """The chunked scan: attention within a chunk, one state a head between them; a step updates the state alone.
 
     FLOPs a token (Dao & Gu 2024, section 6.3): 2·c·N for the scores of each group, 2·c·P·H against them, and
-    2·P·N·H into the state and as many out of it; c is the chunk, or the tokens there are.
+    2·P·N·H into the state and as many out of it; c is the chunk. Tensor operators repeat the groups' scores for each
+    head, pad the prompt to whole chunks, and pass states between chunks by a product of (chunks + 1)².
     """
     m = block.attention
     assert isinstance(m, Mamba2), "the table of mixers calls it with this kind alone"
     inner, values = m.heads * m.head_dim, m.heads * (m.head_dim + m.state_size)
     if step.phase == "decode":
         return [_step_op(m, values, step, MAMBA2_TENSORS, how)]
-    chunk = minimum(step.tokens, m.chunk)
-    flops = 2.0 * chunk * (m.groups * m.state_size + inner) + 4.0 * recurrent_elements(m)
+    chunk, positions = _chunked(m.chunk, step, how)
+    scored = m.groups if how.fuses_scans else m.heads
+    flops = 2.0 * chunk * (scored * m.state_size + inner) + 4.0 * recurrent_elements(m)
+    if not how.fuses_scans:
+        flops = flops + recurrent_elements(m) * (2.0 * (positions / chunk + 1.0) ** 2 / positions)
     scan = FUSED if how.fuses_scans else MAMBA2_TENSORS
-    square = m.heads * chunk * scan.square_moves
-    return _scan_ops(m, flops, square + values * scan.row_moves, chunk, step, scan)
+    moved = m.heads * chunk * scan.square_moves + values * scan.row_moves
+    return _scan_ops(m, flops, moved, (chunk, positions), step, scan)
 
 
 def mamba2_parameters(m: Mamba2, hidden: Array) -> Array:
@@ -82,19 +86,27 @@ def delta_dense(m: GatedDelta, hidden: Array, rows: Array, how: Implementation, 
 
 
 def delta_context(block: Block, step: Step, how: Implementation, _numbers: Numbers) -> list[OpCost]:
-    """The chunked delta rule (Yang et al. 2024, section 3.3), a head and a token: scores and their triangular solve
-    against keys and values in the chunk, 2·c·(3K + 2V) FLOPs, and 6·K·V with the state.
+    """The chunked delta rule (Yang et al. 2024, section 3.3). FLOPs a head and a token: 2·c·(2K + V) for scores and
+    what they weigh, 6·K·V with the state; its triangular solve, c·(K + V), is not counted. Tensor operators pad the
+    prompt to whole chunks.
     """
     m = block.attention
     assert isinstance(m, GatedDelta), "the table of mixers calls it with this kind alone"
     values = m.value_heads * (m.key_dim + m.value_dim)
     if step.phase == "decode":
         return [_step_op(m, values, step, GATED_DELTA_TENSORS, how)]
-    chunk = minimum(step.tokens, m.chunk)
-    flops = 2.0 * chunk * m.value_heads * (3.0 * m.key_dim + 2.0 * m.value_dim) + 6.0 * recurrent_elements(m)
+    chunk, positions = _chunked(m.chunk, step, how)
+    flops = 2.0 * chunk * m.value_heads * (2.0 * m.key_dim + m.value_dim) + 6.0 * recurrent_elements(m)
     scan = FUSED if how.fuses_scans else GATED_DELTA_TENSORS
-    square = m.value_heads * chunk * scan.square_moves
-    return _scan_ops(m, flops, square + values * scan.row_moves, chunk, step, scan)
+    moved = m.value_heads * chunk * scan.square_moves + values * scan.row_moves
+    return _scan_ops(m, flops, moved, (chunk, positions), step, scan)
+
+
+def _chunked(chunk: float, step: Step, how: Implementation) -> tuple[Array, Array]:
+    """Positions of a chunk, and of all chunks: kernels stop at the last token, tensor operators pad the last chunk."""
+    if how.fuses_scans:
+        return minimum(step.tokens, chunk), step.tokens
+    return chunk, ceil(step.tokens / chunk) * chunk
 
 
 def delta_parameters(m: GatedDelta, hidden: Array) -> Array:
@@ -121,17 +133,17 @@ def _step_op(m: Mamba2 | GatedDelta, values: Array, step: Step, tensors: Scan, h
 
 
 def _scan_ops(
-    m: Mamba2 | GatedDelta, flops_each: Array, rows_each: Array, chunk: Array, step: Step, scan: Scan
+    m: Mamba2 | GatedDelta, flops_each: Array, moved_each: Array, length: tuple[Array, Array], step: Step, scan: Scan
 ) -> list[OpCost]:
-    """A scan over the prompt: its traffic and launches, and its products as one GEMM of as many FLOPs."""
-    chunks = ceil(step.tokens / chunk)
+    """A scan over the prompt, `length` (chunk, positions): its traffic and launches, and its products as one GEMM."""
+    chunk, positions = length
+    chunks = ceil(positions / chunk)
     state = recurrent_elements(m)
-    moved = (rows_each * step.rows + state * (step.batch * chunks * scan.state_moves)) * RECURRENT_BYTES
+    moved = moved_each * (step.batch * positions) + state * (step.batch * chunks * scan.state_moves)
     kernels = scan.prefill_kernels + scan.chunk_kernels * chunks
     inner = state / (m.state_size if isinstance(m, Mamba2) else m.key_dim)
-    depth = flops_each / (2.0 * inner)
-    products = OpCost("scan_products", "gemm", flops_each * step.rows, 0.0, 0.0, 0.0, 0.0, step.rows, inner, depth)
+    rows, depth = step.batch * positions, flops_each / (2.0 * inner)
     return [
-        OpCost("scan", "pointwise", activation_bytes=moved, kernels=kernels, passes=scan.row_moves),
-        products,
+        OpCost("scan", "pointwise", activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
+        OpCost("scan_products", "gemm", flops_each * rows, 0.0, 0.0, 0.0, 0.0, rows, inner, depth),
     ]

@@ -133,14 +133,12 @@ def test_a_fold_never_splits_a_shape(cpu: tuple[SimulatedLab, Calibrated]) -> No
 
 def test_drift_and_throttling_are_bridged() -> None:
     one, truth = planted("cpu", 2)
-    spoiled = Disturbance(noise=0.01, drift=0.15, drift_period_s=50.0, throttled=((10.0, 20.0), (40.0, 60.0)))
+    spoiled = Disturbance(noise=0.01, drift=0.3, drift_period_s=50.0, throttled=((10.0, 20.0), (40.0, 60.0)))
     lab = lab_of(one, truth, "cpu", 3, spoiled)
     done = calibrated(one, sheet_part("cpu"), run(lab, plan_of("cpu")), ABOUT)
     errors = np.array(errors_on_unseen(lab, done))
-    # The level that everything is corrected to is a low quantile of the swing, not its middle: shapes agree among
-    # themselves first, and with the mean device second.
-    assert np.abs(errors - np.median(errors)).max() < 0.05
-    assert abs(np.median(errors)) < 0.15
+    assert np.median(np.abs(errors)) < 0.04  # up to 82 % slower than the device is
+    assert np.abs(errors).max() < 0.08
 
 
 def test_host_and_device_are_told_apart_by_the_three_clocks_of_a_gpu() -> None:

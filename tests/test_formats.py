@@ -14,8 +14,9 @@ from latmodel.errors import UsageError
 from latmodel.formats import FORMATS, format_of
 from latmodel.huggingface import read_config, read_decoder
 from latmodel.implementation import COMPILED, TRANSFORMERS
-from latmodel.memory import cache_bytes
+from latmodel.memory import cache_bytes, peak_memory
 from latmodel.predict import work_of
+from latmodel.pruning import fewer_blocks
 from latmodel.transformer import dense_ops
 from latmodel.weights import linears, weight_bytes
 
@@ -146,3 +147,16 @@ def test_formats_and_limits_on_the_command_line() -> None:
     )
     assert done.exit_code == 0
     assert "longest context" in done.output
+
+
+@pytest.mark.parametrize(
+    ("layers", "batch", "new", "gib"), [(32, 64, 512, 61.8), (21, 64, 512, 40.8), (26, 16, 128, 13.1)]
+)
+def test_a_growing_cache_three_times_over_is_what_was_published(layers: int, batch: int, new: int, gib: float) -> None:
+    """Shortened LLaMA (arXiv 2402.02834), table 8: 12 prompt tokens, fp16; three copies of the cache at the peak."""
+    model = fewer_blocks(LLAMA, layers / 32)
+    peak = peak_memory(
+        model, batch=float(batch), prompt=12.0, new=float(new), logits_all=False, numbers=Numbers(2.0, 2.0, 2.0),
+        how=TRANSFORMERS, cache_copies=3.0,
+    ).peak_bytes  # fmt: skip
+    assert peak == pytest.approx(gib * 2**30, rel=0.02)

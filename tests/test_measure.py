@@ -85,7 +85,7 @@ def test_drift_is_taken_out_by_the_reference() -> None:
     cases = [case(f"c{i}", layers=4 + i) for i in range(10)]
     log = MemoryLog()
     quiet = {"noise": 0.0, "jitter": 0.0, "reference_noise": 0.0}
-    swinging = lab(**quiet, drift=0.2, drift_period_s=30.0)
+    swinging = lab(**quiet, drift=0.4, drift_period_s=30.0)
     measure(swinging, cases, REFERENCES, log, RULES)
     target = task("cpu").start.target("transformers-eager")
     errors = [math.log(one.seconds["wall"] / true_seconds(one.case, target)[0]) for one in combine(log.records, cases)]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
 from latmodel.architecture import Experts
@@ -93,6 +94,18 @@ def test_launches_and_traffic_of_a_recurrent_layer(family: str, tokens: int) -> 
     ops = our_ops(block, step)
     assert sum(op.kernels for op in ops) == pytest.approx(sum(seen.launches.values()), rel=0.10)
     assert sum(op.bytes for op in ops) == pytest.approx(seen.nbytes, rel=0.25)
+
+
+@pytest.mark.parametrize("tokens", [64, 128, 200])
+@pytest.mark.parametrize("family", LAYERS)
+def test_products_of_a_scan_equal_the_flop_counter(family: str, tokens: int) -> None:
+    """Written as tensor operators, padding to whole chunks included; the triangular solve is no product."""
+    config, layer, block = layer_of(family)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(torch.randn(1, tokens, 256, dtype=torch.bfloat16), cache_params=DynamicCache(config=config))
+    seen = {str(op): flops for op, flops in counter.get_flop_counts()["Global"].items()}
+    ops = our_ops(block, Step(1.0, float(tokens), float(tokens), "prefill"))
+    assert sum(op.flops for op in ops if op.name == "scan_products") == pytest.approx(seen["aten.bmm"], rel=1e-12)
 
 
 def test_touched_experts_equal_a_simulation_of_uniform_routing() -> None:

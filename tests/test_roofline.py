@@ -150,12 +150,12 @@ def test_decode_attention_reads_the_cache() -> None:
 
 
 def test_few_tiles_cannot_draw_the_whole_bandwidth() -> None:
-    # 2 tiles on ten SMs, 0.1 an idle SM: 1 + 0.1 · 10 / 2 = 1.5 times as long; four sequences, 8 tiles: 1.125 times.
+    # 2 tiles of the 128 that would fill a device, 0.1 each: 1 + 0.1 · 128 / 2 = 7.4 times; four sequences, 8 tiles: 2.6.
     quick, fit = SHEET._replace(peak_flops_per_s=1e15), DECODE._replace(idle_split=0.1)
     one, _ = decode_seconds(attention("decode", 1.0, 1000.0), fit, quick)
-    assert one == pytest.approx(1.5 * 512 * 1000 / 1e11)
+    assert one == pytest.approx(7.4 * 512 * 1000 / 1e11)
     batch = attention_op(Attention(10.0, 2.0, 64.0), Step(4.0, 1.0, 1000.0, "decode"), TRANSFORMERS, TWO_BYTES)
-    assert decode_seconds(batch, fit, quick)[0] == pytest.approx(1.125 * 4 * 512 * 1000 / 1e11)
+    assert decode_seconds(batch, fit, quick)[0] == pytest.approx(2.6 * 4 * 512 * 1000 / 1e11)
 
 
 def test_a_window_caps_what_decode_reads() -> None:

@@ -62,7 +62,10 @@ spaces = st.builds(
     num_hidden_layers=st.lists(st.integers(1, 90), min_size=1, max_size=6),
     hidden_size=st.lists(st.integers(4, 80).map(lambda n: 64 * n), min_size=1, max_size=3),
     intermediate_size=st.none() | st.lists(st.integers(60, 9000), min_size=1, max_size=7),
-    intermediate_ratio=st.tuples(st.floats(0.5, 2.0), st.floats(2.5, 4.0)),
+    # Hundredths: a ratio one rounding error above a whole number of steps counts as that number (8/3 · 1536 is 4096).
+    intermediate_ratio=st.tuples(
+        st.integers(50, 200).map(lambda x: x / 100), st.integers(250, 400).map(lambda x: x / 100)
+    ),
     intermediate_step=st.sampled_from([64, 100, 512]),
     head_dim=st.sampled_from([(64,), (64, 128), (32,)]),
     vocab_size=st.sampled_from([1000, (32000, 65536)]),

@@ -91,3 +91,25 @@ def test_one_calibration_a_device_at_a_time() -> None:
         assert "another calibration" in other.stderr
     with device_lock(name):
         pass  # free again
+
+
+def test_killed_without_warning_everything_written_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    code = (
+        "from pathlib import Path\nfrom calibration.session import open_samples\n"
+        f"log = open_samples(Path({str(path)!r}), {BINDING!r}, resume=True)\n"
+        f"for i in range(10**6):\n log.append({{**{SAMPLE!r}, 'round': len(log.records)}}); print(i, flush=True)"
+    )
+    seen = 0
+    for lines in (1, 7, 40):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            for _ in range(lines):
+                running.stdout.readline()
+            running.kill()  # SIGKILL: no handler can run
+        seen += lines
+        found = read_samples(path)
+        assert [record["round"] for record in found.records] == list(range(len(found.records)))
+        assert len(found.records) >= seen  # all that was reported as kept
+        assert not found.problems
+        seen = len(found.records)

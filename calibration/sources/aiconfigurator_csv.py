@@ -64,7 +64,7 @@ def _add(found: Found, card: DataSheet, family: str, row: dict[str, str]) -> Non
     elif family == "gemm":
         found.add(family, OperatorObservation(
             op="gemm", seconds=seconds, noise=NOISE["gemm"], gpu=card.name, runtime=RUNTIME, hot=True,
-            source=found.source, **sizes,
+            source=found.source, m=sizes["m"], n=sizes["n"], k=sizes["k"],
         ))  # fmt: skip
     else:
         tokens = sizes["isl"] if family == "prefill" else 1

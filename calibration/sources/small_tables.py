@@ -1,4 +1,4 @@
-"""Readers of three small tables: LLMCompass, NeuSight and mli's transformers-benchmarks.
+"""Readers of four small tables: LLMCompass, NeuSight, mli's transformers-benchmarks, and empty kernels.
 
 LLMCompass (github PrincetonUniversity/LLMCompass @ 2e015fd): A100, fp16, its real-hardware points, cold.
 NeuSight (github sitar-lab/NeuSight @ 6945927): A100 PCIe, fp32 memory-bound operators; mean of the five fastest of 25
@@ -7,7 +7,7 @@ mli/transformers-benchmarks @ 3370b2b: RTX 3090 Ti, A100, RTX 4090; wall clock, 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from latmodel.errors import UnknownDeviceError
 from latmodel.hardware import DataSheet, datasheet
@@ -18,6 +18,10 @@ from .tables import MICRO, SEEN, Found, read_table
 Rows = dict[str, tuple[list[OperatorObservation], dict[str, int], str]]
 LAUNCH_BOUND_S = 20e-6
 WALL_NOISE = 0.10
+EMPTY_KERNELS: dict[str, Literal["replay", "launch"]] = {
+    "empty kernels in CUDA graph": "replay",
+    "empty kernels, regular launches": "launch",
+}
 
 
 def llmcompass(data: Path, card: DataSheet) -> Rows:
@@ -75,6 +79,27 @@ def mli(data: Path, card: DataSheet) -> Rows:
             found.add("gemm", _gemm(row, card, found, WALL_NOISE, "float16", hot=True))
         else:
             found.drop(f"{row['op']} in {row['dtype']}")
+    return found.read()
+
+
+def launches(data: Path, card: DataSheet) -> Rows:
+    """Empty kernels of the RTX 3090: replayed in a graph, and launched from C++ (MegaQwen experiments/RESULTS.md).
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    found = Found("MegaQwen experiments/RESULTS.md launch_overhead_rtx3090.csv")
+    for row in read_table(data / "operators" / "launch_overhead_rtx3090.csv", ("gpu", "what", "us")):
+        if not _same(row["gpu"], card):
+            continue
+        op = next((op for text, op in EMPTY_KERNELS.items() if text in row["what"]), None)
+        if op is None:
+            found.drop("not an empty kernel")
+            continue
+        found.add(op, OperatorObservation(
+            op=op, seconds=float(row["us"]) * MICRO, noise=WALL_NOISE, gpu=card.name,
+            runtime="cuda-graph" if op == "replay" else "c++", source=found.source,
+        ))  # fmt: skip
     return found.read()
 
 

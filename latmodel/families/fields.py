@@ -62,6 +62,10 @@ class Fields:
             self.assumed[field] = default
         return default
 
+    def known(self) -> set[str]:
+        """Every name of a field that the class has a default for, read or not: no layer may ask for it."""
+        return {name for field in self._defaults for name in (field, *ALIASES.get(field, ()))}
+
     def has_default(self, field: str) -> bool:
         """Whether the class has a default for `field`, be it null."""
         return field in self._defaults

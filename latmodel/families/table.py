@@ -279,7 +279,7 @@ FAMILIES: dict[str, Family] = {
         "NemotronHConfig",
         _dims(
             131072, 21504, 32, 8, head_dim=128, num_experts=8, num_experts_per_tok=2,
-            moe_intermediate_size=7688, moe_shared_expert_intermediate_size=7688, **_MAMBA_NEMOTRON,
+            moe_intermediate_size=7688, n_shared_experts=1, moe_shared_expert_intermediate_size=7688, **_MAMBA_NEMOTRON,
         ),
         gated=False, ffn_bias="mlp_bias", single=True, linear="nemotron", pattern=must_list, rope=rope_nowhere,
         ties=False, sparse=Sparse(gated=False, shared=nemotron_shared),

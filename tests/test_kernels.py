@@ -1,0 +1,178 @@
+"""Operator observations, laws fitted to planted kernels, corrections learnt from planted residuals."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import RUNTIME, SHEET
+
+from calibration import make
+from calibration.fit import Setup
+from calibration.hosts import PUBLISHED_HOSTS, block_launches, eager_coefficients, host_runtimes, typical_host_s
+from calibration.kernels import Kernels, fit_law, held_out_trial, log_residuals, start_at, with_correction
+from calibration.operators import OperatorObservation, cost_of, operator_evidence
+from calibration.published import folds
+from calibration.residual import learn
+from latmodel.coefficients import Sheet, coefficient_values
+from latmodel.correction import log_factor
+from latmodel.errors import UsageError
+from latmodel.implementation import TORCH, TRANSFORMERS
+
+A100 = Sheet(312e12, 2.039e12, 108.0, 40 * 2.0**20)
+COMMON: dict[str, Any] = {"gpu": "toy", "runtime": "torch-eager", "seconds": 1e-5}
+
+
+def planted(rows: list[OperatorObservation], **values: float) -> list[OperatorObservation]:
+    """The rows as a device with these coefficients would time them."""
+    setup = start_at(A100, "torch-eager").moved({f"device.{name}": value for name, value in values.items()})
+    times = Kernels(rows[0].op, setup, {}).seconds(rows)
+    return [row.model_copy(update={"seconds": float(t)}) for row, t in zip(rows, times, strict=True)]
+
+
+def products(*, hot: bool) -> list[OperatorObservation]:
+    sizes = [(m, n, k) for m in (1, 16, 64, 300, 1024, 4096) for n in (512, 2048, 6144) for k in (512, 4096, 12288)]
+    return [OperatorObservation(op="gemm", m=m, n=n, k=k, hot=hot, noise=0.01, **COMMON) for m, n, k in sizes]
+
+
+def decodes(window: int) -> list[OperatorObservation]:
+    shapes = [(b, h, g, c) for b in (1, 8, 64) for h, g in ((32, 8), (32, 32), (8, 1)) for c in (128, 1024, 8192)]
+    return [
+        OperatorObservation(op="attention", m=b, heads=h, kv_heads=g, head_dim=128, tokens=1, context=c, noise=0.01,
+                            window=window, **COMMON)
+        for b, h, g, c in shapes
+    ]  # fmt: skip
+
+
+def test_planted_coefficients_of_products_come_back() -> None:
+    truth = {"gemm.compute_efficiency": 0.7, "gemm.bandwidth_efficiency": 0.8, "gemm.floor_s": 4e-6}
+    fitted = fit_law("gemm", planted(products(hot=False), **truth), start_at(A100, "torch-eager"))
+    found = coefficient_values(fitted.setup.device)
+    for name, value in truth.items():
+        assert found[name] == pytest.approx(value, rel=0.05)
+
+
+def test_a_hot_loop_is_told_from_a_cold_one() -> None:
+    truth = {"gemm.cache_speedup": 4.0, "gemm.cache_share": 0.5}
+    hot, cold = planted(products(hot=True), **truth), planted(products(hot=False), **truth)
+    pairs = list(zip(hot, cold, strict=True))
+    assert all(h.seconds <= c.seconds for h, c in pairs)
+    assert any(h.seconds < 0.9 * c.seconds for h, c in pairs)
+    fitted = fit_law("gemm", hot, start_at(A100, "torch-eager"))
+    assert np.max(np.abs(log_residuals(fitted, cold, corrected=False))) < 0.1  # fitted hot, predicts cold
+
+
+@pytest.mark.parametrize("whole", [0.0, 1.0])
+def test_how_a_kernel_treats_windows_is_found(whole: float) -> None:
+    rows = planted(decodes(0) + decodes(256), **{"decode.window_whole": whole, "decode.idle_whole": 0.5})
+    assert fit_law("decode", rows, start_at(A100, "torch-eager")).window_whole == whole
+
+
+def test_a_window_hides_what_is_before_it() -> None:
+    def prompt(window: int) -> Any:
+        row = OperatorObservation(op="attention", m=2, heads=8, kv_heads=8, head_dim=64, tokens=1024, context=1024,
+                                  window=window, **COMMON)  # fmt: skip
+        return cost_of("attention", [row], TORCH)
+
+    # Pairs of 1024 positions: 1024·1025/2 causal ones; with a window of 256, 256·257/2 + 768·256.
+    assert float(prompt(0).flops[0]) == 4 * 2 * 8 * 64 * (1024 * 1025 / 2)
+    assert float(prompt(256).flops[0]) == 4 * 2 * 8 * 64 * (256 * 257 / 2 + 768 * 256)
+
+
+def test_launches_are_the_runtimes_own_terms() -> None:
+    rows = [OperatorObservation(op=op, **COMMON) for op in ("replay", "launch")]
+    setup = make.setup_at_priors(SHEET, {"torch-eager": "torch"})
+    target = setup.target("torch-eager")._replace(runtime=RUNTIME._replace(gap_s=7e-7))
+    found = {piece.name: float(piece.predict(target)[0]) for piece in operator_evidence(rows)}
+    assert found == {"operator/replay": 7e-7, "operator/launch": 1e-6}
+
+
+def test_a_moved_byte_costs_the_bandwidth() -> None:
+    row = OperatorObservation(op="pointwise", moved_bytes=1e12, **COMMON)
+    (piece,) = operator_evidence([row])
+    target = start_at(A100, "torch-eager").target("torch-eager")
+    efficiency = target.device.pointwise.bandwidth_efficiency  # type: ignore[union-attr]
+    assert float(piece.predict(target)[0]) == pytest.approx(1e12 / (2.039e12 * efficiency), rel=1e-3)
+
+
+def test_a_smooth_residual_is_learnt_and_the_unmeasured_left_alone() -> None:
+    rng = np.random.default_rng(0)
+    features = {name: rng.uniform(8.0, 12.0, 4000) for name in "mnk"}
+    grid = (dict.fromkeys("mnk", (4.0, 6.0, 8.0, 10.0, 12.0)),)
+    learnt = learn(features, grid, 0.05 * (features["n"] - 10.0) + rng.normal(0.0, 0.02, 4000))
+    middle = {"m": np.array([10.0]), "n": np.array([11.5]), "k": np.array([9.0])}
+    assert float(log_factor(learnt, middle)[0]) == pytest.approx(0.075, abs=0.01)
+    assert float(log_factor(learnt, {**middle, "n": np.array([13.1])})[0]) == 0.0
+
+
+def test_one_wild_row_does_not_bend_a_correction() -> None:
+    rng = np.random.default_rng(1)
+    features = {name: rng.uniform(8.0, 12.0, 500) for name in "mnk"}
+    ratio = np.zeros(500)
+    ratio[0] = 2.0
+    learnt = learn(features, (dict.fromkeys("mnk", (8.0, 10.0, 12.0)),), ratio)
+    assert max(float(np.max(np.abs(table.values))) for table in learnt.tables) < 0.1
+
+
+def test_a_correction_lowers_the_error_on_rows_it_did_not_see() -> None:
+    rng = np.random.default_rng(2)
+    sizes = 2.0 ** rng.uniform(8.0, 13.0, (1500, 3))
+    rows = [OperatorObservation(op="gemm", m=int(m), n=32 * int(n / 32), k=32 * int(k / 32), noise=0.05, **COMMON)
+            for m, n, k in sizes]  # fmt: skip
+    rows = [
+        row.model_copy(update={"seconds": row.seconds * math.exp(0.15 * math.sin(math.log2(row.n)))})
+        for row in planted(rows)
+    ]
+    train, test = rows[:1000], rows[1000:]
+    fitted = with_correction(fit_law("gemm", train, start_at(A100, "torch-eager")), train)
+    law = make.mape_percent(log_residuals(fitted, test, corrected=False).tolist())
+    assert make.mape_percent(log_residuals(fitted, test).tolist()) < 0.6 * law
+    trial = held_out_trial("gemm", rows, start_at(A100, "torch-eager"), seed=0, share=0.3)
+    assert len(trial.test) == 1050
+    assert 80.0 <= trial.covered_percent <= 99.0
+
+
+def test_folds_keep_a_shape_together() -> None:
+    keys = [(1,), (2,), (1,), (3,)]
+    parts = folds(keys)
+    assert sorted(index for part in parts for index in part) == [0, 1, 2, 3]
+    assert any({0, 2} <= part for part in parts)
+    with pytest.raises(UsageError, match="more shapes"):
+        folds([(1,), (1,)])
+
+
+def test_the_typical_host_is_the_geometric_mean_of_the_published() -> None:
+    assert typical_host_s() == pytest.approx((0.685e-3 * 1.25e-3 * 0.55e-3) ** (1 / 3))
+    table = eager_coefficients()
+    block = block_launches() * table["launch_s"].value + table["block_s"].value
+    assert block == pytest.approx(typical_host_s(), rel=0.01)
+    assert len(PUBLISHED_HOSTS) == 3
+
+
+def test_the_host_term_counts_the_launches_of_a_real_block() -> None:
+    from latmodel.architecture import Attention, Block, FeedForward
+    from latmodel.config import Numbers
+    from latmodel.step import Step
+    from latmodel.transformer import context_ops, dense_ops
+
+    block = Block(Attention(8.0, 8.0, 64.0), FeedForward(2048.0))
+    numbers, step = Numbers(2.0, 2.0, 2.0), Step(1.0, 1.0, 128.0, "decode")
+    ops = [*dense_ops(block, 512.0, 1.0, TRANSFORMERS, numbers), *context_ops(block, step, TRANSFORMERS, numbers)]
+    assert sum(op.kernels for op in ops) == block_launches()
+
+
+def test_only_the_measured_frameworks_runtime_takes_every_correction() -> None:
+    scores = {"prefill": [0.1], "decode": [0.2], "response": [0.15]}
+    parts = host_runtimes("toy", scores, {}, ["gemm", "decode"])  # type: ignore[arg-type]
+    assert parts["vllm"].corrected == ["gemm", "decode"]
+    assert parts["cuda-graph"].corrected == ["gemm"]
+    assert parts["cuda-graph"].conformal_scores["decode"] == [0.4]  # whole models are unseen: twice the kernels'
+    assert max(parts["transformers-eager"].conformal_scores["decode"]) == pytest.approx(
+        math.log(1.3e-3 / typical_host_s()), rel=0.2
+    )
+
+
+def test_a_setup_moves_window_whole_like_any_coefficient() -> None:
+    setup: Setup = start_at(A100, "torch-eager").moved({"device.decode.window_whole": 0.0})
+    assert coefficient_values(setup.device)["decode.window_whole"] == 0.0
+    assert "device.decode.window_whole" not in make.device_priors()  # it is chosen, not fitted

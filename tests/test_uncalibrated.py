@@ -1,0 +1,87 @@
+"""Cards known by their data sheet alone: every one is priced, says so, and is listed."""
+
+import pytest
+
+from latmodel.coefficients import CPU_PRIORS, DEVICE_PRIORS
+from latmodel.hardware import DataSheet, datasheets
+from latmodel.predict import Predictor
+from latmodel.profile import Profile
+from latmodel.profile_report import list_rows
+from latmodel.store import list_uncalibrated, load_profile
+from latmodel.uncalibrated import datasheet_profile, native_dtype
+
+MODEL = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 2048, "num_attention_heads": 12,
+         "vocab_size": 32000}  # fmt: skip
+
+
+@pytest.mark.parametrize("card", datasheets(), ids=lambda card: card.name)
+def test_every_data_sheet_makes_a_profile_that_predicts(card: DataSheet) -> None:
+    profile = datasheet_profile(card)
+    assert profile.quality.kind == "data-sheet"
+    for runtime in profile.runtimes:
+        predictor = Predictor(profile, runtime)
+        found = predictor.predict_many(MODEL)
+        low, high = found.low_high("response")
+        assert 0.0 < low[0] < found.response_s[0] < high[0] < 1e4
+        assert "uncalibrated" in predictor.notes[0]
+        assert card.name in predictor.notes[0]  # what to run to make it one's own
+
+
+def test_at_least_thirty_cards_are_known_by_data_sheet_only_and_a_dozen_from_kernels() -> None:
+    rows, problems = list_rows()
+    kinds = [row["quality"] for row in rows]
+    assert kinds.count("data-sheet") >= 30
+    assert kinds.count("published") + kinds.count("calibrated") >= 12
+    assert not problems
+    assert len({row["name"] for row in rows}) == len(rows)
+    assert all(row["worst_held_out_mape_percent"] for row in rows if row["quality"] == "data-sheet")
+
+
+def test_a_card_without_bfloat16_says_what_it_is_priced_at() -> None:
+    predictor = Predictor.load("t4")
+    assert "no bfloat16" in predictor.notes[0]
+    assert "float16" in predictor.notes[0]
+    from latmodel.config import Workload
+
+    assert bool(predictor.predict_many(MODEL, Workload(dtype="bfloat16")).extrapolated[0])
+    assert not bool(predictor.predict_many(MODEL, Workload(dtype="float16")).extrapolated[0])
+    assert native_dtype(next(card for card in datasheets() if card.name == "tesla-v100-sxm2-16gb")) == "float16"
+
+
+def profile_of_kind(kind: str) -> Profile:
+    return datasheet_profile(next(card for card in datasheets() if card.kind == kind))
+
+
+def test_a_cpu_has_the_law_of_cpus_and_hides_nothing() -> None:
+    profile = profile_of_kind("cpu")
+    table = next(iter(profile.device.coefficients.values()))
+    assert table.keys() == CPU_PRIORS.keys()
+    assert all(part.coefficients["overlap_loss"].value == 1.0 for part in profile.runtimes.values())
+    assert list(profile.runtimes) == ["transformers-eager"]
+
+
+def test_makers_without_a_calibrated_card_of_their_own_get_wider_intervals() -> None:
+    def width(profile: Profile) -> float:
+        return max(profile.runtimes["cuda-graph"].conformal_scores["response"])
+
+    assert next(iter(profile_of_kind("cuda").device.coefficients.values())).keys() == DEVICE_PRIORS.keys()
+    assert width(profile_of_kind("rocm")) > width(profile_of_kind("cuda"))
+
+
+def test_a_faster_card_is_never_slower() -> None:
+    """Twice the bandwidth and twice the rate on the same SMs, the same law."""
+    card = next(card for card in datasheets() if card.name == "tesla-t4")
+    from dataclasses import replace
+
+    rates = {name: 2.0 * rate for name, rate in card.peak_flops_per_s.items()}
+    better = replace(card, bandwidth_bytes_per_s=2.0 * card.bandwidth_bytes_per_s, peak_flops_per_s=rates)
+    slow, fast = (Predictor(datasheet_profile(c), "cuda-graph").predict_many(MODEL) for c in (card, better))
+    assert fast.prefill_s[0] < slow.prefill_s[0]
+    assert fast.decode_s_per_token[0] < slow.decode_s_per_token[0]
+
+
+def test_a_measured_card_is_not_among_the_uncalibrated() -> None:
+    names = {card.name for card in list_uncalibrated()}
+    assert "tesla-t4" in names
+    assert load_profile("h100").name not in names
+    assert load_profile("h100").quality.kind == "published"
