@@ -43,13 +43,14 @@ class GatedBlock(nn.Module):
         mixed = mixed * torch.sigmoid(self.head_logits)[:, None, None]
         x = x + self.out(mixed.transpose(1, 2).reshape(b, s, HIDDEN))
         inner = nn.functional.silu(self.up(self.ffn_norm(x))) * torch.sigmoid(self.neuron_logits)
-        return x + self.down(inner)
+        return torch.add(x, self.down(inner))
 
 
 def latency_s(blocks: nn.ModuleList, predictor: Predictor) -> Any:
     """Predicted response of the model whose sizes the gates leave, `SCALE` times as wide."""
     groups = []
     for block in blocks:
+        assert isinstance(block, GatedBlock)
         heads, neurons = block.sizes()
         attention = Attention(heads * SCALE / 4, heads * SCALE / 4, 64.0)
         groups.append(Group(1.0, Block(attention, FeedForward(neurons * SCALE))))
@@ -75,7 +76,7 @@ def train(predictor: Predictor, steps: int, share: float) -> tuple[float, float,
         task = nn.functional.cross_entropy(head(x).flatten(0, 1), tokens[:, 1:].flatten())
         late = torch.relu(latency_s(blocks, predictor) / (share * start) - 1.0)
         optimiser.zero_grad()
-        (task + 20.0 * late).backward()
+        torch.autograd.backward(task + 20.0 * late)
         optimiser.step()
     return start, float(latency_s(blocks, predictor).detach()), float(task.detach())
 

@@ -1,5 +1,6 @@
 """Per-layer search as an integer linear programme, solved by HiGHS through SciPy, with tangents added as they break."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,13 +15,19 @@ from .predict import Predictor, work_of
 from .timeline import mean_overlapped
 
 ROUNDS = 60
+MIN_SOLVE_S = 1.0
 # Scaled rows are kept to 1e-7 by the solver; a budget broken by no more than this share is kept.
 TOLERANCE = 1e-9
 
 
-class Sums(NamedTuple):
-    """What one layer of each choice adds: host and device seconds, bytes. One value a choice."""
+# Slopes of a decode step in host, first and last device seconds.
+Tangent = tuple[float, float, float]
 
+
+class Sums(NamedTuple):
+    """What one layer of each choice adds: itself (0: left out), host and device seconds, bytes. One value a choice."""
+
+    present: Array
     prefill_host: Array
     prefill_device: Array
     decode_host: Array
@@ -68,6 +75,7 @@ class LayerProgram:
             bare = self.predictor.memory(self.model([]), self.work)
             decode_host = cost.first.kernels * r.launch_s + r.block_s
             rows.append((
+                present,
                 present * (cost.prefill.kernels * r.launch_s + r.block_s + r.prefill_block_s),
                 present * cost.prefill.seconds, present * decode_host,
                 present * cost.first.seconds, present * cost.last.seconds,
@@ -109,9 +117,11 @@ class LayerProgram:
         """
         unit = budget_s or self.response(np.zeros(self.layers, dtype=np.int64))
         tangents = [(1.0, 0.0, 0.0), (0.0, 0.5, 0.5)]  # all of a step bound by the host; all of it by the device
-        limit, bound = budget_s, np.inf
+        limit, bound, end_s = budget_s, np.inf, time.perf_counter() + time_limit_s
         for _ in range(ROUNDS):
-            picked, found = self._milp(limit, unit, tangents, gap, time_limit_s)
+            # Half of what is left for each solve: a later one must still be able to mend a broken budget.
+            left_s = max(0.5 * (end_s - time.perf_counter()), MIN_SOLVE_S)
+            picked, found = self._milp(limit, unit, tangents, gap, left_s)
             bound = found if limit == budget_s else bound  # a limit tightened below the budget bounds nothing
             if picked is None:
                 return None, -np.inf
@@ -129,7 +139,7 @@ class LayerProgram:
             tangents.append(tangent)
         raise UsageError(f"the budget could not be met in {ROUNDS} rounds; widen it a little")
 
-    def _tangent(self, picked: Array) -> tuple[float, float, float]:
+    def _tangent(self, picked: Array) -> Tangent:
         """Slopes of a decode step's mean max(host, device) in host, first and last device seconds at a choice.
 
         The device grows evenly from first to last; from the share t of the step on, it exceeds the host:
@@ -142,13 +152,13 @@ class LayerProgram:
         return t, (1.0 - t) ** 2 / 2.0, (1.0 - t * t) / 2.0
 
     def _milp(
-        self, limit_s: float | None, unit: float, tangents: Sequence[tuple[float, float, float]], gap: float,
+        self, limit_s: float | None, unit: float, tangents: Sequence[Tangent], gap: float,
         time_limit_s: float,
     ) -> tuple[Array | None, float]:  # fmt: skip
         """One linear programme: best choice, and the bound on its objective (negative seconds/unit without a limit)."""
         optimize, sparse = _scipy()
         size = self.layers * self.count
-        rows, low, high = self._rows(unit, tangents)
+        rows, low, high = self._rows(unit, limit_s, tangents)
         if limit_s is not None:
             rows.append(np.concatenate((np.zeros(size), [1.0, self.work.new, 0.0])))
             low.append(-np.inf)
@@ -189,7 +199,7 @@ class LayerProgram:
         return np.argmax(solution[: self.layers * self.count].reshape(self.layers, self.count), axis=1)
 
     def _rows(
-        self, unit: float, tangents: Sequence[tuple[float, float, float]]
+        self, unit: float, limit_s: float | None, tangents: Sequence[Tangent]
     ) -> tuple[list[Array], list[float], list[float]]:
         """Rows of the programme: tangents of prefill and of a decode step, memory, at least one layer. In `unit`s."""
         s, f, loss = self.sums, self.fixed, self.loss
@@ -197,17 +207,40 @@ class LayerProgram:
         for host, device in ((1.0, loss), (loss, 1.0)):  # max(h, d) + loss · min(h, d)
             rows.append(self._row((host * s.prefill_host + device * s.prefill_device) / unit, (-1.0, 0.0, 0.0)))
             high.append(0.0)
-        for host, first, last in tangents:
-            weights = np.array([host, first, last]) * (1.0 - loss) + loss * np.array([1.0, 0.5, 0.5])
-            per_layer = weights[0] * s.decode_host + weights[1] * s.first_device + weights[2] * s.last_device
-            around = weights[0] * f.decode_host + (weights[1] + weights[2]) * f.decode_device
+        for tangent in tangents:
+            per_layer, around = self._step(tangent)
             rows.append(self._row(per_layer / unit, (0.0, -1.0, 0.0)))
             high.append(-around / unit)
         rows.append(self._row(s.held_bytes / self.memory_bytes, (0.0, 0.0, 1.0)))
         high.append(1.0 - f.held_bytes / self.memory_bytes)
         low = [-np.inf] * len(rows)
-        rows.append(self._row((s.prefill_host > 0.0) * 1.0, (0.0, 0.0, 0.0)))
-        return rows, [*low, 1.0], [*high, float(self.layers)]
+        rows.append(self._row(s.present, (0.0, 0.0, 0.0)))
+        return rows, [*low, 1.0], [*high, self._most_layers(unit, limit_s, tangents)]
+
+    def _most_layers(self, unit: float, limit_s: float | None, tangents: Sequence[Tangent]) -> float:
+        """No more layers than this fit in the limit: a whole number, which the solver's relaxation does not see.
+
+        Each pair of a prefill row and a tangent bounds the response from below by a sum over layers; the cheapest
+        layer that is no gap, that many times, must keep the limit.
+        """
+        s, f, loss, most = self.sums, self.fixed, self.loss, float(self.layers)
+        if limit_s is None or not s.present.any():
+            return most
+        for host, device in ((1.0, loss), (loss, 1.0)):
+            prefill = host * s.prefill_host + device * s.prefill_device
+            for tangent in tangents:
+                step, around = self._step(tangent)
+                least = (prefill + self.work.new * step)[s.present > 0.0].min()
+                room = limit_s * (1.0 + TOLERANCE) - f.prefill_s - self.work.new * around
+                most = min(most, np.floor(room / max(least, 1e-300)))
+        return max(most, 0.0)
+
+    def _step(self, tangent: Tangent) -> tuple[Array, float]:
+        """Seconds that a tangent gives a decode step: of a layer of each choice, and of what is around the layers."""
+        s, f, loss = self.sums, self.fixed, self.loss
+        host, first, last = np.array(tangent) * (1.0 - loss) + loss * np.array([1.0, 0.5, 0.5])
+        per_layer = host * s.decode_host + first * s.first_device + last * s.last_device
+        return per_layer, float(host * f.decode_host + (first + last) * f.decode_device)
 
     def _row(self, per_choice: Array, others: tuple[float, float, float]) -> Array:
         return np.concatenate((np.tile(per_choice, self.layers), others))

@@ -54,8 +54,8 @@ def search_layers(
     workload: Workload | None = None,
     budget_s: float,
     memory_bytes: float | None = None,
-    gap: float = 1e-6,
-    time_limit_s: float = 60.0,
+    gap: float = 1e-3,
+    time_limit_s: float = 10.0,
 ) -> PerLayer:
     """For every layer the block that makes the sum of scores greatest within the budgets.
 
@@ -68,7 +68,7 @@ def search_layers(
         budget_s: longest response, in seconds.
         memory_bytes: most memory at the peak; the predictor's device if None.
         gap: stop when no choice can score more by this share.
-        time_limit_s: stop the solver after so long; the answer then says its gap.
+        time_limit_s: stop the solver after about so long; the answer then says its gap.
 
     Raises:
         BudgetError: no choice keeps the budgets; the quickest there is, is named.
