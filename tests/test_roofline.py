@@ -150,12 +150,33 @@ def test_decode_attention_reads_the_cache() -> None:
 
 
 def test_few_tiles_cannot_draw_the_whole_bandwidth() -> None:
-    # 2 tiles of the 128 that would fill a device, 0.1 each: 1 + 0.1 · 128 / 2 = 7.4 times; four sequences, 8 tiles: 2.6.
-    quick, fit = SHEET._replace(peak_flops_per_s=1e15), DECODE._replace(idle_split=0.1)
+    # 2 tiles, 1/128 for one of 128: 1 + 1/128 · 128 / 2 = 1.5 times as long; four sequences, 8 tiles: 1.125 times.
+    quick, fit = SHEET._replace(peak_flops_per_s=1e15), DECODE._replace(idle_split=1 / 128)
     one, _ = decode_seconds(attention("decode", 1.0, 1000.0), fit, quick)
-    assert one == pytest.approx(7.4 * 512 * 1000 / 1e11)
+    assert one == pytest.approx(1.5 * 512 * 1000 / 1e11)
     batch = attention_op(Attention(10.0, 2.0, 64.0), Step(4.0, 1.0, 1000.0, "decode"), TRANSFORMERS, TWO_BYTES)
-    assert decode_seconds(batch, fit, quick)[0] == pytest.approx(2.6 * 4 * 512 * 1000 / 1e11)
+    assert decode_seconds(batch, fit, quick)[0] == pytest.approx(1.125 * 4 * 512 * 1000 / 1e11)
+
+
+def test_windowed_heads_that_are_not_packed_read_the_cache_as_tiles_of_their_own() -> None:
+    """Flash attention 2 gives windowed layers one unsplit tile a query head: 10 of them, not 2."""
+    quick = SHEET._replace(peak_flops_per_s=1e15)
+    packed = DECODE._replace(idle_split=0.0, idle_whole=10 / 128, window_whole=0.0)
+    windowed = attention("decode", 1.0, 1000.0, window=100.0)
+    assert decode_seconds(windowed, packed, quick)[0] == pytest.approx(512 * 100 / 1e11)
+    # 1 + 10/128 · 128 / 10 tiles = twice as long.
+    whole = packed._replace(window_whole=1.0)
+    assert decode_seconds(windowed, whole, quick)[0] == pytest.approx(2 * 512 * 100 / 1e11)
+
+
+def test_a_windowed_prefill_reads_columns_beyond_its_window() -> None:
+    windowed = attention("prefill", 1024.0, 1024.0, window=256.0)
+    plain, _ = prefill_seconds(windowed, PREFILL, SHEET)
+    wide, _ = prefill_seconds(windowed, PREFILL._replace(window_columns=96.0), SHEET)
+    # Mean columns of a query: 256 · (1 − 256 / 2048) = 224; 96 more make it 320.
+    assert wide / plain == pytest.approx(320 / 224)
+    whole = attention("prefill", 1024.0, 1024.0)
+    assert prefill_seconds(whole, PREFILL, SHEET) == prefill_seconds(whole, PREFILL._replace(window_columns=96.0), SHEET)
 
 
 def test_a_window_caps_what_decode_reads() -> None:
