@@ -176,7 +176,9 @@ def test_a_windowed_prefill_reads_columns_beyond_its_window() -> None:
     # Mean columns of a query: 256 · (1 − 256 / 2048) = 224; 96 more make it 320.
     assert wide / plain == pytest.approx(320 / 224)
     whole = attention("prefill", 1024.0, 1024.0)
-    assert prefill_seconds(whole, PREFILL, SHEET) == prefill_seconds(whole, PREFILL._replace(window_columns=96.0), SHEET)
+    assert prefill_seconds(whole, PREFILL, SHEET) == prefill_seconds(
+        whole, PREFILL._replace(window_columns=96.0), SHEET
+    )
 
 
 def test_a_window_caps_what_decode_reads() -> None:
