@@ -23,7 +23,7 @@ UNSEEN = 2.0  # whole models were never measured: twice the width that single ke
 
 EAGER_NOTE = (
     "host time is a prior over published hosts (0.5-1.3 ms a layer), not a measurement of yours: run "
-    "`latmodel calibrate --gpu {gpu} --host-only`, "
+    "`latmodel calibrate --gpu {gpu} --runtime transformers-eager`, "
     "or `latmodel fit --gpu {gpu} --observations FILE` on a run of your own"
 )
 GRAPH_NOTE = (
