@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from latmodel.config import ModelConfig
+from latmodel.errors import UsageError
 
 from .block import DTYPES, Arena, Cache, new_cache
 from .cases import Case
@@ -17,7 +18,16 @@ Run = Callable[[], object]
 
 
 def llama(config: ModelConfig, arena: Arena, device: torch.device) -> Any:
-    """`LlamaForCausalLM` of this shape, its weights taken from the arena; attention by SDPA, as is its default."""
+    """`LlamaForCausalLM` of this shape, its weights taken from the arena; attention by SDPA, as is its default.
+
+    Raises:
+        UsageError: Transformers does not build this shape.
+    """
+    if config.hidden_size % config.num_attention_heads:
+        raise UsageError(
+            f"Transformers does not build hidden {config.hidden_size} with {config.num_attention_heads} heads: "
+            "it must be a multiple; choose other --heads, or --runtime torch-eager"
+        )
     settings = LlamaConfig(  # type: ignore[call-arg]  # attn_implementation is taken from **kwargs
         hidden_size=config.hidden_size, intermediate_size=config.intermediate_size,
         num_hidden_layers=config.num_hidden_layers,

@@ -135,7 +135,8 @@ def _shape(point: Sequence[float], scale: Scale, index: int) -> ModelConfig:
         inner += 5 if index % 12 == 5 else 4  # odd, or no multiple of 8
     sizes = [size for size in (64, 128, 32, 96, 80) if size <= hidden // 2]
     head_dim = sizes[min(int(point[2] ** 1.7 * len(sizes)), len(sizes) - 1)]
-    heads = max(1, round(hidden / head_dim))
+    # Transformers wants the hidden size to be a multiple of the heads, even where head_dim is given.
+    heads = next(h for h in range(max(1, round(hidden / head_dim)), 0, -1) if hidden % h == 0)
     groups = [g for g in range(1, heads + 1) if heads % g == 0]  # divisors: MHA … MQA
     kv_heads = heads // groups[min(int(point[3] * len(groups)), len(groups) - 1)]
     return _config(hidden, inner, heads, kv_heads, head_dim)
@@ -154,7 +155,8 @@ def _near(like: ModelConfig, point: Sequence[float]) -> ModelConfig:
         return like.model_copy(update={"num_hidden_layers": 1, "vocab_size": 256})
     factor = 0.5 * 4.0 ** point[1]
     heads = max(1, round(like.num_attention_heads * factor / like.num_key_value_heads)) * like.num_key_value_heads
-    hidden = max(64, round(like.hidden_size * factor / 64) * 64)
+    step = math.lcm(64, heads)
+    hidden = max(step, round(like.hidden_size * factor / step) * step)
     inner = max(64, round(like.intermediate_size * factor / 64) * 64)
     return _config(hidden, inner, heads, like.num_key_value_heads, like.head_dim)
 

@@ -100,3 +100,17 @@ def test_quick_and_normal_keep_their_promise_on_a_cpu_core() -> None:
 def test_bytes_are_those_of_weights_and_caches_at_least() -> None:
     for case in plan("quick").cases:
         assert case_bytes(case) >= 2.0 * weight_elements(case)
+
+
+@pytest.mark.parametrize("effort", ["quick", "normal", "rigorous"])
+@pytest.mark.parametrize("seed", range(5))
+def test_transformers_can_build_every_shape(effort: str, seed: int) -> None:
+    """It wants hidden_size to be a multiple of the heads even where head_dim is given."""
+    like = ModelConfig(
+        num_hidden_layers=4, hidden_size=960, intermediate_size=2560, num_attention_heads=15, num_key_value_heads=5,
+        vocab_size=1000,
+    )  # fmt: skip
+    for given in (None, like):
+        made = make_plan(effort, "transformers-eager", "float32", CPU, 4e7, seed=seed, like=given)
+        for case in made.cases:
+            assert case.config.hidden_size % case.config.num_attention_heads == 0, case.name
