@@ -100,6 +100,17 @@ def log(a: Array) -> Array:
     return torch.log(a) if torch is not None else np.log(a)
 
 
+def indicator(condition: Array, like: Array) -> Array:
+    """1 where the condition holds, else 0, in the precision of `like` (a plain `* 1.0` would be double)."""
+    if isinstance(condition, (bool, np.bool_)):
+        return 1.0 if condition else 0.0
+    torch = _torch(condition)
+    if torch is not None:
+        return condition.to(like.dtype if isinstance(like, torch.Tensor) else torch.get_default_dtype())
+    kind = getattr(like, "dtype", None)
+    return condition.astype(kind if kind is not None and kind.kind == "f" else np.float64)
+
+
 def total(values: list[Array]) -> Array:
     """Sum, starting from the first value (adding an array to 0 would cost a pass over it); 0 for none."""
     if not values:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from .arrays import Array, ceil, maximum, minimum
+from .arrays import Array, ceil, indicator, maximum, minimum, total
 from .coefficients import DecodeCoefficients, PrefillCoefficients, Sheet
 from .gemm import hot_factor, joined
 from .ops import AttentionShape, OpCost
@@ -44,8 +44,8 @@ def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bo
 def _slowdown(head_dim: Array, c: PrefillCoefficients) -> Array:
     """Time per FLOP against head_dim 128, a step function of the head_dim."""
     small, wide, widest = 1.0 / c.efficiency_64, 1.0 / c.efficiency_192, 1.0 / c.efficiency_256
-    steps = (head_dim > 64.0) * (1.0 - small) + (head_dim > 128.0) * (wide - 1.0) + (head_dim > 192.0) * (widest - wide)
-    return steps + small
+    rises = ((64.0, 1.0 - small), (128.0, wide - 1.0), (192.0, widest - wide))
+    return total([indicator(head_dim > above, head_dim) * rise for above, rise in rises]) + small
 
 
 class DecodeLaw(NamedTuple):
@@ -89,17 +89,19 @@ def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = F
 
 def decode_tiles(a: AttentionShape, window_whole: float) -> tuple[Array, Array]:
     """(1 where each query head is an unsplit tile of its own, else 0; tiles of one decode step)."""
-    whole = (a.heads == a.kv_heads) * 1.0
+    whole = indicator(a.heads == a.kv_heads, a.heads)
     if a.window is None or window_whole == 0.0:
         return whole, a.kv_heads * a.batch
-    windowed = (a.window < NO_WINDOW) * window_whole
+    windowed = indicator(a.window < NO_WINDOW, a.window) * window_whole
     return maximum(whole, windowed), (a.kv_heads + windowed * (a.heads - a.kv_heads)) * a.batch
 
 
-def decode_seconds(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False) -> tuple[Array, Array]:
-    """(seconds beyond the floor, compute seconds) of one decode step's attention over the cache."""
+def decode_seconds(
+    op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False, law: DecodeLaw | None = None
+) -> tuple[Array, Array]:
+    """(seconds beyond the floor, compute seconds) of one decode step's attention over the cache; `law` if at hand."""
     a = shape_of(op)
-    return decode_law(op, c, sheet, hot=hot).seconds(a.context, a.window, c)
+    return (law or decode_law(op, c, sheet, hot=hot)).seconds(a.context, a.window, c)
 
 
 def shape_of(op: OpCost) -> AttentionShape:

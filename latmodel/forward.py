@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from .architecture import Architecture, Block
 from .arrays import Array, maximum, total
-from .coefficients import Device, RuntimeCoefficients, Sheet
+from .attention import DecodeLaw, decode_law
+from .coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from .config import Numbers
 from .correction import Corrector
 from .implementation import Implementation
@@ -113,10 +114,19 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
     prompt_ops = [*dense_ops(block, hidden, step.rows, how, numbers), *context_ops(block, step, how, numbers)]
     prefill = load(prompt_ops, target, aligned=aligned)
     dense = load(dense_ops(block, hidden, work.batch, how, numbers), target, aligned=aligned)
-    first, last = (
-        dense.plus(load(context_ops(block, step, how, numbers), target, aligned=aligned)) for step in work.decode()
-    )
-    return Cost(prefill, first, last)
+    first, last = _context_loads(block, work, target)
+    return Cost(prefill, dense.plus(first), dense.plus(last))
+
+
+def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
+    """What depends on the context, in the first and the last decode step; attention shares all but the context."""
+    first, last = (context_ops(block, step, target.how, work.numbers) for step in work.decode())
+    law = None
+    attention = [op for op in first if op.kind == "decode"]
+    if len(attention) == 1 and not isinstance(target.device, CpuCoefficients):
+        law = decode_law(attention[0], target.device.decode, target.sheet)
+    aligned = block.aligned
+    return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 
 
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
@@ -165,10 +175,10 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
     return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
 
 
-def load(ops: list[OpCost], target: Target, *, aligned: bool = False) -> Load:
+def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
     """Kernels and device time of operators run one after another."""
     sheet, device, gap_s = target.sheet, target.device, target.runtime.gap_s
-    times = [op_seconds(op, sheet, device, gap_s, aligned=aligned, corrector=target.corrector) for op in ops]
+    times = [op_seconds(op, sheet, device, gap_s, aligned=aligned, corrector=target.corrector, law=law) for op in ops]
     # Floors and kernel counts are plain numbers in most models: summed apart, they cost no pass over an array.
     return Load(
         kernels=total([op.kernels for op in ops]),

@@ -4,7 +4,7 @@ The two tile sizes stand for a library's kernel choice: large tiles for big prob
 SMs would idle) for narrow ones; the better of the two is what a library picks. Coefficients absorb the rest.
 """
 
-from .arrays import Array, ceil, floor, is_array, maximum, minimum
+from .arrays import Array, ceil, floor, indicator, is_array, maximum, minimum
 from .coefficients import GemmCoefficients, Sheet
 from .ops import OpCost
 
@@ -83,7 +83,7 @@ def oddness(size: Array) -> Array:
 
 def _uneven(size: Array, part: float) -> Array:
     quotient = size * part
-    return (floor(quotient) != quotient) * 1.0
+    return indicator(floor(quotient) != quotient, size)
 
 
 def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:

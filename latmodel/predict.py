@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .architecture import Architecture, Attention, Block, FeedForward, uniform
-from .arrays import Array, maximum
+from .arrays import Array, indicator, maximum
 from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
 from .errors import UsageError
 from .forward import Forecast, Target, Work, blocks_cost, bound_shares, head_cost, respond
@@ -256,7 +256,7 @@ class Predictor:
         outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
-            outside = maximum(outside, ((value < low) | (value > high)) * 1.0)
+            outside = maximum(outside, indicator((value < low) | (value > high), value))
         return outside
 
 

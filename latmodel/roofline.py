@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from .arrays import Array, maximum
-from .attention import decode_seconds, prefill_seconds
+from .attention import DecodeLaw, decode_seconds, prefill_seconds
 from .coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
 from .correction import Corrector
 from .cpu import cpu_seconds
@@ -33,8 +33,12 @@ def op_seconds(
     hot: bool = False,
     aligned: bool = False,
     corrector: Corrector | None = None,
+    law: DecodeLaw | None = None,
 ) -> OpTime:
-    """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given."""
+    """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given.
+
+    `law` is what decode attention needs of `op` at any context, where another step has already worked it out.
+    """
     gaps = op.kernels * gap_s
     if isinstance(fit, CpuCoefficients):
         work, compute = cpu_seconds(op, fit, sheet)
@@ -48,7 +52,7 @@ def op_seconds(
         work, compute = prefill_seconds(op, fit.prefill, sheet, hot=hot)
         floor = fit.prefill.floor_s
     else:
-        work, compute = decode_seconds(op, fit.decode, sheet, hot=hot)
+        work, compute = decode_seconds(op, fit.decode, sheet, hot=hot, law=law)
         floor = fit.decode.floor_s
     if corrector is not None:
         work = corrector.work_s(op, work, floor)
