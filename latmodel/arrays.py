@@ -59,7 +59,7 @@ def minimum(a: Array, b: Array) -> Array:
 def ceil(a: Array) -> Array:
     """Smallest whole number not below `a`."""
     if type(a) is float or _plain(a):
-        return float(math.ceil(a))
+        return -(-a // 1.0)  # a float stays one, and no function is called
     torch = _torch(a)
     if torch is not None:
         return torch.clamp(a, min=1.0) if SMOOTH.get() else torch.ceil(a)
@@ -69,7 +69,7 @@ def ceil(a: Array) -> Array:
 def floor(a: Array) -> Array:
     """Largest whole number not above `a`."""
     if type(a) is float or _plain(a):
-        return float(math.floor(a))
+        return a // 1.0
     torch = _torch(a)
     if torch is not None:
         return a if SMOOTH.get() else torch.floor(a)
@@ -115,10 +115,7 @@ def total(values: list[Array]) -> Array:
     """Sum, starting from the first value (adding an array to 0 would cost a pass over it); 0 for none."""
     if not values:
         return 0.0
-    found = values[0]
-    for value in values[1:]:
-        found = found + value
-    return found
+    return sum(values[1:], values[0])
 
 
 def where(condition: Array, a: Array, b: Array) -> Array:

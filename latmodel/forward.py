@@ -177,14 +177,20 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 
 def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
     """Kernels and device time of operators run one after another."""
-    sheet, device, gap_s = target.sheet, target.device, target.runtime.gap_s
-    times = [op_seconds(op, sheet, device, gap_s, aligned=aligned, corrector=target.corrector, law=law) for op in ops]
+    sheet, device, gap_s, corrector = target.sheet, target.device, target.runtime.gap_s, target.corrector
+    kernels: list[Array] = []
+    works: list[Array] = []
+    floors: list[Array] = []
+    computes: list[Array] = []
+    for op in ops:
+        time = op_seconds(op, sheet, device, gap_s, aligned=aligned, corrector=corrector, law=law)
+        kernels.append(op.kernels)
+        works.append(time.work_s)
+        floors.append(time.fixed_s)
+        if op.kind != "pointwise":
+            computes.append(time.compute_s)
     # Floors and kernel counts are plain numbers in most models: summed apart, they cost no pass over an array.
-    return Load(
-        kernels=total([op.kernels for op in ops]),
-        seconds=total([time.work_s for time in times]) + total([time.fixed_s for time in times]),
-        compute_s=total([time.compute_s for op, time in zip(ops, times, strict=True) if op.kind != "pointwise"]),
-    )
+    return Load(total(kernels), total(works) + total(floors), total(computes))
 
 
 def bound_shares(times: Forecast, depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> list[Array]:
