@@ -134,8 +134,17 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     rows = work.prefill().rows
     logit_rows = rows if work.logits_all else work.batch
     aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
-    prefill = load(head_ops(model, rows, logit_rows, target.how, work.numbers), target, aligned=aligned)
-    decode = load(head_ops(model, work.batch, work.batch, target.how, work.numbers), target, aligned=aligned)
+    at_prompt = head_ops(model, rows, logit_rows, target.how, work.numbers)
+    at_step = head_ops(model, work.batch, work.batch, target.how, work.numbers)
+    if work.logits_all:
+        prefill, decode = (load(ops, target, aligned=aligned) for ops in (at_prompt, at_step))
+        return Cost(prefill, decode, decode)
+    # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
+    logits = load([op for op in at_step if op.name == "lm_head"], target, aligned=aligned)
+    prefill, decode = (
+        load([op for op in ops if op.name != "lm_head"], target, aligned=aligned).plus(logits)
+        for ops in (at_prompt, at_step)
+    )
     return Cost(prefill, decode, decode)
 
 

@@ -21,6 +21,7 @@ from .profile import Profile
 from .transformer import num_parameters
 
 BOUNDS = ("host", "memory", "compute")
+KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
 CHUNK = 8192  # rows at a time: all temporaries of a chunk stay in the second-level cache
 
 
@@ -195,6 +196,7 @@ class Predictor:
             UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
         """
         asked = workload or Workload()
+        _keep_freed_memory()
         rows, table = check_columns(columns)
         chunk = CHUNK if precision == "double" else 2 * CHUNK
         parts = [
@@ -325,6 +327,16 @@ class _Priced:
 def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
     """Index into BOUNDS of the largest share."""
     return (host_s < maximum(memory_s, compute_s)) * (1.0 + (memory_s < compute_s))
+
+
+def _keep_freed_memory() -> None:
+    """Tell the C library's allocator that large blocks come and go here, so that it keeps what is freed for the next.
+
+    glibc gives freed memory back to the system beyond a threshold that is low at first; every temporary array is
+    then paid for in page faults: a third of the time of `predict_many`. The threshold follows the largest block that was
+    freed, so one that is never touched raises it; other allocators pay a microsecond.
+    """
+    np.empty(KEPT_BYTES, dtype=np.uint8)
 
 
 def work_of(workload: Workload) -> Work:
