@@ -332,9 +332,9 @@ def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
 def _keep_freed_memory() -> None:
     """Tell the C library's allocator that large blocks come and go here, so that it keeps what is freed for the next.
 
-    glibc gives freed memory back to the system beyond a threshold that is low at first; every temporary array is
-    then paid for in page faults: a third of the time of `predict_many`. The threshold follows the largest block that was
-    freed, so one that is never touched raises it; other allocators pay a microsecond.
+    glibc gives freed memory back to the system beyond a threshold that is low at first; every temporary array is then
+    paid for in page faults, a third of the time of `predict_many`. The threshold follows the largest block that was
+    freed, so one that is never touched raises it. Other allocators pay a microsecond.
     """
     np.empty(KEPT_BYTES, dtype=np.uint8)
 
