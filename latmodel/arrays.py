@@ -102,7 +102,7 @@ def log(a: Array) -> Array:
 
 def indicator(condition: Array, like: Array) -> Array:
     """1 where the condition holds, else 0, in the precision of `like` (a plain `* 1.0` would be double)."""
-    if isinstance(condition, (bool, np.bool_)):
+    if condition is True or condition is False or isinstance(condition, np.bool_):
         return 1.0 if condition else 0.0
     torch = _torch(condition)
     if torch is not None:

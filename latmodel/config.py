@@ -1,6 +1,7 @@
 """What a user gives: the dimensions of a model and the work it is asked to do, checked at the door."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -98,6 +99,10 @@ class ModelConfig(_Checked):
 
     def architecture(self) -> Architecture:
         """The sequence of blocks that these dimensions mean (Llama's: gated FFN, RMSNorm, RoPE, no biases)."""
+        return self._architecture
+
+    @cached_property
+    def _architecture(self) -> Architecture:
         widths = (self.hidden_size, self.intermediate_size, self.head_dim, self.vocab_size)
         return uniform(
             num_hidden_layers=float(self.num_hidden_layers),

@@ -6,15 +6,15 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 
 from typing import NamedTuple
 
-from .architecture import Architecture, Block
-from .arrays import Array, maximum, total
+from .architecture import Architecture, Attention, Block
+from .arrays import Array, maximum
 from .attention import DecodeLaw, decode_law
 from .coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from .config import Numbers
 from .correction import Corrector
 from .implementation import Implementation
 from .ops import OpCost
-from .roofline import op_seconds
+from .roofline import op_terms
 from .step import Step
 from .timeline import mean_overlapped, overlapped
 from .transformer import context_ops, dense_ops, head_ops
@@ -45,8 +45,8 @@ class Work(NamedTuple):
 
     def decode(self) -> tuple[Step, Step]:
         """The first and the last step of the generation: contexts `prompt + 1` and `prompt + new`."""
-        first = Step(self.batch, 1.0, self.prompt + 1.0, "decode")
-        return first, first._replace(context=self.prompt + maximum(self.new, 1.0))
+        first, last = self.prompt + 1.0, self.prompt + maximum(self.new, 1.0)
+        return Step(self.batch, 1.0, first, "decode"), Step(self.batch, 1.0, last, "decode")
 
 
 class Load(NamedTuple):
@@ -120,12 +120,12 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
 
 def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
     """What depends on the context, in the first and the last decode step; attention shares all but the context."""
-    first, last = (context_ops(block, step, target.how, work.numbers) for step in work.decode())
-    law = None
-    attention = [op for op in first if op.kind == "decode"]
-    if len(attention) == 1 and not isinstance(target.device, CpuCoefficients):
-        law = decode_law(attention[0], target.device.decode, target.sheet)
-    aligned = block.aligned
+    at_first, at_last = work.decode()
+    first = context_ops(block, at_first, target.how, work.numbers)
+    last = context_ops(block, at_last, target.how, work.numbers)
+    law, aligned = None, block.aligned
+    if isinstance(block.attention, Attention) and not isinstance(target.device, CpuCoefficients):
+        law = decode_law(first[0], target.device.decode, target.sheet)  # its operators begin with the attention itself
     return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 
 
@@ -140,12 +140,11 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
         prefill, decode = (load(ops, target, aligned=aligned) for ops in (at_prompt, at_step))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load([op for op in at_step if op.name == "lm_head"], target, aligned=aligned)
-    prefill, decode = (
-        load([op for op in ops if op.name != "lm_head"], target, aligned=aligned).plus(logits)
-        for ops in (at_prompt, at_step)
-    )
-    return Cost(prefill, decode, decode)
+    index = [op.name for op in at_step].index("lm_head")
+    logits = load([at_step[index]], target, aligned=aligned)
+    del at_prompt[index], at_step[index]
+    decode = load(at_step, target, aligned=aligned).plus(logits)
+    return Cost(load(at_prompt, target, aligned=aligned).plus(logits), decode, decode)
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
@@ -187,19 +186,17 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
     """Kernels and device time of operators run one after another."""
     sheet, device, gap_s, corrector = target.sheet, target.device, target.runtime.gap_s, target.corrector
-    kernels: list[Array] = []
-    works: list[Array] = []
-    floors: list[Array] = []
-    computes: list[Array] = []
-    for op in ops:
-        time = op_seconds(op, sheet, device, gap_s, aligned=aligned, corrector=corrector, law=law)
-        kernels.append(op.kernels)
-        works.append(time.work_s)
-        floors.append(time.fixed_s)
+    if not ops:
+        return Load(0.0, 0.0, 0.0)
+    # From the first on, not from 0: adding an array to 0 costs a pass over it. Floors are plain numbers, summed apart.
+    kernels = ops[0].kernels
+    work, fixed, compute = op_terms(ops[0], sheet, device, gap_s, False, aligned, corrector, law)
+    for op in ops[1:]:
+        more, floor, arithmetic = op_terms(op, sheet, device, gap_s, False, aligned, corrector, law)
+        kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
         if op.kind != "pointwise":
-            computes.append(time.compute_s)
-    # Floors and kernel counts are plain numbers in most models: summed apart, they cost no pass over an array.
-    return Load(total(kernels), total(works) + total(floors), total(computes))
+            compute = compute + arithmetic
+    return Load(kernels, work + fixed, compute)
 
 
 def bound_shares(times: Forecast, depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> list[Array]:

@@ -49,14 +49,13 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
     wave_s = (per_cell / c.small_tile_efficiency) * used * columns
     balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)
     seconds = maximum(balanced, minimum(k_steps * wave_s, balanced + c.split_k_s))
-    if is_array(m) or m > MMA_ROWS:
+    if type(m) is not float or m > MMA_ROWS:
         rows, columns = LARGE_TILE
         wave_s = per_cell * rows * columns
         waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sms
         rounded = waves * (1.0 - c.wave_rounding) + ceil(waves) * c.wave_rounding
-        large = (
-            maximum(rounded * wave_s, wave_s) * k_steps
-        )  # no tile is done before its own time, however many SMs idle
+        # No tile is done before its own time, however many SMs idle.
+        large = maximum(rounded * wave_s, wave_s) * k_steps
         seconds = minimum(seconds, large)
     return seconds * (1.0 - (c.boost * c.boost_s) / (seconds + c.boost_s))
 

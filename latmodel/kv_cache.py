@@ -65,4 +65,4 @@ def append_op(block: Block, step: Step, how: Implementation, numbers: Numbers) -
     """Append the new positions; a growing cache (`cache_copies`) reads and writes all that it holds."""
     kept = how.cache_copies * kept_positions(block, step.context - step.tokens, how)
     moved = elements_per_position(block) * (2.0 * step.batch * (kept + step.tokens) * numbers.cache_bytes)
-    return OpCost("kv_cache", "pointwise", activation_bytes=moved, kernels=how.cache_kernels)
+    return OpCost("kv_cache", "pointwise", 0.0, 0.0, 0.0, moved, how.cache_kernels)

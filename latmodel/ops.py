@@ -52,7 +52,7 @@ class OpCost(NamedTuple):
 
 
 def gemm(
-    name: str, m: Array, n: Array, k: Array, *, weight_bytes: float, activation_bytes: float, repeat: float = 1.0
+    name: str, m: Array, n: Array, k: Array, weight_bytes: float, activation_bytes: float, repeat: float = 1.0
 ) -> OpCost:
     """`repeat` products of an (m × k) activation with a (k × n) weight: 2·m·n·k FLOPs each.
 
@@ -71,4 +71,7 @@ def pointwise(name: str, elements: Array, *, moves: float, kernels: float, bytes
 
     FLOPs are not counted: they are never what binds.
     """
-    return OpCost(name, "pointwise", activation_bytes=elements * (moves * bytes_each), kernels=kernels, passes=moves)
+    # By position, the quickest way to make one: a prediction makes some thirty.
+    return OpCost(
+        name, "pointwise", 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, 0.0, 1.0, moves
+    )  # fmt: skip

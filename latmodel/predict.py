@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .architecture import Architecture, Attention, Block, FeedForward, uniform
-from .arrays import Array, indicator, maximum
+from .arrays import Array, indicator, is_array, maximum
 from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
 from .errors import UsageError
 from .forward import Forecast, Target, Work, blocks_cost, bound_shares, head_cost, respond
@@ -258,7 +258,10 @@ class Predictor:
         outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
-            outside = maximum(outside, indicator((value < low) | (value > high), value))
+            if is_array(value):
+                outside = maximum(outside, indicator((value < low) | (value > high), value))
+            elif not low <= value <= high:
+                outside = maximum(outside, 1.0)
         return outside
 
 
@@ -297,14 +300,8 @@ class _Priced:
         """As one prediction; every value must be a plain number."""
         times, source = self.times, self.source
         outside = self.outside > 0.0
-        ends = {}
-        for phase, name, value in (
-            ("prefill", "prefill_s", times.prefill_s),
-            ("decode", "decode_s_per_token", times.step_s),
-            ("response", "response_s", times.response_s),
-        ):
-            factor = math.exp(source.interval.width(phase, outside))
-            ends[f"{name}_low"], ends[f"{name}_high"] = value / factor, value * factor
+        width = source.interval.width
+        prefill, decode, response = (math.exp(width(phase, outside)) for phase in ("prefill", "decode", "response"))
         return Prediction(
             num_parameters=int(self.num_parameters),
             prefill_s=times.prefill_s,
@@ -312,7 +309,12 @@ class _Priced:
             response_s=times.response_s,
             prefill_s_per_layer=self.prefill_s_per_layer,
             decode_s_per_layer=self.decode_s_per_layer,
-            **ends,
+            prefill_s_low=times.prefill_s / prefill,
+            prefill_s_high=times.prefill_s * prefill,
+            decode_s_per_token_low=times.step_s / decode,
+            decode_s_per_token_high=times.step_s * decode,
+            response_s_low=times.response_s / response,
+            response_s_high=times.response_s * response,
             interval=source.interval.level,
             peak_memory_bytes=self.peak_memory_bytes,
             fits_memory=self.peak_memory_bytes <= source.memory_bytes,

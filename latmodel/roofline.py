@@ -33,18 +33,31 @@ def op_seconds(
     hot: bool = False,
     aligned: bool = False,
     corrector: Corrector | None = None,
-    law: DecodeLaw | None = None,
 ) -> OpTime:
-    """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given.
+    """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given."""
+    return OpTime(*op_terms(op, sheet, fit, gap_s, hot, aligned, corrector))
+
+
+def op_terms(
+    op: OpCost,
+    sheet: Sheet,
+    fit: Device,
+    gap_s: float,
+    hot: bool = False,
+    aligned: bool = False,
+    corrector: Corrector | None = None,
+    law: DecodeLaw | None = None,
+) -> tuple[Array, Array, Array]:
+    """The fields of an `OpTime`, as they are summed by the thousand.
 
     `law` is what decode attention needs of `op` at any context, where another step has already worked it out.
     """
     gaps = op.kernels * gap_s
     if isinstance(fit, CpuCoefficients):
         work, compute = cpu_seconds(op, fit, sheet)
-        return OpTime(work, gaps, compute)
+        return work, gaps, compute
     if op.kind == "pointwise":
-        return OpTime(pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s + gaps, 0.0)
+        return pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s + gaps, 0.0
     if op.kind == "gemm":
         work, compute = gemm_seconds(op, fit.gemm, sheet, hot=hot, aligned=aligned)
         floor = op.repeat * fit.gemm.floor_s
@@ -56,7 +69,7 @@ def op_seconds(
         floor = fit.decode.floor_s
     if corrector is not None:
         work = corrector.work_s(op, work, floor)
-    return OpTime(work, floor + gaps, compute)
+    return work, floor + gaps, compute
 
 
 def pointwise_seconds(op: OpCost, c: PointwiseCoefficients, sheet: Sheet) -> Array:

@@ -53,15 +53,17 @@ def _norm(
 def _projections(
     attention: Attention, hidden: Array, rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
-    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
-    each = numbers.activation_bytes
+    weight, each = numbers.weight_bytes, numbers.activation_bytes
     queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
     asked = queries * 2.0 if attention.output_gate else queries
     if attention.fused or how.fuses_projections:
-        ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, **sizes)]
+        ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, weight, each)]
     else:
-        ops = [gemm("q_proj", rows, asked, hidden, **sizes), gemm("kv_proj", rows, keys, hidden, repeat=2.0, **sizes)]
-    ops.append(gemm("o_proj", rows, hidden, queries, **sizes))
+        ops = [
+            gemm("q_proj", rows, asked, hidden, weight, each),
+            gemm("kv_proj", rows, keys, hidden, weight, each, 2.0),
+        ]
+    ops.append(gemm("o_proj", rows, hidden, queries, weight, each))
     if attention.rotary:
         turned = (queries + keys) * (rows * attention.rotary)
         ops.append(pointwise("rope", turned, moves=how.rope_moves, kernels=how.rope_kernels, bytes_each=each))
@@ -75,15 +77,15 @@ def _projections(
 def _feed_forward(
     layer: FeedForward, hidden: Array, rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
-    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
+    weight, each = numbers.weight_bytes, numbers.activation_bytes
     inner = layer.intermediate_size
     kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
     matrices = 2.0 if layer.gated else 1.0
     wide, repeat = (inner * matrices, 1.0) if layer.fused or how.fuses_projections else (inner, matrices)
     return [
-        gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, repeat=repeat, **sizes),
-        pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=numbers.activation_bytes),
-        gemm("down_proj", rows, hidden, inner, **sizes),
+        gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, weight, each, repeat),
+        pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=each),
+        gemm("down_proj", rows, hidden, inner, weight, each),
     ]
 
 
@@ -122,7 +124,7 @@ def attention_op(attention: Attention, step: Step, how: Implementation, numbers:
     )  # fmt: skip
     return OpCost(
         "attention", step.phase, width * (4.0 * pairs), 0.0, cache, moved, how.attention_kernels + padding,
-        attention=shape,
+        0.0, 0.0, 0.0, 1.0, 1.0, shape,
     )  # fmt: skip
 
 
