@@ -15,7 +15,7 @@ VERBS = {
     "fit": ("cli_fit", "fit", "Fit or refine a profile from measurements made elsewhere."),
     "frontier": ("cli_frontier", "frontier", "Search the architectures with the most capacity within a budget."),
     "predict": ("cli_predict", "predict", "Latency, memory and bound of one or many architectures."),
-    "profile": ("cli_profile", "profile", "Look at profiles: list, show, diff, export."),
+    "profile": ("cli_profile", "profile", "Look at profiles: list, show, diff, export, merge."),
     "prune": ("cli_prune", "prune", "Depth- and width-pruned shapes that reach a target time."),
     "quality": ("cli_quality", "quality", "What shape is worth in quality: check the law against an ablation."),
     "verify": ("cli_calibrate", "verify", "Build and run the real model, compare it with the prediction."),

@@ -1,4 +1,4 @@
-"""`latmodel profile list|show|diff|export` and `latmodel env`."""
+"""`latmodel profile list|show|diff|export|merge` and `latmodel env`."""
 
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,25 @@ def export(name: str, out: Path | None) -> None:
         click.echo(found.model_dump_json(indent=1))
     else:
         write_profile(found, out)
+
+
+@profile.command("merge", epilog="Example:  latmodel profile merge board1.json board2.json --out merged.json")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="File to write. [default: only compare]")
+@format_option
+def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
+    """Boards of one device as one profile; says which board is unlike the others."""
+    from .profile import write_profile
+    from .profile_merge import ODD_COLUMNS, odd_boards
+    from .profile_merge import merge as merged
+    from .report import render
+    from .store import load_profile
+
+    found = [load_profile(name) for name in names]
+    click.echo(render(odd_boards(found), format_, ODD_COLUMNS))
+    if out is not None:
+        write_profile(merged(found, out.stem), out)
+        click.echo(f"wrote {out}", err=True)
 
 
 @click.command(epilog="Example:  latmodel env --format json")
