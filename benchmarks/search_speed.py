@@ -9,25 +9,27 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-# Space, target seconds, target bytes. Memory is that of the whole process, Python and NumPy included.
-CASES: dict[str, tuple[dict[str, object], float, float]] = {
-    "default space": ({}, 0.5, 200e6),
-    "1e9 shapes": (
-        {"num_hidden_layers": (1, 256, 1), "intermediate_ratio": (1.0, 8.3), "intermediate_step": 16},
-        3.0,
-        200e6,
-    ),
+LARGE: dict[str, object] = {
+    "num_hidden_layers": (1, 256, 1), "intermediate_ratio": (1.0, 8.3), "intermediate_step": 16,
+}  # fmt: skip
+# Space, quality, target seconds, target bytes. Memory is that of the whole process, Python and NumPy included.
+CASES: dict[str, tuple[dict[str, object], str, float, float]] = {
+    "default space": ({}, "params", 0.5, 200e6),
+    "1e9 shapes": (LARGE, "params", 3.0, 200e6),
+    "1e9 shapes, effective-params": (LARGE, "effective-params", 4.0, 500e6),
 }
 PROGRAM = """
 import json, resource, sys, time
 from latmodel import Predictor
 from latmodel.pareto import frontier
+from latmodel.scored import quality_from
 from latmodel.space import SearchSpace, Span
 given = json.loads(sys.argv[1])
 given = {name: Span(*value) if name == "num_hidden_layers" else value for name, value in given.items()}
 predictor = Predictor.load(sys.argv[2])
 start, begin = time.perf_counter(), time.process_time()
-found = frontier(predictor, SearchSpace(**given), budget_s=5.5)
+quality, _ = quality_from(sys.argv[3], None)
+found = frontier(predictor, SearchSpace(**given), budget_s=5.5, quality=quality)
 wall, busy = time.perf_counter() - start, time.process_time() - begin
 print(json.dumps({
     "shapes": found.searched, "front": len(found), "boxes": found.effort.boxes, "priced": found.effort.priced,
@@ -64,10 +66,10 @@ def search_speed(gpu: str = "3090") -> list[Measured]:
     """Measure every case on one core; the median of three runs by wall time."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     measured = []
-    for name, (space, seconds, nbytes) in CASES.items():
+    for name, (space, quality, seconds, nbytes) in CASES.items():
         runs = []
         for _ in range(3):
-            command = [sys.executable, "-c", PROGRAM, json.dumps(space), gpu]
+            command = [sys.executable, "-c", PROGRAM, json.dumps(space), gpu, quality]
             done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
             runs.append(json.loads(done.stdout))
         run = sorted(runs, key=lambda one: float(one["wall_s"]))[1]

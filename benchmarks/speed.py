@@ -98,8 +98,8 @@ def main() -> None:
     from search_speed import search_speed
 
     print(table(["what", "measured", "target", ""], [*in_process(), *commands()]))
-    for line in search_speed():
-        print(line)
+    for result in search_speed():
+        print(result.line())
 
 
 if __name__ == "__main__":
