@@ -1,7 +1,7 @@
 """What a user gives: the dimensions of a model and the work it is asked to do, checked at the door."""
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -99,22 +99,28 @@ class ModelConfig(_Checked):
 
     def architecture(self) -> Architecture:
         """The sequence of blocks that these dimensions mean (Llama's: gated FFN, RMSNorm, RoPE, no biases)."""
-        return self._architecture
+        return _architecture(
+            self.num_hidden_layers, self.hidden_size, self.intermediate_size, self.num_attention_heads,
+            self.num_key_value_heads, self.head_dim, self.vocab_size, self.tie_word_embeddings,
+        )  # fmt: skip
 
-    @cached_property
-    def _architecture(self) -> Architecture:
-        widths = (self.hidden_size, self.intermediate_size, self.head_dim, self.vocab_size)
-        return uniform(
-            num_hidden_layers=float(self.num_hidden_layers),
-            hidden_size=float(self.hidden_size),
-            intermediate_size=float(self.intermediate_size),
-            num_attention_heads=float(self.num_attention_heads),
-            num_key_value_heads=float(self.num_key_value_heads),
-            head_dim=float(self.head_dim),
-            vocab_size=float(self.vocab_size),
-            tie_word_embeddings=float(self.tie_word_embeddings),
-            aligned=not any(width % 8 for width in widths),
-        )
+
+@lru_cache(maxsize=1024)
+def _architecture(
+    layers: int, hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, vocab: int, tie: bool
+) -> Architecture:
+    """Kept by value: a search prices the same shape under many workloads."""
+    return uniform(
+        num_hidden_layers=float(layers),
+        hidden_size=float(hidden),
+        intermediate_size=float(inner),
+        num_attention_heads=float(heads),
+        num_key_value_heads=float(kv_heads),
+        head_dim=float(head_dim),
+        vocab_size=float(vocab),
+        tie_word_embeddings=float(tie),
+        aligned=not any(width % 8 for width in (hidden, inner, head_dim, vocab)),
+    )
 
 
 class Workload(_Checked):

@@ -104,3 +104,13 @@ def test_batched_rows_equal_one_by_one() -> None:
     for i in range(30):
         alone = forecast(model(hidden_size=float(hidden[i])), work(prompt=float(prompt[i]), new=float(new[i])), TARGET)
         assert together.response_s[i] == pytest.approx(alone.response_s, rel=1e-12)
+
+
+def test_a_changed_copy_of_a_configuration_is_another_architecture() -> None:
+    from latmodel.config import ModelConfig
+
+    config = ModelConfig(
+        num_hidden_layers=2, hidden_size=64, intermediate_size=128, num_attention_heads=1, vocab_size=100
+    )  # fmt: skip
+    assert config.architecture().num_hidden_layers == 2
+    assert config.model_copy(update={"num_hidden_layers": 9}).architecture().num_hidden_layers == 9
