@@ -87,11 +87,12 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         found.plot(options["plot"])
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
-    shown = found if options["depths"] else thin(found, options["rows"])
-    click.echo(frontier_text(shown, len(found), options["format_"], score))
+    limit = len(found) if options["depths"] else options["rows"]
+    click.echo(frontier_text(found, limit, options["format_"], score))
     if options["verified"] is not None:
         from .cli_calibrate import verify_configs
 
+        shown = thin(found, limit)
         some = min(options["verified"], len(shown))
         click.echo(verify_configs(predictor, [shown.config(row) for row in range(some)], workload, options["format_"]))
 

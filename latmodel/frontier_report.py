@@ -3,44 +3,64 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .goals import METRICS
+from .pareto import thin, thin_rows
 from .report import PREDICTION_COLUMNS, SHAPE_COLUMNS, render
+from .scored import Scored
 from .units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
     from .pareto import Baseline, Frontier
 
 
-def frontier_text(front: "Frontier", total: int, how: Any, score: Any = None) -> str:
-    """The rows to print: the best marked in the table, score and band if there is one, ratios to a baseline."""
-    rows = front.to_rows() if score is None else _scored_rows(front, score)
-    if score is None:
-        best = max(range(len(rows)), key=lambda index: rows[index]["quality"])
-        for index, row in enumerate(rows):
-            row["best"] = index == best
+def frontier_text(found: "Frontier", limit: int, how: Any, score: Any = None) -> str:
+    """At most `limit` rows of what a search found: the best marked, score and band if any, ratios to a baseline.
+
+    What is best, and what ties with it, is judged among all that was found, not among the rows shown.
+    """
+    scored = None if score is None else Scored(found, score)
+    rows = _marked_by_quality(found, limit) if scored is None else scored.rows(_with_best(found, limit, scored.best))
     columns = [("", _mark), *SHAPE_COLUMNS, *PREDICTION_COLUMNS]
     if score is not None:
         columns[6:6] = score_columns(score)
     else:
-        others = [one for one in front.objectives if one.metric not in METRICS or one.name == "throughput"]
+        others = [one for one in found.objectives if one.metric not in METRICS or one.name == "throughput"]
         columns[6:6] = [(one.name[:20], _number(one.column)) for one in others]
-    if front.baseline is not None:
+    if found.baseline is not None:
         columns += [
             ("× params", lambda row: f"{row['parameters_ratio']:.1f}"),
             ("× speed", lambda row: f"{row['speed_ratio']:.2f}"),
         ]
-    text = render(rows, how, columns, title=_title(front))
+    text = render(rows, how, columns, title=_title(found))
     if how != "table":
         return text
     lines = [
         text,
-        f"{len(rows)} of {total} shapes on the frontier of {show_count(front.searched)} searched; * the best.",
+        f"{len(rows)} of {len(found)} shapes on the frontier of {show_count(found.searched)} searched; * the best.",
     ]
-    if score is not None:
-        lines += _score_lines(rows, score)
-    if front.baseline is not None:
-        lines.append(_baseline_line(front.baseline))
+    if scored is not None:
+        lines += _score_lines(scored)
+    if found.baseline is not None:
+        lines.append(_baseline_line(found.baseline))
     return "\n".join(lines)
+
+
+def _marked_by_quality(found: "Frontier", limit: int) -> list[dict[str, Any]]:
+    """The thinned rows; the one of the highest quality is the best, and is always among them."""
+    rows = thin(found, limit).to_rows()
+    best = max(range(len(rows)), key=lambda index: rows[index]["quality"])
+    for index, row in enumerate(rows):
+        row["best"] = index == best
+    return rows
+
+
+def _with_best(found: "Frontier", limit: int, best: int | None) -> Any:
+    """Indices of the thinned rows, the best among them."""
+    if best is None or len(found) <= limit:
+        return thin_rows(found, limit)
+    return np.union1d(thin_rows(found, limit - 1) if limit > 1 else [], [best]).astype(np.int64)
 
 
 def _number(name: str) -> Callable[[Mapping[str, Any]], str]:
@@ -49,12 +69,6 @@ def _number(name: str) -> Callable[[Mapping[str, Any]], str]:
 
 def _mark(row: Any) -> str:
     return "*" if row["best"] else "=" if row.get("tied") else ""
-
-
-def _scored_rows(front: "Frontier", score: Any) -> list[dict[str, Any]]:
-    from .scored import Scored
-
-    return Scored(front, score).rows()
 
 
 def score_columns(score: Any) -> list[Any]:
@@ -74,14 +88,16 @@ def score_columns(score: Any) -> list[Any]:
     ]
 
 
-def _score_lines(rows: list[dict[str, Any]], score: Any) -> list[str]:
+def _score_lines(scored: Scored) -> list[str]:
     lines = [
         "FFN ratio and query groups are held near the usual (2.5-4, 2-8) unless given: the score does not see them."
     ]
-    tied = sum(row["tied"] for row in rows)
-    if tied:
-        lines.append(f"= ties with the best within what {score.name} can tell; of those the quickest is marked *.")
-    if not any(row["best"] for row in rows):
+    ties = int(scored.tied.sum())
+    if ties:
+        name = scored.score.name
+        tie = "shape (=) ties" if ties == 1 else "shapes (=) tie"
+        lines.append(f"{ties} {tie} with the best within what {name} can tell; of those the quickest is best.")
+    if scored.best is None:
         lines.append("No row is called best: each shape lies beyond what the score can vouch for.")
     return lines
 

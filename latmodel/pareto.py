@@ -237,22 +237,24 @@ def best_per_depth(
 
 
 def thin(front: Frontier, rows: int = 20) -> Frontier:
-    """At most so many rows: the first, the last, and between them one for each even step of log time.
+    """At most so many rows of a frontier, as `thin_rows` picks them."""
+    return front if len(front) <= rows else front.take(thin_rows(front, rows))
+
+
+def thin_rows(front: Frontier, rows: int) -> Array:
+    """Indices of at most so many rows: the first, the last, and between them one for each even step of log time.
 
     Where times hardly differ (every shape is host-bound, say) only the most capable of them is kept. A front by other
     objectives, where times are in no order, keeps rows at even steps.
     """
     if len(front) <= rows:
-        return front
+        return np.arange(len(front))
     scale = np.log(front.response_s)
-    chosen = np.zeros(len(front), dtype=bool)
     if (np.diff(scale) > 1e-9).any():
-        chosen[np.linspace(0, len(front) - 1, rows).astype(np.int64)] = True
-        return front.take(chosen)
+        return np.unique(np.linspace(0, len(front) - 1, rows).astype(np.int64))
     wanted = np.linspace(scale[0], scale[-1], rows)
     first_within = np.searchsorted(-scale, -wanted)  # of the rows that answer by then, the most capable
-    chosen[np.clip(first_within, 0, len(front) - 1)] = True
-    return front.take(chosen)
+    return np.unique(np.clip(first_within, 0, len(front) - 1))
 
 
 def job_of(

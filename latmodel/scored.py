@@ -92,25 +92,26 @@ class Scored:
         """The row to call best: the highest uncapped score; of those that tie with it, the quickest."""
         return best(self.score, self.shapes, self.front.response_s)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The frontier's rows with `quality_low`, `quality_high`, `flags`, `rank_by_params`, `tied`, `best`."""
-        low, high = band(self.score, self.shapes)
-        marks = flags(self.score, self.shapes)
-        rank = np.empty(len(self.front), dtype=np.int64)
-        rank[np.argsort(-self.shapes["num_parameters"], kind="stable")] = np.arange(1, len(self.front) + 1)
-        ties = self._ties()
-        rows = self.front.to_rows()
-        for i, row in enumerate(rows):
-            row |= {
-                "quality_low": float(low[i]), "quality_high": float(high[i]), "flags": marks.words((i,)),
-                "rank_by_params": int(rank[i]), "tied": bool(ties[i]), "best": i == self.best,
-            }  # fmt: skip
-        return rows
-
-    def _ties(self) -> Array:
+    @cached_property
+    def tied(self) -> Array:
+        """True for each row that ties with the best."""
         if self.best is None:
             return np.zeros(len(self.front), dtype=bool)
         reference = {name: column[self.best] for name, column in self.shapes.items()}
         ties = tied(self.score, self.shapes, reference)
         ties[self.best] = False
         return ties
+
+    def rows(self, chosen: Array) -> list[dict[str, Any]]:
+        """Some rows with `quality_low`, `quality_high`, `flags`, `rank_by_params`, `tied`, `best`, judged among all."""
+        low, high = band(self.score, self.shapes)
+        marks = flags(self.score, self.shapes)
+        rank = np.empty(len(self.front), dtype=np.int64)
+        rank[np.argsort(-self.shapes["num_parameters"], kind="stable")] = np.arange(1, len(self.front) + 1)
+        rows = self.front.take(chosen).to_rows()
+        for i, row in zip(chosen.tolist(), rows, strict=True):
+            row |= {
+                "quality_low": float(low[i]), "quality_high": float(high[i]), "flags": marks.words((i,)),
+                "rank_by_params": int(rank[i]), "tied": bool(self.tied[i]), "best": i == self.best,
+            }  # fmt: skip
+        return rows

@@ -1,5 +1,7 @@
 """What a frontier offers: rows, tables per depth, thinning, ratios, pictures, and one-line errors."""
 
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -237,3 +239,23 @@ def test_command_with_workers_and_checkpoint_gives_the_same(profile_path, tmp_pa
         result = run(*arguments, "--checkpoint", str(tmp_path / "parts.jsonl"), "--workers", "2")
         assert result.stdout == expected
     assert isinstance(run(*arguments, "--depths", "10", "--workers", "2").exception, UsageError)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 10_000])
+def test_the_best_is_judged_among_all_that_was_found(limit: int) -> None:
+    """However few rows are shown: the quickest of those that tie with the highest uncapped score."""
+    from latmodel.frontier_report import frontier_text
+    from latmodel.quality import best, score
+    from latmodel.scored import ScoreObjective, with_counts
+
+    chosen = score("effective-params")
+    found = frontier(PREDICTOR, SPACE, budget_s=4.0, quality=ScoreObjective(chosen))
+    wanted = best(chosen, with_counts(found.columns), found.response_s)
+    assert wanted is not None
+    rows = json.loads(frontier_text(found, limit, "json", chosen))
+    assert len(rows) <= max(limit, 1)
+    (marked,) = [row for row in rows if row["best"]]
+    assert marked["num_hidden_layers"] == found.columns["num_hidden_layers"][wanted]
+    assert marked["response_s"] == pytest.approx(found.response_s[wanted])
+    better = found.num_parameters > marked["num_parameters"]
+    assert marked["rank_by_params"] == better.sum() + 1
