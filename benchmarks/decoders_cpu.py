@@ -20,7 +20,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
 from latmodel.config import Workload
 from latmodel.huggingface import read_decoder
-from latmodel.predict import Prediction, Predictor
+from latmodel.predict import Predictor
+from latmodel.prediction import Prediction
 from latmodel.report import table
 
 PROMPT, NEW = 128, 16

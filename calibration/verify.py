@@ -9,7 +9,8 @@ from typing import Any
 
 from latmodel.config import ModelConfig, Workload
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.predict import Prediction, Predictor
+from latmodel.predict import Predictor
+from latmodel.prediction import Prediction
 
 from .cases import Case, Phase
 from .measure import Hung, Lab, OutOfMemory, Rules, sample

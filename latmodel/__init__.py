@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from .config import Workload as Workload
     from .pareto import Frontier as Frontier
     from .pareto import frontier as frontier
-    from .predict import Prediction as Prediction
-    from .predict import Predictions as Predictions
     from .predict import Predictor as Predictor
+    from .prediction import Prediction as Prediction
+    from .prediction import Predictions as Predictions
     from .profile import Profile as Profile
     from .space import SearchSpace as SearchSpace
     from .space import Span as Span
@@ -22,8 +22,8 @@ _HOMES = {
     "Frontier": "pareto",
     "ModelConfig": "config",
     "Workload": "config",
-    "Prediction": "predict",
-    "Predictions": "predict",
+    "Prediction": "prediction",
+    "Predictions": "prediction",
     "Predictor": "predict",
     "Profile": "profile",
     "SearchSpace": "space",

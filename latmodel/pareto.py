@@ -13,7 +13,8 @@ from .config import ModelConfig, Workload
 from .errors import UsageError
 from .goals import SHAPE, Function, Limit, Objective, Scenario, objective_named
 from .job import Job
-from .predict import Prediction, Predictions, Predictor
+from .predict import Predictor
+from .prediction import Prediction, Predictions
 from .search import Effort
 from .space import SearchSpace
 from .tables import parts

@@ -17,7 +17,8 @@ from .arrays import Array
 from .config import Workload
 from .errors import BudgetError, UsageError
 from .layer_program import LayerProgram
-from .predict import Prediction, Predictor
+from .predict import Predictor
+from .prediction import Prediction
 from .units import show_seconds
 
 

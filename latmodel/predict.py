@@ -1,110 +1,27 @@
 """`Predictor`: latency, memory, bound and interval of one architecture or of millions."""
 
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from .architecture import Architecture, Attention, Block, FeedForward, uniform
 from .arrays import Array, indicator, is_array, maximum
-from .config import CONFIG_FIELDS, DTYPE_BYTES, MAX_DIMENSION, ModelConfig, Numbers, Workload
+from .columns import WORK_COLUMNS, check_columns
+from .config import ModelConfig, Workload
 from .errors import UsageError
-from .forward import Forecast, Target, Work, blocks_cost, bound_shares, head_cost, respond
+from .forward import Target, Work, blocks_cost, bound_shares, head_cost, respond
 from .gemm import all_aligned
 from .implementation import IMPLEMENTATIONS, Implementation
 from .intervals import Interval
 from .memory import Memory, peak_memory
+from .prediction import Prediction, Predictions, Values, one_prediction
 from .profile import Profile
 from .transformer import num_parameters
 
-BOUNDS = ("host", "memory", "compute")
 KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
 CHUNK = 8192  # rows at a time: all temporaries of a chunk stay in the second-level cache
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One prediction, by the names and units of the contract (seconds, bytes)."""
-
-    num_parameters: int
-    prefill_s: float
-    decode_s_per_token: float
-    response_s: float
-    prefill_s_per_layer: float
-    decode_s_per_layer: float
-    prefill_s_low: float
-    prefill_s_high: float
-    decode_s_per_token_low: float
-    decode_s_per_token_high: float
-    response_s_low: float
-    response_s_high: float
-    interval: float
-    peak_memory_bytes: float
-    fits_memory: bool
-    bound: str
-    extrapolated: bool
-    gpu: str
-    runtime: str
-    profile: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON object of the contract."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """Many predictions: one array for each field of `Prediction`, in the order of the rows given."""
-
-    num_parameters: Array
-    prefill_s: Array
-    decode_s_per_token: Array
-    response_s: Array
-    prefill_s_per_layer: Array
-    decode_s_per_layer: Array
-    peak_memory_bytes: Array
-    fits_memory: Array
-    bound_code: Array  # index into BOUNDS
-    extrapolated: Array
-    source: "Predictor"
-
-    def __len__(self) -> int:
-        return int(np.size(self.response_s))
-
-    @property
-    def bound(self) -> Array:
-        """Names of what holds the largest share of each response."""
-        return np.asarray(BOUNDS)[self.bound_code]
-
-    def low_high(self, phase: str) -> tuple[Array, Array]:
-        """Lower and upper ends of the interval of `prefill`, `decode` or `response`, in seconds."""
-        values = {"prefill": self.prefill_s, "decode": self.decode_s_per_token, "response": self.response_s}[phase]
-        factor = np.exp(self.source.interval.width(phase, self.extrapolated))
-        return values / factor, values * factor
-
-    def __getitem__(self, index: int) -> Prediction:
-        one = int(index)
-        times = Forecast(
-            prefill_s=float(self.prefill_s[one]),
-            forward_s=math.nan,  # not kept: of a synchronised pass, which only a fit asks for
-            step_s=float(self.decode_s_per_token[one]),
-            prefill_blocks_s=math.nan,
-            decode_blocks_s=math.nan,
-            response_s=float(self.response_s[one]),
-        )
-        return _Priced(
-            self.source,
-            float(self.num_parameters[one]),
-            times,
-            float(self.prefill_s_per_layer[one]),
-            float(self.decode_s_per_layer[one]),
-            float(self.peak_memory_bytes[one]),
-            float(self.bound_code[one]),
-            float(self.extrapolated[one]),
-        ).one()
 
 
 class Predictor:
@@ -178,7 +95,7 @@ class Predictor:
         """
         asked = workload or Workload()
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
-        return self._price(architecture, architecture, work_of(asked), asked.dtype).one()
+        return one_prediction(self._price(architecture, architecture, work_of(asked), asked.dtype), self)
 
     def predict_many(
         self,
@@ -199,16 +116,17 @@ class Predictor:
         _keep_freed_memory()
         rows, table = check_columns(columns)
         chunk = CHUNK if precision == "double" else 2 * CHUNK
+        starts = range(0, rows, chunk)
         parts = [
             self._price_rows(
                 {k: v if isinstance(v, float) else v[start : start + chunk] for k, v in table.items()}, asked, precision
-            ).spread(min(chunk, rows - start))
-            for start in range(0, rows, chunk)
+            )
+            for start in starts
         ]
-        return _joined(parts, self)
+        return Predictions.joined(parts, [min(chunk, rows - start) for start in starts], self)
 
-    def _price_rows(self, columns: dict[str, Any], asked: Workload, precision: str) -> "_Priced":
-        loads = {short: columns.pop(name) for name, short in _WORK_COLUMNS.items() if name in columns}
+    def _price_rows(self, columns: dict[str, Any], asked: Workload, precision: str) -> Values:
+        loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
         work = work_of(asked)._replace(**loads)
         aligned = all_aligned(*(columns[k] for k in ("hidden_size", "intermediate_size", "head_dim", "vocab_size")))
         exact = uniform(**columns, aligned=aligned)
@@ -230,16 +148,17 @@ class Predictor:
         how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
         return how if moves is None else how._replace(unpack_moves=moves)
 
-    def _price(self, model: Architecture, exact: Architecture, work: Work, dtype: str) -> "_Priced":
+    def _price(self, model: Architecture, exact: Architecture, work: Work, dtype: str) -> Values:
         """Times from `model`; parameters and bytes from `exact`, the same in double precision."""
         target, measured = self._target(dtype)
         depth = model.num_hidden_layers
         blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
         times = respond(depth, blocks, head, work, target)
-        return _Priced(
-            self,
+        return Values(
             num_parameters(exact),
-            times,
+            times.prefill_s,
+            times.step_s,
+            times.response_s,
             times.prefill_blocks_s / depth,
             times.decode_blocks_s / depth,
             self.memory(exact, work).peak_bytes,
@@ -270,62 +189,6 @@ def is_plain(block: Block) -> bool:
     return isinstance(block.attention, Attention | None) and isinstance(block.feed_forward, FeedForward | None)
 
 
-@dataclass(slots=True)
-class _Priced:
-    """Results of one call of the formulas, floats or arrays as they came."""
-
-    source: Predictor
-    num_parameters: Array
-    times: Forecast
-    prefill_s_per_layer: Array
-    decode_s_per_layer: Array
-    peak_memory_bytes: Array
-    bound_code: Array
-    outside: Array
-
-    def spread(self, rows: int) -> Predictions:
-        """As arrays of `rows` values each."""
-
-        def full(value: Array) -> Array:
-            return np.broadcast_to(np.asarray(value, dtype=np.float64), (rows,))
-
-        peak = full(self.peak_memory_bytes)
-        return Predictions(
-            full(self.num_parameters), full(self.times.prefill_s), full(self.times.step_s), full(self.times.response_s),
-            full(self.prefill_s_per_layer), full(self.decode_s_per_layer), peak, peak <= self.source.memory_bytes,
-            full(self.bound_code).astype(np.int8), full(self.outside) > 0.0, self.source,
-        )  # fmt: skip
-
-    def one(self) -> Prediction:
-        """As one prediction; every value must be a plain number."""
-        times, source = self.times, self.source
-        outside = self.outside > 0.0
-        width = source.interval.width
-        prefill, decode, response = (math.exp(width(phase, outside)) for phase in ("prefill", "decode", "response"))
-        return Prediction(
-            num_parameters=int(self.num_parameters),
-            prefill_s=times.prefill_s,
-            decode_s_per_token=times.step_s,
-            response_s=times.response_s,
-            prefill_s_per_layer=self.prefill_s_per_layer,
-            decode_s_per_layer=self.decode_s_per_layer,
-            prefill_s_low=times.prefill_s / prefill,
-            prefill_s_high=times.prefill_s * prefill,
-            decode_s_per_token_low=times.step_s / decode,
-            decode_s_per_token_high=times.step_s * decode,
-            response_s_low=times.response_s / response,
-            response_s_high=times.response_s * response,
-            interval=source.interval.level,
-            peak_memory_bytes=self.peak_memory_bytes,
-            fits_memory=self.peak_memory_bytes <= source.memory_bytes,
-            bound=BOUNDS[int(self.bound_code)],
-            extrapolated=outside,
-            gpu=source.profile.gpu,
-            runtime=source.runtime,
-            profile=source.profile.name,
-        )
-
-
 def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
     """Index into BOUNDS of the largest share."""
     return (host_s < maximum(memory_s, compute_s)) * (1.0 + (memory_s < compute_s))
@@ -349,77 +212,11 @@ def work_of(workload: Workload) -> Work:
     )  # fmt: skip
 
 
-_WORK_COLUMNS = {"prompt_tokens": "prompt", "new_tokens": "new", "batch_size": "batch"}
-
-
 def _range_value(name: str, model: Architecture, work: Work) -> Array:
-    if name in _WORK_COLUMNS:
-        return getattr(work, _WORK_COLUMNS[name])
+    if name in WORK_COLUMNS:
+        return getattr(work, WORK_COLUMNS[name])
     if name == "num_hidden_layers":
         return model.num_hidden_layers
     if name in ("hidden_size", "vocab_size"):
         return getattr(model, name)
     raise ValueError(f"no such range: {name}")
-
-
-def check_columns(columns: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
-    """Number of rows, and each column as a float or a float64 array, checked; defaults filled in.
-
-    Raises:
-        UsageError: naming the column, and the row where it is one row's fault.
-    """
-    unknown = sorted(columns.keys() - {*CONFIG_FIELDS, *_WORK_COLUMNS})
-    if unknown:
-        raise UsageError(f"unknown column {unknown[0]!r}; known: {', '.join((*CONFIG_FIELDS, *_WORK_COLUMNS))}")
-    table: dict[str, Array] = {}
-    for name, given in columns.items():
-        table[name] = _check_column(name, given)
-    for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size"):
-        if name not in table:
-            raise UsageError(f"column {name!r} is missing")
-    table.setdefault("num_key_value_heads", table["num_attention_heads"])
-    if "head_dim" not in table:
-        table["head_dim"] = table["hidden_size"] / table["num_attention_heads"]
-        _refuse(
-            table["head_dim"] != np.floor(table["head_dim"]),
-            "hidden_size is not divisible by num_attention_heads; give head_dim",
-        )
-    grouped = table["num_attention_heads"] / table["num_key_value_heads"]
-    _refuse(grouped != np.floor(grouped), "num_attention_heads is not divisible by num_key_value_heads")
-    lengths = {value.shape[0] for value in table.values() if not isinstance(value, float)}
-    if len(lengths) > 1:
-        raise UsageError(f"columns have different lengths: {sorted(lengths)}")
-    return (lengths.pop() if lengths else 1), table
-
-
-def _check_column(name: str, given: Any) -> Array:
-    try:
-        value = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise UsageError(f"column {name!r} holds something that is not a number") from None
-    if value.ndim > 1:
-        raise UsageError(f"column {name!r} has {value.ndim} dimensions; give one value a row")
-    if name == "tie_word_embeddings":
-        _refuse((value != 0.0) & (value != 1.0), "tie_word_embeddings is neither true nor false")
-    else:
-        low = 0.0 if name == "new_tokens" else 1.0
-        wrong = ~((value >= low) & (value <= MAX_DIMENSION)) | (value != np.floor(value))
-        _refuse(wrong, f"{name} must be a whole number from {low:.0f} to {MAX_DIMENSION}")
-    return float(value) if value.ndim == 0 else value
-
-
-def _refuse(wrong: Array, message: str) -> None:
-    if np.any(wrong):
-        raise UsageError(f"row {int(np.argmax(np.atleast_1d(wrong)))}: {message}")
-
-
-def _joined(parts: Sequence[Predictions], source: Predictor) -> Predictions:
-    columns: dict[str, Any] = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts]) if parts else np.zeros(0)
-        for field in fields(Predictions)
-        if field.name != "source"
-    }
-    return Predictions(**columns, source=source)
-
-
-__all__ = ["BOUNDS", "DTYPE_BYTES", "Numbers", "Prediction", "Predictions", "Predictor", "check_columns", "work_of"]

@@ -11,7 +11,8 @@ from .capacity import capacity
 from .config import CONFIG_FIELDS, ModelConfig, Workload
 from .errors import UsageError
 from .model_input import WORK_FIELDS, config_dict, read_table
-from .predict import Prediction, Predictor
+from .predict import Predictor
+from .prediction import Prediction
 from .report import PREDICTION_COLUMNS, SHAPE_COLUMNS, Column, Format, Row, render
 from .units import show_bytes, show_count, show_seconds
 

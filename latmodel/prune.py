@@ -7,7 +7,8 @@ from .architecture import Architecture, Attention, Experts, FeedForward
 from .config import Workload
 from .errors import UsageError
 from .gemm import misfit, oddness
-from .predict import Prediction, Predictor
+from .predict import Predictor
+from .prediction import Prediction
 from .pruning import Way, narrower_ffn, shares, ways_of
 from .units import parse_duration, show_seconds
 
