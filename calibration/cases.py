@@ -31,7 +31,6 @@ class Case:
     config: ModelConfig
     workload: Workload
     runtime: str
-    regime: str = ""
     held_out: bool = False
 
     @property

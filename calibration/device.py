@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.hardware import slug
 
 from .block import DTYPES, Arena
 from .cases import Case, case_bytes, weight_elements
@@ -339,8 +338,3 @@ def _repeat(run: Callable[[], object], hardware: Hardware, times: int) -> Sequen
     found = [timer.time(1).wall_s for _ in range(times)]
     timer.close()
     return found
-
-
-def gpu_slug(hardware: Hardware) -> str:
-    """The name that profiles go by: the slug of what the driver reports; "cpu" for a CPU."""
-    return "cpu" if hardware.kind == "cpu" else slug(hardware.name)

@@ -3,24 +3,25 @@
 import math
 from typing import Any
 
+from latmodel.profile import Profile
 from latmodel.report import Column, Format, render
 
-from .outcome import Calibrated
+from .fit import Fitted
 
 
-def report_rows(done: Calibrated) -> list[dict[str, Any]]:
+def report_rows(fitted: Fitted) -> list[dict[str, Any]]:
     """One row for each coefficient that the fit could move."""
     return [
         {
             "coefficient": name,
             "value": found.value,
             "stderr_log": found.stderr_log,
-            "prior": done.fitted.priors[name].value,
-            "ratio": found.value / done.fitted.priors[name].value,
+            "prior": fitted.priors[name].value,
+            "ratio": found.value / fitted.priors[name].value,
             "status": found.status,
-            "meaning": done.fitted.priors[name].meaning,
+            "meaning": fitted.priors[name].meaning,
         }
-        for name, found in done.fitted.coefficients.items()
+        for name, found in fitted.coefficients.items()
     ]
 
 
@@ -35,21 +36,20 @@ COLUMNS: list[Column] = [
 ]
 
 
-def fit_report(done: Calibrated, how: Format) -> str:
+def fit_report(fitted: Fitted, profile: Profile, dtype: str, how: Format) -> str:
     """The report as text; as a table it is followed by rates against the data sheet, errors and notes."""
-    text = render(report_rows(done), how, COLUMNS)
+    text = render(report_rows(fitted), how, COLUMNS)
     if how not in ("table", "md"):
         return text
-    return "\n".join([text, "", *_rates(done), *_errors(done), *done.profile.provenance.notes, *_warnings(done)])
+    return "\n".join(
+        [text, "", *_rates(fitted, profile, dtype), *_errors(profile), *profile.provenance.notes, *_warnings(fitted)]
+    )
 
 
-def _rates(done: Calibrated) -> list[str]:
+def _rates(fitted: Fitted, profile: Profile, dtype: str) -> list[str]:
     """Achieved rates: the efficiencies times the data sheet's figures."""
-    sheet, lines = done.profile.device.sheet, []
-    coefficients = done.fitted.coefficients
-    (peak,) = dict(sheet.peak_flops_per_s).values() if len(sheet.peak_flops_per_s) == 1 else (None,)
-    dtype = done.observations[0].dtype
-    peak = dict(sheet.peak_flops_per_s).get(dtype, peak)
+    sheet, coefficients, lines = profile.device.sheet, fitted.coefficients, []
+    peak = dict(sheet.peak_flops_per_s).get(dtype)  # type: ignore[call-overload]
     for suffix, figure, unit, scale in (
         ("compute_efficiency", peak, "TFLOP/s", 1e12),
         ("bandwidth_efficiency", sheet.bandwidth_bytes_per_s, "GB/s", 1e9),
@@ -65,18 +65,18 @@ def _rates(done: Calibrated) -> list[str]:
     return lines
 
 
-def _errors(done: Calibrated) -> list[str]:
+def _errors(profile: Profile) -> list[str]:
     return [
         f"{row.split}, {row.phase}: {row.mape_percent:.1f} % mean absolute error on {row.rows} times"
-        for row in done.profile.quality.errors
+        for row in profile.quality.errors
     ]
 
 
-def _warnings(done: Calibrated) -> list[str]:
+def _warnings(fitted: Fitted) -> list[str]:
     """Coefficients that the measurements say nothing about, and those that ran into a bound."""
     lines = []
     for status, text in (("undetermined", "undetermined (their priors stand)"), ("boundary", "at a boundary")):
-        names = [name for name, found in done.fitted.coefficients.items() if found.status == status]
+        names = [name for name, found in fitted.coefficients.items() if found.status == status]
         if names:
             lines.append(f"{text}: {', '.join(name.removeprefix('device.') for name in names)}")
     return lines

@@ -14,8 +14,8 @@ from latmodel.store import load_profile
 
 from . import make, published
 from .fit import Fitted, Setup
+from .fit_report import fit_report
 from .observations import Observation, observation, read_records
-from .report import fit_report
 from .sources import depth_width
 
 MAX_FOLDS = 20  # cross-validation leaves out this many groups of rows in turn at most
@@ -48,7 +48,7 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
     profile, fitted = build(card, rows, _prior(card, prior), [str(path.name) for path in files])
     path = out or Path("profiles") / f"{card.name}.json"
     write_profile(profile, path)
-    yield from fit_report(profile, fitted)
+    yield fit_report(fitted, profile, rows[0].dtype, "table")
     yield f"wrote {path}"
 
 

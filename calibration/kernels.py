@@ -129,7 +129,6 @@ class Trial:
     test: list[int]  # index of each held-out row
     law: Vector
     corrected: Vector
-    half_width: float  # of the nominal interval, log units
     covered_percent: float
 
 
@@ -153,7 +152,6 @@ def held_out_trial(
         order[count:].tolist(),
         log_residuals(kernels, test, corrected=False),
         log_residuals(kernels, test),
-        width,
         100.0 * float(np.mean(inside)),
     )
 

@@ -4,7 +4,6 @@ Every formula of the model is written once with `+ - * /` and these; what comes 
 A Python float stays one (no NumPy scalar), which is what makes a single prediction quick.
 """
 
-import math
 import sys
 from contextvars import ContextVar
 from typing import Any
@@ -76,30 +75,6 @@ def floor(a: Array) -> Array:
     return np.floor(a)
 
 
-def sqrt(a: Array) -> Array:
-    """Square root."""
-    if _plain(a):
-        return math.sqrt(a)
-    torch = _torch(a)
-    return torch.sqrt(a) if torch is not None else np.sqrt(a)
-
-
-def exp(a: Array) -> Array:
-    """Natural exponential."""
-    if _plain(a):
-        return math.exp(a)
-    torch = _torch(a)
-    return torch.exp(a) if torch is not None else np.exp(a)
-
-
-def log(a: Array) -> Array:
-    """Natural logarithm."""
-    if _plain(a):
-        return math.log(a)
-    torch = _torch(a)
-    return torch.log(a) if torch is not None else np.log(a)
-
-
 def indicator(condition: Array, like: Array) -> Array:
     """1 where the condition holds, else 0, in the precision of `like` (a plain `* 1.0` would be double)."""
     if condition is True or condition is False or isinstance(condition, np.bool_):
@@ -116,16 +91,6 @@ def total(values: list[Array]) -> Array:
     if not values:
         return 0.0
     return sum(values[1:], values[0])
-
-
-def where(condition: Array, a: Array, b: Array) -> Array:
-    """`a` where the condition holds, else `b`."""
-    if isinstance(condition, (bool, np.bool_)):
-        return a if condition else b
-    torch = _torch(condition, a, b)
-    if torch is not None:
-        return torch.where(*_tensors(torch, condition, a, b))
-    return np.where(condition, a, b)
 
 
 def _tensors(torch: Any, *values: Array) -> list[Array]:

@@ -62,7 +62,7 @@ def calibrate(**options: Any) -> None:
         click.echo(_plan_text(ready, options["format_"]))
         return
     done = run.calibrate(ready, _say, _progress)
-    click.echo(load("fit_report").fit_report(done, options["format_"]))
+    click.echo(load("fit_report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
     if options["plot"] is not None:
         load("fit_plot").draw(done, options["plot"])
     _say(f"written: {ready.path}, {ready.observations_path}")

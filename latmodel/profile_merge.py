@@ -31,9 +31,7 @@ def merge(profiles: Sequence[Profile], name: str) -> Profile:
     for runtime, part in first.runtimes.items():
         parts = [profile.runtimes[runtime] for profile in profiles]
         phases = {phase for one in parts for phase in one.conformal_scores}
-        scores = {
-            phase: sorted(s for one in parts for s in one.conformal_scores.get(phase, []))[:500] for phase in phases
-        }
+        scores = {phase: _pooled([one.conformal_scores.get(phase, []) for one in parts]) for phase in phases}
         table = _merged([one.coefficients for one in parts])
         runtimes[runtime] = part.model_copy(update={"coefficients": table, "conformal_scores": scores})
     device = DevicePart(**{**dict(first.device), "coefficients": tables})

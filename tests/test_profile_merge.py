@@ -62,3 +62,16 @@ def test_unlike_profiles_are_not_merged() -> None:
         merge([board("a", 0.7), other], "all")
     with pytest.raises(ProfileError, match="two profiles or more"):
         merge([board("a", 0.7)], "all")
+
+
+def test_pooled_intervals_keep_the_largest_scores() -> None:
+    # 3 boards of 400 scores, 1200 in all: every third is kept from the largest down, 400 of them.
+    def scored(name: str, first: int) -> Profile:
+        profile = board(name, 0.7)
+        runtime, part = next(iter(profile.runtimes.items()))
+        scores = {"decode": [(first + 3 * i) / 1e4 for i in range(400)]}
+        return profile.model_copy(update={"runtimes": {runtime: part.model_copy(update={"conformal_scores": scores})}})
+
+    merged = merge([scored("a", 0), scored("b", 1), scored("c", 2)], "all")
+    kept = next(iter(merged.runtimes.values())).conformal_scores["decode"]
+    assert kept == [(3 * i + 2) / 1e4 for i in range(400)]

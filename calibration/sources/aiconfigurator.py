@@ -36,7 +36,6 @@ FOLDERS = {
     "nvidia-rtx-pro-6000-blackwell-server-edition": "rtx_pro_6000_server",
     "intel-arc-pro-b60-graphics": "b60",
 }
-FRAMEWORKS = ("vllm", "sglang", "trtllm")
 FILES = {
     "gemm": ("gemm", "gemm_perf.parquet"),
     "prefill": ("attention", "context_attention_perf.parquet"),
