@@ -17,7 +17,7 @@ from latmodel.architecture import Architecture, Attention, Block, FeedForward, G
 from latmodel.per_layer import search_layers
 
 LAYERS = 80
-SHARED = {"hidden_size": 1024, "vocab_size": 32000}
+HIDDEN, VOCAB = 1024, 32000
 # Shares of the time and of the memory of 80 of the largest block.
 BUDGETS = ((0.2, 2.0), (0.5, 2.0), (0.9, 2.0), (0.5, 0.55), (0.9, 0.4))
 
@@ -49,12 +49,12 @@ def runs(gpu: str, seed: int) -> Iterator[str]:
     largest = blocks[96]
     for runtime, (kind, table) in itertools.product(("transformers-eager", "cuda-graph"), scores(blocks, seed).items()):
         predictor = Predictor.load(gpu, runtime=runtime)
-        whole = predictor.predict(Architecture((Group(float(LAYERS), largest),), 1024.0, 32000.0, 1.0))
+        whole = predictor.predict(Architecture((Group(float(LAYERS), largest),), float(HIDDEN), float(VOCAB), 1.0))
         for of_time, of_memory in BUDGETS:
             start = time.process_time()
             found = search_layers(
-                predictor, blocks, table, budget_s=of_time * whole.response_s,
-                memory_bytes=of_memory * whole.peak_memory_bytes, time_limit_s=np.inf, **SHARED,
+                predictor, blocks, table, hidden_size=HIDDEN, vocab_size=VOCAB, budget_s=of_time * whole.response_s,
+                memory_bytes=of_memory * whole.peak_memory_bytes, time_limit_s=np.inf,
             )  # fmt: skip
             seconds = time.process_time() - start
             kept = sum(blocks[choice].norms > 0 for choice in found.choices)

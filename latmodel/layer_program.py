@@ -5,6 +5,7 @@ The response is convex in what the layers add, so it is the largest of its tange
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,9 +40,18 @@ class Core(NamedTuple):
         return Core(self.layer[rows], self.choice[rows])
 
 
+class Box(NamedTuple):
+    """A part of all choices: how many layers may be of each host time, and what their largest transient may be."""
+
+    least: Array
+    most: Array
+    transient_low: float
+    transient_high: float
+
+
 class Relaxed(NamedTuple):
-    """A linear programme solved with fractions: no choice scores more than `bound`, share of each column, and how much
-    the bound falls by picking a column."""
+    """A programme solved with fractions: no choice scores more than `bound`; share of each column, and how much the
+    bound falls by picking it."""
 
     bound: float
     share: Array
@@ -56,18 +66,16 @@ class Solved(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Sparse rows that are at most their right sides, and rows that equal theirs."""
+    """Sparse rows that are at most their right sides, and rows of each layer that equal 1."""
 
     upper: Any
     most: Array
-    equal: Any
-    right: Array
+    each: Any
 
 
 @dataclass(frozen=True)
 class LayerProgram:
-    """Columns: the pairs of a core, then prefill and decode-step seconds of the whole model, the largest transient, and
-    for whole numbers how many layers there are of each host time.
+    """Columns: the pairs of a core, then prefill and decode-step seconds of the whole model, and the largest transient.
 
     Attributes:
         scores: [layers, choices]; minus infinity forbids a choice.
@@ -94,14 +102,29 @@ class LayerProgram:
             kept[layer] &= ~(beats & better).any(axis=0)
         return Core(*np.nonzero(kept))
 
-    def relax(self, core: Core, limits: Limits, tangents: Sequence[Tangent]) -> Relaxed | None:
+    @cached_property
+    def host_class(self) -> Array:
+        """A number for each choice that those of equal host time share; no layer at all has one of its own."""
+        s = self.costs.sums
+        hosts = np.stack((s.present, s.prefill_host, s.decode_host), axis=1)
+        return np.unique(hosts, axis=0, return_inverse=True)[1].ravel()
+
+    def whole(self, limits: Limits, tangents: Sequence[Tangent]) -> Box:
+        """All choices with one layer at least, and as many as fit."""
+        layers, absent = len(self.scores), self.costs.sums.present == 0.0
+        least, most = np.zeros(self.host_class.max() + 1), np.full(self.host_class.max() + 1, float(layers))
+        least[self.host_class[absent]] = layers - self._most_layers(limits, tangents)
+        most[self.host_class[absent]] = layers - 1.0
+        return Box(least, most, self.costs.fixed.transient_bytes, np.inf)
+
+    def relax(self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent]) -> Relaxed | None:
         """The programme with fractions of choices; None if even so nothing keeps the limits."""
         optimize, _ = _scipy()
         worth, scale = self._worth(core)
-        rows = self._rows(core, limits, tangents)
+        rows = self._rows(core, box, limits, tangents)
         found = optimize.linprog(
-            np.concatenate((-worth / scale, np.zeros(3))), rows.upper, rows.most, rows.equal, rows.right,
-            bounds=[*[(0.0, None)] * (worth.size + 2), (self._least_transient(limits), None)], method="highs",
+            np.concatenate((-worth / scale, np.zeros(3))), rows.upper, rows.most, rows.each, np.ones(len(self.scores)),
+            bounds=[*[(0.0, None)] * (worth.size + 2), (box.transient_low / limits.memory_bytes, None)], method="highs",
         )  # fmt: skip
         if found.x is None:
             return None
@@ -109,30 +132,23 @@ class LayerProgram:
         return Relaxed(-float(found.fun) * scale, share, reduced * scale)
 
     def integer(
-        self, core: Core, limits: Limits, tangents: Sequence[Tangent], gap: float, time_limit_s: float
+        self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent], gap: float, time_limit_s: float
     ) -> Solved:
-        """The programme in whole numbers; without a limit the quickest choice, its bound in negative seconds.
-
-        Layers of each host time are counted by columns of their own: where the host binds, the solver then branches on
-        how many layers there are instead of on which.
-        """
+        """The programme in whole numbers; without a limit the quickest choice, its bound in negative seconds."""
         optimize, _ = _scipy()
         worth, scale = self._worth(core)
         if limits.seconds is None:
             worth, scale = np.zeros_like(worth), self.unit
-        rows = self._rows(core, limits, tangents, self._host_classes())
-        n, counts = worth.size, rows.upper.shape[1] - worth.size - 3
+        rows, n = self._rows(core, box, limits, tangents), worth.size
         time = np.array([1.0, self.costs.new, 0.0]) * (limits.seconds is None)
+        least = [0.0, 0.0, box.transient_low / limits.memory_bytes]
         found = optimize.milp(
-            np.concatenate((-worth / scale, time, np.zeros(counts))),
-            integrality=np.concatenate((np.ones(n), np.zeros(3), np.ones(counts))),
-            bounds=optimize.Bounds(
-                np.concatenate((np.zeros(n + 2), [self._least_transient(limits)], np.zeros(counts))),
-                np.concatenate((np.ones(n), np.full(3, np.inf), np.full(counts, len(self.scores)))),
-            ),
+            np.concatenate((-worth / scale, time)),
+            integrality=np.repeat([1, 0], (n, 3)),
+            bounds=optimize.Bounds(np.concatenate((np.zeros(n), least)), np.repeat([1.0, np.inf], (n, 3))),
             constraints=[
                 optimize.LinearConstraint(rows.upper, -np.inf, rows.most),
-                optimize.LinearConstraint(rows.equal, rows.right, rows.right),
+                optimize.LinearConstraint(rows.each, 1.0, 1.0),
             ],
             options={"mip_rel_gap": gap, "time_limit": time_limit_s},
         )  # fmt: skip
@@ -154,45 +170,29 @@ class LayerProgram:
         worth = self.scores[core.layer, core.choice]
         return worth, max(float(np.abs(worth).max()), 1e-300)
 
-    def _least_transient(self, limits: Limits) -> float:
-        return self.costs.fixed.transient_bytes / limits.memory_bytes
-
-    def _host_classes(self) -> Array:
-        """Choices of equal host time in prefill and decode share a number."""
-        s = self.costs.sums
-        hosts = np.stack((s.present, s.prefill_host, s.decode_host), axis=1)
-        return np.unique(hosts, axis=0, return_inverse=True)[1].ravel()
-
-    def _rows(self, core: Core, limits: Limits, tangents: Sequence[Tangent], classes: Array | None = None) -> _Rows:
-        """Tangents of prefill and of a decode step, the limit, memory, the number of layers, one choice each."""
+    def _rows(self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent]) -> _Rows:
+        """Tangents of prefill and of a decode step, the limit, memory, layers of each host time; one choice a layer."""
         sparse, c, f, unit = _scipy()[1], self.costs, self.costs.fixed, self.unit
-        s, place, n = c.sums, np.arange(core.layer.size), core.layer.size
         rows = [(plane / unit, (-1.0, 0.0, 0.0), 0.0) for plane in c.prefill_along()]
         for per_layer, around in map(c.step_along, tangents):
             rows.append((per_layer / unit, (0.0, -1.0, 0.0), -around / unit))
         if limits.seconds is not None:
-            rows.append((np.zeros_like(s.present), (1.0, c.new, 0.0), (limits.seconds - f.prefill_s) / unit))
-        room = 1.0 - f.held_bytes / limits.memory_bytes
-        rows.append((s.held_bytes / limits.memory_bytes, (0.0, 0.0, 1.0), room))
-        rows.append((-s.present, (0.0, 0.0, 0.0), -1.0))
-        rows.append((s.present, (0.0, 0.0, 0.0), self._most_layers(limits, tangents)))
-        upper = [np.concatenate((row[core.choice], others)) for row, others, _ in rows]
-        layers = len(self.scores)
+            rows.append((np.zeros(len(c.blocks)), (1.0, c.new, 0.0), (limits.seconds - f.prefill_s) / unit))
+        held = c.sums.held_bytes / limits.memory_bytes
+        rows.append((held, (0.0, 0.0, 1.0), 1.0 - f.held_bytes / limits.memory_bytes))
+        for number, (least, most) in enumerate(zip(box.least, box.most, strict=True)):
+            counted = (self.host_class == number) * 1.0
+            rows += [(-counted, (0.0, 0.0, 0.0), -least), (counted, (0.0, 0.0, 0.0), most)]
+        upper = np.array([np.concatenate((row[core.choice], others)) for row, others, _ in rows])
+        layers, n, place = len(self.scores), core.layer.size, np.arange(core.layer.size)
         widest = sparse.csr_matrix(
             (c.transient_bytes[core.choice] / limits.memory_bytes, (core.layer, place)), (layers, n)
         )
-        matrix = sparse.vstack([
-            sparse.csr_matrix(np.array(upper)), sparse.hstack([widest, np.tile([0.0, 0.0, -1.0], (layers, 1))])
-        ])  # fmt: skip
-        most = np.concatenate(([right for *_, right in rows], np.zeros(layers)))
-        each = sparse.csr_matrix((np.ones(n), (core.layer, place)), (layers, n + 3))
-        if classes is None:
-            return _Rows(matrix.tocsr(), most, each, np.ones(layers))
-        count = int(classes.max()) + 1
-        counted = sparse.csr_matrix((np.ones(n), (classes[core.choice], place)), (count, n + 3))
-        equal = sparse.bmat([[each, None], [counted, -sparse.eye(count)]])
-        wide = sparse.hstack([matrix, sparse.csr_matrix((matrix.shape[0], count))])
-        return _Rows(wide.tocsr(), most, equal.tocsr(), np.repeat([1.0, 0.0], (layers, count)))
+        return _Rows(
+            sparse.vstack([upper, sparse.hstack([widest, np.tile([0.0, 0.0, -1.0], (layers, 1))])]).tocsr(),
+            np.concatenate(([right for *_, right in rows], np.zeros(layers))),
+            sparse.csr_matrix((np.ones(n), (core.layer, place)), (layers, n + 3)),
+        )
 
     def _most_layers(self, limits: Limits, tangents: Sequence[Tangent]) -> float:
         """No more layers than this fit in the limit: a whole number, which the relaxed programme does not see.
