@@ -36,26 +36,28 @@ class Pool:
     start: "Callable[[], Pool] | None" = None
 
 
-def pool(executor: "str | Executor", workers: int) -> Pool:
-    """An executor by name, started, or a given one.
+def pool(executor: "str | Executor", workers: int, gpus: int = 0) -> Pool:
+    """An executor by name, started, or a given one; with `gpus`, Ray and SLURM give each task so many of its own.
 
     Raises:
         UsageError: no such executor, or what it needs is not installed; the extra is named.
     """
     if not isinstance(executor, str):
         return Pool(executor, stop=lambda: None)
-    starters: dict[str, Callable[[int], Pool]] = {"process": _process, "dask": _dask, "ray": _ray, "slurm": _slurm}
+    starters: dict[str, Callable[[int, int], Pool]] = {
+        "process": _process, "dask": _dask, "ray": _ray, "slurm": _slurm,
+    }  # fmt: skip
     if executor not in starters:
         raise UsageError(f"unknown executor {executor[:40]!r}; known: {', '.join(NAMES)}")
     try:
-        started = starters[executor](workers)
+        started = starters[executor](workers, gpus)
     except ImportError as error:
         raise UsageError(f"executor {executor} needs {error.name}; run `pip install 'latmodel[{executor}]'`") from None
-    started.start = lambda: pool(executor, workers)
+    started.start = lambda: pool(executor, workers, gpus)
     return started
 
 
-def _process(workers: int) -> Pool:
+def _process(workers: int, _gpus: int) -> Pool:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
@@ -64,7 +66,7 @@ def _process(workers: int) -> Pool:
     return Pool(executor, stop=lambda: executor.shutdown(wait=True, cancel_futures=True))
 
 
-def _dask(workers: int) -> Pool:
+def _dask(workers: int, _gpus: int) -> Pool:
     distributed: Any = import_module("distributed")
     cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
     client = distributed.Client(cluster)
@@ -76,7 +78,7 @@ def _dask(workers: int) -> Pool:
     return Pool(client.get_executor(pure=False), stop)
 
 
-def _ray(workers: int) -> Pool:
+def _ray(workers: int, gpus: int) -> Pool:
     ray: Any = import_module("ray")
     ray.init(num_cpus=workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 
@@ -85,13 +87,15 @@ def _ray(workers: int) -> Pool:
 
         def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
             # Retried by the sweep, as everywhere: Ray's own retries would hide how often a part failed.
-            return ray.remote(max_retries=0)(function).remote(*arguments).future()
+            return ray.remote(max_retries=0, num_gpus=gpus)(function).remote(*arguments).future()
 
     return Pool(Tasks(), stop=ray.shutdown)
 
 
-def _slurm(workers: int) -> Pool:
+def _slurm(workers: int, gpus: int) -> Pool:
     submitit: Any = import_module("submitit")
     executor = submitit.AutoExecutor(folder="latmodel-jobs")  # SLURM where it is found, processes here if not
     executor.update_parameters(name="latmodel", slurm_array_parallelism=workers, timeout_min=60, cpus_per_task=1)
+    if gpus:
+        executor.update_parameters(gpus_per_node=gpus)
     return Pool(executor, stop=lambda: None)

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
 # Example → packages it needs, arguments that keep it short, a pattern of what it prints.
+FLEET = r"a100-2 is odd: \S+gemm.compute_efficiency is (0.7\d) times .*\n(3) boards as one"
 SCRIPTS = {
+    "fleet.py": ((), ["--simulate", "--slow", "2", "--executor", "process", "--workers", "2"], FLEET),
     "optuna_search.py": (("optuna",), ["--trials", "60"], r"Optuna, 60 trials: (\S+)B .*\nExact: (\S+)B"),
     "ray_tune.py": (("ray",), ["--samples", "3"], r"best of 3: (\S+)B, (\S+) s"),
     "prune_in_training.py": (("torch",), ["--steps", "60"], r"response (\S+) s -> (\S+) s"),
