@@ -125,12 +125,13 @@ def _plan_text(ready: Any, how: Any) -> str:
 def verify(**options: Any) -> None:
     """Build and run the real model with random weights, compare it with the prediction."""
     from .calibration_package import load
-    from .options import predictor_from
+    from .options import predictor_from, say_notes
 
     run = load("verify_run")
     predictor, workload = predictor_from(options), workload_from(options)
     config = _uniform(_model(options), options["config"] or "verify")
     row = run.verify_here(predictor, config, workload, options["device"], options["threads"], options["limit"])
+    say_notes(predictor)
     click.echo(_verified_text(row, options["format_"]))
     if options["update"]:
         _say(run.refit(predictor, row, options["profile"]))

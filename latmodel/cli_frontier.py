@@ -6,7 +6,16 @@ from typing import Any
 import click
 
 from .errors import UsageError
-from .options import DURATION, WHOLE, format_option, predictor_from, target_options, workload_from, workload_options
+from .options import (
+    DURATION,
+    WHOLE,
+    format_option,
+    predictor_from,
+    say_notes,
+    target_options,
+    workload_from,
+    workload_options,
+)
 from .search_options import (
     VALUES,
     goal_options,
@@ -85,6 +94,7 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         found = found.against(baseline)
     if options["plot"] is not None:
         found.plot(options["plot"])
+    say_notes(predictor)
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
     limit = len(found) if options["depths"] else options["rows"]

@@ -10,6 +10,7 @@ from .options import (
     format_option,
     number_options,
     predictor_from,
+    say_notes,
     target_options,
     workload_from,
     workload_options,
@@ -43,6 +44,7 @@ def prune(**options: Any) -> None:
     predictor = predictor_from(options)
     model, workload = model_and_workload(options, workload_from(options))
     found = pruned(predictor, model, target, workload, options["align"])
+    say_notes(predictor)
     click.echo(table(found, options["format_"]))
     for line in notes(found):
         click.echo(line, err=options["format_"] not in ("table", "md"))

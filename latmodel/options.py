@@ -124,7 +124,7 @@ def workload_from(options: dict[str, Any]) -> "Workload":
 
 
 def predictor_from(options: dict[str, Any]) -> Any:
-    """The predictor that the shared options describe; what its profile warns of goes to stderr, once.
+    """The predictor that the shared options describe.
 
     Raises:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
@@ -139,7 +139,10 @@ def predictor_from(options: dict[str, Any]) -> Any:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
         )
-    predictor = Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+    return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+
+
+def say_notes(predictor: Any) -> None:
+    """What the profile warns of, on stderr: once, beside an answer and not beside an error."""
     for line in predictor.notes:
         click.echo(f"note: {line}", err=True)
-    return predictor
