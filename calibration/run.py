@@ -11,11 +11,12 @@ from latmodel.config import ModelConfig
 from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError, UsageError
 from latmodel.hardware import DataSheet, datasheet
 from latmodel.profile import SheetPart, write_profile
+from latmodel.progress import Progress, no_progress
 
 from .cases import Case
 from .evidence import FORMULAS, model_of, work_of
 from .make import Problem, sheet_part
-from .measure import Log, Progress, measure, no_progress
+from .measure import Log, measure
 from .observations import Observation, append_record
 from .outcome import About, Calibrated, calibrated
 from .plan import CPU, GPU, Plan, make_plan

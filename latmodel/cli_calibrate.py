@@ -53,6 +53,7 @@ def _measuring(function: Any) -> Any:
 def calibrate(**options: Any) -> None:
     """Measure single transformer blocks on the device present, fit, write a profile, print the fit report."""
     from .calibration_package import load
+    from .progress import progress_bar
 
     run = load("run")
     ready = run.prepare(_request(options))
@@ -61,7 +62,8 @@ def calibrate(**options: Any) -> None:
     if options["dry_run"]:
         click.echo(_plan_text(ready, options["format_"]))
         return
-    done = run.calibrate(ready, _say, _progress)
+    with progress_bar("measuring") as progress:
+        done = run.calibrate(ready, _say, progress)
     click.echo(load("fit_report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
     if options["plot"] is not None:
         load("fit_plot").draw(done, options["plot"])
@@ -209,12 +211,3 @@ def _column(key: str) -> Any:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _progress(done: int, total: int, what: str) -> None:
-    import sys
-
-    if sys.stderr.isatty():
-        filled = 30 * done // max(total, 1)
-        bar = "█" * filled + "·" * (30 - filled)
-        click.echo(f"\r{bar} {done}/{total} {what:24.24s}", err=True, nl=done >= total)
