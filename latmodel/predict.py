@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from .architecture import Architecture, Attention, Block, FeedForward, uniform
-from .arrays import Array, indicator, is_array, maximum
+from .arrays import Array, indicator
 from .columns import WORK_COLUMNS, check_columns
 from .config import ModelConfig, Workload
 from .errors import UsageError
-from .forward import Target, Work, blocks_cost, bound_shares, head_cost, respond
+from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
 from .gemm import all_aligned
 from .implementation import IMPLEMENTATIONS, Implementation
 from .intervals import Interval
@@ -135,12 +135,12 @@ class Predictor:
         rough = {k: v if isinstance(v, float) else v.astype(np.float32) for k, v in columns.items()}
         return self._price(uniform(**rough, aligned=aligned), exact, work, asked.dtype)
 
-    def memory(self, model: Architecture, work: Work, retained: Array = 0.0) -> Memory:
+    def memory(self, model: Architecture, work: Work, retained: Array = 0.0, parameters: Array | None = None) -> Memory:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
             how=self._implementation(), overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
-            cache_copies=self._part.memory_cache_copies,
+            parameters=parameters, cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
 
     def _implementation(self) -> Implementation:
@@ -151,47 +151,39 @@ class Predictor:
     def _price(self, model: Architecture, exact: Architecture, work: Work, dtype: str) -> Values:
         """Times from `model`; parameters and bytes from `exact`, the same in double precision."""
         target, measured = self._target(dtype)
-        depth = model.num_hidden_layers
+        depth, parameters = model.num_hidden_layers, num_parameters(exact)
         blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
         times = respond(depth, blocks, head, work, target)
         return Values(
-            num_parameters(exact),
+            parameters,
             times.prefill_s,
             times.step_s,
             times.response_s,
             times.prefill_blocks_s / depth,
             times.decode_blocks_s / depth,
-            self.memory(exact, work).peak_bytes,
-            dominant(*bound_shares(times, depth, blocks, head, work, target)),
-            maximum(self._outside(model, work), 0.0 if measured else 1.0),
+            self.memory(exact, work, parameters=parameters).peak_bytes,
+            bound_code(times, depth, blocks, head, work, target),
+            self._outside(model, work, measured),
         )
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
         asked = workload or Workload()
         measured = self._target(asked.dtype)[1]
-        return maximum(self._outside(uniform(**columns), work_of(asked)), 0.0 if measured else 1.0)
+        return self._outside(uniform(**columns), work_of(asked), measured)
 
-    def _outside(self, model: Architecture, work: Work) -> Array:
+    def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
         """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
-        outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
+        outside: Array = not (measured and all(is_plain(group.block) for group in model.groups))
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
-            if is_array(value):
-                outside = maximum(outside, indicator((value < low) | (value > high), value))
-            elif not low <= value <= high:
-                outside = maximum(outside, 1.0)
-        return outside
+            outside = outside | (value < low) | (value > high)
+        return indicator(outside, model.hidden_size)
 
 
 def is_plain(block: Block) -> bool:
     """Attention and a dense feed-forward layer: the kinds that profiles are fitted on."""
     return isinstance(block.attention, Attention | None) and isinstance(block.feed_forward, FeedForward | None)
-
-
-def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
-    """Index into BOUNDS of the largest share."""
-    return (host_s < maximum(memory_s, compute_s)) * (1.0 + (memory_s < compute_s))
 
 
 def _keep_freed_memory() -> None:
