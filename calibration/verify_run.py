@@ -11,7 +11,7 @@ from latmodel.profile import write_profile
 from latmodel.store import find_profile
 
 from .device import Hardware, TorchLab, detect
-from .observations import append_record
+from .observations import write_records
 from .outcome import About, calibrated
 from .runtimes import runtime
 from .start import problem
@@ -72,7 +72,6 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
     dtype = row.workload.dtype
     task = problem("cpu" if profile.gpu == "cpu" else "cuda", profile.sheet(dtype), implementations)
     done = calibrated(task, profile.device.sheet, [*kept, *new], about)
-    for found in new:
-        append_record(kept_path, found.model_dump(mode="json"))
+    write_records(kept_path, [found.model_dump(mode="json") for found in done.observations])
     write_profile(done.profile, where)
     return f"refitted with {len(kept) + len(new)} observations: {where}"
