@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .architecture import Architecture, Attention, Block, FeedForward, uniform
+from .architecture import Architecture, Attention, FeedForward, uniform
 from .arrays import Array, indicator, is_array, maximum
 from .columns import WORK_COLUMNS, check_columns
 from .config import ModelConfig, Workload
@@ -174,7 +174,7 @@ class Predictor:
 
     def _outside(self, model: Architecture, work: Work) -> Array:
         """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
-        outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
+        outside: Array = 0.0 if special_layers(model) <= set(self._part.layers) else 1.0
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
             if is_array(value):
@@ -184,9 +184,11 @@ class Predictor:
         return outside
 
 
-def is_plain(block: Block) -> bool:
-    """Attention and a dense feed-forward layer: the kinds that profiles are fitted on."""
-    return isinstance(block.attention, Attention | None) and isinstance(block.feed_forward, FeedForward | None)
+def special_layers(model: Architecture) -> set[str]:
+    """The kinds of layer, by the names of their classes, besides attention and a dense feed-forward layer, which every
+    profile is fitted on."""
+    layers = (layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward))
+    return {type(layer).__name__ for layer in layers if not isinstance(layer, Attention | FeedForward | None)}
 
 
 def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
