@@ -111,7 +111,7 @@ def _is_finite(value: Any) -> bool:
     it as an object."""
     try:
         return '"__float__"' not in json.dumps(value, allow_nan=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -45,7 +45,7 @@ def test_a_torn_last_line_is_dropped_and_does_not_swallow_the_next(tmp_path: Pat
     append_record(path, ROW)
     found = read_records(path)
     assert len(found.records) == 2
-    assert found.problems == [f"{path}:2: not a JSON object of at most 10000 bytes; left out"]
+    assert found.problems == [f"{path}:2: not a JSON object of at most 20000 bytes; left out"]
 
 
 @pytest.mark.parametrize(
