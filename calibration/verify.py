@@ -13,6 +13,7 @@ from latmodel.predict import Predictor
 from latmodel.prediction import Prediction
 
 from .cases import Case, Phase
+from .decoder_config import DecoderConfig
 from .measure import Hung, Lab, OutOfMemory, Rules, sample
 from .observations import Observation, observation, read_records
 
@@ -23,7 +24,7 @@ RULES = Rules(block_s=0.0, sample_s=2.0, least_blocks=3, precision=0.01, limit_s
 class Verified:
     """One model: what was predicted and what was measured, seconds; `spread` of the repeats (relative)."""
 
-    config: ModelConfig
+    config: ModelConfig | DecoderConfig
     workload: Workload
     prediction: Prediction
     prefill_s: float
@@ -64,7 +65,9 @@ class Verified:
         }  # fmt: skip
 
 
-def model_cases(config: ModelConfig, workload: Workload, runtime: str, name: str = "verify") -> tuple[Case, Case]:
+def model_cases(
+    config: ModelConfig | DecoderConfig, workload: Workload, runtime: str, name: str = "verify"
+) -> tuple[Case, Case]:
     """The whole model's prefill and its decode loop. A decode of no tokens measures one."""
     decode = workload if workload.new_tokens else workload.model_copy(update={"new_tokens": 1})
     return (
@@ -76,7 +79,7 @@ def model_cases(config: ModelConfig, workload: Workload, runtime: str, name: str
 def verify(
     lab: Lab,
     predictor: Predictor,
-    config: ModelConfig,
+    config: ModelConfig | DecoderConfig,
     workload: Workload,
     rules: Rules = RULES,
     drift: Callable[[], dict[str, float]] = lambda: {"prefill": 0.0, "decode": 0.0},
@@ -86,7 +89,7 @@ def verify(
     Args:
         lab: the device with the runtime to verify.
         predictor: of the same device and runtime.
-        config: dimensions of the model; its weights are random.
+        config: dimensions of the model, or its configuration; its weights are random.
         workload: prompt, generated tokens, batch and dtype.
         rules: how long to repeat.
         drift: how much slower (log) than at its calibration the device is at this moment, by phase.
@@ -94,7 +97,7 @@ def verify(
     Raises:
         LatmodelError: the model does not fit the memory, or a run hung.
     """
-    prediction = predictor.predict(config, workload)
+    prediction = predictor.predict(config.architecture(), workload)
     measured, spreads = [], []
     for case in model_cases(config, workload, predictor.runtime):
         before = drift()[case.phase]

@@ -10,9 +10,10 @@ from latmodel.predict import Predictor
 from latmodel.profile import write_profile
 from latmodel.store import find_profile
 
+from .decoder_config import DecoderConfig
 from .device import Hardware, TorchLab, detect
-from .observations import append_record
-from .outcome import About, calibrated
+from .observations import write_records
+from .outcome import About, calibrated, measured_layers
 from .runtimes import runtime
 from .start import problem
 from .verify import RULES, Verified, as_observations, kept_observations, verify
@@ -20,7 +21,7 @@ from .verify import RULES, Verified, as_observations, kept_observations, verify
 
 def verify_here(
     predictor: Predictor,
-    config: ModelConfig,
+    config: ModelConfig | DecoderConfig,
     workload: Workload,
     device: str | None,
     threads: int | None,
@@ -31,11 +32,14 @@ def verify_here(
     Raises:
         ProfileError: the profile is of another device than the one present.
         LatmodelError: the model does not fit, or did not come back.
+        UsageError: the runtime, or Transformers, does not build the architecture.
     """
     wanted = "cpu" if predictor.profile.gpu == "cpu" and device is None else device
     hardware = detect(wanted, threads)
     _same_device(predictor, hardware)
-    lab = TorchLab(hardware, runtime(predictor.runtime), workload.dtype)
+    chosen = runtime(predictor.runtime)
+    chosen.check(config)
+    lab = TorchLab(hardware, chosen, workload.dtype)
     return verify(lab, predictor, config, workload, replace(RULES, sample_s=limit_s))
 
 
@@ -70,9 +74,9 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
         notes=(*profile.provenance.notes, f"refitted with {len(new)} times of a verified model"),
     )  # fmt: skip
     dtype = row.workload.dtype
-    task = problem("cpu" if profile.gpu == "cpu" else "cuda", profile.sheet(dtype), implementations)
+    kind, layers = "cpu" if profile.gpu == "cpu" else "cuda", measured_layers([*kept, *new])
+    task = problem(kind, profile.sheet(dtype), implementations, layers)
     done = calibrated(task, profile.device.sheet, [*kept, *new], about)
-    for found in new:
-        append_record(kept_path, found.model_dump(mode="json"))
+    write_records(kept_path, [found.model_dump(mode="json") for found in done.observations])
     write_profile(done.profile, where)
     return f"refitted with {len(kept) + len(new)} observations: {where}"

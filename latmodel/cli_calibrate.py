@@ -38,8 +38,8 @@ def _measuring(function: Any) -> Any:
               help="What launches the kernels; repeatable. [default: transformers-eager]")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True)
 @click.option("--effort", type=click.Choice(["quick", "normal", "rigorous"]), default="normal", show_default=True)
-@click.option("--like", type=click.Path(path_type=Path), default=None, metavar="CONFIG",
-              help="Measure blocks of the architecture in this config.json.")  # fmt: skip
+@click.option("--like", default=None, metavar="CONFIG",
+              help="Measure layers of the architecture in this config.json, or of a preset.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None, metavar="PATH",
               help="Profile to write. [default: profiles/DEVICE.json]")  # fmt: skip
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Continue an interrupted calibration.")
@@ -73,11 +73,7 @@ def calibrate(**options: Any) -> None:
 def _request(options: dict[str, Any]) -> Any:
     from .calibration_package import load
 
-    like = None
-    if options["like"] is not None:
-        from .huggingface import read_config
-
-        like = _uniform(read_config(options["like"]), options["like"])
+    like = None if options["like"] is None else _to_build(options["like"])
     return load("run").Request(
         gpu=options["gpu"], device=options["device"], runtimes=options["runtimes"] or ("transformers-eager",),
         dtype=options["dtype"], effort=options["effort"], threads=options["threads"], out=options["out"],
@@ -85,16 +81,17 @@ def _request(options: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
-def _uniform(model: Any, where: Any) -> Any:
-    """A ModelConfig: blocks of other kinds cannot be built here."""
-    from .config import ModelConfig
-    from .errors import UsageError
+def _to_build(source: str) -> Any:
+    """What to build for a configuration; notes on it go to stderr."""
+    from .calibration_package import load
+    from .huggingface import read_decoder
 
-    if not isinstance(model, ModelConfig):
-        raise UsageError(
-            f"{where}: only Llama-style models of identical blocks can be built and run here; use `predict`"
-        )
-    return model
+    decoder = read_decoder(source)
+    for line in decoder.notes:
+        _say(f"note: {line}")
+    if decoder.format is not None:
+        _say(f"note: weights are built in the dtype asked for, not in {decoder.format.name}")
+    return load("decoder_config").decoder_config(source)
 
 
 def _plan_text(ready: Any, how: Any) -> str:
@@ -103,8 +100,8 @@ def _plan_text(ready: Any, how: Any) -> str:
     rows = [
         {
             "runtime": name, "case": case.name, "part": case.part, "phase": case.phase, "held_out": case.held_out,
-            **case.config.model_dump(), "batch_size": case.workload.batch_size,
-            "prompt_tokens": case.workload.prompt_tokens,
+            "batch_size": case.workload.batch_size, "prompt_tokens": case.workload.prompt_tokens,
+            "intermediate_size": "", **case.config.model_dump(),
         }
         for name, plan in ready.plans.items()
         for case in plan.cases
@@ -131,7 +128,7 @@ def verify(**options: Any) -> None:
 
     run = load("verify_run")
     predictor, workload = predictor_from(options), workload_from(options)
-    config = _uniform(_model(options), options["config"] or "verify")
+    config = _model(options) if options["config"] is None else _to_build(options["config"])
     row = run.verify_here(predictor, config, workload, options["device"], options["threads"], options["limit"])
     say_notes(predictor)
     click.echo(_verified_text(row, options["format_"]))

@@ -66,9 +66,7 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> De
     Raises:
         UsageError: as `read_config`.
     """
-    if isinstance(source, str) and not source.endswith(".json") and not os.path.exists(source):
-        source = preset(source).config
-    data, notes = decoder_part(plain_data(source))
+    data, notes = decoder_fields(source)
     name = data.get("model_type")
     if name is not None and not isinstance(name, str):
         raise UsageError(f"model_type is a {type(name).__name__}: give the family's name")
@@ -90,6 +88,17 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> De
         chosen,
         positions,
     )
+
+
+def decoder_fields(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> tuple[dict[str, Any], list[str]]:
+    """The text decoder's own fields, unchecked, and notes on what of the configuration is left out.
+
+    Raises:
+        UsageError: unreadable, an unknown preset, or the configuration of another kind of model.
+    """
+    if isinstance(source, str) and not source.endswith(".json") and not os.path.exists(source):
+        source = preset(source).config
+    return decoder_part(plain_data(source))
 
 
 def _unknown(data: Mapping[str, Any]) -> Family:

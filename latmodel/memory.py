@@ -17,7 +17,7 @@ from .arrays import Array, is_array, maximum
 from .config import Numbers
 from .implementation import Implementation
 from .kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
-from .weights import largest_linear, weight_bytes
+from .weights import largest_linear, weight_bytes, workspace_bytes
 
 
 class Memory(NamedTuple):
@@ -53,7 +53,8 @@ def peak_memory(
     The cache grows to `prompt + new` positions; `retained` adds the positions of an older cache that is still alive.
     `parameters` are the model's, where they are at hand. `cache_copies` is a coefficient of the runtime: copies of the
     whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one (and an
-    allocator kept the sizes between).
+    allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the format's
+    kernels is overhead.
     The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
     stream) and the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
     writes it out). Fragmentation is not counted.
@@ -73,7 +74,8 @@ def peak_memory(
         widest = maximum(widest, grown)
         if numbers.format is not None and how.unpack_moves:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
-    return Memory(weights, cache, residual + widest, overhead_bytes)
+    workspace = workspace_bytes(model, numbers) if how.unpack_moves else 0.0
+    return Memory(weights, cache, residual + widest, overhead_bytes + workspace)
 
 
 def cache_bytes(model: Architecture, positions: Array, how: Implementation, numbers: Numbers) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .architecture import Architecture, Attention, Block, FeedForward, uniform
+from .architecture import Architecture, Attention, FeedForward, uniform
 from .arrays import Array, indicator
 from .columns import WORK_COLUMNS, check_columns
 from .config import ModelConfig, Workload
@@ -161,16 +161,18 @@ class Predictor:
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
         """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
-        outside: Array = not (measured and all(is_plain(group.block) for group in model.groups))
+        outside: Array = not (measured and special_layers(model) <= set(self._part.layers))
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
             outside = outside | (value < low) | (value > high)
         return indicator(outside, model.hidden_size)
 
 
-def is_plain(block: Block) -> bool:
-    """Attention and a dense feed-forward layer: the kinds that profiles are fitted on."""
-    return isinstance(block.attention, Attention | None) and isinstance(block.feed_forward, FeedForward | None)
+def special_layers(model: Architecture) -> set[str]:
+    """The kinds of layer, by the names of their classes, besides attention and a dense feed-forward layer, which every
+    profile is fitted on."""
+    layers = (layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward))
+    return {type(layer).__name__ for layer in layers if not isinstance(layer, Attention | FeedForward | None)}
 
 
 def _keep_freed_memory() -> None:

@@ -37,6 +37,7 @@ Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
 Phase = Literal["prefill", "decode", "response"]
+LayerName = Literal["Experts", "LatentAttention", "Mamba2", "GatedDelta"]  # classes of `architecture`
 RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
 
 
@@ -101,6 +102,7 @@ class RuntimePart(_Part):
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
+    layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
 
     @field_validator("coefficients")

@@ -60,6 +60,18 @@ def largest_linear(block: Block, hidden: Array) -> Array:
     return reduce(maximum, sizes, 0.0)
 
 
+def workspace_bytes(model: Architecture, numbers: Numbers) -> Array:
+    """What the kernels of a quantised format hold as long as the model lives: an output, and an unpacked matrix."""
+    form, held = numbers.format, 0.0
+    if form is None or not form.workspace_bytes:
+        return 0.0
+    for group in model.groups:
+        widest = reduce(maximum, [one.outputs for one in linears(group.block, model.hidden_size)], 0.0)
+        unpacked = largest_linear(group.block, model.hidden_size) * numbers.activation_bytes
+        held = maximum(held, widest * form.workspace_bytes + unpacked)
+    return held
+
+
 def linears(block: Block, hidden: Array) -> Iterator[Linear]:
     """The linear layers of a block that a format applies to: all but routers and gates."""
     yield from _mixer(block.attention, hidden)
