@@ -3,8 +3,8 @@
     python benchmarks/decoders_cpu.py --out build/decoders
 
 For each small Transformers model its configuration is written to a file, and the two commands that a user would type
-are run: `latmodel calibrate --gpu cpu --threads 1 --dtype float32 --effort quick --like FILE`, which measures stacks of its
-kinds of layers, and, several times, `latmodel verify --config FILE`, which builds the model as a whole with random
+are run: `latmodel calibrate --gpu cpu --threads 1 --dtype float32 --effort quick --like FILE`, which measures stacks of
+its kinds of layers, and, several times, `latmodel verify --config FILE`, which builds the model as a whole with random
 weights and runs it. The medians of what the verifications measured are compared with the predictions. With
 `--reuse` a profile that is there is not made again.
 """
