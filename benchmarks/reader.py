@@ -26,11 +26,12 @@ HYBRID = LLAMA | {
     "mamba_expand": 2, "mamba_d_head": 32, "num_local_experts": 4, "num_experts_per_tok": 2,
     "shared_intermediate_size": 32,
 }  # fmt: skip
+SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 9, "intermediate_size": 64}
 NAMES = [f"{number:x}" for number in range(22_000)]
 INPUTS: dict[str, str] = {
     f"{LAYERS} unlike layers": json.dumps(LLAMA),
     f"{LAYERS} unlike layers of a hybrid": json.dumps(HYBRID),
-    "22000 unknown fields": json.dumps(LLAMA | {"num_hidden_layers": 2} | dict.fromkeys(NAMES, 1)),
+    "22000 unknown fields": json.dumps(SMALL | dict.fromkeys(NAMES, 1), separators=(",", ":")),
     "a name given twice, the last of 22000": "{" + ",".join(f'"{name}":1' for name in [*NAMES, NAMES[-1]]) + "}",
     "85000 objects": '{"x": [' + "{}," * 85_000 + "{}]}",
     "120000 nested lists": "[" * 120_000,

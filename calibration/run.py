@@ -18,8 +18,8 @@ from .cases import Case
 from .decoder_config import DecoderConfig
 from .evidence import FORMULAS, model_of, work_of
 from .make import Problem, sheet_part
-from .measure import Log, measure
-from .observations import Observation, append_record
+from .measure import Lab, Log, measure
+from .observations import Observation, write_records
 from .outcome import About, Calibrated, calibrated
 from .plan import CPU, GPU, Plan, make_plan
 from .session import SampleFile, device_lock, open_samples
@@ -165,8 +165,12 @@ def expected_seconds(case: Case, task: Problem, runtime: str) -> float:
     return float(FORMULAS[(row.part, row.phase, row.timing)](model_of([row]), work_of([row], False), target)[0])
 
 
-def calibrate(ready: Prepared, say: Say, progress: Progress = no_progress) -> Calibrated:
+def calibrate(
+    ready: Prepared, say: Say, progress: Progress = no_progress, labs: Callable[[str], Lab] | None = None
+) -> Calibrated:
     """Measure what is planned, fit, and write the profile, its observations and its samples.
+
+    `labs` gives the lab of each runtime where it is not the hardware's own (a simulated one).
 
     Raises:
         NoisyError: the device is in use by another calibration, or noise stays above `max_noise`.
@@ -186,11 +190,13 @@ def calibrate(ready: Prepared, say: Say, progress: Progress = no_progress) -> Ca
         if log.records:
             say(f"resuming: {len(log.records)} samples are in {ready.samples_path}")
         for name, plan in ready.plans.items():
-            lab = TorchLab(hardware, runtime(name), request.dtype)
+            lab = TorchLab(hardware, runtime(name), request.dtype) if labs is None else labs(name)
             measure(lab, plan.cases, plan.references, _Prefixed(log, name), plan.rules, request.seed, progress)
         done = conclude(ready, log, load, say)
+        say(f"writing {ready.path}")
+        # The profile last: where it is, its observations are too, whenever the process was killed.
+        write_records(ready.observations_path, [row.model_dump(mode="json") for row in done.observations])
         write_profile(done.profile, ready.path)
-        _write_observations(ready.observations_path, done.observations)
         log.end()
     return done
 
@@ -271,9 +277,3 @@ def conclude(ready: Prepared, log: Log, load: float | None, say: Say) -> Calibra
         implementations={name: how.name for name, (_, how) in ready.problem.start.runtimes.items()},
     )  # fmt: skip
     return calibrated(ready.problem, ready.sheet, rows, about)
-
-
-def _write_observations(path: Path, rows: Sequence[Observation]) -> None:
-    path.unlink(missing_ok=True)
-    for row in rows:
-        append_record(path, row.model_dump(mode="json"))

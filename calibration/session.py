@@ -34,8 +34,18 @@ class SampleFile:
         return any(record["kind"] == "end" for record in self._records)
 
     def append(self, record: Record) -> None:
-        """Keep a record for good."""
-        append_record(self.path, record)
+        """Keep a record for good.
+
+        Raises:
+            LatmodelError: it cannot be written (a full disk); what was kept stays.
+        """
+        try:
+            append_record(self.path, record)
+        except OSError as error:
+            raise LatmodelError(
+                f"cannot write {self.path}: {error.strerror}; its samples are kept: make room and run the same "
+                "command again"
+            ) from None
         self._records.append(record)
 
     def end(self) -> None:
@@ -60,11 +70,10 @@ def open_samples(path: Path, binding: Mapping[str, Any], resume: bool) -> Sample
             if resume and not kept.ended and _belongs(kept, header):
                 return kept
             path.replace(_free_name(path))
-        begun = SampleFile(path, [])
-        begun.append(header)
+        append_record(path, header)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from None
-    return begun
+    return SampleFile(path, [header])
 
 
 def read_samples(path: Path) -> SampleFile:

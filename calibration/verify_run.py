@@ -12,7 +12,7 @@ from latmodel.store import find_profile
 
 from .decoder_config import DecoderConfig
 from .device import Hardware, TorchLab, detect
-from .observations import append_record
+from .observations import write_records
 from .outcome import About, calibrated, measured_layers
 from .runtimes import runtime
 from .start import problem
@@ -77,7 +77,6 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
     kind, layers = "cpu" if profile.gpu == "cpu" else "cuda", measured_layers([*kept, *new])
     task = problem(kind, profile.sheet(dtype), implementations, layers)
     done = calibrated(task, profile.device.sheet, [*kept, *new], about)
-    for found in new:
-        append_record(kept_path, found.model_dump(mode="json"))
+    write_records(kept_path, [found.model_dump(mode="json") for found in done.observations])
     write_profile(done.profile, where)
     return f"refitted with {len(kept) + len(new)} observations: {where}"
