@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from calibration import since  # noqa: E402
-from calibration.cases import Case  # noqa: E402
-from calibration.device import TorchLab, detect  # noqa: E402
-from calibration.runtimes import runtime  # noqa: E402
-from calibration.session import open_samples  # noqa: E402
+from calibration import since
+from calibration.cases import Case
+from calibration.device import TorchLab, detect
+from calibration.runtimes import runtime
+from calibration.session import open_samples
 
 RUNTIME = "torch-eager"
 
