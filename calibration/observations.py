@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from latmodel.config import MAX_DIMENSION, DType, Logits, describe
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.profile import no_duplicates, refuse_constant
+from latmodel.strict_json import no_duplicates, refuse_constant
 
 from .decoder_config import MAX_TEXT_BYTES
 

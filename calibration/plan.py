@@ -9,7 +9,7 @@ from typing import Literal
 
 from latmodel.architecture import Architecture, Experts
 from latmodel.config import DTYPE_BYTES, ModelConfig, Workload
-from latmodel.transformer import num_parameters
+from latmodel.transformer import block_parameters, num_parameters
 
 from .cases import RING_OVER_CACHE, Case, Part, Phase, ring_depth
 from .decoder_config import DecoderConfig
@@ -185,14 +185,14 @@ def _around(scale: Scale, like: DecoderConfig | None) -> Scale:
 
 
 def active_parameters(model: Architecture) -> float:
-    """Parameters that one token passes through: of experts those that are chosen."""
-    groups = []
+    """Parameters of all blocks that one token passes through: of experts those that are chosen."""
+    total = 0.0
     for group in model.groups:
         layer = group.block.feed_forward
         if isinstance(layer, Experts):
             layer = replace(layer, count=layer.per_token)
-        groups.append(replace(group, block=replace(group.block, feed_forward=layer)))
-    return float(num_parameters(replace(model, groups=tuple(groups))))
+        total += float(group.count * block_parameters(replace(group.block, feed_forward=layer), model.hidden_size))
+    return total
 
 
 def _batch(share: float, most: int) -> int:
@@ -222,7 +222,7 @@ class _Maker:
     def decoder(self, name: str, phase: Phase, like: DecoderConfig, prompt: int, batch: int, held_out: bool) -> Case:
         """A model of each of its kinds of layers at least, and in decode of more than the cache holds."""
         layers, vocab = like.period(), min(like.vocab_size, LEAST_VOCAB)
-        active = active_parameters(like.resized(layers, vocab).architecture())
+        active = active_parameters(like.resized(layers).architecture())
         cache = self._cache if phase == "decode" else self._prefill_cache(batch * prompt)
         rounds = max(1, math.ceil(RING_OVER_CACHE * cache / (DTYPE_BYTES[self._dtype] * active)))
         if phase == "prefill":

@@ -17,12 +17,21 @@ from .decoder_config import DecoderConfig
 from .measure import Hung, Lab, OutOfMemory, Rules, sample
 from .observations import Observation, observation, read_records
 
+Drift = Callable[[], dict[str, float]]  # log of how much slower than at its calibration a device is, by phase
 RULES = Rules(block_s=0.0, sample_s=2.0, least_blocks=3, precision=0.01, limit_s=600.0)
+
+
+def no_drift() -> dict[str, float]:
+    """For want of a reference: as fast as ever."""
+    return {"prefill": 0.0, "decode": 0.0}
 
 
 @dataclass(frozen=True)
 class Verified:
-    """One model: what was predicted and what was measured, seconds; `spread` of the repeats (relative)."""
+    """One model: what was predicted and what was measured, seconds; `spread` of the repeats (relative).
+
+    Measured times have the drift taken out: `drift` is how much slower than at its calibration the device was (log).
+    """
 
     config: ModelConfig | DecoderConfig
     workload: Workload
@@ -31,6 +40,8 @@ class Verified:
     decode_s_per_token: float
     prefill_spread: float
     decode_spread: float
+    prefill_drift: float = 0.0
+    decode_drift: float = 0.0
 
     def error(self, phase: Phase) -> float:
         """(predicted − measured) / measured."""
@@ -61,6 +72,7 @@ class Verified:
             },
             "measured_prefill_s": self.prefill_s, "measured_decode_s_per_token": self.decode_s_per_token,
             "prefill_spread": self.prefill_spread, "decode_spread": self.decode_spread,
+            "prefill_drift": self.prefill_drift, "decode_drift": self.decode_drift,
             **self.prediction.as_dict(),
         }  # fmt: skip
 
@@ -82,7 +94,7 @@ def verify(
     config: ModelConfig | DecoderConfig,
     workload: Workload,
     rules: Rules = RULES,
-    drift: Callable[[], dict[str, float]] = lambda: {"prefill": 0.0, "decode": 0.0},
+    drift: Drift = no_drift,
 ) -> Verified:
     """Run one model on the lab and predict it.
 
@@ -92,19 +104,20 @@ def verify(
         config: dimensions of the model, or its configuration; its weights are random.
         workload: prompt, generated tokens, batch and dtype.
         rules: how long to repeat.
-        drift: how much slower (log) than at its calibration the device is at this moment, by phase.
+        drift: tells how much slower the device is at this moment.
 
     Raises:
         LatmodelError: the model does not fit the memory, or a run hung.
     """
     prediction = predictor.predict(config.architecture(), workload)
-    measured, spreads = [], []
+    measured, spreads, drifts = [], [], []
     for case in model_cases(config, workload, predictor.runtime):
         before = drift()[case.phase]
         seconds, spread = _timed(lab, case, rules)
-        measured.append(seconds / math.exp(0.5 * (before + drift()[case.phase])))
+        drifts.append(0.5 * (before + drift()[case.phase]))
+        measured.append(seconds / math.exp(drifts[-1]))
         spreads.append(spread)
-    return Verified(config, workload, prediction, measured[0], measured[1], spreads[0], spreads[1])
+    return Verified(config, workload, prediction, *measured, *spreads, *drifts)
 
 
 def _timed(lab: Lab, case: Case, rules: Rules) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from .device import Hardware, TorchLab, detect
 from .observations import write_records
 from .outcome import About, calibrated, measured_layers
 from .runtimes import runtime
+from .since import drift_since_calibration
 from .start import problem
 from .verify import RULES, Verified, as_observations, kept_observations, verify
 
@@ -26,8 +27,12 @@ def verify_here(
     device: str | None,
     threads: int | None,
     limit_s: float,
+    path: Path | None = None,
 ) -> Verified:
     """Run the model on this machine's device with the predictor's runtime.
+
+    Where the calibration's samples are beside the profile (at `path`, or found by its name), its reference is timed
+    around each phase, and how much slower the device has become is taken out.
 
     Raises:
         ProfileError: the profile is of another device than the one present.
@@ -40,7 +45,10 @@ def verify_here(
     chosen = runtime(predictor.runtime)
     chosen.check(config)
     lab = TorchLab(hardware, chosen, workload.dtype)
-    return verify(lab, predictor, config, workload, replace(RULES, sample_s=limit_s))
+    file = Path(path) if path is not None else find_profile(predictor.profile.name)
+    samples = None if file is None else file.with_suffix(".samples.jsonl")
+    with drift_since_calibration(lab, predictor.runtime, workload.dtype, samples) as drift:
+        return verify(lab, predictor, config, workload, replace(RULES, sample_s=limit_s), drift)
 
 
 def _same_device(predictor: Predictor, hardware: Hardware) -> None:
@@ -63,7 +71,7 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
     """
     profile = predictor.profile
     where = Path(path) if path is not None else find_profile(profile.name)
-    assert where is not None, "a predictor that was loaded has a file"
+    assert where is not None, "a profile with measurements has a file"
     kept_path = where.with_suffix(".observations.jsonl")
     kept = kept_observations(kept_path)
     new = as_observations(row, predictor.runtime, profile.gpu)

@@ -27,6 +27,7 @@ from .correction import Corrector, corrections_of
 from .correction_part import CorrectionPart, Family, check_family
 from .errors import ProfileError
 from .implementation import IMPLEMENTATIONS
+from .strict_json import no_duplicates, refuse_constant
 
 SCHEMA_VERSION = 1
 MAX_PROFILE_BYTES = 1_000_000
@@ -216,19 +217,6 @@ def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where:
     for name, item in table.items():
         if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
-
-
-def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise ValueError(f"key {key!r} appears twice")
-        seen[key] = value
-    return seen
-
-
-def refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
 
 
 def load_json(path: Path, limit: int = MAX_PROFILE_BYTES) -> Any:

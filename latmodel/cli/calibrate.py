@@ -129,7 +129,10 @@ def verify(**options: Any) -> None:
     run = load("verify_run")
     predictor, workload = predictor_from(options), workload_from(options)
     config = _model(options) if options["config"] is None else _to_build(options["config"])
-    row = run.verify_here(predictor, config, workload, options["device"], options["threads"], options["limit"])
+    row = run.verify_here(
+        predictor, config, workload, options["device"], options["threads"], options["limit"], options["profile"]
+    )
+    _say_drift(row)
     say_notes(predictor)
     click.echo(_verified_text(row, options["format_"]))
     if options["update"]:
@@ -141,6 +144,19 @@ def verify(**options: Any) -> None:
             f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
             "calibrate on this machine, or add the run with --update"
         )
+
+
+DRIFT_TO_SAY = 0.02
+
+
+def _say_drift(row: Any) -> None:
+    """Say by how much the device was slower than at its calibration, if it was."""
+    import math
+
+    drifts = {"prefill": row.prefill_drift, "decode": row.decode_drift}
+    if max(map(abs, drifts.values())) > DRIFT_TO_SAY:
+        shown = ", ".join(f"{100 * math.expm1(drift):+.0f} % in {phase}" for phase, drift in drifts.items())
+        _say(f"note: the device takes longer now than when it was calibrated ({shown}); taken out of what was measured")
 
 
 def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, tolerance: float = 0.15) -> str:
