@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,8 @@ def commands() -> list[list[str]]:
     cells = []
     for name, (arguments, limit) in COMMANDS.items():
         command = [sys.executable, "-m", "latmodel", *arguments]
-        seconds = best_seconds(
-            lambda c=command: subprocess.run(c, check=True, capture_output=True), 7, time.perf_counter
-        )  # type: ignore[misc]
+        run = partial(subprocess.run, command, check=True, capture_output=True)
+        seconds = best_seconds(run, 7, time.perf_counter)
         cells.append([f"latmodel {name}", f"{seconds:.2f} s", f"{limit} s", "whole process"])
     return cells
 

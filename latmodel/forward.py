@@ -82,13 +82,18 @@ class Cost(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """Seconds. `forward_s` is one decode step synchronised on both sides; `step_s` one inside a free-running loop."""
+    """Seconds. `forward_s` is one decode step synchronised on both sides; `step_s` one inside a free-running loop.
+
+    Those of the blocks are also given apart, and their host's share in a prefill and in a decode step.
+    """
 
     prefill_s: Array
     forward_s: Array
     step_s: Array
     prefill_blocks_s: Array
     decode_blocks_s: Array
+    prefill_host_s: Array
+    decode_host_s: Array
     response_s: Array
 
 
@@ -172,6 +177,8 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
         step_s=step,
         prefill_blocks_s=prefill_blocks,
         decode_blocks_s=decode_blocks,
+        prefill_host_s=prefill_host,
+        decode_host_s=decode_host,
         response_s=prefill + work.new * step,
     )
 
@@ -199,16 +206,15 @@ def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: Decod
     return Load(kernels, work + fixed, compute)
 
 
-def bound_code(times: Forecast, depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Array:
+def bound_code(times: Forecast, blocks: Cost, head: Cost, new_tokens: Array) -> Array:
     """What holds the largest share of the response: 0 the host, 1 memory, 2 compute.
 
     Each phase counts for the one that binds it, so that it is what binds the longer phase.
     """
-    prefill_host, decode_host = host_seconds(depth, blocks, target)
-    decode_s = times.step_s * work.new
+    decode_s = times.step_s * new_tokens
     prefill, decode = times.prefill_s >= decode_s, times.prefill_s < decode_s
-    device_in_prefill, compute_in_prefill = _binding(prefill_host, blocks.prefill, head.prefill)
-    device_in_decode, compute_in_decode = _binding(decode_host, blocks.last, head.last)
+    device_in_prefill, compute_in_prefill = _binding(times.prefill_host_s, blocks.prefill, head.prefill)
+    device_in_decode, compute_in_decode = _binding(times.decode_host_s, blocks.last, head.last)
     device = (prefill & device_in_prefill) | (decode & device_in_decode)
     compute = (prefill & compute_in_prefill) | (decode & compute_in_decode)
     return indicator(device, times.prefill_s) + indicator(compute, times.prefill_s)

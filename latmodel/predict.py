@@ -149,7 +149,7 @@ class Predictor:
             times.prefill_blocks_s / depth,
             times.decode_blocks_s / depth,
             self.memory(model, work, parameters=parameters).peak_bytes,
-            bound_code(times, depth, blocks, head, work, target),
+            bound_code(times, blocks, head, work.new),
             self._outside(model, work, measured),
         )
 

@@ -52,8 +52,8 @@ def _measuring(function: Any) -> Any:
 @format_option
 def calibrate(**options: Any) -> None:
     """Measure single transformer blocks on the device present, fit, write a profile, print the fit report."""
-    from .calibration_package import load
-    from .progress import progress_bar
+    from ..calibration_package import load
+    from ..progress import progress_bar
 
     run = load("run")
     ready = run.prepare(_request(options))
@@ -71,7 +71,7 @@ def calibrate(**options: Any) -> None:
 
 
 def _request(options: dict[str, Any]) -> Any:
-    from .calibration_package import load
+    from ..calibration_package import load
 
     like = None if options["like"] is None else _to_build(options["like"])
     return load("run").Request(
@@ -83,8 +83,8 @@ def _request(options: dict[str, Any]) -> Any:
 
 def _to_build(source: str) -> Any:
     """What to build for a configuration; notes on it go to stderr."""
-    from .calibration_package import load
-    from .huggingface import read_decoder
+    from ..calibration_package import load
+    from ..huggingface import read_decoder
 
     decoder = read_decoder(source)
     for line in decoder.notes:
@@ -95,7 +95,7 @@ def _to_build(source: str) -> Any:
 
 
 def _plan_text(ready: Any, how: Any) -> str:
-    from .report import render
+    from ..report import render
 
     rows = [
         {
@@ -123,7 +123,7 @@ def _plan_text(ready: Any, how: Any) -> str:
 @format_option
 def verify(**options: Any) -> None:
     """Build and run the real model with random weights, compare it with the prediction."""
-    from .calibration_package import load
+    from ..calibration_package import load
     from .options import predictor_from, say_notes
 
     run = load("verify_run")
@@ -138,7 +138,7 @@ def verify(**options: Any) -> None:
     if options["update"]:
         _say(run.refit(predictor, row, options["profile"]))
     if row.worst > options["tolerance"]:
-        from .errors import ToleranceError
+        from ..errors import ToleranceError
 
         raise ToleranceError(
             f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
@@ -165,8 +165,8 @@ def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, 
     Raises:
         ToleranceError: one is off by more than the tolerance; the text of all comes with the message on stderr.
     """
-    from .calibration_package import load
-    from .errors import ToleranceError
+    from ..calibration_package import load
+    from ..errors import ToleranceError
 
     run, parts, worst = load("verify_run"), [], 0.0
     for config in configs:
@@ -185,15 +185,15 @@ def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, 
 
 
 def _model(options: dict[str, Any]) -> Any:
-    from .cli_predict import model_and_workload
-    from .config import Workload
+    from ..config import Workload
+    from .predict import model_and_workload
 
     return model_and_workload(options, Workload())[0]
 
 
 def _verified_text(row: Any, how: Any) -> str:
-    from .report import render
-    from .units import show_seconds
+    from ..report import render
+    from ..units import show_seconds
 
     p = row.prediction
     lines = [
