@@ -32,6 +32,7 @@ class Case:
     workload: Workload
     runtime: str
     held_out: bool = False
+    cold: bool = False  # the cache is cleared before each run: a small model in a large one's place
 
     @property
     def context(self) -> int:

@@ -21,6 +21,7 @@ from .runtimes import Runtime
 
 MEMORY_SHARE = 0.9  # of the free memory that a case may take
 CPU_CACHE_BYTES = 32e6  # where the system does not tell
+CLEARING = 2.0  # caches' worth of reading after which nothing of before is left
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class TorchLab:
             with torch.no_grad():
                 run = self.runtime.build(case, arena, device)
             # A whole decode loop is too long for a graph, and no observation needs its replay.
-            return bench(run, self.hardware, self.runtime.graph, replay=case.part == "blocks")
+            return bench(run, self.hardware, self.runtime.graph, replay=case.part == "blocks", cold=case.cold)
         except (torch.OutOfMemoryError, MemoryError) as error:
             self._free()
             raise OutOfMemory(str(error).splitlines()[0][:200]) from None
@@ -189,10 +190,13 @@ class TorchLab:
             torch.cuda.empty_cache()
 
 
-def bench(run: Callable[[], object], hardware: Hardware, graph: bool, replay: bool = False) -> Bench:
-    """The timer that fits the device. `graph` times a replay in place of the run, `replay` both (CUDA alone)."""
+def bench(
+    run: Callable[[], object], hardware: Hardware, graph: bool, replay: bool = False, cold: bool = False
+) -> Bench:
+    """The timer that fits the device. `graph` times a replay in place of the run, `replay` both (CUDA alone); `cold`
+    clears the cache before each run (CPU alone)."""
     if hardware.kind == "cpu":
-        return CpuBench(run, hardware.threads)
+        return ColdCpuBench(run, hardware) if cold else CpuBench(run, hardware.threads)
     if hardware.kind == "cuda":
         return CudaBench(run, hardware.index, graph, replay)
     return AcceleratorBench(run)
@@ -219,6 +223,24 @@ class CpuBench:
 
     def close(self) -> None:
         self._run = None
+
+
+class ColdCpuBench:
+    """The same, with the last-level cache cleared before each run, outside the clock: a large array is read through."""
+
+    def __init__(self, run: Callable[[], object], hardware: Hardware) -> None:
+        self._one = CpuBench(run, hardware.threads)
+        self._other = torch.zeros(int(CLEARING * hardware.cache_bytes / 4))
+
+    def time(self, runs: int) -> Times:
+        seconds = 0.0
+        for _ in range(runs):
+            self._other.sum()
+            seconds += self._one.time(1).wall_s
+        return Times(seconds)
+
+    def close(self) -> None:
+        self._one.close()
 
 
 class AcceleratorBench(CpuBench):
