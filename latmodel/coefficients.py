@@ -211,9 +211,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
 CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
     "cpu.weight_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on weights"),
-    "cpu.near_cache": Prior(
-        0.06, 0.70, 1e-3, 2.0, "of the cache: weights that a second row finds half in a nearer one"
-    ),
+    "cpu.near_cache": Prior(0.06, 0.70, 1e-3, 2.0, "share of the cache: weights half found nearer by a second row"),
     "cpu.repack": Prior(1.5, 0.70, 0.01, 20.0, "more passes over the weights where a product repacks them"),
     "cpu.repack_rows": Prior(4.0, 0.0, 1.0, 64.0, "rows from which a product repacks its weights"),
     "cpu.call_s": Prior(1.0e-5, 1.0, 1e-9, 1e-2, "fixed time of a product that repacks"),
