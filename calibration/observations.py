@@ -7,14 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from latmodel.config import MAX_DIMENSION, DType, Logits, describe
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.profile import no_duplicates, refuse_constant
+from latmodel.strict_json import no_duplicates, refuse_constant
+
+from .decoder_config import MAX_TEXT_BYTES
 
 MAX_FILE_BYTES = 200_000_000
-MAX_LINE_BYTES = 10_000
+MAX_LINE_BYTES = 20_000  # a configuration's quotes are escaped
 
 Size = Annotated[int, Field(ge=1, le=MAX_DIMENSION)]
 Count = Annotated[int, Field(ge=0, le=MAX_DIMENSION)]
@@ -50,10 +52,10 @@ class Observation(BaseModel):
 
     num_hidden_layers: Count = 0
     hidden_size: Size
-    intermediate_size: Size
-    num_attention_heads: Size
-    num_key_value_heads: Size
-    head_dim: Size
+    intermediate_size: Size | None = None
+    num_attention_heads: Size | None = None
+    num_key_value_heads: Size | None = None
+    head_dim: Size | None = None
     vocab_size: Size = 1
     tie_word_embeddings: bool = False
 
@@ -62,6 +64,15 @@ class Observation(BaseModel):
     new_tokens: Count = 0
     source: Annotated[str, Field(max_length=200)] = ""
     name: Annotated[str, Field(max_length=100)] = ""
+    config: Annotated[str, Field(max_length=MAX_TEXT_BYTES)] | None = None  # of a decoder that is no plain Llama: JSON
+
+    @model_validator(mode="after")
+    def _says_what_ran(self) -> "Observation":
+        if self.config is None:
+            for name in ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name} is missing, and there is no config")
+        return self
 
 
 class Loaded(NamedTuple):

@@ -10,12 +10,15 @@ from latmodel.coefficients import Sheet
 from latmodel.config import ModelConfig
 from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError, UsageError
 from latmodel.hardware import DataSheet, datasheet
+from latmodel.predict import special_layers
 from latmodel.profile import SheetPart, write_profile
+from latmodel.progress import Progress, no_progress
 
 from .cases import Case
+from .decoder_config import DecoderConfig
 from .evidence import FORMULAS, model_of, work_of
 from .make import Problem, sheet_part
-from .measure import Lab, Log, Progress, measure, no_progress
+from .measure import Lab, Log, measure
 from .observations import Observation, write_records
 from .outcome import About, Calibrated, calibrated
 from .plan import CPU, GPU, Plan, make_plan
@@ -45,7 +48,7 @@ class Request:
     resume: bool = True
     seed: int = 0
     max_noise: float = 0.15
-    like: ModelConfig | None = None
+    like: ModelConfig | DecoderConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -96,21 +99,24 @@ def prepare(request: Request) -> Prepared:
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
     )  # fmt: skip
-    runtimes = {name: _fitting(runtime(name), hardware).implementation for name in request.runtimes}
+    runtimes = {name: _fitting(runtime(name), hardware, request.like) for name in request.runtimes}
+    layers = special_layers(request.like.architecture()) if request.like is not None else ()
     scale = CPU if hardware.kind == "cpu" else GPU
     plans = {
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
         for name in runtimes
     }
     path = request.out or Path("profiles") / f"{gpu}.json"
-    return Prepared(hardware, gpu, sheet, plans, problem(hardware.kind, constants, runtimes), path, request)
+    task = problem(hardware.kind, constants, runtimes, layers)
+    return Prepared(hardware, gpu, sheet, plans, task, path, request)
 
 
-def _fitting(one: "Runtime", hardware: "Hardware") -> "Runtime":
-    """The runtime, if the device can run it."""
+def _fitting(one: "Runtime", hardware: "Hardware", like: ModelConfig | DecoderConfig | None) -> str:
+    """The implementation of a runtime, if the device can run it and it can build the architecture."""
     if one.graph and hardware.kind != "cuda":
         raise UsageError(f"runtime {one.name} needs a CUDA device; try --runtime torch-eager")
-    return one
+    one.check(like)
+    return one.on(hardware.kind)
 
 
 def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -> tuple[str, DataSheet | None]:

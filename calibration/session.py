@@ -29,6 +29,11 @@ class SampleFile:
         return [record for record in self._records if record["kind"] in ("sample", "skip")]
 
     @property
+    def header(self) -> Record:
+        """What the samples are bound to; empty if the first line is torn."""
+        return next((record for record in self._records if record["kind"] == "header"), {})
+
+    @property
     def ended(self) -> bool:
         """Whether the calibration it belongs to was finished."""
         return any(record["kind"] == "end" for record in self._records)
@@ -101,8 +106,8 @@ def _is_known(record: Record) -> bool:
 
 
 def _belongs(kept: SampleFile, header: Record) -> bool:
-    found = next((record for record in kept._records if record["kind"] == "header"), None)
-    if found is None:
+    found = kept.header
+    if not found:
         return False
     for key, value in header.items():
         if found.get(key) != value:

@@ -1,14 +1,13 @@
 """Shapes of which none is at least as good as another in everything, kept so that looking one up is quick."""
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 
 from .arrays import Array
+from .dominance import Known, known
 from .errors import UsageError
-
-# Cells of the grid that prunes with three and more goals (8 bytes each).
-GRID_CELLS = 2_000_000
 
 
 class Front:
@@ -20,7 +19,6 @@ class Front:
 
     def __init__(self, values: Array, shapes: Array) -> None:
         self.values, self.shapes = values, shapes
-        self._grid: _Grid | None = None
         if values.shape[1] == 2:
             self._least = np.concatenate(([np.inf], values[:, 1]))  # of the second goal, up to each row
 
@@ -33,18 +31,25 @@ class Front:
         return int(self.values.shape[0])
 
     def covers(self, bounds: Array) -> Array:
-        """Where a row is as good as a bound in every goal; `bounds` is goals × boxes. Three goals: it may miss some."""
+        """Where a row is as good as a bound in every goal; goals × boxes. Of three goals it may miss some."""
         if self.values.shape[1] == 2:
             return self._least[np.searchsorted(self.values[:, 0], bounds[0], side="right")] <= bounds[1]
-        return self._gridded().covers(bounds) if self._grid or len(self) else np.zeros(bounds.shape[1], dtype=bool)
+        return self._known.least(bounds) <= bounds[self._known.last] if len(self) else self._none(bounds)
 
     def beats(self, values: Array) -> Array:
-        """Where a row is as good in every goal and better in one; goals × shapes. Three goals: it may miss some."""
+        """Where a row is as good in every goal and better in one; goals × shapes. Of three goals it may miss some."""
         if self.values.shape[1] == 2:
             left = self._least[np.searchsorted(self.values[:, 0], values[0], side="left")]
             right = self._least[np.searchsorted(self.values[:, 0], values[0], side="right")]
             return (left <= values[1]) | (right < values[1])
-        return self._gridded().beats(values) if self._grid or len(self) else np.zeros(values.shape[1], dtype=bool)
+        return self._known.least(values) < values[self._known.last] if len(self) else self._none(values)
+
+    @cached_property
+    def _known(self) -> Known:
+        return known(self.values)
+
+    def _none(self, points: Array) -> Array:
+        return np.zeros(points.shape[1], dtype=bool)
 
     def merged(self, others: Iterable["Front"]) -> "Front":
         """The front of all rows together, whatever their order.
@@ -56,22 +61,12 @@ class Front:
         values, shapes = (
             np.concatenate(columns) for columns in zip(*((f.values, f.shapes) for f in fronts), strict=True)
         )
+        if values.shape[1] > 2:  # what is left is quicker to sort
+            kept = _non_dominated(values)
+            values, shapes = values[kept], shapes[kept]
         order = _order(values, shapes)
-        kept = order[_staircase(values[order]) if values.shape[1] == 2 else _non_dominated(values[order])]
-        front = Front(values[kept], shapes[kept])
-        front._grid = self._grid
-        return front
-
-    def note(self, values: Array) -> None:
-        """Prune by these rows too, which are to be merged later; rows × goals."""
-        if self.values.shape[1] > 2:
-            self._gridded().add(values)
-
-    def _gridded(self) -> "_Grid":
-        if self._grid is None:
-            self._grid = _Grid(self.values)
-            self._grid.add(self.values)
-        return self._grid
+        kept = order[_staircase(values[order]) if values.shape[1] == 2 else _first_of_equals(values[order])]
+        return Front(values[kept], shapes[kept])
 
 
 def _order(values: Array, shapes: Array) -> Array:
@@ -94,46 +89,17 @@ def _staircase(values: Array) -> Array:
 
 
 def _non_dominated(values: Array) -> Array:
-    """Of sorted rows, those that no other beats, and of equal ones the first."""
+    """Rows that no other beats; all of equal ones."""
     if len(values) < 2:
         return np.ones(len(values), dtype=bool)
     try:
         import moocore
     except ImportError:
         raise UsageError("three objectives and more need moocore; run `pip install 'latmodel[search]'`") from None
-    first = np.concatenate(([True], (np.diff(values, axis=0) != 0.0).any(axis=1)))
-    kept = np.zeros(len(values), dtype=bool)
-    kept[first] = moocore.is_nondominated(values[first])
+    kept: Array = moocore.is_nondominated(values, keep_weakly=True)
     return kept
 
 
-class _Grid:
-    """For each cell of a grid over all goals but the last, the least of the last goal among rows before that cell.
-
-    A quick, one-sided test: what it says is covered is; it does not see what shares a cell with its better.
-    """
-
-    def __init__(self, values: Array) -> None:
-        goals = values.shape[1] - 1
-        steps = max(int(GRID_CELLS ** (1.0 / goals)), 4)
-        self.edges = [np.unique(np.quantile(column, np.linspace(0.0, 1.0, steps))) for column in values.T[:-1]]
-        self.least = np.full([edges.size + 1 for edges in self.edges], np.inf)
-
-    def add(self, values: Array) -> None:
-        """Take in rows."""
-        # A row counts in cells whose lower edges are all at or above it.
-        cells = tuple(np.searchsorted(e, v, side="left") + 1 for e, v in zip(self.edges, values.T[:-1], strict=True))
-        inside = np.all([c < n for c, n in zip(cells, self.least.shape, strict=True)], axis=0)
-        np.minimum.at(self.least, tuple(c[inside] for c in cells), values[inside, -1])
-        for axis in range(self.least.ndim):
-            np.minimum.accumulate(self.least, axis=axis, out=self.least)
-
-    def _at(self, values: Array) -> Array:
-        cells = tuple(np.searchsorted(e, v, side="right") for e, v in zip(self.edges, values[:-1], strict=True))
-        return self.least[cells]
-
-    def covers(self, bounds: Array) -> Array:
-        return self._at(bounds) <= bounds[-1]
-
-    def beats(self, values: Array) -> Array:
-        return self._at(values) < values[-1]
+def _first_of_equals(values: Array) -> Array:
+    """Of sorted rows, the first of each run of equal ones."""
+    return np.concatenate(([True] * bool(len(values)), (np.diff(values, axis=0) != 0.0).any(axis=1)))

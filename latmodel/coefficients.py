@@ -117,6 +117,10 @@ class CpuCoefficients(NamedTuple):
     decode_efficiency: float
     cache_bandwidth: float
     pointwise_bandwidth: float
+    conv_call_s: float
+    conv_bandwidth: float
+    scan_bandwidth: float
+    solve_efficiency: float
 
 
 class RuntimeCoefficients(NamedTuple):
@@ -222,6 +226,13 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
     "cpu.cache_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on the KV cache"),
     "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
+    # Of recurrent layers; values from one Zen 5 core, PyTorch 2.13, taken operator by operator.
+    "cpu.conv_call_s": Prior(2.5e-4, 0.50, 1e-9, 1e-2, "fixed time of a depthwise convolution, its code cold"),
+    "cpu.conv_bandwidth": Prior(0.13, 0.40, 0.005, 20.0, "traffic of a depthwise convolution over the read bandwidth"),
+    "cpu.scan_bandwidth": Prior(
+        0.30, 0.40, 0.005, 20.0, "traffic of a scan's tensor operators over the read bandwidth"
+    ),
+    "cpu.solve_efficiency": Prior(0.15, 0.40, 0.005, 1.3, "share of the measured peak in triangular solves"),
 }
 
 RUNTIME_PRIORS: dict[str, Prior] = {

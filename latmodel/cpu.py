@@ -3,6 +3,9 @@
 What it has instead: a product of few rows streams the weights once for every row, all but the first time in part from a
 nearer cache if they fit there; one of more rows first repacks them for its kernel, in every call. The same thread
 dispatches and computes, so that dispatch is the runtime's `launch_s`, not a floor here.
+Recurrent layers written as tensor operators have rates of their own: their traffic is exponentials, running sums along
+a far dimension and transposed copies, which do not stream; a depthwise convolution sets itself up in every call and
+works on a transposed input; a triangular solve goes column by column.
 """
 
 from .arrays import Array, maximum, minimum
@@ -17,6 +20,14 @@ def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Ar
         return product_seconds(op, c, sheet)
     if op.kind == "pointwise":
         return op.bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.pointwise_bandwidth)), 0.0
+    if op.kind == "conv":
+        moved = op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.conv_bandwidth))
+        return op.kernels * c.conv_call_s + moved, 0.0
+    if op.kind == "scan":
+        return op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.scan_bandwidth)), 0.0
+    if op.kind == "solve":
+        compute = op.flops * (1.0 / (sheet.peak_flops_per_s * c.solve_efficiency))
+        return compute, compute
     return attention_seconds(op, c, sheet)
 
 
@@ -32,7 +43,7 @@ def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array
     memory = op.weight_bytes * passes * (1.0 / (sheet.bandwidth_bytes_per_s * c.weight_bandwidth))
     slower = 1.0 + (c.misfit_slowdown - 1.0) * maximum(misfit(op.n), misfit(op.k))
     compute = op.flops * slower * (1.0 / (sheet.peak_flops_per_s * c.compute_efficiency))
-    start = repacked * (c.call_s * op.kernels) + (1.0 - repacked) * op.n * (c.output_s * op.kernels)
+    start = repacked * (c.call_s * op.repeat) + (1.0 - repacked) * op.n * (c.output_s * op.repeat)
     return start + maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute
 
 

@@ -1,249 +1,215 @@
-"""Per-layer search as an integer linear programme, solved by HiGHS through SciPy, with tangents added as they break."""
+"""Per-layer search as a linear programme, relaxed or in whole numbers, solved by HiGHS through SciPy.
 
-import time
+The response is convex in what the layers add, so it is the largest of its tangents; each tangent makes a row.
+"""
+
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .architecture import Architecture, Block, Group
 from .arrays import Array
-from .config import Workload
 from .errors import UsageError
-from .forward import block_cost, head_cost
-from .predict import Predictor, work_of
-from .timeline import mean_overlapped
+from .layer_costs import LayerCosts, Tangent
 
-ROUNDS = 60
-MIN_SOLVE_S = 1.0
-# Scaled rows are kept to 1e-7 by the solver; a budget broken by no more than this share is kept.
+# A budget broken by no more than this share is kept: the rounding of sums.
 TOLERANCE = 1e-9
 
 
-# Slopes of a decode step in host, first and last device seconds.
-Tangent = tuple[float, float, float]
+class Limits(NamedTuple):
+    """Longest response (None: no matter how long) and most memory at the peak."""
+
+    seconds: float | None
+    memory_bytes: float
+
+    def tightened(self, share: float) -> "Limits":
+        """Both less by a share."""
+        return Limits(None if self.seconds is None else self.seconds * (1.0 - share), self.memory_bytes * (1.0 - share))
 
 
-class Sums(NamedTuple):
-    """What one layer of each choice adds: itself (0: left out), host and device seconds, bytes. One value a choice."""
+class Core(NamedTuple):
+    """Which (layer, choice) pairs are columns."""
 
-    present: Array
-    prefill_host: Array
-    prefill_device: Array
-    decode_host: Array
-    first_device: Array
-    last_device: Array
-    held_bytes: Array
-    transient_bytes: Array
+    layer: Array
+    choice: Array
+
+    def take(self, rows: Array) -> "Core":
+        """Some of them."""
+        return Core(self.layer[rows], self.choice[rows])
 
 
-class Fixed(NamedTuple):
-    """What the parts around the layers add: to the response, to a decode step's timelines, to memory."""
+class Box(NamedTuple):
+    """A part of all choices: how many layers may be of each host time, and what their largest transient may be."""
 
-    prefill_s: float
-    decode_host: float
-    decode_device: float
-    held_bytes: float
-    transient_bytes: float
+    least: Array
+    most: Array
+    transient_low: float
+    transient_high: float
 
 
+class Relaxed(NamedTuple):
+    """A programme solved with fractions: no choice scores more than `bound`; share of each column, and how much the
+    bound falls by picking it."""
+
+    bound: float
+    share: Array
+    reduced: Array
+
+
+class Solved(NamedTuple):
+    """A programme solved in whole numbers (None: it has no solution, or none was found in time), and its bound."""
+
+    picked: Array | None
+    bound: float
+
+
+class _Rows(NamedTuple):
+    """Sparse rows that are at most their right sides, and rows of each layer that equal 1."""
+
+    upper: Any
+    most: Array
+    each: Any
+
+
+@dataclass(frozen=True)
 class LayerProgram:
-    """A per-layer search as an integer linear programme.
+    """Columns: the pairs of a core, then prefill and decode-step seconds of the whole model, and the largest transient.
 
-    Columns: one per layer and choice, then prefill and decode-step seconds of the whole model, then the transient.
+    Attributes:
+        scores: [layers, choices]; minus infinity forbids a choice.
+        unit: seconds that make the rows of time about one.
     """
 
-    def __init__(
-        self, predictor: Predictor, blocks: tuple[Block, ...], shared: tuple[float, float, float],
-        workload: Workload, scores: Array, memory_bytes: float,
-    ) -> None:  # fmt: skip
-        self.predictor, self.blocks, self.shared = predictor, blocks, shared
-        self.workload, self.scores, self.memory_bytes = workload, scores, memory_bytes
-        self.work = work_of(workload)
-        self.target = predictor.target(workload.dtype)
-        self.loss = self.target.runtime.overlap_loss
-        self.layers, self.count = scores.shape
-        self.sums, self.fixed = self._sums(), self._fixed()
+    costs: LayerCosts
+    scores: Array
+    unit: float
 
-    def _sums(self) -> Sums:
-        r, hidden = self.target.runtime, self.shared[0]
-        rows = []
-        for block in self.blocks:
-            present = float(block.attention is not None or block.feed_forward is not None)
-            cost = block_cost(block, hidden, self.work, self.target)
-            memory = self.predictor.memory(self.model([(present, block)]), self.work)
-            bare = self.predictor.memory(self.model([]), self.work)
-            decode_host = cost.first.kernels * r.launch_s + r.block_s
-            rows.append((
-                present,
-                present * (cost.prefill.kernels * r.launch_s + r.block_s + r.prefill_block_s),
-                present * cost.prefill.seconds, present * decode_host,
-                present * cost.first.seconds, present * cost.last.seconds,
-                memory.weight_bytes - bare.weight_bytes + memory.cache_bytes,
-                memory.transient_bytes if present else 0.0,
-            ))  # fmt: skip
-        return Sums(*np.array(rows, dtype=np.float64).T)
+    def core(self) -> Core:
+        """All that is allowed and may be in a best choice.
 
-    def _fixed(self) -> Fixed:
-        r, model = self.target.runtime, self.model([])
-        head = head_cost(model, self.work, self.target)
-        memory = self.predictor.memory(model, self.work)
-        host, device = head.prefill.kernels * r.launch_s, head.prefill.seconds
-        return Fixed(
-            max(host, device) + self.loss * min(host, device) + r.pass_s,
-            head.first.kernels * r.launch_s + r.pass_s + r.token_s,
-            head.first.seconds,
-            memory.weight_bytes + memory.overhead_bytes,
-            memory.transient_bytes,
-        )
-
-    def model(self, groups: Sequence[tuple[float, Block]]) -> Architecture:
-        """Groups of blocks with the head around them."""
-        return Architecture(tuple(Group(count, block) for count, block in groups), *self.shared)
-
-    def response(self, picked: Array) -> float:
-        """Seconds of a choice (one block for each layer), by adding."""
-        s, f, loss = Sums(*(column[picked].sum() for column in self.sums)), self.fixed, self.loss
-        prefill = max(s.prefill_host, s.prefill_device) + loss * min(s.prefill_host, s.prefill_device) + f.prefill_s
-        step = mean_overlapped(
-            s.decode_host + f.decode_host, s.first_device + f.decode_device, s.last_device + f.decode_device, loss
-        )
-        return float(prefill + self.work.new * step)
-
-    def solve(self, budget_s: float | None, gap: float, time_limit_s: float) -> tuple[Array | None, float]:
-        """The best choice within the budget (None: there is none) and a bound on any choice's score.
-
-        Solve, add the tangent that a solution breaks, solve again. Without a budget, the choice of least response.
+        Not what another choice of its layer beats: none worse in score, time and memory, equally present. Of equals
+        the first is kept.
         """
-        unit = budget_s or self.response(np.zeros(self.layers, dtype=np.int64))
-        tangents = [(1.0, 0.0, 0.0), (0.0, 0.5, 0.5)]  # all of a step bound by the host; all of it by the device
-        limit, bound, end_s = budget_s, np.inf, time.perf_counter() + time_limit_s
-        for _ in range(ROUNDS):
-            # Half of what is left for each solve: a later one must still be able to mend a broken budget.
-            left_s = max(0.5 * (end_s - time.perf_counter()), MIN_SOLVE_S)
-            picked, found = self._milp(limit, unit, tangents, gap, left_s)
-            bound = found if limit == budget_s else bound  # a limit tightened below the budget bounds nothing
-            if picked is None:
-                return None, -np.inf
-            if budget_s is None:
-                lower = bound
-                if self.response(picked) <= -lower * unit * (1.0 + 1e-7) + 1e-15:
-                    return picked, bound
-            elif self.response(picked) <= budget_s * (1.0 + TOLERANCE):
-                return picked, bound
-            tangent = self._tangent(picked)
-            if tangent in tangents:  # broken by the solver's tolerance alone
-                if budget_s is None:
-                    return picked, bound
-                limit = float(limit or unit) - (self.response(picked) - budget_s) - TOLERANCE * budget_s
-            tangents.append(tangent)
-        raise UsageError(f"the budget could not be met in {ROUNDS} rounds; widen it a little")
+        each = np.vstack((self.costs.each[1:], self.costs.transient_bytes))
+        present = self.costs.sums.present
+        beats = (each[:, :, None] <= each[:, None, :]).all(axis=0) & (present[:, None] == present[None, :])
+        same, before = beats & beats.T, np.tri(present.size, k=-1, dtype=bool).T
+        kept = np.isfinite(self.scores)
+        for layer, row in enumerate(self.scores):
+            better = (row[:, None] > row[None, :]) | ((row[:, None] == row[None, :]) & (~same | before))
+            kept[layer] &= ~(beats & better).any(axis=0)
+        return Core(*np.nonzero(kept))
 
-    def _tangent(self, picked: Array) -> Tangent:
-        """Slopes of a decode step's mean max(host, device) in host, first and last device seconds at a choice.
+    @cached_property
+    def host_class(self) -> Array:
+        """A number for each choice that those of equal host time share; no layer at all has one of its own."""
+        s = self.costs.sums
+        hosts = np.stack((s.present, s.prefill_host, s.decode_host), axis=1)
+        return np.unique(hosts, axis=0, return_inverse=True)[1].ravel()
 
-        The device grows evenly from first to last; from the share t of the step on, it exceeds the host:
-        t, (1 - t)² / 2 and (1 - t²) / 2.
-        """
-        host = self.sums.decode_host[picked].sum() + self.fixed.decode_host
-        first = self.sums.first_device[picked].sum() + self.fixed.decode_device
-        last = self.sums.last_device[picked].sum() + self.fixed.decode_device
-        t = float(np.clip((host - first) / max(last - first, 1e-300), 0.0, 1.0))
-        return t, (1.0 - t) ** 2 / 2.0, (1.0 - t * t) / 2.0
+    def whole(self, limits: Limits, tangents: Sequence[Tangent]) -> Box:
+        """All choices with one layer at least, and as many as fit."""
+        layers, absent = len(self.scores), self.costs.sums.present == 0.0
+        least, most = np.zeros(self.host_class.max() + 1), np.full(self.host_class.max() + 1, float(layers))
+        least[self.host_class[absent]] = layers - self._most_layers(limits, tangents)
+        most[self.host_class[absent]] = layers - 1.0
+        return Box(least, most, self.costs.fixed.transient_bytes, np.inf)
 
-    def _milp(
-        self, limit_s: float | None, unit: float, tangents: Sequence[Tangent], gap: float,
-        time_limit_s: float,
-    ) -> tuple[Array | None, float]:  # fmt: skip
-        """One linear programme: best choice, and the bound on its objective (negative seconds/unit without a limit)."""
-        optimize, sparse = _scipy()
-        size = self.layers * self.count
-        rows, low, high = self._rows(unit, limit_s, tangents)
-        if limit_s is not None:
-            rows.append(np.concatenate((np.zeros(size), [1.0, self.work.new, 0.0])))
-            low.append(-np.inf)
-            high.append((limit_s - self.fixed.prefill_s) / unit)
-        ones = sparse.kron(sparse.eye(self.layers), np.ones((1, self.count)))
-        transient = sparse.kron(sparse.eye(self.layers), self.sums.transient_bytes[None, :] / self.memory_bytes)
-        each = sparse.hstack([ones, sparse.csr_matrix((self.layers, 3))])
-        widest = sparse.hstack([transient, np.zeros((self.layers, 2)), np.full((self.layers, 1), -1.0)])
-        matrix = sparse.vstack([sparse.csr_matrix(np.array(rows)), each, widest]).tocsr()
-        bottom = np.concatenate((low, np.ones(self.layers), np.full(self.layers, -np.inf)))
-        top = np.concatenate((high, np.ones(self.layers), np.zeros(self.layers)))
-        allowed = np.isfinite(self.scores).ravel()
-        worth = np.where(allowed, self.scores.ravel(), 0.0)
-        scale = max(np.abs(worth).max(), 1e-300)
-        objective = np.concatenate((-worth / scale, np.zeros(3)))
-        if limit_s is None:
-            objective = np.concatenate((np.zeros(size), [1.0, self.work.new, 0.0]))
-        least = self.fixed.transient_bytes / self.memory_bytes
-        found = optimize.milp(
-            objective,
-            integrality=np.concatenate((np.ones(size), np.zeros(3))),
-            bounds=optimize.Bounds(
-                np.concatenate((np.zeros(size), [0.0, 0.0, least])), np.concatenate((allowed * 1.0, [np.inf] * 3))
-            ),
-            constraints=optimize.LinearConstraint(matrix, bottom, top),
-            options={"mip_rel_gap": gap, "time_limit": time_limit_s},
-        )
+    def relax(self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent]) -> Relaxed | None:
+        """The programme with fractions of choices; None if even so nothing keeps the limits."""
+        optimize, _ = _scipy()
+        worth, scale = self._worth(core)
+        rows = self._rows(core, box, limits, tangents)
+        found = optimize.linprog(
+            np.concatenate((-worth / scale, np.zeros(3))), rows.upper, rows.most, rows.each, np.ones(len(self.scores)),
+            bounds=[*[(0.0, None)] * (worth.size + 2), (box.transient_low / limits.memory_bytes, None)], method="highs",
+        )  # fmt: skip
         if found.x is None:
-            if found.status == 1:
-                raise UsageError(f"the solver found nothing in {time_limit_s:g} s; give it more time_limit_s")
-            return None, -np.inf
-        dual = found.mip_dual_bound if found.mip_dual_bound is not None else found.fun
-        if limit_s is None:
-            return self._read(found.x), -(dual + self.fixed.prefill_s / unit)
-        return self._read(found.x), -dual * scale
+            return None
+        share, reduced = found.x[: worth.size], found.lower.marginals[: worth.size]
+        return Relaxed(-float(found.fun) * scale, share, reduced * scale)
 
-    def _read(self, solution: Array) -> Array:
-        return np.argmax(solution[: self.layers * self.count].reshape(self.layers, self.count), axis=1)
+    def integer(
+        self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent], gap: float, time_limit_s: float
+    ) -> Solved:
+        """The programme in whole numbers; without a limit the quickest choice, its bound in negative seconds."""
+        optimize, _ = _scipy()
+        worth, scale = self._worth(core)
+        if limits.seconds is None:
+            worth, scale = np.zeros_like(worth), self.unit
+        rows, n = self._rows(core, box, limits, tangents), worth.size
+        time = np.array([1.0, self.costs.new, 0.0]) * (limits.seconds is None)
+        least = [0.0, 0.0, box.transient_low / limits.memory_bytes]
+        found = optimize.milp(
+            np.concatenate((-worth / scale, time)),
+            integrality=np.repeat([1, 0], (n, 3)),
+            bounds=optimize.Bounds(np.concatenate((np.zeros(n), least)), np.repeat([1.0, np.inf], (n, 3))),
+            constraints=[
+                optimize.LinearConstraint(rows.upper, -np.inf, rows.most),
+                optimize.LinearConstraint(rows.each, 1.0, 1.0),
+            ],
+            options={"mip_rel_gap": gap, "time_limit": time_limit_s},
+        )  # fmt: skip
+        if found.mip_dual_bound is not None:
+            bound = -float(found.mip_dual_bound) * scale
+        else:
+            bound = np.inf if found.status == 1 else -np.inf  # out of time, or no solution
+        if limits.seconds is None:
+            bound -= self.costs.fixed.prefill_s
+        return Solved(None if found.x is None else self.read(core, found.x[:n]), bound)
 
-    def _rows(
-        self, unit: float, limit_s: float | None, tangents: Sequence[Tangent]
-    ) -> tuple[list[Array], list[float], list[float]]:
-        """Rows of the programme: tangents of prefill and of a decode step, memory, at least one layer. In `unit`s."""
-        s, f, loss = self.sums, self.fixed, self.loss
-        rows, high = [], []
-        for host, device in ((1.0, loss), (loss, 1.0)):  # max(h, d) + loss · min(h, d)
-            rows.append(self._row((host * s.prefill_host + device * s.prefill_device) / unit, (-1.0, 0.0, 0.0)))
-            high.append(0.0)
-        for tangent in tangents:
-            per_layer, around = self._step(tangent)
-            rows.append(self._row(per_layer / unit, (0.0, -1.0, 0.0)))
-            high.append(-around / unit)
-        rows.append(self._row(s.held_bytes / self.memory_bytes, (0.0, 0.0, 1.0)))
-        high.append(1.0 - f.held_bytes / self.memory_bytes)
-        low = [-np.inf] * len(rows)
-        rows.append(self._row(s.present, (0.0, 0.0, 0.0)))
-        return rows, [*low, 1.0], [*high, self._most_layers(unit, limit_s, tangents)]
+    def read(self, core: Core, share: Array) -> Array:
+        """The choice of each layer that has the largest share."""
+        table = np.full(self.scores.shape, -1.0)
+        table[core.layer, core.choice] = share
+        return np.argmax(table, axis=1)
 
-    def _most_layers(self, unit: float, limit_s: float | None, tangents: Sequence[Tangent]) -> float:
-        """No more layers than this fit in the limit: a whole number, which the solver's relaxation does not see.
+    def _worth(self, core: Core) -> tuple[Array, float]:
+        worth = self.scores[core.layer, core.choice]
+        return worth, max(float(np.abs(worth).max()), 1e-300)
 
-        Each pair of a prefill row and a tangent bounds the response from below by a sum over layers; the cheapest
+    def _rows(self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent]) -> _Rows:
+        """Tangents of prefill and of a decode step, the limit, memory, layers of each host time; one choice a layer."""
+        sparse, c, f, unit = _scipy()[1], self.costs, self.costs.fixed, self.unit
+        rows = [(plane / unit, (-1.0, 0.0, 0.0), 0.0) for plane in c.prefill_along()]
+        for per_layer, around in map(c.step_along, tangents):
+            rows.append((per_layer / unit, (0.0, -1.0, 0.0), -around / unit))
+        if limits.seconds is not None:
+            rows.append((np.zeros(len(c.blocks)), (1.0, c.new, 0.0), (limits.seconds - f.prefill_s) / unit))
+        held = c.sums.held_bytes / limits.memory_bytes
+        rows.append((held, (0.0, 0.0, 1.0), 1.0 - f.held_bytes / limits.memory_bytes))
+        for number, (least, most) in enumerate(zip(box.least, box.most, strict=True)):
+            counted = (self.host_class == number) * 1.0
+            rows += [(-counted, (0.0, 0.0, 0.0), -least), (counted, (0.0, 0.0, 0.0), most)]
+        upper = np.array([np.concatenate((row[core.choice], others)) for row, others, _ in rows])
+        layers, n, place = len(self.scores), core.layer.size, np.arange(core.layer.size)
+        widest = sparse.csr_matrix(
+            (c.transient_bytes[core.choice] / limits.memory_bytes, (core.layer, place)), (layers, n)
+        )
+        return _Rows(
+            sparse.vstack([upper, sparse.hstack([widest, np.tile([0.0, 0.0, -1.0], (layers, 1))])]).tocsr(),
+            np.concatenate(([right for *_, right in rows], np.zeros(layers))),
+            sparse.csr_matrix((np.ones(n), (core.layer, place)), (layers, n + 3)),
+        )
+
+    def _most_layers(self, limits: Limits, tangents: Sequence[Tangent]) -> float:
+        """No more layers than this fit in the limit: a whole number, which the relaxed programme does not see.
+
+        Each pair of a prefill plane and a tangent bounds the response from below by a sum over layers; the cheapest
         layer that is no gap, that many times, must keep the limit.
         """
-        s, f, loss, most = self.sums, self.fixed, self.loss, float(self.layers)
-        if limit_s is None or not s.present.any():
+        c, most = self.costs, float(len(self.scores))
+        there = c.sums.present > 0.0
+        if limits.seconds is None or not there.any():
             return most
-        for host, device in ((1.0, loss), (loss, 1.0)):
-            prefill = host * s.prefill_host + device * s.prefill_device
-            for tangent in tangents:
-                step, around = self._step(tangent)
-                least = (prefill + self.work.new * step)[s.present > 0.0].min()
-                room = limit_s * (1.0 + TOLERANCE) - f.prefill_s - self.work.new * around
-                most = min(most, np.floor(room / max(least, 1e-300)))
+        for prefill in c.prefill_along():
+            for step, around in map(c.step_along, tangents):
+                least = float((prefill + c.new * step)[there].min())
+                room = limits.seconds * (1.0 + TOLERANCE) - c.fixed.prefill_s - c.new * around
+                most = min(most, float(np.floor(room / max(least, 1e-300))))
         return max(most, 0.0)
-
-    def _step(self, tangent: Tangent) -> tuple[Array, float]:
-        """Seconds that a tangent gives a decode step: of a layer of each choice, and of what is around the layers."""
-        s, f, loss = self.sums, self.fixed, self.loss
-        host, first, last = np.array(tangent) * (1.0 - loss) + loss * np.array([1.0, 0.5, 0.5])
-        per_layer = host * s.decode_host + first * s.first_device + last * s.last_device
-        return per_layer, float(host * f.decode_host + (first + last) * f.decode_device)
-
-    def _row(self, per_choice: Array, others: tuple[float, float, float]) -> Array:
-        return np.concatenate((np.tile(per_choice, self.layers), others))
 
 
 def _scipy() -> tuple[Any, Any]:

@@ -2,9 +2,7 @@
 
 Layers add: kernels, device seconds, weights and cache of a model are sums over its layers, and the response is a convex
 function of those sums (host and device timelines that overlap). So the best choice is an integer linear programme with
-the response's tangents as constraints; a tangent is added where a solution breaks the budget, until one keeps it
-(outer approximation, Duran and Grossmann 1986, "An outer-approximation algorithm for a class of mixed-integer nonlinear
-programs"). Solved by HiGHS through SciPy.
+the response's tangents as constraints (`layer_search.py`).
 """
 
 from collections.abc import Sequence
@@ -16,7 +14,9 @@ from .architecture import Architecture, Block
 from .arrays import Array
 from .config import Workload
 from .errors import BudgetError, UsageError
-from .layer_program import LayerProgram
+from .layer_costs import layer_costs
+from .layer_program import LayerProgram, Limits
+from .layer_search import best_choice, quickest_choice
 from .predict import Predictor
 from .prediction import Prediction
 from .units import show_seconds
@@ -56,7 +56,7 @@ def search_layers(
     budget_s: float,
     memory_bytes: float | None = None,
     gap: float = 1e-3,
-    time_limit_s: float = 10.0,
+    time_limit_s: float = 60.0,
 ) -> PerLayer:
     """For every layer the block that makes the sum of scores greatest within the budgets.
 
@@ -69,7 +69,8 @@ def search_layers(
         budget_s: longest response, in seconds.
         memory_bytes: most memory at the peak; the predictor's device if None.
         gap: stop when no choice can score more by this share.
-        time_limit_s: stop the solver after about so long; the answer then says its gap.
+        time_limit_s: stop after about so long; the answer then says its gap. Unless that happens the answer is the same
+            on every machine.
 
     Raises:
         BudgetError: no choice keeps the budgets; the quickest there is, is named.
@@ -79,34 +80,35 @@ def search_layers(
     table = _checked(scores, len(blocks))
     if not 0.0 < budget_s < np.inf:
         raise UsageError(f"budget_s: {budget_s} is not a positive number")
-    program = LayerProgram(
-        predictor, tuple(blocks), (float(hidden_size), float(vocab_size), float(tie_word_embeddings)),
-        workload or Workload(), table, predictor.memory_bytes if memory_bytes is None else memory_bytes,
-    )  # fmt: skip
-    picked, bound = program.solve(budget_s, gap, time_limit_s)
+    shared = (float(hidden_size), float(vocab_size), float(tie_word_embeddings))
+    costs = layer_costs(predictor, tuple(blocks), shared, workload or Workload())
+    memory = predictor.memory_bytes if memory_bytes is None else memory_bytes
+    program = LayerProgram(costs, table, unit=budget_s)
+    picked, bound = best_choice(program, Limits(budget_s, memory), gap, time_limit_s)
     if picked is None:
-        raise _nothing(program, budget_s, gap, time_limit_s)
+        raise _nothing(program, budget_s, memory)
     score = float(table[np.arange(len(table)), picked].sum())
-    model = program.model(_runs([blocks[index] for index in picked]))
+    model = costs.model(_runs([blocks[index] for index in picked]))
     return PerLayer(
         architecture=model,
         choices=tuple(int(index) for index in picked),
         score=score,
         bound=max(bound, score),
         gap=max(bound - score, 0.0) / max(abs(score), 1e-300),
-        additive_s=program.response(picked),
+        additive_s=float(costs.response(costs.total(picked))),
         prediction=predictor.predict(model, workload),
     )
 
 
-def _nothing(program: LayerProgram, budget_s: float, gap: float, time_limit_s: float) -> BudgetError:
+def _nothing(program: LayerProgram, budget_s: float, memory_bytes: float) -> BudgetError:
     """What to say when no choice keeps the budgets."""
-    quickest, _ = program.solve(None, gap, time_limit_s)
+    quickest = quickest_choice(program, memory_bytes)
     if quickest is None:
         return BudgetError("no choice of blocks fits in the memory; raise memory_bytes or offer smaller blocks")
+    seconds = float(program.costs.response(program.costs.total(quickest)))
     return BudgetError(
-        f"no choice of blocks answers within {show_seconds(budget_s)}: the quickest takes "
-        f"{show_seconds(program.response(quickest))}; raise the budget or offer smaller blocks"
+        f"no choice of blocks answers within {show_seconds(budget_s)}: the quickest takes {show_seconds(seconds)}; "
+        "raise the budget or offer smaller blocks"
     )
 
 

@@ -18,7 +18,7 @@ SHEET = Sheet(1e11, 1e10, 1.0, 3e7)
 C = CpuCoefficients(
     compute_efficiency=1.0, weight_bandwidth=1.0, near_cache=0.4 / 3.0, repack=2.0, repack_rows=4.0, call_s=1e-5, output_s=1e-8,
     misfit_slowdown=1.5, overlap_gap=0.5, prefill_efficiency=0.5, decode_efficiency=0.1, cache_bandwidth=0.5,
-    pointwise_bandwidth=2.0,
+    pointwise_bandwidth=2.0, conv_call_s=1e-4, conv_bandwidth=0.1, scan_bandwidth=0.25, solve_efficiency=0.2,
 )  # fmt: skip
 
 
@@ -63,6 +63,22 @@ def test_pointwise_traffic_and_the_gaps_of_the_runtime() -> None:
     op = pointwise("norm", 1e6, moves=5.0, kernels=3.0, bytes_each=4.0)
     assert op_seconds(op, SHEET, C, 0.0).seconds == pytest.approx(20e6 / 2e10)
     assert op_seconds(op, SHEET, C, 1e-6).seconds == pytest.approx(20e6 / 2e10 + 3e-6)
+
+
+def test_experts_are_a_product_each() -> None:
+    # Three of a thousand outputs: three times one row's 436 us.
+    op = OpCost("experts_up", "gemm", 6e6, 12e6, 0.0, 0.0, kernels=3.9, m=1.0, n=1000.0, k=1000.0, repeat=3.0)
+    # 12 MB at 10 GB/s; 6 MFLOP at 100 GFLOP/s, half of it not hidden; 3000 outputs of 10 ns.
+    assert cpu_seconds(op, C, SHEET)[0] == pytest.approx(1200e-6 + 30e-6 + 30e-6)
+
+
+def test_recurrent_layers_have_rates_of_their_own() -> None:
+    conv = OpCost("conv", "conv", activation_bytes=1e6, kernels=1.0)
+    scan = OpCost("scan", "scan", activation_bytes=1e6, kernels=80.0)
+    solve = OpCost("scan_solve", "solve", flops=1e7)
+    assert cpu_seconds(conv, C, SHEET) == (pytest.approx(100e-6 + 1000e-6), 0.0)  # 1 MB at 1 GB/s
+    assert cpu_seconds(scan, C, SHEET) == (pytest.approx(400e-6), 0.0)  # 1 MB at 2.5 GB/s
+    assert cpu_seconds(solve, C, SHEET) == (pytest.approx(500e-6), pytest.approx(500e-6))  # at 20 GFLOP/s
 
 
 def test_the_coefficients_have_names_of_their_own() -> None:
