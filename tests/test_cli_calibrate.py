@@ -129,6 +129,21 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert isinstance(found.exception, UsageError) and "--out" in str(found.exception)
 
 
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [("--out", ".", "is a folder"), ("--out", "my profile.json", "letters, digits"), ("--plot", "no/fit.png", "no folder"),
+     ("--plot", "fit.docx", ".svg")],
+)  # fmt: skip
+def test_what_could_not_be_written_in_the_end_is_said_before_anything_is_measured(
+    option: str, value: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = invoke(*ARGUMENTS, option, value)
+    assert isinstance(found.exception, UsageError) and hint in str(found.exception) and option in str(found.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_another_distributions_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "calibration").mkdir()
     (tmp_path / "calibration" / "__init__.py").write_text("")
