@@ -56,6 +56,8 @@ def calibrate(**options: Any) -> None:
     from ..progress import progress_bar
 
     run = load("run")
+    if options["plot"] is not None:
+        load("fit_plot").check(options["plot"])
     ready = run.prepare(_request(options))
     cases = sum(len(plan.cases) for plan in ready.plans.values())
     _say(f"{cases} cases on {ready.hardware.name}, about {ready.estimate_s() / 60.0:.1f} minutes")
