@@ -48,7 +48,8 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
     used = minimum(rows, ceil(m * (1.0 / MMA_ROWS)) * MMA_ROWS)
     wave_s = (per_cell / c.small_tile_efficiency) * used * columns
     balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)
-    seconds = maximum(balanced, minimum(k_steps * wave_s, balanced + c.split_k_s))
+    load_s = columns * 2.0 * sms / (sheet.bandwidth_bytes_per_s * c.tile_bandwidth)
+    seconds = maximum(balanced, minimum(k_steps * maximum(wave_s, load_s), balanced + c.split_k_s))
     if type(m) is not float or m > MMA_ROWS:
         rows, columns = LARGE_TILE
         wave_s = per_cell * rows * columns
