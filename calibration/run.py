@@ -89,9 +89,8 @@ def prepare(request: Request) -> Prepared:
     from .device import detect
     from .runtimes import runtime
 
-    named = None if request.gpu == "cpu" else datasheet(request.gpu)
     hardware = detect("cpu" if request.gpu == "cpu" and request.device is None else request.device, request.threads)
-    gpu, card = _identify(request, named, hardware)
+    gpu, card = identify(request, hardware)
     sheet = _sheet(hardware, card, request.dtype)
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
@@ -102,8 +101,13 @@ def prepare(request: Request) -> Prepared:
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
         for name in runtimes
     }
-    path = request.out or Path("profiles") / f"{gpu}.json"
+    path = profile_path(request, gpu)
     return Prepared(hardware, gpu, sheet, plans, problem(hardware.kind, constants, runtimes), path, request)
+
+
+def profile_path(request: Request, gpu: str) -> Path:
+    """Where the profile is written."""
+    return request.out or Path("profiles") / f"{gpu}.json"
 
 
 def _fitting(one: "Runtime", hardware: "Hardware") -> "Runtime":
@@ -113,8 +117,14 @@ def _fitting(one: "Runtime", hardware: "Hardware") -> "Runtime":
     return one
 
 
-def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -> tuple[str, DataSheet | None]:
-    """The name of the device's profile, and its data sheet if there is one."""
+def identify(request: Request, hardware: "Hardware") -> tuple[str, DataSheet | None]:
+    """The name of the device's profile, and its data sheet if there is one.
+
+    Raises:
+        LatmodelError: a GPU is named where there is only a CPU.
+        ProfileError: the device present is not the one named.
+    """
+    named = None if request.gpu == "cpu" else datasheet(request.gpu)
     if hardware.kind == "cpu":
         if named is not None and named.kind != "cpu":
             raise LatmodelError(
