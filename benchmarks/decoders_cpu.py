@@ -1,27 +1,24 @@
-"""Experts, windows and hybrids on this CPU, measured against predicted.
+"""Experts, windows and hybrids on this CPU: `calibrate --like` their configuration, then `verify` the whole model.
 
-    python benchmarks/decoders_cpu.py --profile PATH
+    python benchmarks/decoders_cpu.py --out build/decoders
 
-The profile is one that `latmodel calibrate --device cpu --dtype float32` wrote on this machine: it has seen plain
-blocks alone. Small Transformers models with random weights run in turns with a plain Llama; CPU seconds of the one
-thread are taken, so that other processes' turns do not count. The Llama's deviation from its prediction (the machine's
-drift since the calibration) is taken out of the errors under "drift out", prefill and decode apart.
+For each small Transformers model its configuration is written to a file, and the two commands that a user would type
+are run: `latmodel calibrate --gpu cpu --threads 1 --dtype float32 --effort quick --like FILE`, which measures stacks of
+its kinds of layers, and, several times, `latmodel verify --config FILE`, which builds the model as a whole with random
+weights and runs it. The medians of what the verifications measured are compared with the predictions. With
+`--reuse` a profile that is there is not made again.
 """
 
 import argparse
+import json
 import statistics
+import subprocess
 import sys
-import time
-import warnings
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
+from transformers import CONFIG_MAPPING
 
-from latmodel.config import Workload
-from latmodel.huggingface import read_decoder
-from latmodel.predict import Predictor
-from latmodel.prediction import Prediction
 from latmodel.report import table
 
 PROMPT, NEW = 128, 16
@@ -43,7 +40,7 @@ FINE_EXPERTS = {
     "num_hidden_layers": 8, "intermediate_size": 896, "moe_intermediate_size": 192, "num_experts": 32,
     "num_experts_per_tok": 4,
 }  # fmt: skip
-# The first is the plain model that drift is taken from.
+# The first is plain, to compare with.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "Llama (reference)": ("llama", {"num_hidden_layers": 12, "intermediate_size": 1408}),
     "Mixtral, 2 of 8 experts": ("mixtral", EXPERTS),
@@ -57,90 +54,74 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-class Times(NamedTuple):
-    """CPU seconds of a prefill, and the median of the decode steps after it."""
+class Outcome(NamedTuple):
+    """Medians over verifications of one phase, seconds, and their spread; what was predicted, and the interval."""
 
-    prefill_s: float
-    decode_s: float
+    measured_s: float
+    spread: float
+    predicted_s: float
+    low_s: float
+    high_s: float
 
+    @property
+    def error(self) -> float:
+        """(predicted − measured) / measured."""
+        return self.predicted_s / self.measured_s - 1.0
 
-def build(family: str, settings: dict[str, Any]) -> Any:
-    """The real model with random weights."""
-    config = CONFIG_MAPPING[family](**(ALIKE | settings))
-    factory: Any = AutoModelForCausalLM
-    model = factory.from_config(config, dtype=torch.float32).eval()
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.02)
-    return model
-
-
-@torch.no_grad()
-def run(model: Any) -> Times:
-    """One response, each pass timed."""
-    cache = DynamicCache(config=model.config)
-    start = time.process_time()
-    logits = model(torch.randint(0, 8000, (1, PROMPT)), past_key_values=cache, logits_to_keep=1).logits
-    prefill = time.process_time() - start
-    steps = []
-    for _ in range(NEW):
-        start = time.process_time()
-        logits = model(logits[:, -1:].argmax(-1), past_key_values=cache).logits
-        steps.append(time.process_time() - start)
-    return Times(prefill, statistics.median(steps))
+    def cells(self) -> list[str]:
+        """As text."""
+        times = [f"{1e3 * self.measured_s:.1f} ±{100 * self.spread:.0f} %", f"{1e3 * self.predicted_s:.1f}"]
+        inside = "yes" if self.low_s <= self.measured_s <= self.high_s else "no"
+        return [*times, f"{100 * self.error:+.1f} %", inside]
 
 
-def measured(models: dict[str, Any], rounds: int) -> dict[str, Times]:
-    """Medians over rounds in which every model runs once; the first round warms up."""
-    seen: dict[str, list[Times]] = {name: [] for name in models}
-    for index in range(rounds + 1):
-        for name, model in models.items():
-            times = run(model)
-            seen[name] += [times] if index else []
-    return {name: Times(*map(statistics.median, zip(*some, strict=True))) for name, some in seen.items()}
+def command(*words: str) -> str:
+    """Run `latmodel` with these words; its output.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    done = subprocess.run([sys.executable, "-m", "latmodel", *words], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
 
 
-def line(name: str, seen: Times, predicted: Prediction, drift: Times) -> list[str]:
-    """Measured, predicted, error, and error with the drift taken out; of prefill and decode."""
-    cells = [name]
-    pairs = zip(seen, (predicted.prefill_s, predicted.decode_s_per_token), drift, strict=True)
-    for real, ours, factor in pairs:
-        plain, corrected = ours / real - 1.0, ours * factor / real - 1.0
-        cells += [f"{1e3 * real:.1f}", f"{1e3 * ours:.1f}", f"{plain:+.0%}", f"{corrected:+.0%}"]
-    return cells
+def measured(name: str, folder: Path, rounds: int, reuse: bool) -> tuple[Outcome, Outcome]:
+    """Calibrate like a model and verify it; prefill and decode."""
+    family, settings = MODELS[name]
+    config, profile = folder / f"{family}.config.json", folder / f"{family}.json"
+    config.write_text(CONFIG_MAPPING[family](**(ALIKE | settings)).to_json_string())
+    cpu = ["--threads", "1", "--dtype", "float32"]
+    if not (reuse and profile.is_file()):
+        like = ["--like", str(config), "--out", str(profile)]
+        command("calibrate", "--gpu", "cpu", *cpu, "--effort", "quick", "--no-resume", "--max-noise", "0.5", *like)
+    work = ["--prompt", str(PROMPT), "--generate", str(NEW), "--tolerance", "100", "--format", "json"]
+    real = ["verify", "--profile", str(profile), "--config", str(config)]
+    rows: list[dict[str, Any]] = [json.loads(command(*real, *cpu, *work)) for _ in range(rounds)]
+    return outcome(rows, "prefill_s"), outcome(rows, "decode_s_per_token")
+
+
+def outcome(rows: list[dict[str, Any]], what: str) -> Outcome:
+    """One phase of some verifications of the same model."""
+    times, first = [row[f"measured_{what}"] for row in rows], rows[0]
+    spread = max(times) / min(times) - 1.0
+    return Outcome(statistics.median(times), spread, first[what], first[f"{what}_low"], first[f"{what}_high"])
 
 
 def main() -> int:
     """Run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", required=True, help="a profile that calibrate wrote on this CPU, float32")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("build/decoders"), help="where profiles are written")
+    parser.add_argument("--rounds", type=int, default=3, help="verifications of each model")
+    parser.add_argument("--reuse", action="store_true", help="use the profiles that are there")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    predictor = Predictor.load(options.profile, "transformers-eager")
-    workload = Workload(prompt_tokens=PROMPT, new_tokens=NEW, dtype="float32")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fallbacks of layers without kernels: they are what is measured
-        models = {name: build(*settings) for name, settings in MODELS.items()}
-        seen = measured(models, options.rounds)
-    predicted = {
-        name: predictor.predict(read_decoder(model.config).architecture, workload) for name, model in models.items()
-    }
-    reference = next(iter(MODELS))
-    first = predicted[reference]
-    drift = Times(seen[reference].prefill_s / first.prefill_s, seen[reference].decode_s / first.decode_s_per_token)
-    headings = [
-        "model",
-        "prefill ms",
-        "predicted",
-        "error",
-        "drift out",
-        "decode ms",
-        "predicted",
-        "error",
-        "drift out",
-    ]
-    print(table(headings, [line(name, seen[name], predicted[name], drift) for name in models]))
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = {name: measured(name, options.out, options.rounds, options.reuse) for name in MODELS}
+    headings = ["model"]
+    for phase in ("prefill", "decode"):
+        headings += [f"{phase} ms", "predicted", "error", "inside"]
+    print(table(headings, [[name, *prefill.cells(), *decode.cells()] for name, (prefill, decode) in found.items()]))
+    worst = max(abs(one.error) for pair in found.values() for one in pair)
+    print(f"largest error {100 * worst:.1f} %")
     return 0
 
 

@@ -15,7 +15,7 @@ from latmodel.config import ModelConfig, Workload
 from latmodel.huggingface import read_config
 from latmodel.predict import Predictor
 from latmodel.presets import names
-from latmodel.report import PREDICTION_COLUMNS, table
+from latmodel.report import prediction_columns, table
 
 LONG = 32_768  # a context where windows matter
 
@@ -62,14 +62,14 @@ def rows(predictor: Predictor) -> Iterator[list[str]]:
 def row(predictor: Predictor, name: str, model: Architecture, workload: Workload) -> list[str]:
     """A name and its prediction as text."""
     cells = predictor.predict(model, workload).as_dict()
-    text: list[Callable[..., str]] = [show for _, show in PREDICTION_COLUMNS]
+    text: list[Callable[..., str]] = [show for _, show in prediction_columns(predictor.interval.level)]
     return [name, *(show(cells) for show in text)]
 
 
 def main() -> int:
     """Print both tables."""
     predictor = Predictor.load("3090", "transformers-eager")
-    headings = ["model", *(heading for heading, _ in PREDICTION_COLUMNS)]
+    headings = ["model", *(heading for heading, _ in prediction_columns(predictor.interval.level))]
     print(table(headings, list(rows(predictor)), title=f"{predictor.profile.title}, {predictor.runtime}"))
     print()
     others = [row(predictor, name, read_config(name), Workload()) for name in names()]

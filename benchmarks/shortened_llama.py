@@ -66,7 +66,7 @@ def memory_rows(data: Path) -> list[MemoryRow]:
 
 
 def parts(row: MemoryRow) -> Memory:
-    """Weights, cache and transients of a row, with one copy of the cache and nothing of the runtime's own."""
+    """Weights, cache, transients and workspace of a row, with one copy of the cache and no constant of the runtime."""
     model = fewer_blocks(read_config("llama-7b"), row.layers / ORIGINAL_LAYERS)
     work = work_of(row.workload)
     return peak_memory(
@@ -88,7 +88,8 @@ def fit_memory(rows: Sequence[MemoryRow]) -> tuple[float, float]:
 def predicted_bytes(row: MemoryRow, copies: float, constant: float) -> float:
     """Peak bytes of a row under the fitted runtime."""
     cost = parts(row)
-    return float(cost.weight_bytes + cost.transient_bytes + copies * cost.cache_bytes + constant)
+    fixed = cost.weight_bytes + cost.transient_bytes + cost.overhead_bytes
+    return float(fixed + copies * cost.cache_bytes + constant)
 
 
 def memory_report(rows: Sequence[MemoryRow]) -> list[list[str]]:

@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from latmodel.config import DTYPE_BYTES, ModelConfig, Workload
+from latmodel.config import CONFIG_FIELDS, DTYPE_BYTES, ModelConfig, Workload
 from latmodel.implementation import TRANSFORMERS
 from latmodel.memory import peak_memory
 from latmodel.transformer import block_parameters, num_parameters
 
+from .decoder_config import DecoderConfig
 from .observations import Observation
 
 Part = Literal["blocks", "head", "model"]
@@ -17,21 +18,32 @@ Timing = Literal["wall", "loop", "device"]
 
 ALIGNMENT = 64  # elements: PyTorch's CPU allocator aligns to 64 bytes, cuBLAS wants 16
 PARTS_OF_A_BLOCK = 9  # separately aligned weights
+PARTS_OF_ANY_BLOCK = 40  # of the most divided block of any decoder, twice over
 # The ring's weights exceed the last-level cache this many times: nothing of a block survives until it comes round.
 RING_OVER_CACHE = 3.0
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to time. `config.num_hidden_layers` is the depth of the ring of blocks (for a head: its copies)."""
+    """One thing to time. `config.num_hidden_layers` is the depth of the ring of blocks (for a head: its copies).
+
+    A decoder that is no plain Llama runs as a whole model of few blocks: its layers need what surrounds them.
+    """
 
     name: str
     part: Part
     phase: Phase
-    config: ModelConfig
+    config: ModelConfig | DecoderConfig
     workload: Workload
     runtime: str
     held_out: bool = False
+    cold: bool = False  # the cache is cleared before each run: a small model in a large one's place
+
+    @property
+    def shape(self) -> ModelConfig:
+        """The dimensions of a plain Llama."""
+        assert isinstance(self.config, ModelConfig), "other decoders are run by `decoder`"
+        return self.config
 
     @property
     def context(self) -> int:
@@ -51,15 +63,18 @@ class Case:
         """The record of one measured time of this case."""
         c, w = self.config, self.workload
         set_apart = (*flags, "held-out") if self.held_out else flags
+        dimensions = (
+            {"config": c.text}
+            if isinstance(c, DecoderConfig)
+            else {name: getattr(c, name) for name in CONFIG_FIELDS if name not in ("hidden_size", "vocab_size")}
+        )
+        dimensions |= {"num_hidden_layers": 0 if self.part == "head" else c.num_hidden_layers}
         return Observation(
             part=self.part, phase=self.phase, timing=timing, seconds=seconds, noise=noise, flags=set_apart, gpu=gpu,
-            runtime=self.runtime, dtype=w.dtype, logits=w.logits,
-            num_hidden_layers=0 if self.part == "head" else c.num_hidden_layers,
-            hidden_size=c.hidden_size, intermediate_size=c.intermediate_size,
-            num_attention_heads=c.num_attention_heads, num_key_value_heads=c.num_key_value_heads,
-            head_dim=c.head_dim, vocab_size=c.vocab_size, tie_word_embeddings=c.tie_word_embeddings,
+            runtime=self.runtime, dtype=w.dtype, logits=w.logits, hidden_size=c.hidden_size, vocab_size=c.vocab_size,
             batch_size=w.batch_size, prompt_tokens=w.prompt_tokens,
             new_tokens=w.new_tokens if self.phase == "decode" else 0, source="latmodel calibrate", name=self.name,
+            **dimensions,
         )  # fmt: skip
 
 
@@ -72,6 +87,9 @@ def ring_depth(config: ModelConfig, dtype: str, cache_bytes: float, least: int =
 
 def weight_elements(case: Case) -> int:
     """Numbers that the weights of a case take, padding for alignment included."""
+    if isinstance(case.config, DecoderConfig):
+        parts = (case.config.num_hidden_layers * PARTS_OF_ANY_BLOCK + 8) * ALIGNMENT
+        return int(num_parameters(case.config.architecture())) + parts
     copies, depth = (case.config.num_hidden_layers, 1) if case.part == "head" else (1, case.config.num_hidden_layers)
     vocab = 1 if case.part == "blocks" else case.config.vocab_size
     config = case.config.model_copy(update={"num_hidden_layers": depth, "vocab_size": vocab})

@@ -14,6 +14,7 @@ from latmodel.errors import UsageError
 from latmodel.forward import Target, Work, blocks_cost, forecast, head_cost, host_seconds
 from latmodel.timeline import overlapped
 
+from .decoder_config import DecoderConfig
 from .observations import Observation
 
 Vector = NDArray[np.float64]
@@ -42,12 +43,13 @@ def evidence(observations: Sequence[Observation]) -> list[Evidence]:
         raise UsageError(f"observations of {dtypes[0]} and {dtypes[1]} do not mix; fit one dtype at a time")
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(observations):
-        groups.setdefault((row.runtime, row.part, row.phase, row.timing, row.logits), []).append(index)
+        key = (row.runtime, row.part, row.phase, row.timing, row.logits, row.config or "")
+        groups.setdefault(key, []).append(index)
     return [_group(key, rows, [observations[i] for i in rows]) for key, rows in groups.items()]
 
 
 def _group(key: tuple[str, ...], index: list[int], rows: list[Observation]) -> Evidence:
-    runtime, part, phase, timing, logits = key
+    runtime, part, phase, timing, logits, _config = key
     formula = FORMULAS.get((part, phase, timing))
     if formula is None:
         raise UsageError(f"no formula predicts part={part}, phase={phase}, timing={timing} ({rows[0].name or 'row'})")
@@ -63,7 +65,9 @@ def _group(key: tuple[str, ...], index: list[int], rows: list[Observation]) -> E
 
 
 def model_of(rows: Sequence[Observation]) -> Architecture:
-    """The architectures of the rows as one, with arrays for dimensions."""
+    """The architectures of the rows as one, with arrays for dimensions; rows with a configuration share it."""
+    if rows[0].config is not None:
+        return DecoderConfig(rows[0].config).architecture()
     return uniform(**{name: _column(rows, name) for name in CONFIG_FIELDS})
 
 

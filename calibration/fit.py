@@ -154,11 +154,16 @@ def _pseudo_huber(residual: Vector) -> Vector:
 
 
 def _standard_errors(jacobian: Vector, residuals: Vector, free: int) -> Vector:
-    """Of log-coefficients: the inverse curvature, scaled up where the data scatter more than their noise."""
-    data = residuals[:-free]
-    scatter = max(1.0, float(np.sum(data**2)) / max(1, len(data) - free))
-    covariance = np.linalg.pinv(jacobian.T @ jacobian)
-    return np.sqrt(np.clip(np.diag(covariance), 0.0, None) * scatter)
+    """Of log-coefficients: the inverse curvature, where the data count less if they scatter more than their noise.
+
+    Priors take up part of the coefficients, so the data lose only the trace of their share of the curvature in degrees
+    of freedom; and a prior knows no less because measurements scatter, so it is not scaled.
+    """
+    data, prior = (rows.T @ rows for rows in (jacobian[:-free], jacobian[-free:]))
+    used = np.trace(np.linalg.solve(data + prior, data))
+    squares = residuals[:-free] ** 2
+    scatter = max(1.0, float(np.sum(squares)) / max(1.0, len(squares) - float(used)))
+    return np.sqrt(np.diag(np.linalg.inv(data / scatter + prior)))
 
 
 def _status(error: float, prior: Prior, at_bound: bool) -> Literal["boundary", "undetermined", "fitted"]:

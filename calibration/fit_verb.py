@@ -16,6 +16,7 @@ from . import make, published
 from .fit import Fitted, Setup
 from .fit_report import fit_report
 from .observations import Observation, observation, read_records
+from .outcome import measured_layers
 from .sources import depth_width
 
 MAX_FOLDS = 20  # cross-validation leaves out this many groups of rows in turn at most
@@ -147,6 +148,7 @@ def _runtime_part(
     return make.runtime_part(
         fitted, name, host="as observed", note="", conformal_scores=scores,
         ranges=make.measured_ranges(some),
+        layers=sorted(measured_layers(some).union(before.layers if before is not None else ())),
         memory_overhead_bytes=before.memory_overhead_bytes if before is not None else 0.6e9,
     )  # fmt: skip
 

@@ -38,12 +38,12 @@ def llama(config: ModelConfig, arena: Arena, device: torch.device) -> Any:
     )  # fmt: skip
     with torch.device("meta"):
         model = LlamaForCausalLM(settings).eval()  # type: ignore[no-untyped-call]
-    _fill(model, arena)
+    fill(model, arena)
     model.model.rotary_emb = type(model.model.rotary_emb)(settings).to(device)
     return model
 
 
-def _fill(module: Any, arena: Arena) -> None:
+def fill(module: Any, arena: Arena) -> None:
     """Put weights from the arena in the place of every parameter (those shared stay shared)."""
     known: dict[int, torch.nn.Parameter] = {}
     for part in module.modules():
@@ -61,17 +61,17 @@ def llama_run(case: Case, arena: Arena, device: torch.device) -> Run:
     if case.part == "head":
         return _heads(case, arena, device)
     if case.part == "blocks":
-        config = case.config.model_copy(update={"vocab_size": 1})
+        config = case.shape.model_copy(update={"vocab_size": 1})
         return _blocks(case, llama(config, arena, device), device)
-    return _model(case, llama(case.config, arena, device), device)
+    return _model(case, llama(case.shape, arena, device), device)
 
 
 def filled_caches(case: Case, device: torch.device) -> list[Cache]:
     """Keys and values of the prompt for every block, as decode finds them."""
     w = case.workload
     return [
-        new_cache(case.config, w.batch_size, w.prompt_tokens, DTYPES[w.dtype], device)
-        for _ in range(case.config.num_hidden_layers)
+        new_cache(case.shape, w.batch_size, w.prompt_tokens, DTYPES[w.dtype], device)
+        for _ in range(case.shape.num_hidden_layers)
     ]
 
 
@@ -97,7 +97,7 @@ def _blocks(case: Case, model: Any, device: torch.device) -> Run:
     w = case.workload
     prefill = case.phase == "prefill"
     tokens = w.prompt_tokens if prefill else 1
-    x = torch.randn(w.batch_size, tokens, case.config.hidden_size, device=device).to(DTYPES[w.dtype])
+    x = torch.randn(w.batch_size, tokens, case.shape.hidden_size, device=device).to(DTYPES[w.dtype])
     starts = [0] if prefill else range(w.prompt_tokens, w.prompt_tokens + w.new_tokens)
     positions = [torch.arange(start, start + tokens, device=device)[None] for start in starts]
     angles = [model.model.rotary_emb(x, ids) for ids in positions]
@@ -120,8 +120,8 @@ def _blocks(case: Case, model: Any, device: torch.device) -> Run:
 
 
 def _heads(case: Case, arena: Arena, device: torch.device) -> Run:
-    bare = case.config.model_copy(update={"num_hidden_layers": 1})
-    heads = [llama(bare, arena, device) for _ in range(case.config.num_hidden_layers)]
+    bare = case.shape.model_copy(update={"num_hidden_layers": 1})
+    heads = [llama(bare, arena, device) for _ in range(case.shape.num_hidden_layers)]
     tokens = case_tokens(case, device)
     last = slice(None) if case.workload.logits == "all" else slice(-1, None)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from latmodel.progress import Progress, no_progress
+
 from .cases import Case
 
 
@@ -177,13 +179,6 @@ class Log(Protocol):
     def records(self) -> Sequence[Record]:
         """All records kept so far, those of earlier runs included."""
         ...
-
-
-Progress = Callable[[int, int, str], None]  # samples done, samples in all, what is being measured
-
-
-def no_progress(done: int, total: int, what: str) -> None:
-    """Say nothing."""
 
 
 def measure(

@@ -3,17 +3,20 @@
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from latmodel.config import MAX_DIMENSION, DType, Logits, describe
-from latmodel.errors import UsageError
-from latmodel.profile import no_duplicates, refuse_constant
+from latmodel.errors import LatmodelError, UsageError
+from latmodel.strict_json import no_duplicates, refuse_constant
+
+from .decoder_config import MAX_TEXT_BYTES
 
 MAX_FILE_BYTES = 200_000_000
-MAX_LINE_BYTES = 10_000
+MAX_LINE_BYTES = 20_000  # a configuration's quotes are escaped
 
 Size = Annotated[int, Field(ge=1, le=MAX_DIMENSION)]
 Count = Annotated[int, Field(ge=0, le=MAX_DIMENSION)]
@@ -49,10 +52,10 @@ class Observation(BaseModel):
 
     num_hidden_layers: Count = 0
     hidden_size: Size
-    intermediate_size: Size
-    num_attention_heads: Size
-    num_key_value_heads: Size
-    head_dim: Size
+    intermediate_size: Size | None = None
+    num_attention_heads: Size | None = None
+    num_key_value_heads: Size | None = None
+    head_dim: Size | None = None
     vocab_size: Size = 1
     tie_word_embeddings: bool = False
 
@@ -61,6 +64,15 @@ class Observation(BaseModel):
     new_tokens: Count = 0
     source: Annotated[str, Field(max_length=200)] = ""
     name: Annotated[str, Field(max_length=100)] = ""
+    config: Annotated[str, Field(max_length=MAX_TEXT_BYTES)] | None = None  # of a decoder that is no plain Llama: JSON
+
+    @model_validator(mode="after")
+    def _says_what_ran(self) -> "Observation":
+        if self.config is None:
+            for name in ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name} is missing, and there is no config")
+        return self
 
 
 class Loaded(NamedTuple):
@@ -72,19 +84,46 @@ class Loaded(NamedTuple):
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON line and make it durable before returning, so that an interruption loses at most the next one."""
-    line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
-    with path.open("ab") as file:
-        if file.tell() and not _ends_a_line(path):
-            file.write(b"\n")  # a torn line before us must not swallow this one
-        file.write(line.encode())
+    line = _line(record)
+    with path.open("a+b") as file:
+        _mend(file)
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write a JSON Lines file whole or not at all (a temporary file beside it is renamed over it).
+
+    Raises:
+        LatmodelError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(b"".join(map(_line, records)))
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise LatmodelError(f"cannot write {path}: {error.strerror}; choose another --out") from None
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _mend(file: BinaryIO) -> None:
+    """End a last line that is whole, and remove one that was torn while it was written."""
+    size = file.seek(0, os.SEEK_END)
+    tail_bytes = min(size, MAX_LINE_BYTES)
+    file.seek(size - tail_bytes)
+    tail = file.read(tail_bytes).rpartition(b"\n")[2]
+    if not tail:
+        return
+    if _record(tail) is None and len(tail) < MAX_LINE_BYTES:
+        file.truncate(size - len(tail))
+    else:
+        file.write(b"\n")
 
 
 def read_records(path: Path) -> Loaded:

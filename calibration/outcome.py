@@ -4,9 +4,11 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from latmodel.predict import special_layers
 from latmodel.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
 
 from . import make
+from .decoder_config import DecoderConfig
 from .fit import Fitted
 from .make import Problem
 from .observations import Observation
@@ -61,7 +63,7 @@ def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], 
         chosen = [rows[i] for i in apart]
         errors += make.error_rows("held-out shapes", chosen, make.residuals_of(without, chosen))
     held_out = make.leave_out(refit, rows, folds(rows))
-    walls = [i for i, row in enumerate(rows) if row.part == "blocks" and row.timing == "wall"]
+    walls = [i for i, row in enumerate(rows) if is_scored(row)]
     scored, scores = [rows[i] for i in walls], [held_out[i] for i in walls]
     errors += make.error_rows(f"cross-validated ({FOLDS} folds of shapes)", scored, scores)
     profile = Profile(
@@ -84,7 +86,7 @@ def _runtime(
     fitted: Fitted, name: str, rows: Sequence[Observation], held_out: Sequence[float], about: About
 ) -> RuntimePart:
     mine = [i for i, row in enumerate(rows) if row.runtime == name]
-    blocks = [i for i in mine if rows[i].part == "blocks" and rows[i].timing == "wall"]
+    blocks = [i for i in mine if is_scored(rows[i])]
     scores = make.conformal_scores([rows[i] for i in blocks], [held_out[i] for i in blocks])
     # A response is one prefill and many decode steps: it can be off as far as either.
     scores["response"] = sorted(score for phase in ("prefill", "decode") for score in scores.get(phase, []))[-400:]
@@ -92,8 +94,19 @@ def _runtime(
     ranges.pop("num_hidden_layers")  # the depth of the ring: time is affine in depth, whatever it is
     return make.runtime_part(
         fitted, name, host=about.host, conformal_scores=scores, ranges=ranges,
-        memory_overhead_bytes=about.memory_overhead_bytes,
+        memory_overhead_bytes=about.memory_overhead_bytes, layers=sorted(measured_layers(rows)),
     )  # fmt: skip
+
+
+def is_scored(row: Observation) -> bool:
+    """Whether a row is of a planned shape, by the clock that users see; others only surround them."""
+    return row.config is not None or (row.part == "blocks" and row.timing == "wall")
+
+
+def measured_layers(rows: Sequence[Observation]) -> set[str]:
+    """Kinds of layers besides attention and feed-forward layers among the rows."""
+    configs = {row.config for row in rows if row.config is not None}
+    return {name for text in configs for name in special_layers(DecoderConfig(text).architecture())}
 
 
 def _provenance(rows: Sequence[Observation], about: About, errors: Sequence[ErrorRow]) -> Provenance:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from latmodel.config import ModelConfig, Workload
-from latmodel.transformer import num_parameters
+from latmodel.architecture import Architecture, Experts
+from latmodel.config import DTYPE_BYTES, ModelConfig, Workload
+from latmodel.transformer import block_parameters, num_parameters
 
-from .cases import Case, Part, Phase, ring_depth
+from .cases import RING_OVER_CACHE, Case, Part, Phase, ring_depth
+from .decoder_config import DecoderConfig
 from .measure import Reference, Rules
 
 Effort = Literal["quick", "normal", "rigorous"]
@@ -26,14 +28,16 @@ class Scale:
     vocab: tuple[int, int]
     most_batch: int
     most_flops: float  # of one prefill run: longer prompts of wide blocks are cut to it
+    cold_models: bool  # a last-level cache holds the small models whole, and the time is in reading them
 
 
-CPU = Scale((128, 1024), (32, 512), (32, 1024), (2048, 32768), 4, 4e9)
-GPU = Scale((512, 8192), (64, 4096), (64, 8192), (16384, 131072), 32, 1e14)
+CPU = Scale((128, 1024), (32, 512), (32, 1024), (2048, 32768), 4, 4e9, cold_models=True)
+GPU = Scale((512, 8192), (64, 4096), (64, 8192), (16384, 131072), 32, 1e14, cold_models=False)
 
-# Shapes measured, shapes held out, heads, whole models; and how each is sampled.
+# Shapes measured, shapes held out, heads, whole models; and how each is sampled. Of 19 errors the 18th is their 90 %
+# quantile; with one shape less the largest would have to do, and intervals would cover 95 %.
 EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
-    "quick": (14, 4, 2, 2, Rules(rounds=2, sample_s=0.3)),
+    "quick": (15, 4, 2, 2, Rules(rounds=2, sample_s=0.3)),
     "normal": (30, 10, 4, 3, Rules(rounds=3, sample_s=0.5)),
     "rigorous": (72, 24, 6, 4, Rules(rounds=4, sample_s=1.5, precision=0.002)),
 }
@@ -41,6 +45,8 @@ SETUP_S = 0.15  # making a case, warming it up and timing the references, seen o
 COLD_ROWS = 64.0
 DECODE_STEPS = 4  # a growing cache behaves differently from one that is written at the same place again and again
 OVERRUN = 1.2  # samples that are repeated
+DECODER_FLOPS = 4.0  # a hybrid's recurrent layers need prompts of several chunks, whatever its width
+LEAST_VOCAB = 256
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def make_plan(
     dtype: str,
     scale: Scale,
     cache_bytes: float,
-    like: ModelConfig | None = None,
+    like: ModelConfig | DecoderConfig | None = None,
     seed: int = 0,
 ) -> Plan:
     """The cases of one runtime and dtype.
@@ -85,7 +91,8 @@ def make_plan(
         dtype: of weights and activations.
         scale: sizes that suit the device.
         cache_bytes: last-level cache; rings are made larger than it.
-        like: measure blocks of this architecture (and near it) instead of the whole range.
+        like: measure blocks of this architecture (and near it) instead of the whole range; if they are no plain Llama
+            blocks, its own kinds of layers at its own width in two points of three, Llama blocks near it in the third.
         seed: shifts the sequence of shapes.
     """
     measured, held_out, heads, models, rules = EFFORTS[effort]
@@ -95,16 +102,20 @@ def make_plan(
     every = max(2, round((measured + held_out) / held_out))
     for index, point in enumerate(points):
         set_apart = index % every == every // 2 and index // every < held_out
-        shape = _shape(point, scale, index) if like is None else _near(like, point)
         name = f"{'held-' if set_apart else ''}{index:02d}"
         batch = _batch(point[5], scale.most_batch)
         prompt = _between(point[4], *scale.prompt, step=1)
         context = _between(point[6], *scale.context, step=1)
         prompt_batch = batch if batch * prompt <= scale.prompt[1] else 1
+        if isinstance(like, DecoderConfig) and index % 3:
+            cases.append(maker.decoder(f"{name}-prefill", "prefill", like, prompt, prompt_batch, set_apart))
+            cases.append(maker.decoder(f"{name}-decode", "decode", like, context, batch, set_apart))
+            continue
+        shape = _shape(point, _around(scale, like), index) if not isinstance(like, ModelConfig) else _near(like, point)
         cases.append(maker.block(f"{name}-prefill", "prefill", shape, prompt, prompt_batch, set_apart))
         cases.append(maker.block(f"{name}-decode", "decode", shape, context, batch, set_apart))
     cases += maker.heads(heads, scale, like)
-    cases += maker.models(models, scale, like)
+    cases += maker.models(models, scale)
     return Plan(tuple(cases), maker.references(scale), rules)
 
 
@@ -136,10 +147,15 @@ def _shape(point: Sequence[float], scale: Scale, index: int) -> ModelConfig:
     sizes = [size for size in (64, 128, 32, 96, 80) if size <= hidden // 2]
     head_dim = sizes[min(int(point[2] ** 1.7 * len(sizes)), len(sizes) - 1)]
     # Transformers wants the hidden size to be a multiple of the heads, even where head_dim is given.
-    heads = next(h for h in range(max(1, round(hidden / head_dim)), 0, -1) if hidden % h == 0)
+    heads = _dividing(hidden, round(hidden / head_dim))
     groups = [g for g in range(1, heads + 1) if heads % g == 0]  # divisors: MHA … MQA
     kv_heads = heads // groups[min(int(point[3] * len(groups)), len(groups) - 1)]
     return _config(hidden, inner, heads, kv_heads, head_dim)
+
+
+def _dividing(hidden: int, heads: int) -> int:
+    """The most heads up to `heads` that divide the hidden size."""
+    return next(h for h in range(max(1, heads), 0, -1) if hidden % h == 0)
 
 
 def _config(hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, vocab_size: int = 256) -> ModelConfig:
@@ -161,6 +177,25 @@ def _near(like: ModelConfig, point: Sequence[float]) -> ModelConfig:
     return _config(hidden, inner, heads, like.num_key_value_heads, like.head_dim)
 
 
+def _around(scale: Scale, like: DecoderConfig | None) -> Scale:
+    """The scale with hidden sizes from half to twice that of `like`."""
+    if like is None:
+        return scale
+    low, high = max(64, like.hidden_size // 128 * 64), max(128, like.hidden_size // 64 * 128)
+    return replace(scale, hidden=(low, min(high, max(scale.hidden[1], like.hidden_size))))
+
+
+def active_parameters(model: Architecture) -> float:
+    """Parameters of all blocks that one token passes through: of experts those that are chosen."""
+    total = 0.0
+    for group in model.groups:
+        layer = group.block.feed_forward
+        if isinstance(layer, Experts):
+            layer = replace(layer, count=layer.per_token)
+        total += float(group.count * block_parameters(replace(group.block, feed_forward=layer), model.hidden_size))
+    return total
+
+
 def _batch(share: float, most: int) -> int:
     """1 for more than half of the points, else a power of two."""
     return 1 if share < 0.55 else 1 << math.ceil((share - 0.55) / 0.45 * math.log2(most) + 1e-9)
@@ -174,22 +209,38 @@ class _Maker:
         self._most_flops = most_flops
 
     def block(self, name: str, phase: Phase, shape: ModelConfig, prompt: int, batch: int, held_out: bool) -> Case:
-        # In prefill a block's weights are read once for many rows: the more rows, the less their being cold matters.
-        cache = self._cache if phase == "decode" else 0.4 * self._cache * min(1.0, COLD_ROWS / (batch * prompt))
+        cache = self._cache if phase == "decode" else self._prefill_cache(batch * prompt)
         ring = shape.model_copy(update={"num_hidden_layers": ring_depth(shape, self._dtype, cache)})
         if phase == "prefill":
             rows = self._most_flops / (2.0 * float(num_parameters(ring.architecture())))
             prompt = max(16, min(prompt, int(rows / batch)))
         return self._case(name, "blocks", phase, ring, prompt, DECODE_STEPS, batch, held_out)
 
-    def heads(self, count: int, scale: Scale, like: ModelConfig | None) -> list[Case]:
+    def _prefill_cache(self, rows: int) -> float:
+        """In prefill a block's weights are read once for many rows: the more, the less their being cold matters."""
+        return 0.4 * self._cache * min(1.0, COLD_ROWS / rows)
+
+    def decoder(self, name: str, phase: Phase, like: DecoderConfig, prompt: int, batch: int, held_out: bool) -> Case:
+        """A model of each of its kinds of layers at least, and in decode of more than the cache holds."""
+        layers, vocab = like.period(), min(like.vocab_size, LEAST_VOCAB)
+        active = active_parameters(like.resized(layers).architecture())
+        cache = self._cache if phase == "decode" else self._prefill_cache(batch * prompt)
+        rounds = max(1, math.ceil(RING_OVER_CACHE * cache / (DTYPE_BYTES[self._dtype] * active)))
+        if phase == "prefill":
+            most = DECODER_FLOPS * self._most_flops / (2.0 * active * rounds)
+            prompt = max(16, min(prompt, int(most / batch)))
+        config = like.resized(layers * rounds, vocab)
+        return self._case(name, "model", phase, config, prompt, DECODE_STEPS, batch, held_out)
+
+    def heads(self, count: int, scale: Scale, like: ModelConfig | DecoderConfig | None) -> list[Case]:
         """LM heads over the ranges of hidden size and vocabulary; one computes logits of every position."""
         cases = []
         for index in range(count):
             share = (index + 0.5) / count
             hidden = _between(share, *scale.hidden, step=64) if like is None else like.hidden_size
             vocab = _between(1.0 - share, *scale.vocab, step=64) if like is None else like.vocab_size
-            shape = _config(hidden, 4 * hidden, max(1, hidden // 64), max(1, hidden // 64), 64, vocab_size=vocab)
+            heads = _dividing(hidden, hidden // 64)
+            shape = _config(hidden, 4 * hidden, heads, heads, 64, vocab_size=vocab)
             size = {"float32": 4.0}.get(self._dtype, 2.0) * hidden * vocab
             copies = max(1, math.ceil(3.0 * self._cache / size))
             ring = shape.model_copy(update={"num_hidden_layers": copies})
@@ -199,7 +250,7 @@ class _Maker:
             )
         return cases
 
-    def models(self, count: int, scale: Scale, like: ModelConfig | None) -> list[Case]:
+    def models(self, count: int, scale: Scale) -> list[Case]:
         """Whole models of few, narrow layers: what a pass and a token cost apart from the layers."""
         cases = []
         for index in range(count):
@@ -208,7 +259,9 @@ class _Maker:
             config = shape.model_copy(update={"num_hidden_layers": 2 + 2 * index})
             for phase in ("prefill", "decode"):
                 name = f"model-{index}-{phase}"
-                cases.append(self._case(name, "model", phase, config, 16 * (1 + index), 8, 1, False))
+                steps = 1 if scale.cold_models else 8  # the first after the cache was cleared is the only cold one
+                case = self._case(name, "model", phase, config, 16 * (1 + index), steps, 1, False)
+                cases.append(replace(case, cold=scale.cold_models))
         return cases
 
     def references(self, scale: Scale) -> tuple[Case, Case]:
@@ -225,8 +278,8 @@ class _Maker:
         )
 
     def _case(
-        self, name: str, part: Part, phase: Phase, config: ModelConfig, prompt: int, new: int, batch: int,
-        held_out: bool, logits_all: bool = False,
+        self, name: str, part: Part, phase: Phase, config: ModelConfig | DecoderConfig, prompt: int, new: int,
+        batch: int, held_out: bool, logits_all: bool = False,
     ) -> Case:  # fmt: skip
         work = Workload(
             prompt_tokens=prompt, new_tokens=new, batch_size=batch, dtype=self._dtype,  # type: ignore[arg-type]

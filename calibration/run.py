@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 from latmodel.coefficients import Sheet
 from latmodel.config import ModelConfig
 from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError, UsageError
-from latmodel.hardware import DataSheet, datasheet
-from latmodel.profile import SheetPart, write_profile
+from latmodel.hardware import DataSheet, datasheet, slug
+from latmodel.predict import special_layers
+from latmodel.profile import NAME, SheetPart, write_profile
+from latmodel.progress import Progress, no_progress
 
 from .cases import Case
+from .decoder_config import DecoderConfig
 from .evidence import FORMULAS, model_of, work_of
 from .make import Problem, sheet_part
-from .measure import Log, Progress, measure, no_progress
-from .observations import Observation, append_record
+from .measure import Lab, Log, measure
+from .observations import Observation, write_records
 from .outcome import About, Calibrated, calibrated
 from .plan import CPU, GPU, Plan, make_plan
 from .session import SampleFile, device_lock, open_samples
@@ -45,7 +48,7 @@ class Request:
     resume: bool = True
     seed: int = 0
     max_noise: float = 0.15
-    like: ModelConfig | None = None
+    like: ModelConfig | DecoderConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -89,32 +92,65 @@ def prepare(request: Request) -> Prepared:
     from .device import detect
     from .runtimes import runtime
 
-    named = None if request.gpu == "cpu" else datasheet(request.gpu)
     hardware = detect("cpu" if request.gpu == "cpu" and request.device is None else request.device, request.threads)
-    gpu, card = _identify(request, named, hardware)
+    gpu, card = identify(request, hardware)
     sheet = _sheet(hardware, card, request.dtype)
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
     )  # fmt: skip
-    runtimes = {name: _fitting(runtime(name), hardware).implementation for name in request.runtimes}
+    runtimes = {name: _fitting(runtime(name), hardware, request.like) for name in request.runtimes}
+    layers = special_layers(request.like.architecture()) if request.like is not None else ()
     scale = CPU if hardware.kind == "cpu" else GPU
     plans = {
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
         for name in runtimes
     }
+    task = problem(hardware.kind, constants, runtimes, layers)
+    return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request)
+
+
+def profile_path(request: Request, gpu: str) -> Path:
+    """Where the profile is written: known before anything is measured.
+
+    Raises:
+        UsageError: it is a folder, or its name is none for a profile.
+    """
     path = request.out or Path("profiles") / f"{gpu}.json"
-    return Prepared(hardware, gpu, sheet, plans, problem(hardware.kind, constants, runtimes), path, request)
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder; name a file in it, such as {path / 'mine.json'}")
+    if not NAME.fullmatch(path.stem):
+        raise UsageError(f"--out {path}: {path.stem[:40]!r} is no name for a profile; use letters, digits and . _ -")
+    return path
 
 
-def _fitting(one: "Runtime", hardware: "Hardware") -> "Runtime":
-    """The runtime, if the device can run it."""
+def _fitting(one: "Runtime", hardware: "Hardware", like: ModelConfig | DecoderConfig | None) -> str:
+    """The implementation of a runtime, if the device can run it and it can build the architecture."""
     if one.graph and hardware.kind != "cuda":
         raise UsageError(f"runtime {one.name} needs a CUDA device; try --runtime torch-eager")
-    return one
+    one.check(like)
+    return one.on(hardware.kind)
 
 
-def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -> tuple[str, DataSheet | None]:
-    """The name of the device's profile, and its data sheet if there is one."""
+def _named(gpu: str, hardware: "Hardware") -> DataSheet | None:
+    """The data sheet of the device that the user named; None for a CPU, and for one without that is here."""
+    if gpu == "cpu":
+        return None
+    try:
+        return datasheet(gpu)
+    except UnknownDeviceError:
+        if slug(gpu) and slug(gpu) in slug(hardware.name):
+            return None
+        raise
+
+
+def identify(request: Request, hardware: "Hardware") -> tuple[str, DataSheet | None]:
+    """The name of the device's profile, and its data sheet if there is one.
+
+    Raises:
+        LatmodelError: a GPU is named where there is only a CPU.
+        ProfileError: the device present is not the one named.
+    """
+    named = _named(request.gpu, hardware)
     if hardware.kind == "cpu":
         if named is not None and named.kind != "cpu":
             raise LatmodelError(
@@ -126,8 +162,6 @@ def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -
         found = datasheet(hardware.name)
     except UnknownDeviceError:
         found = None
-    from latmodel.hardware import slug
-
     present = slug(hardware.name) if found is None else found.name
     if request.gpu == "cpu" or (named is not None and named.name != present):
         asked = "cpu" if named is None else named.title
@@ -159,32 +193,40 @@ def expected_seconds(case: Case, task: Problem, runtime: str) -> float:
     return float(FORMULAS[(row.part, row.phase, row.timing)](model_of([row]), work_of([row], False), target)[0])
 
 
-def calibrate(ready: Prepared, say: Say, progress: Progress = no_progress) -> Calibrated:
+def calibrate(
+    ready: Prepared, say: Say, progress: Progress = no_progress, labs: Callable[[str], Lab] | None = None
+) -> Calibrated:
     """Measure what is planned, fit, and write the profile, its observations and its samples.
+
+    `labs` gives the lab of each runtime where it is not the hardware's own (a simulated one).
 
     Raises:
         NoisyError: the device is in use by another calibration, or noise stays above `max_noise`.
         LatmodelError: nothing could be measured, or a file cannot be written.
     """
-    from .device import TorchLab, load_average
+    from .device import TorchLab, clocks
+    from .host import load_average
     from .runtimes import runtime
 
     request, hardware = ready.request, ready.hardware
     load = load_average()
     if hardware.kind == "cpu" and load is not None and load > BUSY:
         say(f"warning: load average {load:.1f}: other processes compete for this CPU; expect noise")
-    with device_lock(f"{hardware.kind}-{hardware.index}"):
+    with device_lock(hardware.lock):
         log = open_samples(ready.samples_path, binding(ready), request.resume)
         for line in log.problems:
             say(f"warning: {line}")
         if log.records:
             say(f"resuming: {len(log.records)} samples are in {ready.samples_path}")
         for name, plan in ready.plans.items():
-            lab = TorchLab(hardware, runtime(name), request.dtype)
+            lab = TorchLab(hardware, runtime(name), request.dtype) if labs is None else labs(name)
             measure(lab, plan.cases, plan.references, _Prefixed(log, name), plan.rules, request.seed, progress)
-        done = conclude(ready, log, load, say)
+        facts = (None if load is None else f"load average {load:.1f} at the start", clocks(hardware))
+        done = conclude(ready, log, [fact for fact in facts if fact is not None], say)
+        say(f"writing {ready.path}")
+        # The profile last: where it is, its observations are too, whenever the process was killed.
+        write_records(ready.observations_path, [row.model_dump(mode="json") for row in done.observations])
         write_profile(done.profile, ready.path)
-        _write_observations(ready.observations_path, done.observations)
         log.end()
     return done
 
@@ -243,8 +285,8 @@ def _note(
     return f"{text}; skipped {', '.join(skipped)}" if skipped else text
 
 
-def conclude(ready: Prepared, log: Log, load: float | None, say: Say) -> Calibrated:
-    """From samples to a fitted profile.
+def conclude(ready: Prepared, log: Log, facts: Sequence[str], say: Say) -> Calibrated:
+    """From samples to a fitted profile; `facts` of the machine are for its notes.
 
     Raises:
         NoisyError: noise above `max_noise`.
@@ -261,13 +303,7 @@ def conclude(ready: Prepared, log: Log, load: float | None, say: Say) -> Calibra
     about = About(
         name=ready.path.stem, gpu=ready.gpu, title=hardware.name, host=f"{hardware.host}, {hardware.threads} thread(s)",
         source=f"measured on this device with torch {hardware.torch_version}, driver {hardware.driver}",
-        notes=(*notes, *([] if load is None else [f"load average {load:.1f} at the start"])),
+        notes=(*notes, *facts),
         implementations={name: how.name for name, (_, how) in ready.problem.start.runtimes.items()},
     )  # fmt: skip
     return calibrated(ready.problem, ready.sheet, rows, about)
-
-
-def _write_observations(path: Path, rows: Sequence[Observation]) -> None:
-    path.unlink(missing_ok=True)
-    for row in rows:
-        append_record(path, row.model_dump(mode="json"))

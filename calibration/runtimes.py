@@ -1,6 +1,7 @@
 """How each runtime runs a case: a function that enqueues one run of it, and nothing about timing."""
 
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from latmodel.config import ModelConfig
 from latmodel.errors import UsageError
+from latmodel.implementation import IMPLEMENTATIONS
 
 from .block import (
     DTYPES,
@@ -24,6 +26,7 @@ from .block import (
     rope_table,
 )
 from .cases import Case
+from .decoder_config import DecoderConfig
 
 Run = Callable[[], object]
 Build = Callable[[Case, Arena, torch.device], Run]
@@ -37,6 +40,24 @@ class Runtime(NamedTuple):
     implementation: str
     build: Build
     graph: bool = False  # what is timed is the replay of a device graph
+    any_decoder: bool = False  # builds what Transformers can; the others Llama blocks alone
+
+    def on(self, kind: str) -> str:
+        """The implementation on a device of `kind` ("cpu" or any accelerator)."""
+        own = f"{self.implementation}-{kind}"
+        return own if own in IMPLEMENTATIONS else self.implementation
+
+    def check(self, config: ModelConfig | DecoderConfig | None) -> None:
+        """Refuse an architecture that it cannot build.
+
+        Raises:
+            UsageError: the configuration is of no plain Llama.
+        """
+        if isinstance(config, DecoderConfig) and not self.any_decoder:
+            raise UsageError(
+                f"{self.name} builds Llama blocks alone, not {config.fields.get('model_type')!r}; "
+                "use --runtime transformers-eager"
+            )
 
 
 def runtime(name: str) -> Runtime:
@@ -66,20 +87,27 @@ def _eager(case: Case, arena: Arena, device: torch.device) -> Run:
 
 
 def _compiled(case: Case, arena: Arena, device: torch.device) -> Run:
-    torch._dynamo.reset()
+    # A function of its own: what is compiled for one case counts against no other's limit and ends with it, while the
+    # reference stays compiled.
+    code = block_forward.__code__.replace(co_name=block_forward.__name__)
+    block = FunctionType(code, block_forward.__globals__, block_forward.__name__)
     # One position for all steps: every other one would be compiled anew. The cache is written in place, so that
     # nothing but some tokens of context is lost.
-    return _own(case, arena, device, torch.compile(block_forward, dynamic=False), fixed=True)
+    return _own(case, arena, device, torch.compile(block, dynamic=False), fixed=True)
 
 
 def _transformers(case: Case, arena: Arena, device: torch.device) -> Run:
+    if isinstance(case.config, DecoderConfig):
+        from .decoder import decoder_run
+
+        return decoder_run(case, arena, device)
     from .llama import llama_run
 
     return llama_run(case, arena, device)
 
 
 RUNTIMES = {
-    "transformers-eager": Runtime("transformers-eager", "transformers", _transformers),
+    "transformers-eager": Runtime("transformers-eager", "transformers", _transformers, any_decoder=True),
     "torch-eager": Runtime("torch-eager", "torch", _eager),
     "cuda-graph": Runtime("cuda-graph", "torch", _eager, graph=True),
     "torch-compile": Runtime("torch-compile", "compiled", _compiled),
@@ -90,12 +118,12 @@ def _own(case: Case, arena: Arena, device: torch.device, block: BlockFunction, f
     arena.rewind()
     if case.part == "head":
         return _heads(case, arena, device)
-    decoder = OwnDecoder(case.config, case.workload.batch_size, case.context, DTYPES[case.workload.dtype], device)
+    decoder = OwnDecoder(case.shape, case.workload.batch_size, case.context, DTYPES[case.workload.dtype], device)
     decoder.take_weights(arena, with_head=case.part == "model")
     if case.part == "model":
         return _model(case, decoder, device, block, _starts(case, fixed))
     tokens = case.workload.prompt_tokens if case.phase == "prefill" else 1
-    x = torch.randn(case.workload.batch_size, tokens, case.config.hidden_size, device=device)
+    x = torch.randn(case.workload.batch_size, tokens, case.shape.hidden_size, device=device)
     x = x.to(DTYPES[case.workload.dtype])
 
     def run() -> None:
@@ -136,7 +164,7 @@ class OwnDecoder:
 
 
 def _heads(case: Case, arena: Arena, device: torch.device) -> Run:
-    heads = [head_weights(case.config, arena) for _ in range(case.config.num_hidden_layers)]
+    heads = [head_weights(case.shape, arena) for _ in range(case.shape.num_hidden_layers)]
     tokens, logits_all = case_tokens(case, device), case.workload.logits == "all"
 
     def run() -> Tensor:

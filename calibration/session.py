@@ -29,13 +29,28 @@ class SampleFile:
         return [record for record in self._records if record["kind"] in ("sample", "skip")]
 
     @property
+    def header(self) -> Record:
+        """What the samples are bound to; empty if the first line is torn."""
+        return next((record for record in self._records if record["kind"] == "header"), {})
+
+    @property
     def ended(self) -> bool:
         """Whether the calibration it belongs to was finished."""
         return any(record["kind"] == "end" for record in self._records)
 
     def append(self, record: Record) -> None:
-        """Keep a record for good."""
-        append_record(self.path, record)
+        """Keep a record for good.
+
+        Raises:
+            LatmodelError: it cannot be written (a full disk); what was kept stays.
+        """
+        try:
+            append_record(self.path, record)
+        except OSError as error:
+            raise LatmodelError(
+                f"cannot write {self.path}: {error.strerror}; its samples are kept: make room and run the same "
+                "command again"
+            ) from None
         self._records.append(record)
 
     def end(self) -> None:
@@ -60,11 +75,10 @@ def open_samples(path: Path, binding: Mapping[str, Any], resume: bool) -> Sample
             if resume and not kept.ended and _belongs(kept, header):
                 return kept
             path.replace(_free_name(path))
-        begun = SampleFile(path, [])
-        begun.append(header)
+        append_record(path, header)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from None
-    return begun
+    return SampleFile(path, [header])
 
 
 def read_samples(path: Path) -> SampleFile:
@@ -92,8 +106,8 @@ def _is_known(record: Record) -> bool:
 
 
 def _belongs(kept: SampleFile, header: Record) -> bool:
-    found = next((record for record in kept._records if record["kind"] == "header"), None)
-    if found is None:
+    found = kept.header
+    if not found:
         return False
     for key, value in header.items():
         if found.get(key) != value:

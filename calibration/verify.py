@@ -13,23 +13,35 @@ from latmodel.predict import Predictor
 from latmodel.prediction import Prediction
 
 from .cases import Case, Phase
+from .decoder_config import DecoderConfig
 from .measure import Hung, Lab, OutOfMemory, Rules, sample
 from .observations import Observation, observation, read_records
 
+Drift = Callable[[], dict[str, float]]  # log of how much slower than at its calibration a device is, by phase
 RULES = Rules(block_s=0.0, sample_s=2.0, least_blocks=3, precision=0.01, limit_s=600.0)
+
+
+def no_drift() -> dict[str, float]:
+    """For want of a reference: as fast as ever."""
+    return {"prefill": 0.0, "decode": 0.0}
 
 
 @dataclass(frozen=True)
 class Verified:
-    """One model: what was predicted and what was measured, seconds; `spread` of the repeats (relative)."""
+    """One model: what was predicted and what was measured, seconds; `spread` of the repeats (relative).
 
-    config: ModelConfig
+    Measured times have the drift taken out: `drift` is how much slower than at its calibration the device was (log).
+    """
+
+    config: ModelConfig | DecoderConfig
     workload: Workload
     prediction: Prediction
     prefill_s: float
     decode_s_per_token: float
     prefill_spread: float
     decode_spread: float
+    prefill_drift: float = 0.0
+    decode_drift: float = 0.0
 
     def error(self, phase: Phase) -> float:
         """(predicted − measured) / measured."""
@@ -60,11 +72,14 @@ class Verified:
             },
             "measured_prefill_s": self.prefill_s, "measured_decode_s_per_token": self.decode_s_per_token,
             "prefill_spread": self.prefill_spread, "decode_spread": self.decode_spread,
+            "prefill_drift": self.prefill_drift, "decode_drift": self.decode_drift,
             **self.prediction.as_dict(),
         }  # fmt: skip
 
 
-def model_cases(config: ModelConfig, workload: Workload, runtime: str, name: str = "verify") -> tuple[Case, Case]:
+def model_cases(
+    config: ModelConfig | DecoderConfig, workload: Workload, runtime: str, name: str = "verify"
+) -> tuple[Case, Case]:
     """The whole model's prefill and its decode loop. A decode of no tokens measures one."""
     decode = workload if workload.new_tokens else workload.model_copy(update={"new_tokens": 1})
     return (
@@ -76,32 +91,33 @@ def model_cases(config: ModelConfig, workload: Workload, runtime: str, name: str
 def verify(
     lab: Lab,
     predictor: Predictor,
-    config: ModelConfig,
+    config: ModelConfig | DecoderConfig,
     workload: Workload,
     rules: Rules = RULES,
-    drift: Callable[[], dict[str, float]] = lambda: {"prefill": 0.0, "decode": 0.0},
+    drift: Drift = no_drift,
 ) -> Verified:
     """Run one model on the lab and predict it.
 
     Args:
         lab: the device with the runtime to verify.
         predictor: of the same device and runtime.
-        config: dimensions of the model; its weights are random.
+        config: dimensions of the model, or its configuration; its weights are random.
         workload: prompt, generated tokens, batch and dtype.
         rules: how long to repeat.
-        drift: how much slower (log) than at its calibration the device is at this moment, by phase.
+        drift: tells how much slower the device is at this moment.
 
     Raises:
         LatmodelError: the model does not fit the memory, or a run hung.
     """
-    prediction = predictor.predict(config, workload)
-    measured, spreads = [], []
+    prediction = predictor.predict(config.architecture(), workload)
+    measured, spreads, drifts = [], [], []
     for case in model_cases(config, workload, predictor.runtime):
         before = drift()[case.phase]
         seconds, spread = _timed(lab, case, rules)
-        measured.append(seconds / math.exp(0.5 * (before + drift()[case.phase])))
+        drifts.append(0.5 * (before + drift()[case.phase]))
+        measured.append(seconds / math.exp(drifts[-1]))
         spreads.append(spread)
-    return Verified(config, workload, prediction, measured[0], measured[1], spreads[0], spreads[1])
+    return Verified(config, workload, prediction, *measured, *spreads, *drifts)
 
 
 def _timed(lab: Lab, case: Case, rules: Rules) -> tuple[float, float]:

@@ -10,33 +10,45 @@ from latmodel.predict import Predictor
 from latmodel.profile import write_profile
 from latmodel.store import find_profile
 
+from .decoder_config import DecoderConfig
 from .device import Hardware, TorchLab, detect
-from .observations import append_record
-from .outcome import About, calibrated
+from .observations import write_records
+from .outcome import About, calibrated, measured_layers
 from .runtimes import runtime
+from .since import drift_since_calibration
 from .start import problem
 from .verify import RULES, Verified, as_observations, kept_observations, verify
 
 
 def verify_here(
     predictor: Predictor,
-    config: ModelConfig,
+    config: ModelConfig | DecoderConfig,
     workload: Workload,
     device: str | None,
     threads: int | None,
     limit_s: float,
+    path: Path | None = None,
 ) -> Verified:
     """Run the model on this machine's device with the predictor's runtime.
+
+    Where the calibration's samples are beside the profile (at `path`, or found by its name), its reference is timed
+    around each phase, and how much slower the device has become is taken out.
 
     Raises:
         ProfileError: the profile is of another device than the one present.
         LatmodelError: the model does not fit, or did not come back.
+        UsageError: the runtime, or Transformers, does not build the architecture.
     """
     wanted = "cpu" if predictor.profile.gpu == "cpu" and device is None else device
     hardware = detect(wanted, threads)
     _same_device(predictor, hardware)
-    lab = TorchLab(hardware, runtime(predictor.runtime), workload.dtype)
-    return verify(lab, predictor, config, workload, replace(RULES, sample_s=limit_s))
+    chosen = runtime(predictor.runtime)
+    chosen.check(config)
+    lab = TorchLab(hardware, chosen, workload.dtype)
+    file = Path(path) if path is not None else find_profile(predictor.profile.name)
+    samples = None if file is None else file.with_suffix(".samples.jsonl")
+    with drift_since_calibration(lab, predictor.runtime, workload.dtype, samples) as drift:
+        return verify(lab, predictor, config, workload, replace(RULES, sample_s=limit_s), drift)
 
 
 def _same_device(predictor: Predictor, hardware: Hardware) -> None:
@@ -59,7 +71,7 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
     """
     profile = predictor.profile
     where = Path(path) if path is not None else find_profile(profile.name)
-    assert where is not None, "a predictor that was loaded has a file"
+    assert where is not None, "a profile with measurements has a file"
     kept_path = where.with_suffix(".observations.jsonl")
     kept = kept_observations(kept_path)
     new = as_observations(row, predictor.runtime, profile.gpu)
@@ -70,9 +82,9 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
         notes=(*profile.provenance.notes, f"refitted with {len(new)} times of a verified model"),
     )  # fmt: skip
     dtype = row.workload.dtype
-    task = problem("cpu" if profile.gpu == "cpu" else "cuda", profile.sheet(dtype), implementations)
+    kind, layers = "cpu" if profile.gpu == "cpu" else "cuda", measured_layers([*kept, *new])
+    task = problem(kind, profile.sheet(dtype), implementations, layers)
     done = calibrated(task, profile.device.sheet, [*kept, *new], about)
-    for found in new:
-        append_record(kept_path, found.model_dump(mode="json"))
+    write_records(kept_path, [found.model_dump(mode="json") for found in done.observations])
     write_profile(done.profile, where)
     return f"refitted with {len(kept) + len(new)} observations: {where}"

@@ -1,6 +1,6 @@
 """A decoder as a sequence of groups of identical blocks. Dimensions are numbers or arrays that broadcast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .arrays import Array
@@ -30,6 +30,13 @@ class Attention:
     output_gate: bool = False  # queries come with a gate of their own size on the output
     sinks: bool = False  # one learned logit a head
     fused: bool = False  # queries, keys and values come from one product
+    query_width: Array = field(init=False, repr=False, compare=False)  # of the queries of all heads
+    key_width: Array = field(init=False, repr=False, compare=False)  # of the keys, and of the values, of all heads
+
+    def __post_init__(self) -> None:
+        # Worked out once: a dozen formulas ask for them.
+        object.__setattr__(self, "query_width", self.heads * self.head_dim)
+        object.__setattr__(self, "key_width", self.kv_heads * self.head_dim)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ import numpy as np
 # A float, a NumPy array or a Torch tensor; all of them broadcast against each other.
 Array = Any
 
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
 # While true, `ceil` of a Torch tensor is what an aligned shape pays, without steps, so that gradients see it.
 SMOOTH: ContextVar[bool] = ContextVar("SMOOTH", default=False)
 
@@ -42,7 +44,7 @@ def maximum(a: Array, b: Array) -> Array:
     torch = _torch(a, b)
     if torch is not None:
         return torch.maximum(*_tensors(torch, a, b))
-    return np.maximum(a, b)
+    return np.maximum(_filled(a, b), _filled(b, a))
 
 
 def minimum(a: Array, b: Array) -> Array:
@@ -52,7 +54,12 @@ def minimum(a: Array, b: Array) -> Array:
     torch = _torch(a, b)
     if torch is not None:
         return torch.minimum(*_tensors(torch, a, b))
-    return np.minimum(a, b)
+    return np.minimum(_filled(a, b), _filled(b, a))
+
+
+def _filled(a: Array, like: Array) -> Array:
+    """A plain float as an array of the other's shape: NumPy has a vector loop for two arrays alone, thrice as fast."""
+    return np.full(like.shape, a, like.dtype) if type(a) is float and getattr(like, "dtype", None) in _FLOATS else a
 
 
 def ceil(a: Array) -> Array:

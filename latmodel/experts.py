@@ -56,15 +56,17 @@ def _product(
 ) -> OpCost:
     """(rows of each touched expert × k) · (k × n) for `size` (n, k): exact FLOPs, the weights of touched ones.
 
-    Grouped, it is one kernel over whole tiles of rows; else one product for each expert.
+    Grouped, it is one kernel over whole tiles of rows, or (on a CPU) a loop of products; else one product for each
+    expert, launched by the host.
     """
     n, k = size
     sent, touched = rows * layer.per_token, touched_experts(layer, rows)
     each = sent / maximum(touched, 1.0)
     flops, weights = (2.0 * sent) * (n * k), touched * (n * k) * numbers.weight_bytes
     moved = sent * (n + k) * numbers.activation_bytes
-    if how.expert_kernels:
-        return OpCost(name, "gemm", flops, weights, 0.0, moved, touched, each, n, k, touched)
+    if how.expert_kernels or how.group_kernels:
+        launches = touched + how.group_kernels * layer.count
+        return OpCost(name, "gemm", flops, weights, 0.0, moved, launches, each, n, k, touched)
     tiled = touched * (ceil(each / TILE_ROWS) * TILE_ROWS)
     return OpCost(name, "gemm", flops, weights, 0.0, moved, 1.0, tiled, n, k)
 

@@ -24,6 +24,7 @@ class WeightFormat(NamedTuple):
     scale_bytes: float
     zero_bits: float = 0.0
     input_bytes: float = 0.0  # for each input: the order of groups that GPTQ stores as `g_idx`
+    workspace_bytes: float = 0.0  # held by kernels that unpack, for each output of the widest layer
 
     def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
         """Bytes of one linear layer of `inputs` × `outputs` weights."""
@@ -45,7 +46,9 @@ FORMATS: dict[str, WeightFormat] = {
     # LLM.int8 (arXiv 2208.07339): one float32 scale an output.
     "int8": WeightFormat("int8", 8.0, None, 1.0, 4.0),
     # GPTQ (arXiv 2210.17323) as AutoGPTQ stores it: 16-bit scales, 4-bit zero points, an int32 group index an input.
-    "int4-gptq": WeightFormat("int4-gptq", 4.0, 128.0, 1.0, 2.0, 4.0, 4.0),
+    # Its default kernels, ExLlamaV2's, hold a float32 output of 8 × 2048 rows of the widest layer, whatever is run, and
+    # the largest matrix unpacked (AutoGPTQ 0.6, qlinear_exllamav2.py: `scratch_space_fixed`).
+    "int4-gptq": WeightFormat("int4-gptq", 4.0, 128.0, 1.0, 2.0, 4.0, 4.0, 8.0 * 2048.0 * 4.0),
     # AWQ (arXiv 2306.00978), GEMM layout: the same without the index.
     "int4-awq": WeightFormat("int4-awq", 4.0, 128.0, 1.0, 2.0, 4.0),
 }

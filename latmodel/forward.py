@@ -7,7 +7,7 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 from typing import NamedTuple
 
 from .architecture import Architecture, Attention, Block
-from .arrays import Array, maximum
+from .arrays import Array, indicator, maximum
 from .attention import DecodeLaw, decode_law
 from .coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from .config import Numbers
@@ -82,13 +82,18 @@ class Cost(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """Seconds. `forward_s` is one decode step synchronised on both sides; `step_s` one inside a free-running loop."""
+    """Seconds. `forward_s` is one decode step synchronised on both sides; `step_s` one inside a free-running loop.
+
+    Those of the blocks are also given apart, and their host's share in a prefill and in a decode step.
+    """
 
     prefill_s: Array
     forward_s: Array
     step_s: Array
     prefill_blocks_s: Array
     decode_blocks_s: Array
+    prefill_host_s: Array
+    decode_host_s: Array
     response_s: Array
 
 
@@ -172,6 +177,8 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
         step_s=step,
         prefill_blocks_s=prefill_blocks,
         decode_blocks_s=decode_blocks,
+        prefill_host_s=prefill_host,
+        decode_host_s=decode_host,
         response_s=prefill + work.new * step,
     )
 
@@ -199,19 +206,21 @@ def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: Decod
     return Load(kernels, work + fixed, compute)
 
 
-def bound_shares(times: Forecast, depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> list[Array]:
-    """Seconds of the response held by host, memory and compute: a pass counts for what binds it.
+def bound_code(times: Forecast, blocks: Cost, head: Cost, new_tokens: Array) -> Array:
+    """What holds the largest share of the response: 0 the host, 1 memory, 2 compute.
 
-    A pass that the device binds is bound by compute where arithmetic is at least half of its kernel time.
+    Each phase counts for the one that binds it, so that it is what binds the longer phase.
     """
-    prefill_host, decode_host = host_seconds(depth, blocks, target)
-    prefill = _shares(prefill_host, blocks.prefill, head.prefill, times.prefill_s)
-    decode = _shares(decode_host, blocks.last, head.last, times.step_s * work.new)
-    return [a + b for a, b in zip(prefill, decode, strict=True)]
+    decode_s = times.step_s * new_tokens
+    prefill, decode = times.prefill_s >= decode_s, times.prefill_s < decode_s
+    device_in_prefill, compute_in_prefill = _binding(times.prefill_host_s, blocks.prefill, head.prefill)
+    device_in_decode, compute_in_decode = _binding(times.decode_host_s, blocks.last, head.last)
+    device = (prefill & device_in_prefill) | (decode & device_in_decode)
+    compute = (prefill & compute_in_prefill) | (decode & compute_in_decode)
+    return indicator(device, times.prefill_s) + indicator(compute, times.prefill_s)
 
 
-def _shares(host_s: Array, blocks: Load, head: Load, seconds: Array) -> tuple[Array, Array, Array]:
-    host = (host_s >= blocks.seconds) * seconds
-    device = seconds - host
-    compute = (2.0 * (blocks.compute_s + head.compute_s) >= blocks.seconds + head.seconds) * device
-    return host, device - compute, compute
+def _binding(host_s: Array, blocks: Load, head: Load) -> tuple[Array, Array]:
+    """Whether the device binds a pass; whether its arithmetic does: it takes half of the kernels' time or more."""
+    device = host_s < blocks.seconds
+    return device, device & (2.0 * (blocks.compute_s + head.compute_s) >= blocks.seconds + head.seconds)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .goals import METRICS
 from .pareto import thin, thin_rows
-from .report import PREDICTION_COLUMNS, SHAPE_COLUMNS, render
+from .report import SHAPE_COLUMNS, prediction_columns, render
 from .scored import Scored
 from .units import show_bytes, show_count, show_seconds
 
@@ -22,7 +22,7 @@ def frontier_text(found: "Frontier", limit: int, how: Any, score: Any = None) ->
     """
     scored = None if score is None else Scored(found, score)
     rows = _marked_by_quality(found, limit) if scored is None else scored.rows(_with_best(found, limit, scored.best))
-    columns = [("", _mark), *SHAPE_COLUMNS, *PREDICTION_COLUMNS]
+    columns = [("", _mark), *SHAPE_COLUMNS, *prediction_columns(found.predictor.interval.level)]
     if score is not None:
         columns[6:6] = score_columns(score)
     else:

@@ -11,16 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from .arrays import Array
-from .config import Workload
+from .config import CONFIG_FIELDS, Workload
 from .errors import UsageError
 from .forward import Forecast
 from .predict import Predictor
 from .tables import SLACK, Tables
 
-SHAPE = (
-    "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads",
-    "head_dim", "vocab_size", "tie_word_embeddings",
-)  # fmt: skip
+SHAPE = CONFIG_FIELDS  # columns of a row of shapes, in this order
 
 COUNTS = ("params", "non-embedding-params")
 TIMES = {"prefill": "prefill_s", "decode": "step_s", "response": "response_s"}

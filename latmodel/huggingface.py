@@ -11,7 +11,7 @@ from .errors import UsageError
 from .families.build import build
 from .families.family import Family, Sparse
 from .families.fields import ALIASES, Fields
-from .families.harmless import HARMLESS
+from .families.harmless import HARMLESS, NEUTRAL
 from .families.patterns import all_sliding, sparse_after_first
 from .families.reading import decoder_part, plain_data
 from .families.table import FAMILIES
@@ -20,6 +20,7 @@ from .presets import preset
 
 # Dimensions whose absence is worth a note even where the class has a default.
 NOTED = ("vocab_size", "intermediate_size", "num_attention_heads", "num_experts", "num_experts_per_tok")
+MAX_POSITIONS = 1_000_000_000  # a context that is promised, not a table that is kept
 # What an unknown family is taken to be: Llama's block, with experts, windows or biases if its fields speak of them.
 UNKNOWN = Family(
     "",
@@ -66,21 +67,24 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> De
     Raises:
         UsageError: as `read_config`.
     """
-    if isinstance(source, str) and not source.endswith(".json") and not os.path.exists(source):
-        source = preset(source).config
-    data, notes = decoder_part(plain_data(source))
+    data, notes = decoder_fields(source)
     name = data.get("model_type")
     if name is not None and not isinstance(name, str):
         raise UsageError(f"model_type is a {type(name).__name__}: give the family's name")
     known = FAMILIES.get(name) if name else None
     family = known or _unknown(data)
     fields = Fields(_with_stand_ins(data, family, notes), family.defaults, name if known and name else "Llama-style")
-    architecture = build(fields, family)
+    try:
+        architecture = build(fields, family)
+    except UsageError as error:
+        if known is not None or not name:
+            raise
+        raise UsageError(f"model_type {name[:40]!r} is not known, and as Llama-style: {error}") from None
     if known is None:
         notes.append(_assumptions(name, architecture))
     dtype = fields.value("dtype")
     chosen, note = format_of(fields.section("quantization_config"))
-    positions = fields.optional("max_position_embeddings")
+    positions = fields.optional("max_position_embeddings", high=MAX_POSITIONS)
     notes += _absent(fields) + _not_understood(data, fields) + ([note] if note else [])
     return Decoder(
         architecture,
@@ -90,6 +94,17 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> De
         chosen,
         positions,
     )
+
+
+def decoder_fields(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> tuple[dict[str, Any], list[str]]:
+    """The text decoder's own fields, unchecked, and notes on what of the configuration is left out.
+
+    Raises:
+        UsageError: unreadable, an unknown preset, or the configuration of another kind of model.
+    """
+    if isinstance(source, str) and not source.endswith(".json") and not os.path.exists(source):
+        source = preset(source).config
+    return decoder_part(plain_data(source))
 
 
 def _unknown(data: Mapping[str, Any]) -> Family:
@@ -144,7 +159,11 @@ def _absent(fields: Fields) -> list[str]:
 def _not_understood(data: Mapping[str, Any], fields: Fields) -> list[str]:
     """Fields that are set, were not read, and are not known to cost nothing."""
     understood = fields.read | fields.known() | HARMLESS
-    left = sorted(name for name, value in data.items() if name not in understood and _is_set(value))
+    left = sorted(
+        name
+        for name, value in data.items()
+        if name not in understood and _is_set(value) and not (name in NEUTRAL and value == NEUTRAL[name])
+    )
     if not left:
         return []
     shown = ", ".join(name[:60] for name in left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")

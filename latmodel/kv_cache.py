@@ -14,7 +14,7 @@ def elements_per_position(block: Block) -> Array:
     """Keys and values (or latents) that one block keeps for one position; 0 for a recurrent layer."""
     mixer = block.attention
     if isinstance(mixer, Attention):
-        return 2.0 * (mixer.kv_heads * mixer.head_dim)
+        return 2.0 * mixer.key_width
     if isinstance(mixer, LatentAttention):
         return mixer.latent_rank + mixer.rope_dim
     return 0.0

@@ -17,7 +17,7 @@ from .arrays import Array, is_array, maximum
 from .config import Numbers
 from .implementation import Implementation
 from .kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
-from .weights import largest_linear, weight_bytes
+from .weights import largest_linear, weight_bytes, workspace_bytes
 
 
 class Memory(NamedTuple):
@@ -45,18 +45,21 @@ def peak_memory(
     how: Implementation,
     overhead_bytes: float = 0.0,
     retained: Array = 0.0,
+    parameters: Array | None = None,
     cache_copies: float = 1.0,
 ) -> Memory:
     """Bytes at the peak of one response.
 
     The cache grows to `prompt + new` positions; `retained` adds the positions of an older cache that is still alive.
-    `cache_copies` is a coefficient of the runtime: copies of the whole cache at the peak, 1 where it grows in place or
-    layer by layer, more where every step made a new one (and an allocator kept the sizes between).
+    `parameters` are the model's, where they are at hand. `cache_copies` is a coefficient of the runtime: copies of the
+    whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one (and an
+    allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the format's
+    kernels is overhead.
     The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
     stream) and the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
     writes it out). Fragmentation is not counted.
     """
-    weights = weight_bytes(model, numbers)
+    weights = weight_bytes(model, numbers, parameters)
     cache = cache_bytes(model, prompt + new, how, numbers) * (batch * cache_copies)
     if is_array(retained) or retained:
         cache = cache + cache_bytes(model, retained, how, numbers) * batch
@@ -71,7 +74,8 @@ def peak_memory(
         widest = maximum(widest, grown)
         if numbers.format is not None and how.unpack_moves:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
-    return Memory(weights, cache, residual + widest, overhead_bytes)
+    workspace = workspace_bytes(model, numbers) if how.unpack_moves else 0.0
+    return Memory(weights, cache, residual + widest, overhead_bytes + workspace)
 
 
 def cache_bytes(model: Architecture, positions: Array, how: Implementation, numbers: Numbers) -> Array:
@@ -88,7 +92,7 @@ def _block_transient(block: Block, hidden: Array, rows: Array, numbers: Numbers)
 def _mixer_width(mixer: Mixer | None) -> Array:
     """Values a token that a mixer holds at once: queries, keys, values and output."""
     if isinstance(mixer, Attention):
-        return 2.0 * (mixer.heads * mixer.head_dim) + 2.0 * (mixer.kv_heads * mixer.head_dim)
+        return 2.0 * (mixer.query_width + mixer.key_width)
     if isinstance(mixer, LatentAttention):  # expanded for all heads
         return mixer.heads * (2.0 * (mixer.nope_dim + mixer.rope_dim) + 2.0 * mixer.value_dim)
     if isinstance(mixer, Mamba2):

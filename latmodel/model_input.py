@@ -107,7 +107,7 @@ def _cell(name: str, text: str, where: str) -> Any:
 
 
 def _json_lines(text: str, path: Path) -> list[dict[str, Any]]:
-    from .profile import no_duplicates, refuse_constant
+    from .strict_json import no_duplicates, refuse_constant
 
     rows = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -30,7 +30,7 @@ class OpCost(NamedTuple):
     """
 
     name: str
-    kind: str  # "gemm", "prefill" or "decode" attention, "pointwise": which law times it
+    kind: str  # which law times it: "gemm", "prefill" or "decode" attention, "pointwise"; "conv", "scan", "solve"
     flops: Array = 0.0
     weight_bytes: Array = 0.0
     cache_bytes: Array = 0.0

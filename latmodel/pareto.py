@@ -148,7 +148,7 @@ class Frontier:
     def _repr_html_(self) -> str:
         from .picture import html_table
 
-        return html_table(thin(self).to_rows())
+        return html_table(thin(self).to_rows(), self.predictor.interval.level)
 
 
 def frontier(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import UsageError
-from .report import PREDICTION_COLUMNS, SHAPE_COLUMNS
+from .report import SHAPE_COLUMNS, prediction_columns
 
 if TYPE_CHECKING:
     from .pareto import Frontier
@@ -76,9 +76,9 @@ def _points(figure: Any, axes: Any, front: "Frontier") -> None:
     axes.set_yscale("log")
 
 
-def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as an HTML table, with the units that people read."""
-    columns = [*SHAPE_COLUMNS, *PREDICTION_COLUMNS]
+def html_table(rows: Sequence[Mapping[str, Any]], level: float) -> str:
+    """Rows as an HTML table, with the units that people read; their intervals are of this level."""
+    columns = [*SHAPE_COLUMNS, *prediction_columns(level)]
     heading = "".join(f"<th>{html.escape(name)}</th>" for name, _ in columns)
     lines = "".join(
         "<tr>" + "".join(f"<td>{html.escape(text(row))}</td>" for _, text in columns) + "</tr>" for row in rows

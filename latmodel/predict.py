@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from .architecture import Architecture, Attention, Block, FeedForward, uniform
-from .arrays import Array, indicator, is_array, maximum
+from .architecture import Architecture, Attention, FeedForward, uniform
+from .arrays import Array, indicator
 from .columns import WORK_COLUMNS, check_columns
 from .config import ModelConfig, Workload
 from .errors import UsageError
-from .forward import Target, Work, blocks_cost, bound_shares, head_cost, respond
+from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
 from .gemm import all_aligned
 from .implementation import IMPLEMENTATIONS, Implementation
 from .intervals import Interval
@@ -21,7 +21,7 @@ from .profile import Profile
 from .transformer import num_parameters
 
 KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
-CHUNK = 8192  # rows at a time: all temporaries of a chunk stay in the second-level cache
+CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
 
 
 class Predictor:
@@ -95,19 +95,12 @@ class Predictor:
         """
         asked = workload or Workload()
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
-        return one_prediction(self._price(architecture, architecture, work_of(asked), asked.dtype), self)
+        return one_prediction(self._price(architecture, work_of(asked), asked.dtype), self)
 
-    def predict_many(
-        self,
-        columns: Mapping[str, Any],
-        workload: Workload | None = None,
-        precision: Literal["double", "single"] = "double",
-    ) -> Predictions:
+    def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
 
-        `batch_size`, `prompt_tokens` and `new_tokens` may be columns too and then replace the workload's. With
-        `precision="single"` times are computed in float32: twice as fast, good to 1e-5 (parameters and bytes stay
-        exact), far below the error of any measurement.
+        `batch_size`, `prompt_tokens` and `new_tokens` may be columns too and then replace the workload's.
 
         Raises:
             UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
@@ -115,32 +108,27 @@ class Predictor:
         asked = workload or Workload()
         _keep_freed_memory()
         rows, table = check_columns(columns)
-        chunk = CHUNK if precision == "double" else 2 * CHUNK
-        starts = range(0, rows, chunk)
+        starts = range(0, rows, CHUNK)
         parts = [
             self._price_rows(
-                {k: v if isinstance(v, float) else v[start : start + chunk] for k, v in table.items()}, asked, precision
+                {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
             )
             for start in starts
         ]
-        return Predictions.joined(parts, [min(chunk, rows - start) for start in starts], self)
+        return Predictions.joined(parts, [min(CHUNK, rows - start) for start in starts], self)
 
-    def _price_rows(self, columns: dict[str, Any], asked: Workload, precision: str) -> Values:
+    def _price_rows(self, columns: dict[str, Any], asked: Workload) -> Values:
         loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
         work = work_of(asked)._replace(**loads)
         aligned = all_aligned(*(columns[k] for k in ("hidden_size", "intermediate_size", "head_dim", "vocab_size")))
-        exact = uniform(**columns, aligned=aligned)
-        if precision == "double":
-            return self._price(exact, exact, work, asked.dtype)
-        rough = {k: v if isinstance(v, float) else v.astype(np.float32) for k, v in columns.items()}
-        return self._price(uniform(**rough, aligned=aligned), exact, work, asked.dtype)
+        return self._price(uniform(**columns, aligned=aligned), work, asked.dtype)
 
-    def memory(self, model: Architecture, work: Work, retained: Array = 0.0) -> Memory:
+    def memory(self, model: Architecture, work: Work, retained: Array = 0.0, parameters: Array | None = None) -> Memory:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
             how=self._implementation(), overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
-            cache_copies=self._part.memory_cache_copies,
+            parameters=parameters, cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
 
     def _implementation(self) -> Implementation:
@@ -148,50 +136,43 @@ class Predictor:
         how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
         return how if moves is None else how._replace(unpack_moves=moves)
 
-    def _price(self, model: Architecture, exact: Architecture, work: Work, dtype: str) -> Values:
-        """Times from `model`; parameters and bytes from `exact`, the same in double precision."""
+    def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
         target, measured = self._target(dtype)
-        depth = model.num_hidden_layers
+        depth, parameters = model.num_hidden_layers, num_parameters(model)
         blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
         times = respond(depth, blocks, head, work, target)
         return Values(
-            num_parameters(exact),
+            parameters,
             times.prefill_s,
             times.step_s,
             times.response_s,
             times.prefill_blocks_s / depth,
             times.decode_blocks_s / depth,
-            self.memory(exact, work).peak_bytes,
-            dominant(*bound_shares(times, depth, blocks, head, work, target)),
-            maximum(self._outside(model, work), 0.0 if measured else 1.0),
+            self.memory(model, work, parameters=parameters).peak_bytes,
+            bound_code(times, blocks, head, work.new),
+            self._outside(model, work, measured),
         )
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
         asked = workload or Workload()
         measured = self._target(asked.dtype)[1]
-        return maximum(self._outside(uniform(**columns), work_of(asked)), 0.0 if measured else 1.0)
+        return self._outside(uniform(**columns), work_of(asked), measured)
 
-    def _outside(self, model: Architecture, work: Work) -> Array:
+    def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
         """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
-        outside: Array = 0.0 if all(is_plain(group.block) for group in model.groups) else 1.0
+        outside: Array = not (measured and special_layers(model) <= set(self._part.layers))
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
-            if is_array(value):
-                outside = maximum(outside, indicator((value < low) | (value > high), value))
-            elif not low <= value <= high:
-                outside = maximum(outside, 1.0)
-        return outside
+            outside = outside | (value < low) | (value > high)
+        return indicator(outside, model.hidden_size)
 
 
-def is_plain(block: Block) -> bool:
-    """Attention and a dense feed-forward layer: the kinds that profiles are fitted on."""
-    return isinstance(block.attention, Attention | None) and isinstance(block.feed_forward, FeedForward | None)
-
-
-def dominant(host_s: Array, memory_s: Array, compute_s: Array) -> Array:
-    """Index into BOUNDS of the largest share."""
-    return (host_s < maximum(memory_s, compute_s)) * (1.0 + (memory_s < compute_s))
+def special_layers(model: Architecture) -> set[str]:
+    """The kinds of layer, by the names of their classes, besides attention and a dense feed-forward layer, which every
+    profile is fitted on."""
+    layers = (layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward))
+    return {type(layer).__name__ for layer in layers if not isinstance(layer, Attention | FeedForward | None)}
 
 
 def _keep_freed_memory() -> None:

@@ -13,18 +13,33 @@ from .errors import UsageError
 from .model_input import WORK_FIELDS, config_dict, read_table
 from .predict import Predictor
 from .prediction import Prediction
-from .report import PREDICTION_COLUMNS, SHAPE_COLUMNS, Column, Format, Row, render
+from .report import SHAPE_COLUMNS, Column, Format, Row, prediction_columns, render
 from .units import show_bytes, show_count, show_seconds
 
 
-def predict_one(predictor: Predictor, model: Any, workload: Workload, how: Format) -> str:
-    """One model's prediction as text; JSON is the object of the contract."""
-    row = predictor.predict(model, workload).as_dict()
-    if how in ("json", "jsonl") or not isinstance(model, ModelConfig):
-        return render([row], how, PREDICTION_COLUMNS, single=True)
-    columns = [*SHAPE_COLUMNS, PREDICTION_COLUMNS[0], SCORE_COLUMN, *PREDICTION_COLUMNS[1:]]
-    shape = {**config_dict(model), **_effective(model)}
-    return render([{**shape, **row}], how, columns, title=_title(predictor, workload))
+def predict_one(
+    predictor: Predictor, model: Any, workload: Workload, how: Format, *, operators: bool = False, limits: bool = False
+) -> str:
+    """One model's prediction as text; JSON is the object of the contract.
+
+    `limits` adds the largest batch at this context and the longest context at this batch; `operators` what every
+    operator of the prefill and of the last decode step costs: within the object in JSON, alone in CSV, a table below.
+    """
+    row: dict[str, Any] = predictor.predict(model, workload).as_dict()
+    if limits:
+        row |= capacity(predictor, model, workload).as_dict()
+    parts = breakdown(predictor, model, workload) if operators else []
+    if how in ("json", "jsonl"):
+        return render([row | ({"breakdown": parts} if operators else {})], how, [], single=True)
+    if how == "csv":
+        return render(parts or [row], how, [])
+    parameters, *times = prediction_columns(predictor.interval.level)
+    columns, title = [parameters, *times], _title(predictor, workload)
+    if isinstance(model, ModelConfig):
+        row = {**config_dict(model), **_effective(model), **row}
+        columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
+    tables = [render([row], how, columns + (LIMIT_COLUMNS if limits else []), title=title)]
+    return "\n\n".join([*tables, render(parts, how, BREAKDOWN_COLUMNS)] if operators else tables)
 
 
 def _effective(model: ModelConfig) -> dict[str, Any]:
@@ -72,7 +87,7 @@ def predict_table(predictor: Predictor, path: Path, workload: Workload, how: For
         for i, row, prediction in zip(index, some, predictions, strict=True):
             done[i] = {**row, **prediction.as_dict()} if how in ("table", "md", "csv") else prediction.as_dict()
     shown = [{**_filled(row), **(row or {})} for row in done] if how in ("table", "md") else done
-    return render([row for row in shown if row], how, [*SHAPE_COLUMNS, *PREDICTION_COLUMNS])
+    return render([row for row in shown if row], how, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)])
 
 
 def _filled(row: Row | None) -> Row:
@@ -151,13 +166,3 @@ LIMIT_COLUMNS: list[Column] = [
     ("largest batch", lambda row: str(row["largest_batch"])),
     ("longest context", lambda row: str(row["longest_context"])),
 ]
-
-
-def limits_text(predictor: Predictor, model: Any, workload: Workload, how: Format) -> str:
-    """The largest batch at this context and the longest context at this batch."""
-    return render([capacity(predictor, model, workload).as_dict()], how, LIMIT_COLUMNS, single=True)
-
-
-def breakdown_text(predictor: Predictor, model: Any, workload: Workload, how: Format) -> str:
-    """Every operator of the prefill and of the last decode step."""
-    return render(breakdown(predictor, model, workload), how, BREAKDOWN_COLUMNS)

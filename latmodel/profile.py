@@ -27,6 +27,7 @@ from .correction import Corrector, corrections_of
 from .correction_part import CorrectionPart, Family, check_family
 from .errors import ProfileError
 from .implementation import IMPLEMENTATIONS
+from .strict_json import no_duplicates, refuse_constant
 
 SCHEMA_VERSION = 1
 MAX_PROFILE_BYTES = 1_000_000
@@ -37,6 +38,7 @@ Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
 Phase = Literal["prefill", "decode", "response"]
+LayerName = Literal["Experts", "LatentAttention", "Mamba2", "GatedDelta"]  # classes of `architecture`
 RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
 
 
@@ -101,6 +103,7 @@ class RuntimePart(_Part):
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
+    layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
 
     @field_validator("coefficients")
@@ -214,19 +217,6 @@ def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where:
     for name, item in table.items():
         if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
-
-
-def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise ValueError(f"key {key!r} appears twice")
-        seen[key] = value
-    return seen
-
-
-def refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
 
 
 def load_json(path: Path, limit: int = MAX_PROFILE_BYTES) -> Any:

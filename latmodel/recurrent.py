@@ -25,15 +25,15 @@ class Scan(NamedTuple):
 
 # Written as plain tensor operators: operators and operands that PyTorch's dispatcher sees in one layer, sizes varied
 # one at a time (transformers 5.23, torch 2.13); `tests/test_recurrent.py` counts them anew.
-MAMBA2_TENSORS = Scan(82.0, 0.0, 34.0, 10.0, 30.0, 15.0, 15.0)
-GATED_DELTA_TENSORS = Scan(81.0, 9.0, 62.0, 20.0, 42.0, 16.0, 17.0)
-# Kernels of their own: one for the convolution, five for a chunked scan, one for a step (Dao & Gu 2024, section 6);
-# rows once in and out, the state once in and out.
-FUSED = Scan(6.0, 0.0, 2.0, 0.0, 1.0, 2.0, 2.0)
+MAMBA2_TENSORS = Scan(81.0, 0.0, 33.0, 10.0, 30.0, 15.0, 15.0)
+GATED_DELTA_TENSORS = Scan(80.0, 9.0, 61.0, 20.0, 42.0, 16.0, 17.0)
+# Kernels of their own: five for a chunked scan, one for a step (Dao & Gu 2024, section 6); rows once in and out, the
+# state once in and out.
+FUSED = Scan(5.0, 0.0, 1.0, 0.0, 1.0, 2.0, 2.0)
 
 
 def mamba2_dense(m: Mamba2, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
-    """Both projections, the convolution and the gated norm; launches of the last two are counted with the scan."""
+    """Both projections, the convolution and the gated norm, whose launches are counted with the scan."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     inner = m.heads * m.head_dim
     return [
@@ -87,8 +87,8 @@ def delta_dense(m: GatedDelta, hidden: Array, rows: Array, how: Implementation, 
 
 def delta_context(block: Block, step: Step, how: Implementation, _numbers: Numbers) -> list[OpCost]:
     """The chunked delta rule (Yang et al. 2024, section 3.3). FLOPs a head and a token: 2·c·(2K + V) for scores and
-    what they weigh, 6·K·V with the state; its triangular solve, c·(K + V), is not counted. Tensor operators pad the
-    prompt to whole chunks.
+    what they weigh, 6·K·V with the state, and c·(K + V) for the triangular solve of each chunk, which a kernel of its
+    own does in passing. Tensor operators pad the prompt to whole chunks.
     """
     m = block.attention
     assert isinstance(m, GatedDelta), "the table of mixers calls it with this kind alone"
@@ -99,7 +99,14 @@ def delta_context(block: Block, step: Step, how: Implementation, _numbers: Numbe
     flops = 2.0 * chunk * m.value_heads * (2.0 * m.key_dim + m.value_dim) + 6.0 * recurrent_elements(m)
     scan = FUSED if how.fuses_scans else GATED_DELTA_TENSORS
     moved = m.value_heads * chunk * scan.square_moves + values * scan.row_moves
-    return _scan_ops(m, flops, moved, (chunk, positions), step, scan)
+    ops = _scan_ops(m, flops, moved, (chunk, positions), step, scan)
+    return ops if how.fuses_scans else [*ops, _solve_op(values, chunk, step.batch * positions)]
+
+
+def _solve_op(columns: Array, chunk: float, rows: Array) -> OpCost:
+    """A unit triangular system of `chunk` unknowns for each of `columns` right-hand sides in every chunk of `rows`:
+    half of the chunk's square is multiplied. Its launches are counted with the scan."""
+    return OpCost("scan_solve", "solve", columns * rows * chunk, 0.0, 0.0, 0.0, 0.0, rows, columns, 0.5 * chunk)
 
 
 def _chunked(chunk: float, step: Step, how: Implementation) -> tuple[Array, Array]:
@@ -120,7 +127,7 @@ def _around(m: Mamba2 | GatedDelta, inner: Array, rows: Array, how: Implementati
     """Traffic of the short causal convolution with its SiLU, and of the gated norm."""
     each = numbers.activation_bytes
     return [
-        pointwise("conv", conv_width(m) * rows, moves=4.0, kernels=0.0, bytes_each=each),
+        OpCost("conv", "conv", activation_bytes=conv_width(m) * rows * (4.0 * each), kernels=1.0, passes=4.0),
         pointwise("gated_norm", inner * rows, moves=how.norm_moves + 3.0, kernels=0.0, bytes_each=each),
     ]
 
@@ -129,7 +136,7 @@ def _step_op(m: Mamba2 | GatedDelta, values: Array, step: Step, tensors: Scan, h
     """One token: the state is read and written, by one kernel or by each tensor operator anew."""
     scan = FUSED if how.fuses_scans else tensors
     moved = (recurrent_elements(m) * scan.step_moves + values) * (step.batch * RECURRENT_BYTES)
-    return OpCost("scan", "pointwise", activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
+    return OpCost("scan", "scan", activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
 
 
 def _scan_ops(
@@ -144,6 +151,6 @@ def _scan_ops(
     inner = state / (m.state_size if isinstance(m, Mamba2) else m.key_dim)
     rows, depth = step.batch * positions, flops_each / (2.0 * inner)
     return [
-        OpCost("scan", "pointwise", activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
+        OpCost("scan", "scan", activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
         OpCost("scan_products", "gemm", flops_each * rows, 0.0, 0.0, 0.0, 0.0, rows, inner, depth),
     ]

@@ -81,11 +81,15 @@ SHAPE_COLUMNS: list[Column] = [
     ("ffn", lambda row: str(row["intermediate_size"])),
     ("heads", lambda row: f"{row['num_attention_heads']}/{row['num_key_value_heads']}×{row['head_dim']}"),
 ]
-PREDICTION_COLUMNS: list[Column] = [
-    ("params", lambda row: show_count(row["num_parameters"])),
-    ("prefill", lambda row: show_seconds(row["prefill_s"])),
-    ("decode/token", lambda row: show_seconds(row["decode_s_per_token"])),
-    ("response (90 %)", lambda row: seconds_with_interval(row, "response_s")),
-    ("memory", lambda row: show_bytes(row["peak_memory_bytes"]) + ("" if row["fits_memory"] else " !")),
-    ("bound", lambda row: row["bound"] + (" ~" if row["extrapolated"] else "")),
-]
+
+
+def prediction_columns(level: float) -> list[Column]:
+    """What is shown of a prediction whose interval is of this level."""
+    return [
+        ("params", lambda row: show_count(row["num_parameters"])),
+        ("prefill", lambda row: show_seconds(row["prefill_s"])),
+        ("decode/token", lambda row: show_seconds(row["decode_s_per_token"])),
+        (f"response ({100 * level:.3g} %)", lambda row: seconds_with_interval(row, "response_s")),
+        ("memory", lambda row: show_bytes(row["peak_memory_bytes"]) + ("" if row["fits_memory"] else " !")),
+        ("bound", lambda row: row["bound"] + (" ~" if row["extrapolated"] else "")),
+    ]

@@ -10,6 +10,9 @@ from .cpu import cpu_seconds
 from .gemm import gemm_seconds
 from .ops import OpCost
 
+# What a GPU runs the operators of recurrent layers as; a CPU has a rate of its own for each.
+RECURRENT_AS = {"conv": "pointwise", "scan": "pointwise", "solve": "gemm"}
+
 
 class OpTime(NamedTuple):
     """Device seconds of an operator: what its size costs, its floor with the gaps, and its arithmetic alone."""
@@ -64,9 +67,11 @@ def op_terms(
     elif op.kind == "prefill":
         work, compute = prefill_seconds(op, fit.prefill, sheet, hot=hot)
         floor = fit.prefill.floor_s
-    else:
+    elif op.kind == "decode":
         work, compute = decode_seconds(op, fit.decode, sheet, hot=hot, law=law)
         floor = fit.decode.floor_s
+    else:
+        return op_terms(op._replace(kind=RECURRENT_AS[op.kind]), sheet, fit, gap_s, hot, aligned, corrector)
     if corrector is not None:
         work = corrector.work_s(op, work, floor)
     return work, floor + gaps, compute

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import Array
-from .goals import SHAPE
+from .config import CONFIG_FIELDS
 from .quality import FFN_RATIO_RANGE, KV_GROUPS_RANGE, Score, band, best, flags, score, tied
 from .transformer import embedding_parameters, num_parameters
 
@@ -44,7 +44,7 @@ def with_counts(shapes: Mapping[str, Array]) -> dict[str, Array]:
     """Shapes with their parameter counts, which scores read."""
     from .architecture import uniform
 
-    columns: dict[str, Any] = {name: np.asarray(shapes[name], dtype=np.float64) for name in SHAPE}
+    columns: dict[str, Any] = {name: np.asarray(shapes[name], dtype=np.float64) for name in CONFIG_FIELDS}
     model = uniform(**columns)
     total = num_parameters(model)
     rest = total - embedding_parameters(model)

@@ -20,8 +20,8 @@ def mean_overlapped(host_s: Array, first_s: Array, last_s: Array, loss: float) -
     Closed form of (1 − loss) · mean max(h, d) + loss · (h + mean d); the mean of max(h, d) − h over a straight line is
     the integral of a ramp: (r₂² − r₁²) / 2(d₂ − d₁) with r = max(d − h, 0).
     """
-    first_over, last_over = maximum(first_s - host_s, 0.0), maximum(last_s - host_s, 0.0)
+    first_longer, last_longer = maximum(first_s, host_s), maximum(last_s, host_s)
     # (r₂ − r₁) / (d₂ − d₁) is 1 where the whole line, were it flat, lies above or below: the tiny time makes it so.
-    above = (last_over - first_over + TINY_S) / (last_s - first_s + TINY_S)
-    over = (first_over + last_over) * above
-    return (host_s + 0.5 * over) * (1.0 - loss) + (host_s + 0.5 * (first_s + last_s)) * loss
+    above = (last_longer - first_longer + TINY_S) / (last_s - first_s + TINY_S)
+    over = ((first_longer - host_s) + (last_longer - host_s)) * above
+    return host_s + over * (0.5 * (1.0 - loss)) + (first_s + last_s) * (0.5 * loss)

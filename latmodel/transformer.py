@@ -18,7 +18,8 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
 
     Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
     """
-    ops = [_norm("norm", block.norm, hidden * rows, how, numbers, count=block.norms)]
+    stream = hidden * rows
+    ops = [_norm("norm", block.norm, stream, how, numbers, count=block.norms)]
     layers = 0
     mixer, layer = block.attention, block.feed_forward
     if isinstance(mixer, Attention):
@@ -35,7 +36,7 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
         layers += 1
     moves, kernels = (5.0, 1.0) if block.residual_scale else (3.0, 0.0)
     residual = pointwise(
-        "residual", hidden * rows, moves=moves * layers,
+        "residual", stream, moves=moves * layers,
         kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     ops.append(residual)
@@ -54,7 +55,7 @@ def _projections(
     attention: Attention, hidden: Array, rows: Array, how: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     weight, each = numbers.weight_bytes, numbers.activation_bytes
-    queries, keys = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
+    queries, keys = attention.query_width, attention.key_width
     asked = queries * 2.0 if attention.output_gate else queries
     if attention.fused or how.fuses_projections:
         ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, weight, each)]
@@ -111,9 +112,9 @@ def attention_op(attention: Attention, step: Step, how: Implementation, numbers:
     Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read.
     """
     pairs = step.batch * attended_pairs(step, attention.window)
-    width = attention.heads * attention.head_dim
+    width = attention.query_width
     seen = seen_positions(step, attention.window)
-    cache = (attention.kv_heads * attention.head_dim) * (2.0 * numbers.cache_bytes * step.batch * seen)
+    cache = attention.key_width * (2.0 * numbers.cache_bytes * step.batch * seen)
     moved = width * (2.0 * step.rows * numbers.activation_bytes)
     if how.attention_passes:
         moved = moved + attention.heads * (how.attention_passes * pairs * numbers.activation_bytes)
@@ -150,7 +151,7 @@ def head_ops(
 
 def attention_parameters(a: Attention, hidden: Array) -> Array:
     """Parameters of plain attention: projections, biases, norms of queries and keys, sinks."""
-    queries, keys = a.heads * a.head_dim, 2.0 * (a.kv_heads * a.head_dim)
+    queries, keys = a.query_width, 2.0 * a.key_width
     asked = queries * 2.0 if a.output_gate else queries
     total = (asked + queries + keys) * hidden
     if a.qkv_bias:

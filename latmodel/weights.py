@@ -30,14 +30,16 @@ class Linear(NamedTuple):
     count: Array = 1.0
 
 
-def weight_bytes(model: Architecture, numbers: Numbers) -> Array:
+def weight_bytes(model: Architecture, numbers: Numbers, parameters: Array | None = None) -> Array:
     """Bytes of all weights: in the format of the linear layers of the blocks, in the dtype everywhere else.
 
-    Routers, embeddings and the LM head keep the dtype, as GPTQ, AWQ and fp8 checkpoints do.
+    Routers, embeddings and the LM head keep the dtype, as GPTQ, AWQ and fp8 checkpoints do. `parameters` are all the
+    model's, where they are at hand.
     """
+    every = num_parameters(model) if parameters is None else parameters
     if numbers.format is None:
-        return num_parameters(model) * numbers.weight_bytes
-    plain = num_parameters(model) * numbers.activation_bytes
+        return every * numbers.weight_bytes
+    plain = every * numbers.activation_bytes
     saved = sum(
         group.count * _saved(group.block, model.hidden_size, numbers.format, numbers.activation_bytes)
         for group in model.groups
@@ -56,6 +58,18 @@ def largest_linear(block: Block, hidden: Array) -> Array:
     """Weights of the largest linear layer of a block."""
     sizes = [one.inputs * one.outputs for one in linears(block, hidden)]
     return reduce(maximum, sizes, 0.0)
+
+
+def workspace_bytes(model: Architecture, numbers: Numbers) -> Array:
+    """What the kernels of a quantised format hold as long as the model lives: an output, and an unpacked matrix."""
+    form, held = numbers.format, 0.0
+    if form is None or not form.workspace_bytes:
+        return 0.0
+    for group in model.groups:
+        widest = reduce(maximum, [one.outputs for one in linears(group.block, model.hidden_size)], 0.0)
+        unpacked = largest_linear(group.block, model.hidden_size) * numbers.activation_bytes
+        held = maximum(held, widest * form.workspace_bytes + unpacked)
+    return held
 
 
 def linears(block: Block, hidden: Array) -> Iterator[Linear]:
@@ -79,7 +93,7 @@ def linears(block: Block, hidden: Array) -> Iterator[Linear]:
 
 def _mixer(mixer: Mixer | None, hidden: Array) -> Iterator[Linear]:
     if isinstance(mixer, Attention):
-        queries, keys = mixer.heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim
+        queries, keys = mixer.query_width, mixer.key_width
         asked = queries * 2.0 if mixer.output_gate else queries
         if mixer.fused:
             yield Linear(hidden, asked + 2.0 * keys)

@@ -1,5 +1,6 @@
 """What the calibration tests share: a log in memory, a toy target, a plan small enough for a test."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from calibration.cases import Case
@@ -27,9 +28,11 @@ class MemoryLog:
         self._records.append(record)
 
 
-def task(kind: str, runtime: str = RUNTIME, implementation: str = "transformers") -> Problem:
+def task(
+    kind: str, runtime: str = RUNTIME, implementation: str = "transformers", layers: Iterable[str] = ()
+) -> Problem:
     """The fit of one runtime on a toy device of that kind."""
-    return problem(kind, CPU_SHEET if kind == "cpu" else GPU_SHEET, {runtime: implementation})
+    return problem(kind, CPU_SHEET if kind == "cpu" else GPU_SHEET, {runtime: implementation}, layers)
 
 
 def config(layers: int = 4, hidden: int = 128, ffn: int = 384, heads: int = 2, kv_heads: int = 1) -> ModelConfig:

@@ -17,16 +17,18 @@ FLEET = r"a100-2 is odd: \S+gemm.compute_efficiency is (0.7\d) times .*\n(3) boa
 SCRIPTS = {
     "fleet.py": ((), ["--simulate", "--slow", "2", "--executor", "process", "--workers", "2"], FLEET),
     "optuna_search.py": (("optuna",), ["--trials", "60"], r"Optuna, 60 trials: (\S+)B .*\nExact: (\S+)B"),
-    "ray_tune.py": (("ray",), ["--samples", "3"], r"best of 3: (\S+)B, (\S+) s"),
+    "ray_tune.py": (("ray",), ["--samples", "2"], r"best of 2: (\S+)B, (\S+) s"),
     "prune_in_training.py": (("torch",), ["--steps", "60"], r"response (\S+) s -> (\S+) s"),
     "tables.py": (("pandas", "sklearn"), [], r"factor 1\.(10)0, error on the rows left out (0\.00) %"),
 }
+# Neither loggers that load TensorBoard nor a report of usage: most of the time of so short a search.
+QUIET_RAY = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def run(command: list[str], folder: Path) -> str:
     """What a command prints."""
     path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", **QUIET_RAY}
     done = subprocess.run(
         [sys.executable, *command],
         check=False,

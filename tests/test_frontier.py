@@ -8,11 +8,11 @@ from click.testing import CliRunner
 from search_toy import toy_predictor
 
 from latmodel import ModelConfig, Workload
-from latmodel.cli_frontier import frontier as command
+from latmodel.cli.frontier import frontier as command
+from latmodel.cli.search_options import parse_limit, parse_ratio, parse_values
 from latmodel.errors import BudgetError, UsageError
 from latmodel.goals import SHAPE, Objective
 from latmodel.pareto import best_per_depth, frontier, thin
-from latmodel.search_options import parse_limit, parse_ratio, parse_values
 from latmodel.space import SearchSpace, Span
 
 PREDICTOR = toy_predictor()
@@ -196,7 +196,7 @@ def test_command_refuses_what_makes_no_sense(profile_path, arguments):
 
 def test_the_function_is_what_the_package_exports_however_it_was_loaded():
     import latmodel
-    import latmodel.cli_frontier
+    import latmodel.cli.frontier
     import latmodel.pareto
 
     assert latmodel.frontier is latmodel.pareto.frontier

@@ -213,16 +213,6 @@ def test_the_order_of_rows_changes_nothing(random: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)
-def test_single_precision_agrees_with_double(predictor: Predictor) -> None:
-    columns = table(20_000, seed=3)
-    double, single = predictor.predict_many(columns), predictor.predict_many(columns, precision="single")
-    for name in ("prefill_s", "decode_s_per_token", "response_s"):
-        assert np.max(np.abs(getattr(single, name) / getattr(double, name) - 1.0)) < 1e-5
-    assert (single.num_parameters == double.num_parameters).all()
-    assert (single.peak_memory_bytes == double.peak_memory_bytes).all()
-
-
 @settings(deadline=None, max_examples=50)
 @given(shapes(), st.floats(0.5, 0.99))
 def test_intervals_hold_their_prediction_and_widen_with_the_level(shape: dict[str, float], level: float) -> None:

@@ -233,7 +233,6 @@ def test_flags() -> None:
     found = flags(score("effective-params"), shapes, kinds=("pruned",))
     assert found.extrapolated.tolist() == [False, True, True, True, True]
     assert found.capped.tolist() == [False, True, False, True, False]
-    assert found.may_be_best.tolist() == [True, False, True, False, True]
     assert found.ffn_ratio.tolist() == [False, False, False, True, True]
     assert found.kv_groups.tolist() == [False, True, True, False, False]
     assert found.words((3,)) == ["extrapolated", "capped", "ffn ratio", "pruned"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from latmodel.errors import UsageError
-from latmodel.quality import check_ablation, check_report
+from latmodel.quality.check import check_ablation, check_report
 from latmodel.quality.table import MAX_BYTES, MAX_ROWS
 
 HEADER = "layers,hidden,parameters,loss,group"

@@ -34,15 +34,22 @@ def front_from(executor, marker):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def serial_front(tmp_path_factory):
+    """What one process finds alone; it kills nobody."""
+    marker = tmp_path_factory.mktemp("serial") / "unused"
+    front = front_from("serial", marker)
+    assert not marker.exists()
+    return front
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["process", "dask", "ray"])
-def test_same_front_to_the_last_bit_with_a_worker_killed_midway(executor, tmp_path):
+def test_same_front_to_the_last_bit_with_a_worker_killed_midway(executor, serial_front, tmp_path):
     module = {"dask": "distributed"}.get(executor, executor)
     if executor != "process" and importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
-    expected = front_from("serial", tmp_path / "unused")
-    assert not (tmp_path / "unused").exists()
-    assert front_from(executor, tmp_path / "killed") == expected
+    assert front_from(executor, tmp_path / "killed") == serial_front
     assert (tmp_path / "killed").exists(), "no worker was killed"
 
 

@@ -1,6 +1,7 @@
 """A configuration, read by its family's declaration, as an `Architecture`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from ..architecture import (
@@ -47,7 +48,8 @@ def build(fields: Fields, family: Family) -> Architecture:
     counts: dict[Layer, int] = {}
     for layer in layers:
         counts[layer] = counts.get(layer, 0) + 1
-    groups = tuple(Group(float(count), _block(layer, hidden, norm, fields, family)) for layer, count in counts.items())
+    mixer = cache(lambda layer: _mixer(layer, hidden, fields, family))  # thousands of layers may differ in size alone
+    groups = tuple(Group(float(count), _block(layer, norm, fields, family, mixer)) for layer, count in counts.items())
     has_final = family.final_norm is None or family.final_norm(fields)
     width = fields.optional("word_embed_proj_dim")
     return Architecture(
@@ -91,12 +93,12 @@ def _inner_sizes(fields: Fields, depth: int) -> list[int]:
     return fields.layers("intermediate_size", depth)
 
 
-def _block(layer: Layer, hidden: int, norm: Norm, fields: Fields, family: Family) -> Block:
+def _block(layer: Layer, norm: Norm, fields: Fields, family: Family, mixer_of: Callable[[Layer], Mixer]) -> Block:
     scale = family.residual_scale
     if family.single and layer.kind in (FFN, SPARSE):
         sparse = layer.kind == SPARSE
         return Block(None, _feed_forward(layer._replace(sparse=sparse), fields, family), 1, norm, scale)
-    mixer = _mixer(layer, hidden, fields, family)
+    mixer = mixer_of(layer._replace(inner=0, sparse=False))
     if family.single:
         return Block(mixer, None, 1, norm, scale)
     return Block(mixer, _feed_forward(layer, fields, family), family.norms(fields), norm, scale)

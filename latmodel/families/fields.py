@@ -18,7 +18,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "vocab_size": ("padded_vocab_size",),
     "head_dim": ("attention_head_dim", "kv_channels"),
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
-    "num_experts_per_tok": ("moe_topk", "moe_k"),
+    "num_experts_per_tok": ("moe_topk", "moe_k", "experts_per_token"),
     "layer_types": ("layers_block_type",),
     "sliding_window_pattern": ("_sliding_window_pattern",),
     "partial_rotary_factor": ("rotary_pct",),
@@ -35,6 +35,7 @@ class Fields:
         self.family = family
         self.read: set[str] = set()
         self.assumed: dict[str, Any] = {}
+        self._names: dict[str, str] = {}  # thousands of unlike layers ask the same
 
     def name(self, field: str) -> str:
         """The name under which the configuration gives `field`.
@@ -42,6 +43,8 @@ class Fields:
         Raises:
             UsageError: two names give it different values.
         """
+        if field in self._names:
+            return self._names[field]
         names = [one for one in (field, *ALIASES.get(field, ())) if one in self._data]
         self.read.update(names)
         given = [one for one in names if self._data[one] is not None]
@@ -50,7 +53,8 @@ class Fields:
                 f"{given[0]} and {given[1]} are one thing and differ: {_shown(self._data[given[0]])}, "
                 f"{_shown(self._data[given[1]])}"
             )
-        return (given or names or [field])[0]
+        self._names[field] = (given or names or [field])[0]
+        return self._names[field]
 
     def value(self, field: str) -> Any:
         """The raw value, the class's default where the field is absent, None where neither is."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..strict_json import no_duplicates
 
 MAX_BYTES = 256_000  # the largest configurations of decoders have a few tens of kB
 # Where a multimodal wrapper keeps its decoder.
@@ -67,7 +68,7 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise UsageError(f"{where} is larger than {MAX_BYTES} bytes and is no config.json")
     try:
-        data = json.loads(raw, object_pairs_hook=_no_duplicates)
+        data = json.loads(raw, object_pairs_hook=no_duplicates)
     except RecursionError:
         raise UsageError(f"{where} is nested too deeply to be a config.json") from None
     except ValueError as error:
@@ -75,14 +76,6 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UsageError(f"{where} holds a JSON {type(data).__name__}, not an object; give a model's config.json")
     return data
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen = dict(pairs)
-    if len(seen) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"field {next(n for n in names if names.count(n) > 1)[:80]!r} appears twice")
-    return seen
 
 
 def decoder_part(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

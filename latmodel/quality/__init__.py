@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from latmodel.errors import UsageError
-from latmodel.quality.check import check_ablation, check_report
 from latmodel.quality.compare import (
     FFN_RATIO_RANGE,
     KV_GROUPS_RANGE,
@@ -35,8 +34,6 @@ __all__ = [
     "UserScore",
     "band",
     "best",
-    "check_ablation",
-    "check_report",
     "compare",
     "effective_parameters",
     "flags",

@@ -105,11 +105,6 @@ class Flags:
     kv_groups: Bools
     not_covered: tuple[str, ...] = ()
 
-    @property
-    def may_be_best(self) -> Bools:
-        """False where the penalty is capped: the true score may be much lower."""
-        return ~self.capped
-
     def words(self, index: tuple[int, ...] = ()) -> list[str]:
         """The flags of one shape in words, for a table or a note; ``()`` for scalar shapes."""
         named = {

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .errors import UsageError
-from .units import parse_duration, parse_shape, parse_size
+from ..errors import UsageError
+from ..units import parse_duration, parse_shape, parse_size
 
 if TYPE_CHECKING:
-    from .config import Workload
+    from ..config import Workload
 
     ParamType = click.ParamType[Any]  # generic to type checkers, not in every supported click at run time
 else:
@@ -114,7 +114,7 @@ format_option = click.option(
 
 def workload_from(options: dict[str, Any]) -> "Workload":
     """The workload that the shared options describe."""
-    from .config import Workload
+    from ..config import Workload
 
     return Workload(
         prompt_tokens=options["prompt"], new_tokens=options["generate"], batch_size=options["batch"],
@@ -124,22 +124,25 @@ def workload_from(options: dict[str, Any]) -> "Workload":
 
 
 def predictor_from(options: dict[str, Any]) -> Any:
-    """The predictor that the shared options describe; what its profile warns of goes to stderr, once.
+    """The predictor that the shared options describe.
 
     Raises:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
     """
-    from .errors import ProfileError
-    from .hardware import datasheet
-    from .predict import Predictor
-    from .store import load_profile
+    from ..errors import ProfileError
+    from ..hardware import datasheet
+    from ..predict import Predictor
+    from ..store import load_profile
 
     profile = load_profile(options["profile"] or options["gpu"] or "3090")
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
         )
-    predictor = Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+    return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+
+
+def say_notes(predictor: Any) -> None:
+    """What the profile warns of, on stderr: once, beside an answer and not beside an error."""
     for line in predictor.notes:
         click.echo(f"note: {line}", err=True)
-    return predictor

@@ -10,6 +10,7 @@ from .options import (
     format_option,
     number_options,
     predictor_from,
+    say_notes,
     target_options,
     workload_from,
     workload_options,
@@ -34,15 +35,16 @@ def prune(**options: Any) -> None:
     For each way the shape that reaches the target with the most parameters, or the quickest one where none does.
     Times and memory alone are compared: what pruning costs in quality must be measured.
     """
-    from .cli_predict import model_and_workload
-    from .prune import parse_target
-    from .prune import prune as pruned
-    from .prune_report import draw, notes, table
+    from ..prune import parse_target
+    from ..prune import prune as pruned
+    from ..prune_report import draw, notes, table
+    from .predict import model_and_workload
 
     target = parse_target(options["target"], options["metric"])
     predictor = predictor_from(options)
     model, workload = model_and_workload(options, workload_from(options))
     found = pruned(predictor, model, target, workload, options["align"])
+    say_notes(predictor)
     click.echo(table(found, options["format_"]))
     for line in notes(found):
         click.echo(line, err=options["format_"] not in ("table", "md"))

@@ -1,24 +1,25 @@
 """The command line: thin verbs, each in a module that is loaded when the verb is used."""
 
+import os
 import sys
 from importlib import import_module
 
 import click
 
-from . import __version__
-from .errors import LatmodelError
+from .. import __version__
+from ..errors import LatmodelError
 
 # Verb → (module, function, one-line help). Modules load on use, so that `latmodel --help` starts at once.
 VERBS = {
-    "calibrate": ("cli_calibrate", "calibrate", "Measure single blocks on this device, fit, write a profile."),
-    "env": ("cli_profile", "env", "Show what was detected on this machine."),
-    "fit": ("cli_fit", "fit", "Fit or refine a profile from measurements made elsewhere."),
-    "frontier": ("cli_frontier", "frontier", "Search the architectures with the most capacity within a budget."),
-    "predict": ("cli_predict", "predict", "Latency, memory and bound of one or many architectures."),
-    "profile": ("cli_profile", "profile", "Look at profiles: list, show, diff, export, merge."),
-    "prune": ("cli_prune", "prune", "Depth- and width-pruned shapes that reach a target time."),
-    "quality": ("cli_quality", "quality", "What shape is worth in quality: check the law against an ablation."),
-    "verify": ("cli_calibrate", "verify", "Build and run the real model, compare it with the prediction."),
+    "calibrate": ("calibrate", "calibrate", "Measure single blocks on this device, fit, write a profile."),
+    "env": ("profile", "env", "Show what was detected on this machine."),
+    "fit": ("fit", "fit", "Fit or refine a profile from measurements made elsewhere."),
+    "frontier": ("frontier", "frontier", "Search the architectures with the most capacity within a budget."),
+    "predict": ("predict", "predict", "Latency, memory and bound of one or many architectures."),
+    "profile": ("profile", "profile", "Look at profiles: list, show, diff, export, merge."),
+    "prune": ("prune", "prune", "Depth- and width-pruned shapes that reach a target time."),
+    "quality": ("quality", "quality", "What shape is worth in quality: check the law against an ablation."),
+    "verify": ("calibrate", "verify", "Build and run the real model, compare it with the prediction."),
 }
 # What a group without a verb raises; clicks before 8.2 show the help themselves.
 NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
@@ -54,6 +55,8 @@ def group() -> None:
 
 def main() -> None:
     """Run a verb; any problem that a user can cause is one line on stderr and an exit code of the contract."""
+    # Looking for plugins of pydantic reads the metadata of every package installed: a tenth of a short command's time.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         group.main(standalone_mode=False, prog_name="latmodel")
     except SystemExit:

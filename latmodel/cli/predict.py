@@ -9,6 +9,7 @@ from .options import (
     format_option,
     number_options,
     predictor_from,
+    say_notes,
     shape_options,
     target_options,
     workload_from,
@@ -16,7 +17,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from .config import Workload
+    from ..config import Workload
 
 
 @click.command(epilog="Example:  latmodel predict --gpu 3090 --layers 80 --hidden 576 --breakdown")
@@ -32,27 +33,29 @@ if TYPE_CHECKING:
 @format_option
 def predict(**options: Any) -> None:
     """Latency, memory, bound and interval of one architecture or of a table of them."""
-    from .predict_rows import breakdown_text, limits_text, predict_one, predict_table
+    from ..errors import UsageError
+    from ..predict_rows import predict_one, predict_table
 
     predictor, workload = predictor_from(options), workload_from(options)
-    if options["table"] is not None:
-        click.echo(predict_table(predictor, options["table"], workload, options["format_"]))
-        return
-    model, workload = model_and_workload(options, workload)
-    click.echo(predict_one(predictor, model, workload, options["format_"]))
-    if options["breakdown"]:
-        click.echo(breakdown_text(predictor, model, workload, options["format_"]))
-    if options["limits"]:
-        click.echo(limits_text(predictor, model, workload, options["format_"]))
+    how, asked = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
+    if options["table"] is None:
+        model, workload = model_and_workload(options, workload)
+        text = predict_one(predictor, model, workload, how, **asked)
+    elif any(asked.values()):
+        raise UsageError("--breakdown and --limits are of one architecture: give it instead of --input")
+    else:
+        text = predict_table(predictor, options["table"], workload, how)
+    say_notes(predictor)
+    click.echo(text)
 
 
 def model_and_workload(options: dict[str, Any], workload: "Workload") -> tuple[Any, "Workload"]:
     """The model that the options describe, and the workload with the format that its configuration names."""
-    from .errors import UsageError
-    from .model_input import shape_config
+    from ..errors import UsageError
+    from ..model_input import shape_config
 
     if options["config"] is not None:
-        from .huggingface import read_decoder
+        from ..huggingface import read_decoder
 
         decoder = read_decoder(options["config"])
         for line in decoder.notes:

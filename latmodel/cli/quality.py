@@ -14,6 +14,6 @@ def quality() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Score a new ablation (columns layers, hidden, parameters, loss, group) with every law."""
-    from .quality import check_ablation, check_report
+    from ..quality.check import check_ablation, check_report
 
     click.echo(check_report(check_ablation(file)))

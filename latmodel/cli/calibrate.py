@@ -38,8 +38,8 @@ def _measuring(function: Any) -> Any:
               help="What launches the kernels; repeatable. [default: transformers-eager]")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True)
 @click.option("--effort", type=click.Choice(["quick", "normal", "rigorous"]), default="normal", show_default=True)
-@click.option("--like", type=click.Path(path_type=Path), default=None, metavar="CONFIG",
-              help="Measure blocks of the architecture in this config.json.")  # fmt: skip
+@click.option("--like", default=None, metavar="CONFIG",
+              help="Measure layers of the architecture in this config.json, or of a preset.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None, metavar="PATH",
               help="Profile to write. [default: profiles/DEVICE.json]")  # fmt: skip
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Continue an interrupted calibration.")
@@ -49,33 +49,52 @@ def _measuring(function: Any) -> Any:
 @click.option("--plot", type=click.Path(path_type=Path), default=None, metavar="PNG",
               help="Draw measured against predicted, and residuals.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be measured and how long it would take.")
+@click.option("--host-only", is_flag=True,
+              help="Measure only this machine's host, in under a minute; kernels stay the profile's.")  # fmt: skip
 @format_option
 def calibrate(**options: Any) -> None:
     """Measure single transformer blocks on the device present, fit, write a profile, print the fit report."""
-    from .calibration_package import load
+    from ..calibration_package import load
+    from ..progress import progress_bar
 
+    if options["host_only"]:
+        _calibrate_host(options)
+        return
     run = load("run")
+    if options["plot"] is not None:
+        load("fit_plot").check(options["plot"])
     ready = run.prepare(_request(options))
     cases = sum(len(plan.cases) for plan in ready.plans.values())
     _say(f"{cases} cases on {ready.hardware.name}, about {ready.estimate_s() / 60.0:.1f} minutes")
     if options["dry_run"]:
         click.echo(_plan_text(ready, options["format_"]))
         return
-    done = run.calibrate(ready, _say, _progress)
+    with progress_bar("measuring") as progress:
+        done = run.calibrate(ready, _say, progress)
     click.echo(load("fit_report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
     if options["plot"] is not None:
         load("fit_plot").draw(done, options["plot"])
     _say(f"written: {ready.path}, {ready.observations_path}")
 
 
+def _calibrate_host(options: dict[str, Any]) -> None:
+    from ..calibration_package import load
+    from ..errors import UsageError
+    from ..progress import progress_bar
+
+    for name in ("dry_run", "like", "plot"):
+        if options[name]:
+            raise UsageError(f"--host-only measures tiny blocks only: leave out --{name.replace('_', '-')}")
+    with progress_bar("measuring") as progress:
+        found = load("host_only").calibrate_host(_request(options), _say, progress)
+    for done in found:
+        click.echo(load("fit_report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
+
+
 def _request(options: dict[str, Any]) -> Any:
-    from .calibration_package import load
+    from ..calibration_package import load
 
-    like = None
-    if options["like"] is not None:
-        from .huggingface import read_config
-
-        like = _uniform(read_config(options["like"]), options["like"])
+    like = None if options["like"] is None else _to_build(options["like"])
     return load("run").Request(
         gpu=options["gpu"], device=options["device"], runtimes=options["runtimes"] or ("transformers-eager",),
         dtype=options["dtype"], effort=options["effort"], threads=options["threads"], out=options["out"],
@@ -83,26 +102,27 @@ def _request(options: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
-def _uniform(model: Any, where: Any) -> Any:
-    """A ModelConfig: blocks of other kinds cannot be built here."""
-    from .config import ModelConfig
-    from .errors import UsageError
+def _to_build(source: str) -> Any:
+    """What to build for a configuration; notes on it go to stderr."""
+    from ..calibration_package import load
+    from ..huggingface import read_decoder
 
-    if not isinstance(model, ModelConfig):
-        raise UsageError(
-            f"{where}: only Llama-style models of identical blocks can be built and run here; use `predict`"
-        )
-    return model
+    decoder = read_decoder(source)
+    for line in decoder.notes:
+        _say(f"note: {line}")
+    if decoder.format is not None:
+        _say(f"note: weights are built in the dtype asked for, not in {decoder.format.name}")
+    return load("decoder_config").decoder_config(source)
 
 
 def _plan_text(ready: Any, how: Any) -> str:
-    from .report import render
+    from ..report import render
 
     rows = [
         {
             "runtime": name, "case": case.name, "part": case.part, "phase": case.phase, "held_out": case.held_out,
-            **case.config.model_dump(), "batch_size": case.workload.batch_size,
-            "prompt_tokens": case.workload.prompt_tokens,
+            "batch_size": case.workload.batch_size, "prompt_tokens": case.workload.prompt_tokens,
+            "intermediate_size": "", **case.config.model_dump(),
         }
         for name, plan in ready.plans.items()
         for case in plan.cases
@@ -124,23 +144,40 @@ def _plan_text(ready: Any, how: Any) -> str:
 @format_option
 def verify(**options: Any) -> None:
     """Build and run the real model with random weights, compare it with the prediction."""
-    from .calibration_package import load
-    from .options import predictor_from
+    from ..calibration_package import load
+    from .options import predictor_from, say_notes
 
     run = load("verify_run")
     predictor, workload = predictor_from(options), workload_from(options)
-    config = _uniform(_model(options), options["config"] or "verify")
-    row = run.verify_here(predictor, config, workload, options["device"], options["threads"], options["limit"])
+    config = _model(options) if options["config"] is None else _to_build(options["config"])
+    row = run.verify_here(
+        predictor, config, workload, options["device"], options["threads"], options["limit"], options["profile"]
+    )
+    _say_drift(row)
+    say_notes(predictor)
     click.echo(_verified_text(row, options["format_"]))
     if options["update"]:
         _say(run.refit(predictor, row, options["profile"]))
     if row.worst > options["tolerance"]:
-        from .errors import ToleranceError
+        from ..errors import ToleranceError
 
         raise ToleranceError(
             f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
             "calibrate on this machine, or add the run with --update"
         )
+
+
+DRIFT_TO_SAY = 0.02
+
+
+def _say_drift(row: Any) -> None:
+    """Say by how much the device was slower than at its calibration, if it was."""
+    import math
+
+    drifts = {"prefill": row.prefill_drift, "decode": row.decode_drift}
+    if max(map(abs, drifts.values())) > DRIFT_TO_SAY:
+        shown = ", ".join(f"{100 * math.expm1(drift):+.0f} % in {phase}" for phase, drift in drifts.items())
+        _say(f"note: the device takes longer now than when it was calibrated ({shown}); taken out of what was measured")
 
 
 def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, tolerance: float = 0.15) -> str:
@@ -149,8 +186,8 @@ def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, 
     Raises:
         ToleranceError: one is off by more than the tolerance; the text of all comes with the message on stderr.
     """
-    from .calibration_package import load
-    from .errors import ToleranceError
+    from ..calibration_package import load
+    from ..errors import ToleranceError
 
     run, parts, worst = load("verify_run"), [], 0.0
     for config in configs:
@@ -169,15 +206,15 @@ def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, 
 
 
 def _model(options: dict[str, Any]) -> Any:
-    from .cli_predict import model_and_workload
-    from .config import Workload
+    from ..config import Workload
+    from .predict import model_and_workload
 
     return model_and_workload(options, Workload())[0]
 
 
 def _verified_text(row: Any, how: Any) -> str:
-    from .report import render
-    from .units import show_seconds
+    from ..report import render
+    from ..units import show_seconds
 
     p = row.prediction
     lines = [
@@ -208,12 +245,3 @@ def _column(key: str) -> Any:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _progress(done: int, total: int, what: str) -> None:
-    import sys
-
-    if sys.stderr.isatty():
-        filled = 30 * done // max(total, 1)
-        bar = "█" * filled + "·" * (30 - filled)
-        click.echo(f"\r{bar} {done}/{total} {what:24.24s}", err=True, nl=done >= total)

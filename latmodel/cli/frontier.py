@@ -5,8 +5,17 @@ from typing import Any
 
 import click
 
-from .errors import UsageError
-from .options import DURATION, WHOLE, format_option, predictor_from, target_options, workload_from, workload_options
+from ..errors import UsageError
+from .options import (
+    DURATION,
+    WHOLE,
+    format_option,
+    predictor_from,
+    say_notes,
+    target_options,
+    workload_from,
+    workload_options,
+)
 from .search_options import (
     VALUES,
     goal_options,
@@ -61,8 +70,8 @@ from .search_options import (
 def frontier(context: click.Context, /, **options: Any) -> None:
     """The shapes with the most capacity within a response-time and memory budget."""
     predictor, workload = predictor_from(options), workload_from(options)
-    from .frontier_report import frontier_text
-    from .pareto import thin
+    from ..frontier_report import frontier_text
+    from ..pareto import thin
 
     baseline = _baseline(options["baseline"])
     budget = options["budget"]
@@ -71,7 +80,7 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     quality, score = _quality(options)
     space = space_from(options)
     if score is not None:
-        from .scored import near_usual
+        from ..scored import near_usual
 
         space = near_usual(space)
     asked: dict[str, Any] = {
@@ -85,12 +94,13 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         found = found.against(baseline)
     if options["plot"] is not None:
         found.plot(options["plot"])
+    say_notes(predictor)
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
     limit = len(found) if options["depths"] else options["rows"]
     click.echo(frontier_text(found, limit, options["format_"], score))
     if options["verified"] is not None:
-        from .cli_calibrate import verify_configs
+        from .calibrate import verify_configs
 
         shown = thin(found, limit)
         some = min(options["verified"], len(shown))
@@ -101,7 +111,7 @@ def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
     """What to maximise, and its score if it has one; what the score warns of goes to stderr."""
     if options["objectives"]:
         return "params", None
-    from .scored import quality_from
+    from ..scored import quality_from
 
     quality, score = quality_from(options["quality"], options["tokens"])
     for warning in getattr(score, "warnings", ()):
@@ -110,8 +120,8 @@ def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _search(predictor: Any, asked: dict[str, Any], options: dict[str, Any]) -> Any:
-    from .pareto import best_per_depth
-    from .pareto import frontier as search
+    from ..pareto import best_per_depth
+    from ..pareto import frontier as search
 
     if options["depths"] is None:
         objectives = [objective_from(text) for text in options["objectives"]] or None
@@ -127,7 +137,7 @@ def _search(predictor: Any, asked: dict[str, Any], options: dict[str, Any]) -> A
 
 def _listed(values: Any) -> tuple[int, ...]:
     """Values in the order given."""
-    from .space import Span, expand
+    from ..space import Span, expand
 
     return expand("--depths", values) if isinstance(values, Span) else tuple(dict.fromkeys(values))
 
@@ -136,11 +146,11 @@ def _baseline(text: str | None) -> Any:
     """A shape "80x576" with the study's other dimensions, or the model of a config file."""
     if text is None:
         return None
-    from .model_input import shape_config
-    from .units import parse_shape
+    from ..model_input import shape_config
+    from ..units import parse_shape
 
     if Path(text).suffix == ".json" or Path(text).is_file():
-        from .huggingface import read_config
+        from ..huggingface import read_config
 
         return read_config(text)
     layers, hidden = parse_shape(text)

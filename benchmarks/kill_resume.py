@@ -1,0 +1,237 @@
+"""SIGKILL a whole calibration of a simulated device again and again, resume it, and compare with an undisturbed one.
+
+    python benchmarks/kill_resume.py --kills 50
+
+Each calibration is a process of its own: start, samples, fit, files. One kill in four falls at any moment of its life,
+one while it samples, one during the fit, one while the files are written. After every kill the files are looked at: all
+samples that were reported as kept must be there and be those of the undisturbed run, and profile and observations whole
+or absent. Half of the time the calibration is then resumed to its end and everything compared; else the next kill meets
+it again.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from calibration.device import Hardware
+from calibration.plan import CPU, make_plan
+from calibration.run import Prepared, Request, calibrate
+from calibration.session import read_samples
+from calibration.simulated import Disturbance, SimulatedLab
+from calibration.start import problem
+from latmodel.coefficients import Sheet
+from latmodel.profile import SheetPart, read_profile
+
+RUNTIME = "transformers-eager"
+SHEET = Sheet(1e11, 1e10, 1.0, 3.2e7)
+# Outliers and cases that do not fit too. The reference is quiet: an interrupted run times it anew, and its noise would
+# be another; a sample's own noise depends on its case and round alone.
+DISTURBANCE = Disturbance(noise=0.02, outliers=0.05, reference_noise=0.0)
+MEMORY_BYTES = 3e8
+STAGES = ("life", "samples", "fitting", "writing")
+
+
+def prepared(path: Path) -> Prepared:
+    """A quick calibration of the simulated device, to be written to `path`."""
+    hardware = Hardware("simulated", 0, "Simulated", 1e10, SHEET.cache_bytes, 1.0, "1", "2", "here", 1)
+    part = SheetPart(
+        peak_flops_per_s={"bfloat16": SHEET.peak_flops_per_s}, bandwidth_bytes_per_s=SHEET.bandwidth_bytes_per_s,
+        memory_bytes=1e10, sm_count=1.0, cache_bytes=SHEET.cache_bytes, source="simulated",
+    )  # fmt: skip
+    plan = make_plan("quick", RUNTIME, "bfloat16", CPU, SHEET.cache_bytes)
+    task = problem("cpu", SHEET, {RUNTIME: "transformers"})
+    return Prepared(hardware, "simulated", part, {RUNTIME: plan}, task, path, Request("simulated", out=path))
+
+
+def child(path: Path, die_at: str | None) -> None:
+    """Calibrate; tell each step on stdout. `die_at` is a number of kept samples, "fitting" or "writing"."""
+    ready = prepared(path)
+    kept = [] if not ready.samples_path.exists() else list(read_samples(ready.samples_path).records)
+    lab = SimulatedLab(
+        ready.problem.start.target(RUNTIME), 1, DISTURBANCE, MEMORY_BYTES, replay=False,
+        opened=[str(record["case"]) for record in kept if record["kind"] == "sample"],
+    )  # fmt: skip
+    count = len(kept)
+
+    def tell(what: str) -> None:
+        print(what, flush=True)
+        if what == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def progress(*_: object) -> None:
+        nonlocal count
+        if count == len(kept):
+            tell("samples")
+        tell(str(count))
+        count += 1  # the next call comes when this sample is kept
+
+    def say(line: str) -> None:
+        tell("writing" if line.startswith("writing") else "fitting" if "noise" in line else "note")
+
+    calibrate(ready, say, progress, lambda _: lab)
+
+
+class Seen(NamedTuple):
+    """What a process told before it ended: when (seconds from its start) it said what, and when it ended."""
+
+    told: dict[str, float]
+    seconds: float
+    code: int
+
+    @property
+    def kept(self) -> int:
+        """Samples that it had reported as kept."""
+        return max((int(what) for what in self.told if what.isdigit()), default=0)
+
+
+def run(path: Path, die_at: str | None = None, stage: str | None = None, delay_s: float = 0.0) -> Seen:
+    """Run a calibration, killed by itself at `die_at`, or from here `delay_s` after it told of `stage` or began."""
+    command = [sys.executable, str(Path(__file__)), "--child", str(path), *(["--die-at", die_at] if die_at else [])]
+    start, told = time.monotonic(), {}
+    environment = {**os.environ, "TMPDIR": str(path.parent)}  # its lock, apart from others'
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        if stage == "life":
+            time.sleep(delay_s)
+            process.kill()
+        for line in process.stdout:
+            told[line.strip()] = time.monotonic() - start
+            if line.strip() == stage:
+                time.sleep(delay_s)
+                process.kill()
+        process.wait()
+    return Seen(told, time.monotonic() - start, process.returncode)
+
+
+@dataclass
+class Whole:
+    """What an undisturbed calibration leaves, to compare with."""
+
+    samples: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    observations: bytes = b""
+    profile: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path) -> "Whole":
+        """From the files of a calibration."""
+        ready = prepared(path)
+        return cls(samples_of(ready), ready.observations_path.read_bytes(), profile_of(path))
+
+
+def samples_of(ready: Prepared) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Samples by case, round and attempt; none may be there twice, and no line may be corrupt."""
+    found = read_samples(ready.samples_path)
+    assert not found.problems, found.problems
+    table = {(record["case"], record["round"], record["attempt"]): record for record in found.records}
+    assert len(table) == len(found.records), "a sample was taken twice"
+    return table
+
+
+def profile_of(path: Path) -> dict[str, Any]:
+    """A profile as a dictionary, without what differs from day to day and from load to load."""
+    found: dict[str, Any] = json.loads(read_profile(path).model_dump_json())
+    found["provenance"].pop("date")
+    notes = found["provenance"]["notes"]
+    found["provenance"]["notes"] = [note for note in notes if not note.startswith("load average")]
+    return found
+
+
+def check(path: Path, whole: Whole, kept: int) -> None:
+    """Whether the files of an interrupted calibration hold nothing but what is right, and all that was kept."""
+    ready = prepared(path)
+    samples = samples_of(ready) if ready.samples_path.exists() else {}
+    assert len(samples) >= kept, f"{kept} samples were reported as kept, {len(samples)} are there"
+    for key, record in samples.items():
+        assert record == whole.samples[key], f"{key} differs"
+    if path.exists():
+        assert profile_of(path) == whole.profile, "another profile"
+        assert ready.observations_path.exists(), "a profile without its observations"
+    if ready.observations_path.exists():
+        assert ready.observations_path.read_bytes() == whole.observations, "other observations"
+
+
+def has_ended(path: Path) -> bool:
+    """Whether the calibration was finished before it was killed; started once more it would begin anew."""
+    samples = prepared(path).samples_path
+    return samples.exists() and read_samples(samples).ended
+
+
+def resume(path: Path, whole: Whole) -> None:
+    """Run an interrupted calibration to its end, if it has not ended, and compare all that it leaves."""
+    if not has_ended(path):
+        assert run(path).code == 0, "the resumed run failed"
+    assert has_ended(path)
+    assert Whole.of(path) == whole
+    left = [name.name for name in path.parent.iterdir() if name.name.endswith(".part")]
+    assert not left, f"left behind: {left}"
+
+
+def main() -> None:
+    """Kill, check, resume, compare; print where the kills fell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--child", type=Path, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--die-at", default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child is not None:
+        child(options.child, options.die_at)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        print(kill_often(Path(folder), options.kills, options.seed))
+
+
+def kill_often(folder: Path, kills: int, seed: int) -> str:
+    """`kills` kills, each checked; a line that says where they fell."""
+    path = fresh(folder, "whole")
+    seen = run(path)
+    assert seen.code == 0, "the undisturbed run failed"
+    whole = Whole.of(path)
+    ends = [*(seen.told[stage] for stage in STAGES[1:]), seen.seconds]
+    lasts = {stage: end - begin for stage, begin, end in zip(STAGES[1:], ends[:-1], ends[1:], strict=True)}
+    lasts["life"] = seen.seconds
+    rng, fell, killed, resumed = random.Random(seed), dict.fromkeys(("start", *STAGES[1:]), 0), 0, 0
+    path = fresh(folder, "0")
+    while killed < kills:
+        stage = STAGES[killed % len(STAGES)]
+        one = run(path, stage=stage, delay_s=rng.uniform(0.0, lasts[stage]))
+        check(path, whole, one.kept)
+        if one.code == -signal.SIGKILL:
+            killed += 1
+            fell[_where(one)] += 1
+        if has_ended(path) or killed == kills or rng.random() < 0.5:
+            resume(path, whole)
+            resumed += 1
+            path = fresh(folder, str(resumed))
+            print(f"{killed} of {kills} kills, {resumed} calibrations finished", file=sys.stderr, flush=True)
+    places = ", ".join(f"{count} in {where}" for where, count in fell.items() if count)
+    return (
+        f"{kills} kills ({places}) of {resumed} calibrations: {len(whole.samples)} samples each, nothing lost, "
+        "no corrupt file, every profile the same"
+    )
+
+
+def fresh(folder: Path, name: str) -> Path:
+    """Where another calibration writes its profile."""
+    (folder / name).mkdir()
+    return folder / name / "sim.json"
+
+
+def _where(seen: Seen) -> str:
+    for stage in ("writing", "fitting"):
+        if stage in seen.told:
+            return stage
+    return "samples" if seen.told else "start"
+
+
+if __name__ == "__main__":
+    main()
