@@ -2,10 +2,11 @@
 
     python benchmarks/kill_resume.py --kills 50
 
-Each calibration is a process of its own: start, samples, fit, files. Some are killed at any moment of their life, some
-during the fit, some while the files are written. After every kill the files are looked at: all samples that were
-reported as kept must be there and be those of the undisturbed run, and profile and observations whole or absent. Half
-of the time the calibration is then resumed to its end and everything compared; else the next kill meets it again.
+Each calibration is a process of its own: start, samples, fit, files. One kill in four falls at any moment of its life,
+one while it samples, one during the fit, one while the files are written. After every kill the files are looked at: all
+samples that were reported as kept must be there and be those of the undisturbed run, and profile and observations whole
+or absent. Half of the time the calibration is then resumed to its end and everything compared; else the next kill meets
+it again.
 """
 
 import argparse
@@ -36,7 +37,7 @@ SHEET = Sheet(1e11, 1e10, 1.0, 3.2e7)
 # be another; a sample's own noise depends on its case and round alone.
 DISTURBANCE = Disturbance(noise=0.02, outliers=0.05, reference_noise=0.0)
 MEMORY_BYTES = 3e8
-STAGES = ("life", "fitting", "writing")
+STAGES = ("life", "samples", "fitting", "writing")
 
 
 def prepared(path: Path) -> Prepared:
@@ -68,6 +69,8 @@ def child(path: Path, die_at: str | None) -> None:
 
     def progress(*_: object) -> None:
         nonlocal count
+        if count == len(kept):
+            tell("samples")
         tell(str(count))
         count += 1  # the next call comes when this sample is kept
 
@@ -193,13 +196,13 @@ def kill_often(folder: Path, kills: int, seed: int) -> str:
     seen = run(path)
     assert seen.code == 0, "the undisturbed run failed"
     whole = Whole.of(path)
-    begins = {"life": 0.0, "fitting": seen.told["fitting"], "writing": seen.told["writing"]}
-    lasts = {"life": seen.seconds, "fitting": begins["writing"] - begins["fitting"]}
-    lasts["writing"] = seen.seconds - begins["writing"]
-    rng, fell, killed, resumed = random.Random(seed), dict.fromkeys(("start", "samples", *STAGES[1:]), 0), 0, 0
+    ends = [*(seen.told[stage] for stage in STAGES[1:]), seen.seconds]
+    lasts = {stage: end - begin for stage, begin, end in zip(STAGES[1:], ends[:-1], ends[1:], strict=True)}
+    lasts["life"] = seen.seconds
+    rng, fell, killed, resumed = random.Random(seed), dict.fromkeys(("start", *STAGES[1:]), 0), 0, 0
     path = fresh(folder, "0")
     while killed < kills:
-        stage = STAGES[(0, 0, 0, 1, 2)[killed % 5]]
+        stage = STAGES[killed % len(STAGES)]
         one = run(path, stage=stage, delay_s=rng.uniform(0.0, lasts[stage]))
         check(path, whole, one.kept)
         if one.code == -signal.SIGKILL:

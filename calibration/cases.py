@@ -37,6 +37,7 @@ class Case:
     workload: Workload
     runtime: str
     held_out: bool = False
+    cold: bool = False  # the cache is cleared before each run: a small model in a large one's place
 
     @property
     def shape(self) -> ModelConfig:

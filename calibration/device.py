@@ -4,23 +4,23 @@ import gc
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from latmodel.errors import LatmodelError, UsageError
 
+from . import nvml
 from .block import DTYPES, Arena
 from .cases import Case, case_bytes, weight_elements
+from .host import CPU_CACHE_BYTES, ColdCpuBench, CpuBench, available_memory, cache_bytes, cpu_name
 from .measure import Bench, OutOfMemory, Times
 from .runtimes import Runtime
 
 MEMORY_SHARE = 0.9  # of the free memory that a case may take
-CPU_CACHE_BYTES = 32e6  # where the system does not tell
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,17 @@ class Hardware:
     torch_version: str
     host: str
     threads: int
+    uuid: str = ""  # CUDA's, without the "GPU-" or "MIG-" of other tools
 
     @property
     def device(self) -> torch.device:
         """As torch calls it."""
         return torch.device(self.kind) if self.kind == "cpu" else torch.device(self.kind, self.index)
+
+    @property
+    def lock(self) -> str:
+        """What a calibration holds: the device itself, whatever its number among those that a process may see."""
+        return f"{self.kind}-{self.uuid or self.index}"
 
     def binding(self) -> dict[str, Any]:
         """What must be the same for measurements to mix."""
@@ -87,58 +93,61 @@ def _cpu(threads: int | None) -> Hardware:
 
 def _cuda(index: int) -> Hardware:
     properties = torch.cuda.get_device_properties(index)
-    driver = _nvml(index, lambda nvml, _: str(nvml.nvmlSystemGetDriverVersion())) or "unknown"
+    uuid = str(getattr(properties, "uuid", ""))
+    driver = (nvml.driver_version(uuid) if uuid else None) or "unknown"
     return Hardware(
         "cuda", index, properties.name, float(properties.total_memory), float(properties.L2_cache_size),
         float(properties.multi_processor_count), f"{driver} / CUDA {torch.version.cuda}", torch.__version__,
-        f"{cpu_name()}", torch.get_num_threads(),
+        cpu_name(), torch.get_num_threads(), uuid,
     )  # fmt: skip
 
 
 def _other(asked: torch.device) -> Hardware:
+    """Intel's GPUs tell what they are; Apple's have no such call, and share the main memory."""
     module = torch.get_device_module(asked)
-    properties = module.get_device_properties(asked.index or 0)
-    memory = float(getattr(properties, "total_memory", 0.0))
+    ask = getattr(module, "get_device_properties", None)
+    properties = None if ask is None else ask(asked.index or 0)
+    shared = getattr(module, "recommended_max_memory", lambda: available_memory() or 0.0)
+    memory = float(getattr(properties, "total_memory", 0.0) or shared())
     units = float(getattr(properties, "max_compute_units", 1))
+    name = str(getattr(properties, "name", None) or f"{cpu_name()} {asked.type}")
     return Hardware(
-        asked.type, asked.index or 0, str(properties.name), memory, CPU_CACHE_BYTES, units,
+        asked.type, asked.index or 0, name, memory, CPU_CACHE_BYTES, units,
         str(getattr(properties, "driver_version", "unknown")), torch.__version__, cpu_name(), torch.get_num_threads(),
     )  # fmt: skip
 
 
-def cpu_name() -> str:
-    """The processor's model name."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine() or "CPU"
-
-
-def cache_bytes() -> float:
-    """The last-level cache as Linux tells it."""
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        with suppress(OSError, ValueError):
-            text = path.read_text().strip()
-            sizes.append(float(text[:-1]) * {"K": 1024, "M": 1024**2}[text[-1]])
-    return max(sizes, default=CPU_CACHE_BYTES)
-
-
-def load_average() -> float | None:
-    """Processes that ran or waited in the last minute, ours included; None where the system does not tell."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
 def free_memory(hardware: Hardware) -> float:
-    """Bytes that can be had now."""
+    """Bytes that can be had now, with what torch keeps of memory that is no longer used."""
     if hardware.kind == "cuda":
-        return float(torch.cuda.mem_get_info(hardware.index)[0])
+        kept = torch.cuda.memory_reserved(hardware.index) - torch.cuda.memory_allocated(hardware.index)
+        return float(torch.cuda.mem_get_info(hardware.index)[0] + kept)
     if hardware.kind == "cpu":
-        with suppress(OSError, StopIteration, ValueError):
-            lines = Path("/proc/meminfo").read_text().splitlines()
-            return 1024.0 * float(next(x for x in lines if x.startswith("MemAvailable")).split()[1])
+        return available_memory() or hardware.memory_bytes
     return hardware.memory_bytes
+
+
+def throttle_reasons(hardware: Hardware) -> tuple[str, ...]:
+    """Why an NVIDIA GPU runs slower than it can at this moment."""
+    return nvml.throttle_reasons(hardware.uuid) if hardware.kind == "cuda" and hardware.uuid else ()
+
+
+def clocks(hardware: Hardware) -> str | None:
+    """An NVIDIA GPU's clocks and power limit at this moment, for the record."""
+    return nvml.clocks(hardware.uuid) if hardware.kind == "cuda" and hardware.uuid else None
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Running out of memory, as `measure` knows it, however torch says it: on a CPU with a plain RuntimeError."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(str(error).splitlines()[0][:200]) from None
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemory(str(error).splitlines()[0][:200]) from None
 
 
 class TorchLab:
@@ -158,14 +167,16 @@ class TorchLab:
         self._check(case)
         device = self.hardware.device
         try:
-            arena = Arena(weight_elements(case), self.dtype, device) if keep else self._shared(weight_elements(case))
-            with torch.no_grad():
+            with memory_errors(), torch.no_grad():
+                elements = weight_elements(case)
+                arena = Arena(elements, self.dtype, device) if keep else self._shared(elements)
                 run = self.runtime.build(case, arena, device)
-            # A whole decode loop is too long for a graph, and no observation needs its replay.
-            return bench(run, self.hardware, self.runtime.graph, replay=case.part == "blocks")
-        except (torch.OutOfMemoryError, MemoryError) as error:
+                # A whole decode loop is too long for a graph, and no observation needs its replay.
+                made = bench(run, self.hardware, self.runtime.graph, replay=case.part == "blocks", cold=case.cold)
+        except OutOfMemory:
             self._free()
-            raise OutOfMemory(str(error).splitlines()[0][:200]) from None
+            raise
+        return Guarded(made)
 
     def _shared(self, elements: int) -> Arena:
         if self._arena is None or self._arena.elements < elements:
@@ -175,7 +186,8 @@ class TorchLab:
 
     def _check(self, case: Case) -> None:
         need = case_bytes(case)
-        room = MEMORY_SHARE * (free_memory(self.hardware) + (self._held() if self.hardware.kind == "cpu" else 0.0))
+        held = self._held() if self.hardware.kind in ("cpu", "cuda") else 0.0  # the arena is used again, or freed first
+        room = MEMORY_SHARE * (free_memory(self.hardware) + held)
         if need > room:
             raise OutOfMemory(f"needs {need / 1e9:.2f} GB, {room / 1e9:.2f} GB are free")
 
@@ -189,36 +201,30 @@ class TorchLab:
             torch.cuda.empty_cache()
 
 
-def bench(run: Callable[[], object], hardware: Hardware, graph: bool, replay: bool = False) -> Bench:
-    """The timer that fits the device. `graph` times a replay in place of the run, `replay` both (CUDA alone)."""
+def bench(
+    run: Callable[[], object], hardware: Hardware, graph: bool, replay: bool = False, cold: bool = False
+) -> Bench:
+    """The timer that fits the device. `graph` times a replay in place of the run, `replay` both (CUDA alone); `cold`
+    clears the cache before each run (CPU alone)."""
     if hardware.kind == "cpu":
-        return CpuBench(run, hardware.threads)
+        return ColdCpuBench(run, hardware.threads, hardware.cache_bytes) if cold else CpuBench(run, hardware.threads)
     if hardware.kind == "cuda":
         return CudaBench(run, hardware.index, graph, replay)
     return AcceleratorBench(run)
 
 
-class CpuBench:
-    """Nothing is asynchronous: host and device are one thread, and its own CPU time is the clock.
+class Guarded:
+    """A bench that says in `measure`'s words when a run does not fit the memory."""
 
-    On an idle machine that is the wall time; on a shared one it leaves out what other processes take from the core,
-    which can be any multiple. With several threads there is no such clock (they wait for each other): wall time then.
-    """
-
-    def __init__(self, run: Callable[[], object], threads: int = 1) -> None:
-        self._run: Callable[[], object] | None = run
-        self._clock = time.thread_time if threads == 1 else time.perf_counter
+    def __init__(self, inner: Bench) -> None:
+        self._inner = inner
 
     def time(self, runs: int) -> Times:
-        assert self._run is not None
-        with torch.no_grad():
-            start = self._clock()
-            for _ in range(runs):
-                self._run()
-            return Times(self._clock() - start)
+        with memory_errors():
+            return self._inner.time(runs)
 
     def close(self) -> None:
-        self._run = None
+        self._inner.close()
 
 
 class AcceleratorBench(CpuBench):
@@ -236,11 +242,22 @@ class AcceleratorBench(CpuBench):
 
 
 class CudaBench:
-    """Three clocks: wall time of runs back to back and one synchronisation, events around them, a graph's replay."""
+    """Three clocks: wall time of runs back to back and one synchronisation, events around them, a graph's replay.
+
+    All benches of a device share one stream beside the default one, as capture needs: the allocator keeps freed memory
+    apart for each stream, and a stream for each bench would hoard it.
+    """
+
+    _streams: ClassVar[dict[int, torch.cuda.Stream]] = {}
 
     def __init__(self, run: Callable[[], object], index: int, graph: bool, replay: bool) -> None:
         self._index = index
-        self._stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
+        if index not in self._streams:
+            self._streams[index] = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
+        self._stream = self._streams[index]
+        # Weights and caches were filled on the default stream, which this one does not wait for by itself.
+        torch.cuda.synchronize(index)
+        self._inputs: list[torch.Tensor] = []
         self._run: Callable[[], object] | None = run
         self._replay = self._captured(run) if graph or replay else None
         if graph:
@@ -249,11 +266,16 @@ class CudaBench:
             self._run = self._replay
 
     def _captured(self, run: Callable[[], object]) -> Callable[[], object] | None:
-        """The run as a graph, or None where something in it cannot be captured."""
+        """The run as a graph, or None where something in it cannot be captured.
+
+        A graph knows the addresses that it reads and holds none of them: a growing cache that the next eager run
+        replaces would be freed under it. So every tensor there is at the capture is held until the bench is closed.
+        """
         with torch.cuda.stream(self._stream), torch.no_grad():
             for _ in range(3):  # lazy initialisation must be over before the capture
                 run()
             self._stream.synchronize()
+            self._inputs = _cuda_tensors()
             graph = torch.cuda.CUDAGraph()
             try:
                 with torch.cuda.graph(graph, stream=self._stream):
@@ -262,6 +284,7 @@ class CudaBench:
                 raise
             except RuntimeError:
                 torch.cuda.synchronize(self._index)
+                self._inputs = []
                 return None
         return graph.replay
 
@@ -287,46 +310,21 @@ class CudaBench:
 
     def close(self) -> None:
         self._run = self._replay = None
+        self._inputs = []
         gc.collect()
+        torch.cuda.empty_cache()  # a graph's private pool is of use to no other
 
 
-def throttle_reasons(hardware: Hardware) -> tuple[str, ...]:
-    """Why an NVIDIA GPU runs below its clocks now: heat, a hardware brake, another process. A power cap is normal."""
-    if hardware.kind != "cuda":
-        return ()
-    return _nvml(hardware.index, _reasons) or ()
-
-
-def _reasons(nvml: Any, handle: Any) -> tuple[str, ...]:
-    active = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
-    slow = {
-        "heat": nvml.nvmlClocksThrottleReasonSwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwThermalSlowdown,
-        "power brake": nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
-    }
-    others = [p for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid != os.getpid()]
-    reasons = [name for name, bits in slow.items() if active & bits]
-    return (*reasons, *(["busy"] if others else []))
-
-
-def _nvml(index: int, ask: Callable[[Any, Any], Any]) -> Any:
-    """An answer of nvidia-ml-py about the device with torch's UUID; None where it is missing or cannot tell."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
-        return ask(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid))
-    except (pynvml.NVMLError, AttributeError):
-        return None
+def _cuda_tensors() -> list[torch.Tensor]:
+    return [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor) and one.is_cuda]
 
 
 def ceilings(hardware: Hardware, dtype: str) -> tuple[float, float]:
     """Measured stand-ins for a data sheet: FLOP/s of a large product, bytes/s of reading a large array once."""
     device, kind = hardware.device, DTYPES[dtype]
-    a, b = (torch.randn(1024, 1024, device=device).to(kind) for _ in range(2))
-    flops = 2.0 * 1024**3 / min(_repeat(lambda: a @ b, hardware, 5))
+    side = 1024 if hardware.kind == "cpu" else 4096
+    a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+    flops = 2.0 * side**3 / min(_repeat(lambda: a @ b, hardware, 5))
     count = int(4 * max(hardware.cache_bytes, 32e6) / 4)
     wide = torch.zeros(count, device=device)
     return flops, 4.0 * count / min(_repeat(wide.sum, hardware, 5))
@@ -335,6 +333,6 @@ def ceilings(hardware: Hardware, dtype: str) -> tuple[float, float]:
 def _repeat(run: Callable[[], object], hardware: Hardware, times: int) -> Sequence[float]:
     timer = bench(run, hardware, graph=False)
     timer.time(1)
-    found = [timer.time(1).wall_s for _ in range(times)]
+    found = [timer.time(1) for _ in range(times)]
     timer.close()
-    return found
+    return [one.wall_s if one.device_s is None else one.device_s for one in found]

@@ -9,17 +9,31 @@ from latmodel.errors import UsageError
 from .outcome import Calibrated
 
 
+def check(path: Path) -> None:
+    """Whether a picture could be written there: asked before minutes of measuring.
+
+    Raises:
+        UsageError: matplotlib is not installed, the folder is missing, or the format is none of its own.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError:
+        raise UsageError("--plot needs matplotlib: pip install 'latmodel[plot]'") from None
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {path.parent}; make it or choose another --plot")
+    if path.suffix.removeprefix(".").lower() not in FigureCanvasAgg.get_supported_filetypes() or path.is_dir():
+        raise UsageError(f"cannot write {path}: choose a file that ends in .png, .svg or .pdf for --plot")
+
+
 def draw(done: Calibrated, path: Path) -> None:
     """Write the picture; predictions are of fits that had not seen the shape.
 
     Raises:
-        UsageError: matplotlib is not installed, or the path cannot be written.
+        UsageError: the path cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("--plot needs matplotlib: pip install 'latmodel[plot]'") from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)

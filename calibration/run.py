@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from latmodel.coefficients import Sheet
 from latmodel.config import ModelConfig
 from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError, UsageError
-from latmodel.hardware import DataSheet, datasheet
+from latmodel.hardware import DataSheet, datasheet, slug
 from latmodel.predict import special_layers
-from latmodel.profile import SheetPart, write_profile
+from latmodel.profile import NAME, SheetPart, write_profile
 from latmodel.progress import Progress, no_progress
 
 from .cases import Case
@@ -92,9 +92,8 @@ def prepare(request: Request) -> Prepared:
     from .device import detect
     from .runtimes import runtime
 
-    named = None if request.gpu == "cpu" else datasheet(request.gpu)
     hardware = detect("cpu" if request.gpu == "cpu" and request.device is None else request.device, request.threads)
-    gpu, card = _identify(request, named, hardware)
+    gpu, card = identify(request, hardware)
     sheet = _sheet(hardware, card, request.dtype)
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
@@ -106,9 +105,22 @@ def prepare(request: Request) -> Prepared:
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
         for name in runtimes
     }
-    path = request.out or Path("profiles") / f"{gpu}.json"
     task = problem(hardware.kind, constants, runtimes, layers)
-    return Prepared(hardware, gpu, sheet, plans, task, path, request)
+    return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request)
+
+
+def profile_path(request: Request, gpu: str) -> Path:
+    """Where the profile is written: known before anything is measured.
+
+    Raises:
+        UsageError: it is a folder, or its name is none for a profile.
+    """
+    path = request.out or Path("profiles") / f"{gpu}.json"
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder; name a file in it, such as {path / 'mine.json'}")
+    if not NAME.fullmatch(path.stem):
+        raise UsageError(f"--out {path}: {path.stem[:40]!r} is no name for a profile; use letters, digits and . _ -")
+    return path
 
 
 def _fitting(one: "Runtime", hardware: "Hardware", like: ModelConfig | DecoderConfig | None) -> str:
@@ -119,8 +131,26 @@ def _fitting(one: "Runtime", hardware: "Hardware", like: ModelConfig | DecoderCo
     return one.on(hardware.kind)
 
 
-def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -> tuple[str, DataSheet | None]:
-    """The name of the device's profile, and its data sheet if there is one."""
+def _named(gpu: str, hardware: "Hardware") -> DataSheet | None:
+    """The data sheet of the device that the user named; None for a CPU, and for one without that is here."""
+    if gpu == "cpu":
+        return None
+    try:
+        return datasheet(gpu)
+    except UnknownDeviceError:
+        if slug(gpu) and slug(gpu) in slug(hardware.name):
+            return None
+        raise
+
+
+def identify(request: Request, hardware: "Hardware") -> tuple[str, DataSheet | None]:
+    """The name of the device's profile, and its data sheet if there is one.
+
+    Raises:
+        LatmodelError: a GPU is named where there is only a CPU.
+        ProfileError: the device present is not the one named.
+    """
+    named = _named(request.gpu, hardware)
     if hardware.kind == "cpu":
         if named is not None and named.kind != "cpu":
             raise LatmodelError(
@@ -132,8 +162,6 @@ def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -
         found = datasheet(hardware.name)
     except UnknownDeviceError:
         found = None
-    from latmodel.hardware import slug
-
     present = slug(hardware.name) if found is None else found.name
     if request.gpu == "cpu" or (named is not None and named.name != present):
         asked = "cpu" if named is None else named.title
@@ -176,14 +204,15 @@ def calibrate(
         NoisyError: the device is in use by another calibration, or noise stays above `max_noise`.
         LatmodelError: nothing could be measured, or a file cannot be written.
     """
-    from .device import TorchLab, load_average
+    from .device import TorchLab, clocks
+    from .host import load_average
     from .runtimes import runtime
 
     request, hardware = ready.request, ready.hardware
     load = load_average()
     if hardware.kind == "cpu" and load is not None and load > BUSY:
         say(f"warning: load average {load:.1f}: other processes compete for this CPU; expect noise")
-    with device_lock(f"{hardware.kind}-{hardware.index}"):
+    with device_lock(hardware.lock):
         log = open_samples(ready.samples_path, binding(ready), request.resume)
         for line in log.problems:
             say(f"warning: {line}")
@@ -192,7 +221,8 @@ def calibrate(
         for name, plan in ready.plans.items():
             lab = TorchLab(hardware, runtime(name), request.dtype) if labs is None else labs(name)
             measure(lab, plan.cases, plan.references, _Prefixed(log, name), plan.rules, request.seed, progress)
-        done = conclude(ready, log, load, say)
+        facts = (None if load is None else f"load average {load:.1f} at the start", clocks(hardware))
+        done = conclude(ready, log, [fact for fact in facts if fact is not None], say)
         say(f"writing {ready.path}")
         # The profile last: where it is, its observations are too, whenever the process was killed.
         write_records(ready.observations_path, [row.model_dump(mode="json") for row in done.observations])
@@ -255,8 +285,8 @@ def _note(
     return f"{text}; skipped {', '.join(skipped)}" if skipped else text
 
 
-def conclude(ready: Prepared, log: Log, load: float | None, say: Say) -> Calibrated:
-    """From samples to a fitted profile.
+def conclude(ready: Prepared, log: Log, facts: Sequence[str], say: Say) -> Calibrated:
+    """From samples to a fitted profile; `facts` of the machine are for its notes.
 
     Raises:
         NoisyError: noise above `max_noise`.
@@ -273,7 +303,7 @@ def conclude(ready: Prepared, log: Log, load: float | None, say: Say) -> Calibra
     about = About(
         name=ready.path.stem, gpu=ready.gpu, title=hardware.name, host=f"{hardware.host}, {hardware.threads} thread(s)",
         source=f"measured on this device with torch {hardware.torch_version}, driver {hardware.driver}",
-        notes=(*notes, *([] if load is None else [f"load average {load:.1f} at the start"])),
+        notes=(*notes, *facts),
         implementations={name: how.name for name, (_, how) in ready.problem.start.runtimes.items()},
     )  # fmt: skip
     return calibrated(ready.problem, ready.sheet, rows, about)

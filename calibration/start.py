@@ -12,8 +12,9 @@ from .observations import Observation
 
 # On a CPU one thread dispatches and computes: the timelines add, and nothing lies between two kernels.
 SERIAL = {"overlap_loss": 1.0, "gap_s": 0.0}
-# Rows from which a library repacks weights: a threshold, so it is tried, not fitted (2 and 4 on the CPUs seen).
-REPACK_ROWS = (2.0, 4.0, 8.0)
+# Rows from which a library repacks weights: a threshold, so it is tried, not fitted. Seen: 1 (bfloat16 with its own
+# instructions: every product goes the same way), 2 (bfloat16 without) and 4 (float32).
+REPACK_ROWS = (1.0, 2.0, 4.0, 8.0)
 # Coefficients that a kind of layer alone depends on.
 _RECURRENT = ("cpu.conv_call_s", "cpu.conv_bandwidth", "cpu.scan_bandwidth")
 SHOWN_BY = {"Mamba2": _RECURRENT, "GatedDelta": (*_RECURRENT, "cpu.solve_efficiency")}

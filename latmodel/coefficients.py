@@ -27,6 +27,7 @@ class GemmCoefficients(NamedTuple):
     prologue_k: float
     wave_rounding: float
     split_k_s: float
+    tile_bandwidth: float
     boost: float
     boost_s: float
     bandwidth_efficiency: float
@@ -106,6 +107,7 @@ class CpuCoefficients(NamedTuple):
 
     compute_efficiency: float
     weight_bandwidth: float
+    near_cache: float
     repack: float
     repack_rows: float
     call_s: float
@@ -159,6 +161,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "gemm.prologue_k": Prior(150.0, 0.40, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
     "gemm.wave_rounding": Prior(0.30, 0.40, *SHARE, "share of a partly filled last wave that is lost"),
     "gemm.split_k_s": Prior(3.9e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
+    "gemm.tile_bandwidth": Prior(2.5, 0.40, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
     "gemm.boost": Prior(0.12, 0.40, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
     "gemm.boost_s": Prior(3e-4, 0.50, 1e-6, 1.0, "duration at which half of that is gone"),
     "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
@@ -214,10 +217,11 @@ DEVICE_PRIORS: dict[str, Prior] = {
 CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
     "cpu.weight_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on weights"),
+    "cpu.near_cache": Prior(0.06, 0.70, 1e-3, 2.0, "share of the cache: weights half found nearer by a second row"),
     "cpu.repack": Prior(1.5, 0.70, 0.01, 20.0, "more passes over the weights where a product repacks them"),
     "cpu.repack_rows": Prior(4.0, 0.0, 1.0, 64.0, "rows from which a product repacks its weights"),
     "cpu.call_s": Prior(1.0e-5, 1.0, 1e-9, 1e-2, "fixed time of a product that repacks"),
-    "cpu.output_s": Prior(3.0e-9, 1.0, 1e-12, 1e-6, "time to start one output of a product that does not"),
+    "cpu.output_s": Prior(3.0e-9, 1.0, 1e-12, 1e-6, "time to start on one row of the weights otherwise"),
     "cpu.misfit_slowdown": Prior(1.05, 0.10, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
     "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
     "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),

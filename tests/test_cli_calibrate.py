@@ -27,7 +27,7 @@ def invoke(*arguments: str) -> Result:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Narrow shapes, a cache of 1 MB and short samples: a calibration of some seconds."""
-    scale = plan_module.Scale((64, 192), (16, 32), (16, 32), (256, 512), 2, 2e8)
+    scale = plan_module.Scale((64, 192), (16, 32), (16, 32), (256, 512), 2, 2e8, cold_models=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("locks")))  # a calibration may be running here
     monkeypatch.setattr("calibration.run.CPU", scale)
     monkeypatch.setattr("calibration.device.cache_bytes", lambda: 1e6)
@@ -127,6 +127,21 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = invoke(*ARGUMENTS, "--out", str(tmp_path / "file" / "x.json"))
     assert isinstance(found.exception, UsageError) and "--out" in str(found.exception)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [("--out", ".", "is a folder"), ("--out", "my profile.json", "letters, digits"), ("--plot", "no/fit.png", "no folder"),
+     ("--plot", "fit.docx", ".svg")],
+)  # fmt: skip
+def test_what_could_not_be_written_in_the_end_is_said_before_anything_is_measured(
+    option: str, value: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = invoke(*ARGUMENTS, option, value)
+    assert isinstance(found.exception, UsageError) and hint in str(found.exception) and option in str(found.exception)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_distributions_package_is_named(tmp_path: Path) -> None:
