@@ -3,9 +3,9 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from latmodel.config import ModelConfig, Workload
 from latmodel.errors import LatmodelError, UsageError
@@ -18,6 +18,7 @@ from .measure import Hung, Lab, OutOfMemory, Rules, sample
 from .observations import Observation, observation, read_records
 
 Drift = Callable[[], dict[str, float]]  # log of how much slower than at its calibration a device is, by phase
+SAMPLES = 5  # of each phase, unless one takes all the time there is
 RULES = Rules(block_s=0.0, sample_s=2.0, least_blocks=3, precision=0.01, limit_s=600.0)
 
 
@@ -110,21 +111,40 @@ def verify(
         LatmodelError: the model does not fit the memory, or a run hung.
     """
     prediction = predictor.predict(config.architecture(), workload)
-    measured, spreads, drifts = [], [], []
-    for case in model_cases(config, workload, predictor.runtime):
-        before = drift()[case.phase]
-        seconds, spread = _timed(lab, case, rules)
-        drifts.append(0.5 * (before + drift()[case.phase]))
-        measured.append(seconds / math.exp(drifts[-1]))
-        spreads.append(spread)
-    return Verified(config, workload, prediction, *measured, *spreads, *drifts)
+    prefill, decode = (_timed(lab, case, rules, drift) for case in model_cases(config, workload, predictor.runtime))
+    return Verified(
+        config, workload, prediction, prefill.seconds, decode.seconds, prefill.spread, decode.spread,
+        prefill.drift, decode.drift,
+    )  # fmt: skip
 
 
-def _timed(lab: Lab, case: Case, rules: Rules) -> tuple[float, float]:
+class _Timed(NamedTuple):
+    """Seconds with the drift taken out, their relative spread, and the drift (log)."""
+
+    seconds: float
+    spread: float
+    drift: float
+
+
+def _timed(lab: Lab, case: Case, rules: Rules, drift: Drift) -> _Timed:
+    """The median of some samples, each between two looks at the drift, which comes and goes within seconds.
+
+    A model so slow that one sample takes all the time is sampled once.
+    """
+    short = replace(rules, sample_s=rules.sample_s / SAMPLES)
+    logs: list[float] = []
+    spreads: list[float] = []
+    drifts: list[float] = []
     try:
         bench = lab.open(case)
+        begin = lab.now()
         try:
-            found = sample(bench, lab.now, rules)
+            while not logs or (len(logs) < SAMPLES and lab.now() - begin < rules.sample_s):
+                before = drift()[case.phase]
+                found = sample(bench, lab.now, short)
+                drifts.append(0.5 * (before + drift()[case.phase]))
+                logs.append(math.log(found.times.wall_s / case.units) - drifts[-1])
+                spreads.append(found.spread)
         finally:
             bench.close()
     except OutOfMemory as error:
@@ -133,7 +153,8 @@ def _timed(lab: Lab, case: Case, rules: Rules) -> tuple[float, float]:
         ) from None
     except Hung as error:
         raise LatmodelError(f"the model's {case.phase} did not come back: {error}") from None
-    return found.times.wall_s / case.units, found.spread
+    spread = statistics.stdev(logs) if len(logs) > 1 else spreads[0]
+    return _Timed(math.exp(statistics.median(logs)), spread, statistics.median(drifts))
 
 
 def mape_percent(rows: Sequence[Verified], phase: Phase) -> float:

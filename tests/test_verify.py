@@ -98,3 +98,20 @@ def test_observations_kept_beside_a_profile(predictor: Predictor, tmp_path: Path
     path.write_text('{"phase": "prefill"}\n')
     with pytest.raises(UsageError, match="record 1"):
         kept_observations(path)
+
+
+def test_drift_that_comes_and_goes_is_taken_out_of_each_sample(predictor: Predictor) -> None:
+    """The device is a quarter slower every other look, and the reference says so."""
+    slow = lab()
+    looks = iter([0.0, math.log(1.25)] * 40)
+
+    def drift() -> dict[str, float]:
+        now = next(looks)
+        slow.disturbance.throttled = ((0.0, math.inf),) if now else ()
+        slow.disturbance.throttle_factor = 1.25
+        return {"prefill": now, "decode": now}
+
+    row = verify(slow, predictor, CONFIG, WORK, drift=drift)
+    assert row.prefill_drift == pytest.approx(0.5 * math.log(1.25))
+    assert row.worst < 0.13  # half of it: within a sample the reference looks before and after alone
+    assert verify(lab(), predictor, CONFIG, WORK).prefill_drift == 0.0

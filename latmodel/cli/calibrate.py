@@ -171,13 +171,13 @@ DRIFT_TO_SAY = 0.02
 
 
 def _say_drift(row: Any) -> None:
-    """Say by how much the device was slower than at its calibration, if it was."""
+    """Say by how much longer the device takes than at its calibration, if it does."""
     import math
 
     drifts = {"prefill": row.prefill_drift, "decode": row.decode_drift}
     if max(map(abs, drifts.values())) > DRIFT_TO_SAY:
         shown = ", ".join(f"{100 * math.expm1(drift):+.0f} % in {phase}" for phase, drift in drifts.items())
-        _say(f"note: the device takes longer now than when it was calibrated ({shown}); taken out of what was measured")
+        _say(f"note: since its calibration the device's pace has changed ({shown}): taken out of what was measured")
 
 
 def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, tolerance: float = 0.15) -> str:
