@@ -35,8 +35,16 @@ CAUTIONS = """## Cautions
   kernels show, and those of `transformers-eager` span the published hosts (0.5 to 1.3 ms a layer).
 - Published attention rows include the kernel that writes the KV cache. Runtimes that write it apart
   (`transformers-eager`, `cuda-graph`) pay it twice, a few microseconds a layer.
-- L40S timings scatter by 20 % between neighbouring shapes (a power-limited card); extrapolation there misses its goal.
-- Uncalibrated cards of other makers take their interval from the one Intel card that was measured.
+- Extrapolation on the L40S misses its goal. Large products there run at 0.5 or at 0.75 of the peak with nothing in the
+  shape to tell which, and all operands up to 4096 x 4096 are partly in its 96 MB cache: what memory gives larger ones
+  (0.80 of the data sheet) is not in the rows fitted (0.89). The same law fitted to a sample of the larger rows is off
+  by 9 % on the others.
+- A card left out is predicted by the cards of other chips, its interval is their pooled one (each chip weighs the same;
+  each chip's residuals are from fits without it and without the card in question). That covers a random row of a random
+  chip like these about nine times in ten. It promises no single card 90 %: coverage is of all its rows together, and
+  one card is off in one direction. With five chips, the most that exchangeability can promise a sixth is 5 in 6.
+- Uncalibrated cards of other makers take their interval from the one Intel card that was measured, which NVIDIA's
+  interval covers poorly. One card is no sample: the note of such a profile calls it a guess.
 - Alignment (dimensions that are no multiple of 8) is not in the published kernels: it rests on its prior, and on the
   RTX 3090's models.
 """

@@ -42,6 +42,8 @@ def build_decoder(config: DecoderConfig, arena: Arena, device: torch.device, dty
         factory: Any = AutoModelForCausalLM
         with no_init_weights():
             model = factory.from_config(settings, dtype=dtype, trust_remote_code=False).eval()
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
     except Exception as error:  # whatever the class's checks raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"Transformers does not build this {family[:40]!r} model: {reason[:200]}") from None

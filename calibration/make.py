@@ -53,16 +53,21 @@ def runtime_priors(runtime: str) -> dict[str, Prior]:
 
 
 def tightened(
-    priors: Mapping[str, Prior], coefficients: Mapping[str, Coefficient], *, loosen_hosts: bool = False
+    priors: Mapping[str, Prior],
+    coefficients: Mapping[str, Coefficient],
+    *,
+    apart: float = BOARD_SPREAD,
+    loosen_hosts: bool = False,
 ) -> dict[str, Prior]:
-    """Priors moved to what another fit found, as sure as that fit is, but no surer than boards are alike.
+    """Priors moved to what another fit found, as sure as that fit is, but no surer than the two are alike.
 
-    With `loosen_hosts` runtime coefficients keep their wide spread: another host may be twice as slow.
+    `apart` is how far what was measured there differs from what will be here, in log units. With `loosen_hosts`
+    runtime coefficients keep their wide spread: another host may be twice as slow.
     """
     moved = dict(priors)
     for name, found in coefficients.items():
         if name in moved:
-            spread = min(moved[name].spread, float(np.hypot(found.stderr_log, BOARD_SPREAD)))
+            spread = min(moved[name].spread, float(np.hypot(found.stderr_log, apart)))
             if loosen_hosts and name.startswith("runtime."):
                 spread = max(spread, HOST_SPREAD)
             moved[name] = moved[name]._replace(value=found.value, spread=spread)

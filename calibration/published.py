@@ -196,11 +196,11 @@ def device_scores(outcomes: Mapping[str, Outcome]) -> dict[Phase, list[float]]:
     }
 
 
-def thinned(scores: Sequence[float]) -> list[float]:
-    """Evenly by rank, `MAX_SCORES` of them at most."""
+def thinned(scores: Sequence[float], count: int = MAX_SCORES) -> list[float]:
+    """Evenly by rank, `count` of them at most."""
     ordered = sorted(scores)
-    if len(ordered) > MAX_SCORES:
-        ordered = [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, MAX_SCORES)]
+    if len(ordered) > count:
+        ordered = [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, count)]
     return [float(f"{score:.4g}") for score in ordered]
 
 

@@ -93,8 +93,7 @@ def prepare(request: Request) -> Prepared:
     from .runtimes import runtime
 
     hardware = detect("cpu" if request.gpu == "cpu" and request.device is None else request.device, request.threads)
-    named = _named(request.gpu, hardware)
-    gpu, card = _identify(request, named, hardware)
+    gpu, card = identify(request, hardware)
     sheet = _sheet(hardware, card, request.dtype)
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
@@ -106,17 +105,17 @@ def prepare(request: Request) -> Prepared:
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
         for name in runtimes
     }
-    path = _writable(request.out or Path("profiles") / f"{gpu}.json")
     task = problem(hardware.kind, constants, runtimes, layers)
-    return Prepared(hardware, gpu, sheet, plans, task, path, request)
+    return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request)
 
 
-def _writable(path: Path) -> Path:
-    """The path, if a profile can have it: known before anything is measured.
+def profile_path(request: Request, gpu: str) -> Path:
+    """Where the profile is written: known before anything is measured.
 
     Raises:
         UsageError: it is a folder, or its name is none for a profile.
     """
+    path = request.out or Path("profiles") / f"{gpu}.json"
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder; name a file in it, such as {path / 'mine.json'}")
     if not NAME.fullmatch(path.stem):
@@ -144,8 +143,14 @@ def _named(gpu: str, hardware: "Hardware") -> DataSheet | None:
         raise
 
 
-def _identify(request: Request, named: DataSheet | None, hardware: "Hardware") -> tuple[str, DataSheet | None]:
-    """The name of the device's profile, and its data sheet if there is one."""
+def identify(request: Request, hardware: "Hardware") -> tuple[str, DataSheet | None]:
+    """The name of the device's profile, and its data sheet if there is one.
+
+    Raises:
+        LatmodelError: a GPU is named where there is only a CPU.
+        ProfileError: the device present is not the one named.
+    """
+    named = _named(request.gpu, hardware)
     if hardware.kind == "cpu":
         if named is not None and named.kind != "cpu":
             raise LatmodelError(

@@ -27,6 +27,7 @@ class GemmCoefficients(NamedTuple):
     prologue_k: float
     wave_rounding: float
     split_k_s: float
+    tile_bandwidth: float
     boost: float
     boost_s: float
     bandwidth_efficiency: float
@@ -160,6 +161,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "gemm.prologue_k": Prior(150.0, 0.40, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
     "gemm.wave_rounding": Prior(0.30, 0.40, *SHARE, "share of a partly filled last wave that is lost"),
     "gemm.split_k_s": Prior(3.9e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
+    "gemm.tile_bandwidth": Prior(2.5, 0.40, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
     "gemm.boost": Prior(0.12, 0.40, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
     "gemm.boost_s": Prior(3e-4, 0.50, 1e-6, 1.0, "duration at which half of that is gone"),
     "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),

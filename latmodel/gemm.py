@@ -1,7 +1,7 @@
 """Device time of a matrix product: tiles, waves, split-K, alignment, memory, floor.
 
-The two tile sizes stand for a library's kernel choice: large tiles for big problems, small ones (split along k if
-SMs would idle) for narrow ones; the better of the two is what a library picks. Coefficients absorb the rest.
+The two tile sizes stand for a library's kernel choice: large tiles for big problems, small ones for narrow ones,
+either split along k if SMs would idle; the best of these is what a library picks. Coefficients absorb the rest.
 """
 
 from .arrays import Array, ceil, floor, indicator, is_array, maximum, minimum
@@ -10,6 +10,8 @@ from .ops import OpCost
 
 LARGE_TILE = (128.0, 256.0)  # tokens × outputs
 SMALL_TILE = (64.0, 64.0)
+VALUE_BYTES = 2.0  # of a weight on its way to the tensor cores, a copy in 16 bits where it is stored in fewer
+SUM_BYTES = 4.0  # partial sums are float32
 MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
 
 
@@ -37,9 +39,9 @@ def gemm_seconds(
 def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
     """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
 
-    `waves + wave_rounding · (⌈waves⌉ − waves)` waves of the large tile; or small tiles, which below one wave either
-    leave SMs idle for a whole wave's time or split k over them at a fixed cost. Up to 16 rows the small tile always
-    wins (it pays for 16 rows, the large one for 128) and the large one is not priced.
+    Small tiles either leave SMs idle for the time of one tile, which is also bound by what one SM alone can load, or
+    split k over them at a fixed cost. Up to 16 rows they always win (they pay for 16 rows, large tiles for 128) and
+    large tiles are not priced.
     """
     sms = sheet.sm_count
     per_cell = 2.0 * sms / (sheet.peak_flops_per_s * c.compute_efficiency)  # of one k step of one output, a full wave
@@ -47,17 +49,27 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
     rows, columns = SMALL_TILE
     used = minimum(rows, ceil(m * (1.0 / MMA_ROWS)) * MMA_ROWS)
     wave_s = (per_cell / c.small_tile_efficiency) * used * columns
+    load_s = (columns * VALUE_BYTES * sms) / (sheet.bandwidth_bytes_per_s * c.tile_bandwidth)
     balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)
-    seconds = maximum(balanced, minimum(k_steps * wave_s, balanced + c.split_k_s))
+    seconds = maximum(balanced, minimum(k_steps * maximum(wave_s, load_s), balanced + c.split_k_s))
     if type(m) is not float or m > MMA_ROWS:
-        rows, columns = LARGE_TILE
-        wave_s = per_cell * rows * columns
-        waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sms
-        rounded = waves * (1.0 - c.wave_rounding) + ceil(waves) * c.wave_rounding
-        # No tile is done before its own time, however many SMs idle.
-        large = maximum(rounded * wave_s, wave_s) * k_steps
-        seconds = minimum(seconds, large)
+        seconds = minimum(seconds, _large_tiles(m, n, k_steps * (per_cell * LARGE_TILE[0] * LARGE_TILE[1]), c, sheet))
     return seconds * (1.0 - (c.boost * c.boost_s) / (seconds + c.boost_s))
+
+
+def _large_tiles(m: Array, n: Array, wave_s: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
+    """Seconds in large tiles of `wave_s` each: `waves + wave_rounding · (⌈waves⌉ − waves)` waves, at least one.
+
+    Or k is split in s parts: half a part's time is lost to rounding, 1/(2s) of a wave, and each part writes and reads
+    4-byte sums of all outputs. The best s costs √(2 · wave · sums) beyond the balanced time.
+    """
+    rows, columns = LARGE_TILE
+    waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sheet.sm_count
+    rounded = waves * (1.0 - c.wave_rounding) + ceil(waves) * c.wave_rounding
+    sums_s = m * n * (2.0 * SUM_BYTES / sheet.bandwidth_bytes_per_s)
+    split = waves * wave_s + c.split_k_s + (2.0 * wave_s * sums_s) ** 0.5
+    # No tile that is not split is done before its own time, however many SMs idle.
+    return minimum(maximum(rounded, 1.0) * wave_s, split)
 
 
 def roughness(n: Array, k: Array) -> tuple[Array, Array]:

@@ -24,8 +24,8 @@ LEAF = 8
 SCAN_LEAF, SCAN_BATCH = 1024, 64
 # Shapes found before they are merged into the front: sorting is dearer than looking up.
 MERGE = 32_768
-# With three goals and more that is dearer still: what was found is kept apart until it is this share of the front.
-FRESH_SHARE = 0.5
+# With three goals and more that is dearer still: as many as this share of the front, at least.
+MERGE_SHARE = 1.0
 
 
 @dataclass
@@ -114,35 +114,25 @@ class Search:
     def run(self, front: Front) -> Front:
         """The front of this part's shapes and the given ones."""
         stack, found, held = [whole(self.tables[0], self.depths.size)], [], 0
-        fronts = [front, self._nothing(front)]  # what is known, and what was found since
+        share = MERGE_SHARE if len(self.goals) > 2 else 0.0
         while stack:
             boxes = stack.pop()
             if boxes.stem.size > self.batch:
                 stack.append(boxes.take(np.s_[self.batch :]))
                 boxes = boxes.take(np.s_[: self.batch])
-            boxes = boxes.take(self._may_hold(boxes, fronts))
+            boxes = boxes.take(self._may_hold(boxes, front))
             small = boxes.shapes <= self.leaf
-            points = self._price(boxes.take(small), fronts)
+            points = self._price(boxes.take(small), front)
             found.append(points)
             held += len(points)
-            if held >= MERGE:
-                fronts, found, held = self._gathered(fronts[0], fronts[1], found), [], 0
+            if held >= max(MERGE, share * len(front)):
+                front, found, held = front.merged(found), [], 0
             if not small.all():
                 large = boxes.take(~small)
                 stack.append(split(large, self._splits_depth(large)))
-        return fronts[0].merged([fronts[1], *found])
+        return front.merged(found)
 
-    def _gathered(self, front: Front, fresh: Front, found: list[Front]) -> list[Front]:
-        """The front and what was found since, with more that was found."""
-        fresh = fresh.merged(found)
-        if len(self.goals) > 2 and len(fresh) < FRESH_SHARE * len(front):
-            return [front, fresh]
-        return [front.merged([fresh]), self._nothing(front)]
-
-    def _nothing(self, front: Front) -> Front:
-        return Front.empty(front.values.shape[1], front.shapes.shape[1])
-
-    def _may_hold(self, boxes: Boxes, fronts: list[Front]) -> Array:
+    def _may_hold(self, boxes: Boxes, front: Front) -> Array:
         """Which boxes, by index, may hold a shape that the front lacks."""
         self.effort.boxes += boxes.stem.size
         offset = self.tables[0].offset[boxes.stem]
@@ -153,12 +143,7 @@ class Search:
             inside &= limit.bound(low, high) <= most
         rows = np.flatnonzero(inside)
         low, high = low.take(rows), high.take(rows)
-        bounds = np.stack([goal.bound(low, high) for goal in self.goals])
-        for front in fronts:
-            if len(front):
-                open_ = np.flatnonzero(~front.covers(bounds))
-                rows, bounds = rows[open_], bounds[:, open_]
-        return rows
+        return rows[~front.covers(np.stack([goal.bound(low, high) for goal in self.goals]))]
 
     def _splits_depth(self, boxes: Boxes) -> Array:
         """Split where the parameters differ more between the two ends."""
@@ -169,7 +154,7 @@ class Search:
         by_depth = (block + ffn[offset + boxes.ffn_low]) * self.depths[boxes.depth_high]
         return (by_depth > by_ffn) | (boxes.ffn_low == boxes.ffn_high)
 
-    def _price(self, boxes: Boxes, fronts: list[Front]) -> Front:
+    def _price(self, boxes: Boxes, front: Front) -> Front:
         """Shapes of small boxes that keep the limits and that the front does not beat."""
         stem, ffn, depth = spread(boxes)
         shapes = Corner(self.tables, stem, ffn + self.tables[0].offset[stem], self.depths[depth])
@@ -179,10 +164,7 @@ class Search:
             inside &= limit.of(shapes) <= most
         shapes = shapes.take(inside)
         values = np.stack([goal.of(shapes) for goal in self.goals])
-        kept = np.arange(shapes.size)
-        for front in fronts:
-            if len(front):
-                kept = kept[~front.beats(values[:, kept])]
+        kept = ~front.beats(values)
         columns = shapes.take(kept).columns()
         rows = np.stack([columns[name].astype(np.int64) for name in SHAPE], axis=1)
         return Front(np.ascontiguousarray(values[:, kept].T), rows)

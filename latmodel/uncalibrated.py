@@ -97,7 +97,9 @@ def _cpu_law() -> dict[str, Any]:
 
 
 def _note(card: DataSheet, dtype: str, host: str) -> str:
-    others = "priors" if card.kind == "cpu" else "what calibrated cards reach of theirs"
+    others = {"cpu": "priors", "cuda": "what calibrated cards reach of theirs"}.get(
+        card.kind, "what calibrated cards, all NVIDIA's, reach of theirs (a guess: of other makers one card was tried)"
+    )
     parts = [f"{card.title} is uncalibrated: its data sheet with {others}"]
     if dtype != "bfloat16":
         parts.append(f"no bfloat16 in its hardware: priced at the {dtype} rate, as extrapolated; use --dtype {dtype}")

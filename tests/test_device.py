@@ -151,11 +151,9 @@ def test_an_accelerator_that_tells_little_of_itself(monkeypatch: pytest.MonkeyPa
 
 def test_a_gpu_without_a_data_sheet_can_be_named_if_it_is_the_one_here() -> None:
     unlisted = hardware("xpu", "Intel(R) Data Center GPU Max 1550")
-    assert run._named("max-1550", unlisted) is None
-    assert run._identify(run.Request("max-1550"), None, unlisted) == ("intel-data-center-gpu-max-1550", None)
+    assert run.identify(run.Request("max-1550"), unlisted) == ("intel-data-center-gpu-max-1550", None)
     with pytest.raises(UnknownDeviceError):
-        run._named("max-1100", unlisted)
-    assert run._named("3090", hardware()) is not None
+        run.identify(run.Request("max-1100"), unlisted)
 
 
 class FakeCuda:

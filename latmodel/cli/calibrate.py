@@ -49,12 +49,17 @@ def _measuring(function: Any) -> Any:
 @click.option("--plot", type=click.Path(path_type=Path), default=None, metavar="PNG",
               help="Draw measured against predicted, and residuals.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be measured and how long it would take.")
+@click.option("--host-only", is_flag=True,
+              help="Measure only this machine's host, in under a minute; kernels stay the profile's.")  # fmt: skip
 @format_option
 def calibrate(**options: Any) -> None:
     """Measure single transformer blocks on the device present, fit, write a profile, print the fit report."""
     from ..calibration_package import load
     from ..progress import progress_bar
 
+    if options["host_only"]:
+        _calibrate_host(options)
+        return
     run = load("run")
     if options["plot"] is not None:
         load("fit_plot").check(options["plot"])
@@ -70,6 +75,20 @@ def calibrate(**options: Any) -> None:
     if options["plot"] is not None:
         load("fit_plot").draw(done, options["plot"])
     _say(f"written: {ready.path}, {ready.observations_path}")
+
+
+def _calibrate_host(options: dict[str, Any]) -> None:
+    from ..calibration_package import load
+    from ..errors import UsageError
+    from ..progress import progress_bar
+
+    for name in ("dry_run", "like", "plot"):
+        if options[name]:
+            raise UsageError(f"--host-only measures tiny blocks only: leave out --{name.replace('_', '-')}")
+    with progress_bar("measuring") as progress:
+        found = load("host_only").calibrate_host(_request(options), _say, progress)
+    for done in found:
+        click.echo(load("fit_report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
 
 
 def _request(options: dict[str, Any]) -> Any:
