@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .errors import UnknownDeviceError
+from .errors import ProfileError, UnknownDeviceError
 from .hardware import DataSheet, datasheet, datasheets
 from .profile import NAME, Profile, profile_folders, read_profile
 from .uncalibrated import datasheet_profile
