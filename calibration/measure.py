@@ -110,7 +110,7 @@ def sample(bench: Bench, now: Callable[[], float], rules: Rules) -> Sample:
         before = now()
         blocks.append(_each(bench.time(runs), runs))
         _check(now() - before, rules, runs)
-        if now() - begin > 3.0 * rules.sample_s:
+        if len(blocks) > 1 and now() - begin > 3.0 * rules.sample_s:  # one block alone has no spread
             break
     return Sample(
         Times(*(_median([block[i] for block in blocks]) for i in range(3))),  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from .gemm import misfit
 from .ops import OpCost
 
 # A row of the weights is read slowly at first, until the processor has recognised the stream: float32 rows of 64 to
-# 4480 numbers take 75 ns · k / (k + 150) beyond their share of the bandwidth, within 5 ns (one Zen 5 core).
+# 4480 numbers take 75 ns · k / (k + 150) beyond their share of the bandwidth, within 10 ns (one core of an AMD EPYC).
 SLOW_START_K = 150.0
 
 

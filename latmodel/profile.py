@@ -211,9 +211,9 @@ class Profile(_Part):
 def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
     missing, unknown = sorted(priors.keys() - table.keys()), sorted(table.keys() - priors.keys())
     if unknown:
-        raise ValueError(f"{where}.{unknown[0]} is not a known coefficient")
+        raise ValueError(f"{where}.{unknown[0]} is not a known coefficient; calibrate again if another release made it")
     if missing:
-        raise ValueError(f"{where}.{missing[0]} is missing")
+        raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
     for name, item in table.items():
         if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")

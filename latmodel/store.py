@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .errors import UnknownDeviceError
+from .errors import ProfileError, UnknownDeviceError
 from .hardware import DataSheet, datasheet, datasheets
 from .profile import NAME, Profile, profile_folders, read_profile
 from .uncalibrated import datasheet_profile
@@ -24,6 +24,8 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
     found = find_profile(text) if NAME.fullmatch(text) else None
     if found is not None:
         return read_profile(found)
+    if text == "cpu":
+        raise ProfileError("no CPU is calibrated here yet: run `latmodel calibrate --gpu cpu`, or give --profile PATH")
     sheet = datasheet(text)
     found = find_profile(sheet.name)
     return datasheet_profile(sheet) if found is None else read_profile(found)

@@ -144,6 +144,13 @@ def test_what_could_not_be_written_in_the_end_is_said_before_anything_is_measure
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_cpu_that_was_never_calibrated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    found = invoke("verify", "--gpu", "cpu", "--layers", "2", "--hidden", "64")
+    assert isinstance(found.exception, ProfileError) and "latmodel calibrate --gpu cpu" in str(found.exception)
+
+
 def test_another_distributions_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "calibration").mkdir()
     (tmp_path / "calibration" / "__init__.py").write_text("")

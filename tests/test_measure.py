@@ -56,6 +56,12 @@ def test_a_steady_bench_stops_at_the_fewest_blocks_and_a_noisy_one_at_the_time_l
     assert 2.0 <= noisy.clock <= 2.3  # two warm-up runs, then blocks until 2 s are over
 
 
+def test_a_machine_that_stalls_in_the_first_block_still_tells_a_spread() -> None:
+    stalling = Ticking(1e-3, 1e-3, 1.0)  # blocks of 20 runs, 20 s each where 0.4 s were meant
+    found = sample(stalling, lambda: stalling.clock, Rules(sample_s=0.4, block_s=0.02))
+    assert found.blocks == 2 and math.isfinite(found.spread)
+
+
 def test_a_run_that_does_not_come_back_is_given_up() -> None:
     bench = Ticking(0.01, 0.01, 500.0)
     with pytest.raises(Hung, match="500 s"):
