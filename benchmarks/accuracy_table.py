@@ -30,7 +30,9 @@ The same shape on the same card through another framework differs by 3 to 8 % (L
 CAUTIONS = """## Cautions
 
 - The forms of the laws and the knots of the tables were chosen looking at held-out rows of one random split of these
-  same cards, so the first table is mildly optimistic. Cards left out and the other sources are the clean checks.
+  same cards, so the first table is mildly optimistic. The law of products was chosen among some twenty forms with the
+  extrapolation table and the RTX 3090's larger models in sight, so those are optimistic too. Cards left out and Vidur's
+  A100 are the cleaner checks.
 - Whole models were measured on the RTX 3090 only. Elsewhere intervals of `cuda-graph` and `vllm` are twice what single
   kernels show, and those of `transformers-eager` span the published hosts (0.5 to 1.3 ms a layer).
 - Published attention rows include the kernel that writes the KV cache. Runtimes that write it apart
