@@ -18,7 +18,7 @@ SCRIPTS = {
     "fleet.py": ((), ["--simulate", "--slow", "2", "--executor", "process", "--workers", "2"], FLEET),
     "optuna_search.py": (("optuna",), ["--trials", "60"], r"Optuna, 60 trials: (\S+)B .*\nExact: (\S+)B"),
     "ray_tune.py": (("ray",), ["--samples", "2"], r"best of 2: (\S+)B, (\S+) s"),
-    "prune_in_training.py": (("torch",), ["--steps", "60"], r"response (\S+) s -> (\S+) s"),
+    "prune_in_training.py": (("torch",), ["--steps", "100"], r"response (\S+) s -> (\S+) s"),
     "tables.py": (("pandas", "sklearn"), [], r"factor 1\.(10)0, error on the rows left out (0\.00) %"),
 }
 # Neither loggers that load TensorBoard nor a report of usage: most of the time of so short a search.
