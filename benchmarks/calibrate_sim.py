@@ -21,8 +21,8 @@ from calibration.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.start import problem
 from calibration.summary import combine, observations
 from calibration.verify import model_cases
-from latmodel.coefficients import Prior, Sheet
 from latmodel.config import ModelConfig, Workload
+from latmodel.laws.coefficients import Prior, Sheet
 from latmodel.predict import Predictor
 from latmodel.profile import SheetPart
 

@@ -28,7 +28,7 @@ from calibration.run import Prepared, Request, calibrate
 from calibration.session import read_samples
 from calibration.simulated import Disturbance, SimulatedLab
 from calibration.start import problem
-from latmodel.coefficients import Sheet
+from latmodel.laws.coefficients import Sheet
 from latmodel.profile import SheetPart, read_profile
 
 RUNTIME = "transformers-eager"

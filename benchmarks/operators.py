@@ -22,9 +22,9 @@ from calibration.datasheet_prior import CHIPS, NVIDIA, OTHER, card_residuals, ch
 from calibration.kernels import FAMILIES, PLAIN, fit_kernels, held_out_trial, log_residuals, start_at
 from calibration.operators import OperatorObservation, cost_of
 from calibration.sources import aiconfigurator, vidur
-from latmodel.coefficients import Sheet
 from latmodel.hardware import datasheet
 from latmodel.intervals import conformal_quantile
+from latmodel.laws.coefficients import Sheet
 from latmodel.uncalibrated import sheet_of
 
 Vector = NDArray[np.float64]

@@ -14,7 +14,7 @@ import numpy as np
 
 from latmodel import Predictor
 from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
-from latmodel.per_layer import search_layers
+from latmodel.search.per_layer import search_layers
 
 LAYERS = 80
 HIDDEN, VOCAB = 1024, 32000

@@ -21,9 +21,9 @@ CASES: dict[str, tuple[dict[str, object], str, float, float]] = {
 PROGRAM = """
 import json, resource, sys, time
 from latmodel import Predictor
-from latmodel.pareto import frontier
-from latmodel.scored import quality_from
-from latmodel.space import SearchSpace, Span
+from latmodel.search.pareto import frontier
+from latmodel.search.scored import quality_from
+from latmodel.search.space import SearchSpace, Span
 given = json.loads(sys.argv[1])
 given = {name: Span(*value) if name == "num_hidden_layers" else value for name, value in given.items()}
 predictor = Predictor.load(sys.argv[2])

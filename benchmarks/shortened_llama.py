@@ -19,13 +19,13 @@ import numpy as np
 from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.config import Workload
 from latmodel.errors import LatmodelError
-from latmodel.formats import WeightName
 from latmodel.forward import Target, forecast
 from latmodel.huggingface import read_config
-from latmodel.implementation import TRANSFORMERS
+from latmodel.layers.formats import WeightName
+from latmodel.layers.implementation import TRANSFORMERS
 from latmodel.memory import Memory, peak_memory
 from latmodel.predict import Predictor, work_of
-from latmodel.pruning import fewer_blocks
+from latmodel.pruning.ways import fewer_blocks
 from latmodel.report import table
 
 GIB = 2.0**30  # the paper's "GB": its 12.8 for 13.5e9 bytes of weights can be nothing else

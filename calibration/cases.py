@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from latmodel.config import CONFIG_FIELDS, DTYPE_BYTES, ModelConfig, Workload
-from latmodel.implementation import TRANSFORMERS
+from latmodel.layers.implementation import TRANSFORMERS
 from latmodel.memory import peak_memory
 from latmodel.transformer import block_parameters, num_parameters
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from latmodel.coefficients import DEVICE_PRIORS, Sheet
 from latmodel.hardware import datasheet
+from latmodel.laws.coefficients import DEVICE_PRIORS, Sheet
 from latmodel.profile import Phase, Profile, read_profile
 
 from . import make

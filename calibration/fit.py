@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from latmodel.coefficients import (
+from latmodel.errors import LatmodelError
+from latmodel.forward import Target
+from latmodel.laws.coefficients import (
     Device,
     Prior,
     RuntimeCoefficients,
@@ -20,9 +22,7 @@ from latmodel.coefficients import (
     coefficient_values,
     device_coefficients,
 )
-from latmodel.errors import LatmodelError
-from latmodel.forward import Target
-from latmodel.implementation import Implementation
+from latmodel.layers.implementation import Implementation
 from latmodel.profile import Coefficient
 
 from .evidence import Evidence

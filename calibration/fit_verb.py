@@ -5,10 +5,10 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from latmodel.coefficients import Prior
 from latmodel.errors import ProfileError, UsageError
 from latmodel.hardware import DataSheet, datasheet
-from latmodel.implementation import IMPLEMENTATIONS
+from latmodel.laws.coefficients import Prior
+from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import DevicePart, Profile, Provenance, Quality, RuntimePart, write_profile
 from latmodel.store import load_profile
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from latmodel.executors import Executor, pool
 from latmodel.profile import Profile
 from latmodel.profile_merge import merge, odd_boards
 from latmodel.report import Row
+from latmodel.search.executors import Executor, pool
 
 from .run import Request, prepare
 from .run import calibrate as measure

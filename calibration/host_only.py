@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from latmodel.config import ModelConfig, Workload
 from latmodel.errors import LatmodelError, NoisyError, UsageError
-from latmodel.implementation import IMPLEMENTATIONS
+from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Phase, Profile, RuntimePart, write_profile
 from latmodel.progress import Progress, no_progress
 from latmodel.store import load_profile

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from latmodel.coefficients import RUNTIME_PRIORS, prior_values
-from latmodel.correction_part import Family
-from latmodel.implementation import IMPLEMENTATIONS
 from latmodel.intervals import conformal_quantile
+from latmodel.laws.coefficients import RUNTIME_PRIORS, prior_values
+from latmodel.laws.correction_part import Family
+from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Coefficient, Phase, RangeName, RuntimePart
 
 # Host seconds of one decode step's Llama block in Transformers eager, by host, with source.

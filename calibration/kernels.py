@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latmodel.attention import shape_of
-from latmodel.coefficients import Prior, coefficient_values
-from latmodel.correction import (
+from latmodel.intervals import conformal_quantile
+from latmodel.laws.attention import shape_of
+from latmodel.laws.coefficients import Prior, coefficient_values
+from latmodel.laws.correction import (
     Correction,
     Corrector,
     decode_features,
     gemm_features,
     prefill_features,
 )
-from latmodel.correction_part import Family
-from latmodel.implementation import IMPLEMENTATIONS, Implementation
-from latmodel.intervals import conformal_quantile
+from latmodel.laws.correction_part import Family
+from latmodel.layers.implementation import IMPLEMENTATIONS, Implementation
 from latmodel.profile import Coefficient
 
 from . import make

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latmodel.coefficients import (
+from latmodel.laws.coefficients import (
     DEVICE_PRIORS,
     RUNTIME_PRIORS,
     Prior,
@@ -15,7 +15,7 @@ from latmodel.coefficients import (
     device_coefficients,
     prior_values,
 )
-from latmodel.implementation import IMPLEMENTATIONS
+from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Coefficient, ErrorRow, RuntimePart
 from latmodel.uncalibrated import sheet_of, sheet_part
 

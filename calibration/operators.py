@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from latmodel.architecture import Attention
 from latmodel.arrays import Array
-from latmodel.attention import NO_WINDOW
 from latmodel.config import DTYPE_BYTES, DType, Numbers
 from latmodel.forward import Target
-from latmodel.implementation import Implementation
+from latmodel.laws.attention import NO_WINDOW
+from latmodel.layers.implementation import Implementation
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds
 from latmodel.step import Step

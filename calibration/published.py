@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from latmodel.coefficients import DEVICE_PRIORS, prior_values
-from latmodel.correction_part import CorrectionPart, Family
 from latmodel.errors import UsageError
 from latmodel.hardware import DataSheet, datasheet
+from latmodel.laws.coefficients import DEVICE_PRIORS, prior_values
+from latmodel.laws.correction_part import CorrectionPart, Family
 from latmodel.profile import (
     Coefficient,
     DevicePart,

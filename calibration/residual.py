@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from latmodel.correction import Correction, Table, corners
-from latmodel.correction_part import CorrectionPart, TablePart
+from latmodel.laws.correction import Correction, Table, corners
+from latmodel.laws.correction_part import CorrectionPart, TablePart
 
 Vector = NDArray[np.float64]
 Grid = Mapping[str, tuple[float, ...]]  # feature → log2 knots

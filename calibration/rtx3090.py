@@ -8,8 +8,8 @@ import argparse
 import datetime
 from pathlib import Path
 
-from latmodel.coefficients import RUNTIME_PRIORS
 from latmodel.hardware import datasheet
+from latmodel.laws.coefficients import RUNTIME_PRIORS
 from latmodel.profile import Coefficient, DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, write_profile
 
 from . import make

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latmodel.coefficients import Sheet
 from latmodel.config import ModelConfig
 from latmodel.errors import LatmodelError, NoisyError, ProfileError, UnknownDeviceError, UsageError
 from latmodel.hardware import DataSheet, datasheet, slug
+from latmodel.laws.coefficients import Sheet
 from latmodel.predict import special_layers
 from latmodel.profile import NAME, SheetPart, write_profile
 from latmodel.progress import Progress, no_progress

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latmodel.config import ModelConfig
 from latmodel.errors import UsageError
-from latmodel.implementation import IMPLEMENTATIONS
+from latmodel.layers.implementation import IMPLEMENTATIONS
 
 from .block import (
     DTYPES,
@@ -34,7 +34,7 @@ BlockFunction = Callable[[BlockWeights, Tensor, Tensor, Tensor, Cache, int], Ten
 
 
 class Runtime(NamedTuple):
-    """Software that launches kernels. `implementation` names its row in `latmodel.implementation`."""
+    """Software that launches kernels. `implementation` names its row in `latmodel.layers.implementation`."""
 
     name: str
     implementation: str

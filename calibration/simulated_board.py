@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from latmodel.coefficients import Sheet
 from latmodel.config import DType
 from latmodel.errors import NoisyError
+from latmodel.laws.coefficients import Sheet
 from latmodel.profile import Profile, SheetPart
 
 from .make import Problem

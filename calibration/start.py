@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from latmodel.coefficients import CPU_PRIORS, Prior, Sheet, device_coefficients, prior_values
+from latmodel.laws.coefficients import CPU_PRIORS, Prior, Sheet, device_coefficients, prior_values
 
 from .fit import Fitted, Setup
 from .make import Problem, runtime_priors, setup_at_priors

@@ -8,27 +8,27 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .config import ModelConfig as ModelConfig
     from .config import Workload as Workload
-    from .pareto import Frontier as Frontier
-    from .pareto import frontier as frontier
     from .predict import Predictor as Predictor
     from .prediction import Prediction as Prediction
     from .prediction import Predictions as Predictions
     from .profile import Profile as Profile
-    from .space import SearchSpace as SearchSpace
-    from .space import Span as Span
+    from .search.pareto import Frontier as Frontier
+    from .search.pareto import frontier as frontier
+    from .search.space import SearchSpace as SearchSpace
+    from .search.space import Span as Span
 
 # Where each public name lives; loaded when first asked for, so that `latmodel --help` starts at once.
 _HOMES = {
-    "Frontier": "pareto",
+    "Frontier": "search.pareto",
     "ModelConfig": "config",
     "Workload": "config",
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Predictor": "predict",
     "Profile": "profile",
-    "SearchSpace": "space",
-    "Span": "space",
-    "frontier": "pareto",  # not in a module of the same name, which would hide the function
+    "SearchSpace": "search.space",
+    "Span": "search.space",
+    "frontier": "search.pareto",
 }
 __all__ = [
     "Frontier", "ModelConfig", "Prediction", "Predictions", "Predictor", "Profile", "SearchSpace", "Span", "Workload",

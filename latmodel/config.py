@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .architecture import Architecture, uniform
 from .errors import UsageError
-from .formats import CACHE_BYTES, FORMATS, CacheName, WeightFormat, WeightName
+from .layers.formats import CACHE_BYTES, FORMATS, CacheName, WeightFormat, WeightName
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000

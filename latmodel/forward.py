@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from .architecture import Architecture, Attention, Block
 from .arrays import Array, indicator, maximum
-from .attention import DecodeLaw, decode_law
-from .coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from .config import Numbers
-from .correction import Corrector
-from .implementation import Implementation
+from .laws.attention import DecodeLaw, decode_law
+from .laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
+from .laws.correction import Corrector
+from .layers.implementation import Implementation
 from .ops import OpCost
 from .roofline import op_terms
 from .step import Step

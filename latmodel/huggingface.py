@@ -15,7 +15,7 @@ from .families.harmless import HARMLESS, NEUTRAL
 from .families.patterns import all_sliding, sparse_after_first
 from .families.reading import decoder_part, plain_data
 from .families.table import FAMILIES
-from .formats import WeightFormat, format_of
+from .layers.formats import WeightFormat, format_of
 from .presets import preset
 
 # Dimensions whose absence is worth a note even where the class has a default.

@@ -15,9 +15,9 @@ from .architecture import (
 )
 from .arrays import Array, is_array, maximum
 from .config import Numbers
-from .implementation import Implementation
-from .kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
-from .weights import largest_linear, weight_bytes, workspace_bytes
+from .layers.implementation import Implementation
+from .layers.kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
+from .layers.weights import largest_linear, weight_bytes, workspace_bytes
 
 
 class Memory(NamedTuple):

@@ -12,9 +12,9 @@ from .columns import WORK_COLUMNS, check_columns
 from .config import ModelConfig, Workload
 from .errors import UsageError
 from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
-from .gemm import all_aligned
-from .implementation import IMPLEMENTATIONS, Implementation
 from .intervals import Interval
+from .laws.gemm import all_aligned
+from .layers.implementation import IMPLEMENTATIONS, Implementation
 from .memory import Memory, peak_memory
 from .prediction import Prediction, Predictions, Values, one_prediction
 from .profile import Profile

@@ -45,7 +45,7 @@ def predict_one(
 def _effective(model: ModelConfig) -> dict[str, Any]:
     """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and what to doubt."""
     from .quality import band, flags, score
-    from .scored import with_counts
+    from .search.scored import with_counts
 
     found, shapes = score("effective-params"), with_counts(config_dict(model))
     low, high = band(found, shapes)

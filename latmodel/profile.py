@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .coefficients import (
+from .config import describe
+from .errors import ProfileError
+from .laws.coefficients import (
     RUNTIME_PRIORS,
     CpuCoefficients,
     Device,
@@ -22,11 +24,9 @@ from .coefficients import (
     device_coefficients,
     device_priors,
 )
-from .config import describe
-from .correction import Corrector, corrections_of
-from .correction_part import CorrectionPart, Family, check_family
-from .errors import ProfileError
-from .implementation import IMPLEMENTATIONS
+from .laws.correction import Corrector, corrections_of
+from .laws.correction_part import CorrectionPart, Family, check_family
+from .layers.implementation import IMPLEMENTATIONS
 from .strict_json import no_duplicates, refuse_constant
 
 SCHEMA_VERSION = 1

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from .coefficients import RUNTIME_PRIORS, Prior, device_priors
 from .errors import ProfileError
+from .laws.coefficients import RUNTIME_PRIORS, Prior, device_priors
 from .profile import Coefficient, Profile, read_profile
 from .report import Column, Row
 from .store import list_profiles, list_uncalibrated

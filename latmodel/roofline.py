@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 from .arrays import Array, maximum
-from .attention import DecodeLaw, decode_seconds, prefill_seconds
-from .coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
-from .correction import Corrector
-from .cpu import cpu_seconds
-from .gemm import gemm_seconds
+from .laws.attention import DecodeLaw, decode_seconds, prefill_seconds
+from .laws.coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
+from .laws.correction import Corrector
+from .laws.cpu import cpu_seconds
+from .laws.gemm import gemm_seconds
 from .ops import OpCost
 
 # What a GPU runs the operators of recurrent layers as; a CPU has a rate of its own for each.

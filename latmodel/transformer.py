@@ -3,14 +3,14 @@
 from .architecture import Architecture, Attention, Block, Experts, FeedForward, Norm
 from .arrays import Array
 from .config import Numbers
-from .experts import expert_ops, expert_parameters, shared_gate_ops
-from .gemm import misfit
-from .implementation import Implementation
-from .kv_cache import append_op
-from .mixers import MIXERS
+from .laws.gemm import misfit
+from .layers.experts import expert_ops, expert_parameters, shared_gate_ops
+from .layers.implementation import Implementation
+from .layers.kv_cache import append_op
+from .layers.mixers import MIXERS
+from .layers.unpacking import with_unpacking
 from .ops import AttentionShape, OpCost, gemm, pointwise
 from .step import Step, attended_pairs, seen_positions
-from .unpacking import with_unpacking
 
 
 def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:

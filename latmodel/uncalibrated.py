@@ -9,9 +9,9 @@ import pkgutil
 from functools import cache
 from typing import Any
 
-from .coefficients import CPU_PRIORS, Sheet
 from .errors import ProfileError
 from .hardware import DataSheet
+from .laws.coefficients import CPU_PRIORS, Sheet
 from .profile import Profile, SheetPart
 
 RUNTIME_KINDS = {"cuda-graph": ("cuda", "rocm")}  # runtimes that not every kind of device has

@@ -1,7 +1,7 @@
 """Predictors with coefficients written by hand, for tests of the search: no file, no fit."""
 
 from latmodel import Predictor, Profile
-from latmodel.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS
+from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS
 
 
 def toy_predictor(**changes: float) -> Predictor:

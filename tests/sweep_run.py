@@ -10,7 +10,7 @@ import numpy as np
 from search_toy import toy_predictor
 
 from latmodel import SearchSpace, Span, frontier
-from latmodel.goals import Objective
+from latmodel.search.goals import Objective
 
 SPACE = SearchSpace(num_hidden_layers=Span(4, 40), hidden_size=Span(512, 4096, 128), intermediate_step=32)
 MARKER, COORDINATOR = "LATMODEL_TEST_MARKER", "LATMODEL_TEST_COORDINATOR"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from toy import DEVICE, SHEET
 
-from latmodel.correction import (
+from latmodel.laws.correction import (
     WIDTH_BITS,
     Correction,
     Corrector,
@@ -21,7 +21,7 @@ from latmodel.correction import (
     gemm_features,
     log_factor,
 )
-from latmodel.correction_part import CorrectionPart, TablePart, check_family
+from latmodel.laws.correction_part import CorrectionPart, TablePart, check_family
 from latmodel.ops import AttentionShape, OpCost, gemm
 from latmodel.predict import Predictor
 from latmodel.profile import MAX_PROFILE_BYTES, Profile
@@ -133,7 +133,7 @@ def test_only_the_kernels_that_were_measured_are_corrected() -> None:
 
 
 def test_attention_features_of_one_head_group_by_hand() -> None:
-    from latmodel.correction import decode_features, prefill_features
+    from latmodel.laws.correction import decode_features, prefill_features
 
     shape = AttentionShape(4.0, 32.0, 8.0, 128.0, 1.0, 1024.0, 1024.0, None)
     found = decode_features(shape, 1.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latmodel.coefficients import (
+from latmodel.laws.coefficients import (
     CPU_PRIORS,
     CpuCoefficients,
     Sheet,
@@ -10,7 +10,7 @@ from latmodel.coefficients import (
     device_coefficients,
     prior_values,
 )
-from latmodel.cpu import cpu_seconds
+from latmodel.laws.cpu import cpu_seconds
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds
 

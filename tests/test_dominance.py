@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latmodel import dominance
-from latmodel.dominance import Grid, Stairs, known
+from latmodel.search import dominance
+from latmodel.search.dominance import Grid, Stairs, known
 
 
 def by_looking(rows: np.ndarray, points: np.ndarray, last: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from latmodel.architecture import Architecture, Attention
 from latmodel.config import Numbers
 from latmodel.families.table import FAMILIES
 from latmodel.huggingface import read_decoder
-from latmodel.implementation import TRANSFORMERS
+from latmodel.layers.implementation import TRANSFORMERS
 from latmodel.memory import cache_bytes
 from latmodel.ops import OpCost
 from latmodel.step import Step

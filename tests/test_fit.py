@@ -9,9 +9,9 @@ from calibration import make
 from calibration.evidence import evidence
 from calibration.fit import Fitted, Setup, fit
 from calibration.observations import Observation, observation
-from latmodel.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, Prior
 from latmodel.errors import LatmodelError
 from latmodel.hardware import datasheet
+from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, Prior
 
 CARD = datasheet("3090")
 RUNTIME = "transformers-eager"

@@ -11,14 +11,14 @@ from latmodel.capacity import capacity, largest
 from latmodel.cli import group
 from latmodel.config import Numbers
 from latmodel.errors import UsageError
-from latmodel.formats import FORMATS, format_of
 from latmodel.huggingface import read_config, read_decoder
-from latmodel.implementation import COMPILED, TRANSFORMERS
+from latmodel.layers.formats import FORMATS, format_of
+from latmodel.layers.implementation import COMPILED, TRANSFORMERS
+from latmodel.layers.weights import linears, weight_bytes
 from latmodel.memory import cache_bytes, peak_memory
 from latmodel.predict import work_of
-from latmodel.pruning import fewer_blocks
+from latmodel.pruning.ways import fewer_blocks
 from latmodel.transformer import dense_ops
-from latmodel.weights import linears, weight_bytes
 
 LLAMA = read_config("llama-7b")
 

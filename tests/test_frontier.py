@@ -11,9 +11,9 @@ from latmodel import ModelConfig, Workload
 from latmodel.cli.frontier import frontier as command
 from latmodel.cli.search_options import parse_limit, parse_ratio, parse_values
 from latmodel.errors import BudgetError, UsageError
-from latmodel.goals import SHAPE, Objective
-from latmodel.pareto import best_per_depth, frontier, thin
-from latmodel.space import SearchSpace, Span
+from latmodel.search.goals import SHAPE, Objective
+from latmodel.search.pareto import best_per_depth, frontier, thin
+from latmodel.search.space import SearchSpace, Span
 
 PREDICTOR = toy_predictor()
 SPACE = SearchSpace(num_hidden_layers=Span(4, 60), hidden_size=Span(512, 6144, 256))
@@ -197,9 +197,9 @@ def test_command_refuses_what_makes_no_sense(profile_path, arguments):
 def test_the_function_is_what_the_package_exports_however_it_was_loaded():
     import latmodel
     import latmodel.cli.frontier
-    import latmodel.pareto
+    import latmodel.search.pareto
 
-    assert latmodel.frontier is latmodel.pareto.frontier
+    assert latmodel.frontier is latmodel.search.pareto.frontier
     assert set(latmodel.__all__) <= set(dir(latmodel)) | set(latmodel._HOMES)
 
 
@@ -244,9 +244,9 @@ def test_command_with_workers_and_checkpoint_gives_the_same(profile_path, tmp_pa
 @pytest.mark.parametrize("limit", [1, 3, 10, 10_000])
 def test_the_best_is_judged_among_all_that_was_found(limit: int) -> None:
     """However few rows are shown: the quickest of those that tie with the highest uncapped score."""
-    from latmodel.frontier_report import frontier_text
     from latmodel.quality import best, score
-    from latmodel.scored import ScoreObjective, with_counts
+    from latmodel.search.frontier_report import frontier_text
+    from latmodel.search.scored import ScoreObjective, with_counts
 
     chosen = score("effective-params")
     found = frontier(PREDICTOR, SPACE, budget_s=4.0, quality=ScoreObjective(chosen))

@@ -9,7 +9,7 @@ from test_search import brute_shapes
 
 from latmodel import SearchSpace, Workload, frontier
 from latmodel.errors import BudgetError, UsageError
-from latmodel.goals import SHAPE, Objective, Scenario
+from latmodel.search.goals import SHAPE, Objective, Scenario
 
 FAST = toy_predictor()
 SLOW = toy_predictor(launch_s=3e-5, **{"gemm.bandwidth_efficiency": 0.4, "decode.bandwidth_efficiency": 0.4})

@@ -13,7 +13,7 @@ from latmodel import ModelConfig, Predictor, Workload
 from latmodel.cli import group
 from latmodel.errors import NoisyError
 from latmodel.forward import Target
-from latmodel.implementation import IMPLEMENTATIONS
+from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Profile
 from latmodel.store import load_profile
 

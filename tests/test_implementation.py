@@ -1,4 +1,4 @@
-"""The kernel counts of `latmodel.implementation` against what PyTorch's dispatcher sees in one block."""
+"""The kernel counts of `latmodel.layers.implementation` against what PyTorch's dispatcher sees in one block."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ from calibration.block import Arena  # noqa: E402
 from calibration.cases import Case, weight_elements  # noqa: E402
 from calibration.runtimes import runtime  # noqa: E402
 from latmodel.config import Workload  # noqa: E402
-from latmodel.implementation import IMPLEMENTATIONS  # noqa: E402
+from latmodel.layers.implementation import IMPLEMENTATIONS  # noqa: E402
 from latmodel.transformer import Step, context_ops, dense_ops  # noqa: E402
 
 # Operators that launch nothing: views and bookkeeping. `aten::to` is counted where it converts.

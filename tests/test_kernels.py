@@ -14,10 +14,10 @@ from calibration.kernels import Kernels, fit_law, held_out_trial, log_residuals,
 from calibration.operators import OperatorObservation, cost_of, operator_evidence
 from calibration.published import folds
 from calibration.residual import learn
-from latmodel.coefficients import Sheet, coefficient_values
-from latmodel.correction import log_factor
 from latmodel.errors import UsageError
-from latmodel.implementation import TORCH, TRANSFORMERS
+from latmodel.laws.coefficients import Sheet, coefficient_values
+from latmodel.laws.correction import log_factor
+from latmodel.layers.implementation import TORCH, TRANSFORMERS
 
 A100 = Sheet(312e12, 2.039e12, 108.0, 40 * 2.0**20)
 COMMON: dict[str, Any] = {"gpu": "toy", "runtime": "torch-eager", "seconds": 1e-5}

@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy import TWO_BYTES, model
 
-from latmodel.implementation import IMPLEMENTATIONS, TRANSFORMERS
+from latmodel.layers.implementation import IMPLEMENTATIONS, TRANSFORMERS
 from latmodel.transformer import Step, context_ops, dense_ops
 
 with warnings.catch_warnings():

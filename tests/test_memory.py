@@ -7,7 +7,7 @@ from toy import TWO_BYTES, model
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.architecture import Architecture
 from latmodel.errors import UsageError
-from latmodel.implementation import TORCH, TRANSFORMERS, Implementation
+from latmodel.layers.implementation import TORCH, TRANSFORMERS, Implementation
 from latmodel.memory import Memory, peak_memory
 from latmodel.transformer import num_parameters
 

@@ -16,9 +16,9 @@ from search_toy import toy_predictor
 
 from latmodel import Predictor
 from latmodel.architecture import uniform
-from latmodel.coefficients import DeviceCoefficients
 from latmodel.config import Numbers
 from latmodel.forward import Forecast, Target, Work, forecast
+from latmodel.laws.coefficients import DeviceCoefficients
 
 PREDICTORS = {"3090": Predictor.load("3090"), "toy": toy_predictor()}
 TARGETS = {name: predictor.target("bfloat16") for name, predictor in PREDICTORS.items()}

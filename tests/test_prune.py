@@ -11,8 +11,8 @@ from latmodel.architecture import Architecture
 from latmodel.cli import group
 from latmodel.errors import UsageError
 from latmodel.huggingface import read_config
-from latmodel.prune import Pruning, aligned, parse_target, prune
-from latmodel.pruning import WAYS, fewer_blocks, fewer_heads, narrower_ffn, narrower_stream, shares
+from latmodel.pruning.prune import Pruning, aligned, parse_target, prune
+from latmodel.pruning.ways import WAYS, fewer_blocks, fewer_heads, narrower_ffn, narrower_stream, shares
 from latmodel.transformer import num_parameters
 
 LLAMA = read_config("llama-7b")

@@ -12,9 +12,9 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
 from latmodel.architecture import Experts
 from latmodel.config import Numbers
-from latmodel.experts import touched_experts
 from latmodel.huggingface import read_decoder
-from latmodel.implementation import TORCH, TRANSFORMERS, Implementation
+from latmodel.layers.experts import touched_experts
+from latmodel.layers.implementation import TORCH, TRANSFORMERS, Implementation
 from latmodel.ops import OpCost
 from latmodel.step import Step
 from latmodel.transformer import context_ops, dense_ops

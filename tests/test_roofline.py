@@ -4,10 +4,10 @@ import pytest
 from toy import DECODE, DEVICE, GEMM, POINTWISE, PREFILL, SHEET, TWO_BYTES
 
 from latmodel.architecture import Attention
-from latmodel.attention import decode_seconds, prefill_seconds
-from latmodel.coefficients import DeviceCoefficients
-from latmodel.gemm import all_aligned, compute_seconds, gemm_seconds, hot_factor, joined
-from latmodel.implementation import TRANSFORMERS
+from latmodel.laws.attention import decode_seconds, prefill_seconds
+from latmodel.laws.coefficients import DeviceCoefficients
+from latmodel.laws.gemm import all_aligned, compute_seconds, gemm_seconds, hot_factor, joined
+from latmodel.layers.implementation import TRANSFORMERS
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds, pointwise_seconds
 from latmodel.transformer import Step, attention_op

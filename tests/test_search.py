@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from search_toy import toy_predictor
 
 from latmodel import Workload
-from latmodel.archive import Front
 from latmodel.errors import UsageError
-from latmodel.goals import SHAPE
-from latmodel.pareto import frontier
-from latmodel.space import SearchSpace, Span
-from latmodel.tables import parts
+from latmodel.search.archive import Front
+from latmodel.search.goals import SHAPE
+from latmodel.search.pareto import frontier
+from latmodel.search.space import SearchSpace, Span
+from latmodel.search.tables import parts
 
 EAGER = toy_predictor()
 GRAPH = toy_predictor(launch_s=1e-6, block_s=1e-6, pass_s=1e-5, token_s=1e-5)
@@ -129,10 +129,10 @@ def whole_front():
 
 @pytest.mark.parametrize(("entries", "batch", "leaf"), [(40, 7, 1), (100, 16_384, 50), (10**9, 300, 8)])
 def test_answer_does_not_depend_on_parts_batches_or_leaves(monkeypatch, whole_front, entries, batch, leaf):
-    monkeypatch.setattr("latmodel.search.BATCH", batch)
-    monkeypatch.setattr("latmodel.search.LEAF", leaf)
-    monkeypatch.setattr("latmodel.job.PART_ENTRIES", entries)
-    monkeypatch.setattr("latmodel.pareto.parts", lambda space: parts(space, entries))
+    monkeypatch.setattr("latmodel.search.branch_and_bound.BATCH", batch)
+    monkeypatch.setattr("latmodel.search.branch_and_bound.LEAF", leaf)
+    monkeypatch.setattr("latmodel.search.job.PART_ENTRIES", entries)
+    monkeypatch.setattr("latmodel.search.pareto.parts", lambda space: parts(space, entries))
     assert front_of(frontier(EAGER, NARROW, budget_s=1.0)) == whole_front
 
 

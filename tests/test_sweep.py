@@ -14,10 +14,10 @@ from search_toy import toy_predictor
 from sweep_run import SPACE
 
 from latmodel import Workload
-from latmodel.archive import Front
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.pareto import frontier, job_of
-from latmodel.sweep import run_part, shards
+from latmodel.search.archive import Front
+from latmodel.search.pareto import frontier, job_of
+from latmodel.search.sweep import run_part, shards
 
 HERE = Path(__file__).parent
 PREDICTOR = toy_predictor()

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from toy import TWO_BYTES
 
 from latmodel.architecture import Architecture, Attention, Block, uniform
-from latmodel.implementation import TORCH, TRANSFORMERS
-from latmodel.kv_cache import append_op
+from latmodel.layers.implementation import TORCH, TRANSFORMERS
+from latmodel.layers.kv_cache import append_op
 from latmodel.memory import peak_memory
 from latmodel.step import Step, attended_pairs
 from latmodel.transformer import attention_op, block_parameters, context_ops, dense_ops, head_ops, num_parameters

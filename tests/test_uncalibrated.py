@@ -2,8 +2,8 @@
 
 import pytest
 
-from latmodel.coefficients import CPU_PRIORS, DEVICE_PRIORS
 from latmodel.hardware import DataSheet, datasheets
+from latmodel.laws.coefficients import CPU_PRIORS, DEVICE_PRIORS
 from latmodel.predict import Predictor
 from latmodel.profile import Profile
 from latmodel.profile_report import list_rows

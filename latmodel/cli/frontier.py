@@ -70,8 +70,8 @@ from .search_options import (
 def frontier(context: click.Context, /, **options: Any) -> None:
     """The shapes with the most capacity within a response-time and memory budget."""
     predictor, workload = predictor_from(options), workload_from(options)
-    from ..frontier_report import frontier_text
-    from ..pareto import thin
+    from ..search.frontier_report import frontier_text
+    from ..search.pareto import thin
 
     baseline = _baseline(options["baseline"])
     budget = options["budget"]
@@ -80,7 +80,7 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     quality, score = _quality(options)
     space = space_from(options)
     if score is not None:
-        from ..scored import near_usual
+        from ..search.scored import near_usual
 
         space = near_usual(space)
     asked: dict[str, Any] = {
@@ -111,7 +111,7 @@ def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
     """What to maximise, and its score if it has one; what the score warns of goes to stderr."""
     if options["objectives"]:
         return "params", None
-    from ..scored import quality_from
+    from ..search.scored import quality_from
 
     quality, score = quality_from(options["quality"], options["tokens"])
     for warning in getattr(score, "warnings", ()):
@@ -120,8 +120,8 @@ def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _search(predictor: Any, asked: dict[str, Any], options: dict[str, Any]) -> Any:
-    from ..pareto import best_per_depth
-    from ..pareto import frontier as search
+    from ..search.pareto import best_per_depth
+    from ..search.pareto import frontier as search
 
     if options["depths"] is None:
         objectives = [objective_from(text) for text in options["objectives"]] or None
@@ -137,7 +137,7 @@ def _search(predictor: Any, asked: dict[str, Any], options: dict[str, Any]) -> A
 
 def _listed(values: Any) -> tuple[int, ...]:
     """Values in the order given."""
-    from ..space import Span, expand
+    from ..search.space import Span, expand
 
     return expand("--depths", values) if isinstance(values, Span) else tuple(dict.fromkeys(values))
 

@@ -35,9 +35,9 @@ def prune(**options: Any) -> None:
     For each way the shape that reaches the target with the most parameters, or the quickest one where none does.
     Times and memory alone are compared: what pruning costs in quality must be measured.
     """
-    from ..prune import parse_target
-    from ..prune import prune as pruned
-    from ..prune_report import draw, notes, table
+    from ..pruning.prune import parse_target
+    from ..pruning.prune import prune as pruned
+    from ..pruning.report import draw, notes, table
     from .predict import model_and_workload
 
     target = parse_target(options["target"], options["metric"])

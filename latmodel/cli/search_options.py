@@ -10,8 +10,8 @@ from ..units import parse_duration, parse_size
 from .options import WHOLE, Parsed, apply, parse_whole
 
 if TYPE_CHECKING:
-    from ..goals import Limit, Objective, Scenario
-    from ..space import SearchSpace
+    from ..search.goals import Limit, Objective, Scenario
+    from ..search.space import SearchSpace
 
 RANGE_HELP = "one number, 64,128 or low:high:step"
 
@@ -27,7 +27,7 @@ def parse_values(text: str) -> Any:
     ends = text.split(":")
     if len(ends) > 3:
         raise UsageError(f"{text[:40]!r} is no range: write low:high or low:high:step")
-    from ..space import Span
+    from ..search.space import Span
 
     return Span(*(parse_whole(end) for end in ends))
 
@@ -100,7 +100,7 @@ def space_from(options: dict[str, Any]) -> "SearchSpace":
     Raises:
         UsageError: a dimension is out of range or the space is empty.
     """
-    from ..space import SearchSpace
+    from ..search.space import SearchSpace
 
     given = {field: options[name] for name, field in _DIMENSIONS.items() if options[name] is not None}
     return SearchSpace(**given, tie_word_embeddings=options["tie_embeddings"])
@@ -135,7 +135,7 @@ def objective_from(text: str) -> "Objective":
     Raises:
         UsageError: it cannot be found.
     """
-    from ..goals import objective_named
+    from ..search.goals import objective_named
 
     if ":" not in text:
         return objective_named(text)
@@ -154,8 +154,8 @@ def scenario_from(text: str, options: dict[str, Any]) -> "Scenario":
     Raises:
         ProfileError: no such device, profile or runtime.
     """
-    from ..goals import Scenario
     from ..predict import Predictor
+    from ..search.goals import Scenario
     from .options import workload_from
 
     gpu, _, runtime = text.partition(":")

@@ -1,0 +1,110 @@
+"""Device time of softmax attention that never writes its scores: flash attention in prefill, split-KV in decode."""
+
+from typing import NamedTuple
+
+from ..arrays import Array, ceil, indicator, maximum, minimum, total
+from ..ops import AttentionShape, OpCost
+from .coefficients import DecodeCoefficients, PrefillCoefficients, Sheet
+from .gemm import hot_factor, joined
+
+QUERY_BLOCK = 128.0  # query rows of one tile
+# Tiles against which too few of them are counted; not the SM count, or more SMs would cost time.
+FULL_TILES = 128.0
+NO_WINDOW = 1e9  # in arrays of windows, the value that stands for none
+
+
+def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bool = False) -> tuple[Array, Array]:
+    """(seconds beyond the floor, compute seconds) of causal attention over the new positions of each sequence.
+
+    Tiles of `QUERY_BLOCK` queries a head each walk their causal (and windowed) key columns. Compute is the balanced
+    total or the longest tile, with part of the shorter; memory the traffic of queries, keys, values and output.
+    """
+    a = shape_of(op)
+    span = a.context if a.window is None else minimum(a.context, a.window)
+    tiles = a.heads * (a.batch * ceil(a.tokens * (1.0 / QUERY_BLOCK)))
+    column_s = (
+        a.head_dim * _slowdown(a.head_dim, c) * (4.0 * QUERY_BLOCK / (sheet.peak_flops_per_s * c.compute_efficiency))
+    )
+    mean_columns = span - 0.5 * minimum(span, a.tokens) * span / a.context
+    if a.window is not None:  # both edges of a window are masked inside a tile
+        mean_columns = mean_columns + (a.window < a.context) * c.window_columns
+    work = tiles * (column_s * (mean_columns + c.prologue_columns) + c.tile_s / sheet.sm_count)
+    work = work - (c.boost * c.boost_s) * work / (work + c.boost_s)
+    longest = column_s * (c.longest_tile * sheet.sm_count * (span + c.prologue_columns)) + c.tile_s
+    compute = maximum(work, longest) + c.tail * minimum(work, longest)
+    per_value = op.cache_bytes * c.kv_passes
+    memory = (op.activation_bytes + per_value) * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
+    if hot:
+        memory = memory * hot_factor(
+            op.activation_bytes + per_value, sheet.cache_bytes, c.cache_share, c.cache_width, c.cache_speedup
+        )
+    return joined(compute, memory, c.overlap_gap, c.overlap_gap_s), compute
+
+
+def _slowdown(head_dim: Array, c: PrefillCoefficients) -> Array:
+    """Time per FLOP against head_dim 128, a step function of the head_dim."""
+    small, wide, widest = 1.0 / c.efficiency_64, 1.0 / c.efficiency_192, 1.0 / c.efficiency_256
+    rises = ((64.0, 1.0 - small), (128.0, wide - 1.0), (192.0, widest - wide))
+    return total([indicator(head_dim > above, head_dim) * rise for above, rise in rises]) + small
+
+
+class DecodeLaw(NamedTuple):
+    """One decode step's attention as a function of the context: `fixed + merge · ramp + per_position · positions`."""
+
+    fixed_s: Array
+    merge_s: Array  # the second kernel that merges the parts of a split context
+    per_position_s: Array
+    compute_per_position_s: Array
+
+    def seconds(self, context: Array, window: Array | None, c: DecodeCoefficients) -> tuple[Array, Array]:
+        """(seconds, compute seconds) at a context; affine beyond the smallest block and the split point."""
+        length = context if window is None else minimum(context, window)
+        read = maximum(length, c.min_context)
+        ramp = minimum(maximum(length * (1.0 / c.split_context) - 1.0, 0.0), 1.0)
+        return self.fixed_s + self.merge_s * ramp + self.per_position_s * read, self.compute_per_position_s * read
+
+
+def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False) -> DecodeLaw:
+    """What of decode attention does not depend on the context, so that both ends of a generation share it.
+
+    Grouped query heads share a tile and may split the context over idle SMs; multi-head attention does not, nor do
+    windowed layers where `window_whole` is 1 (flash attention 2).
+    """
+    a = shape_of(op)
+    whole, tiles = decode_tiles(a, c.window_whole)
+    position_bytes = op.cache_bytes / a.seen
+    memory = position_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
+    if hot:
+        nbytes = position_bytes * maximum(a.seen, c.min_context)
+        memory = memory * hot_factor(nbytes, sheet.cache_bytes, c.cache_share, c.cache_width, c.cache_speedup)
+    idle = (c.idle_split * FULL_TILES) + whole * ((c.idle_whole - c.idle_split) * FULL_TILES)
+    memory = memory * (1.0 + idle / tiles)
+    # Query rows are padded to the 16 of a tensor-core instruction: once a group, or once a head.
+    rows = maximum(a.heads, (a.kv_heads + whole * (a.heads - a.kv_heads)) * 16.0)
+    compute = (a.head_dim * rows) * ((4.0 / (sheet.peak_flops_per_s * c.compute_efficiency)) * a.batch)
+    launch = tiles * (c.wave_s / sheet.sm_count) + a.heads * (a.batch * c.head_wave_s / sheet.sm_count)
+    per_position = maximum(compute, memory) + c.overlap_gap * minimum(compute, memory)
+    return DecodeLaw(launch, (1.0 - whole) * c.split_s, per_position, compute)
+
+
+def decode_tiles(a: AttentionShape, window_whole: float) -> tuple[Array, Array]:
+    """(1 where each query head is an unsplit tile of its own, else 0; tiles of one decode step)."""
+    whole = indicator(a.heads == a.kv_heads, a.heads)
+    if a.window is None or window_whole == 0.0:
+        return whole, a.kv_heads * a.batch
+    windowed = indicator(a.window < NO_WINDOW, a.window) * window_whole
+    return maximum(whole, windowed), (a.kv_heads + windowed * (a.heads - a.kv_heads)) * a.batch
+
+
+def decode_seconds(
+    op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False, law: DecodeLaw | None = None
+) -> tuple[Array, Array]:
+    """(seconds beyond the floor, compute seconds) of one decode step's attention over the cache; `law` if at hand."""
+    a = shape_of(op)
+    return (law or decode_law(op, c, sheet, hot=hot)).seconds(a.context, a.window, c)
+
+
+def shape_of(op: OpCost) -> AttentionShape:
+    """The dimensions of an attention operator."""
+    assert op.attention is not None, "only attention operators have one"
+    return op.attention

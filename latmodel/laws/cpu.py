@@ -1,0 +1,63 @@
+"""One operator on a CPU → seconds. The laws of `gemm` and `attention` are a GPU's: a CPU has no tiles or waves to fill.
+
+What it has instead: a product of few rows streams the weights once for every row, all but the first time in part from a
+nearer cache if they fit there; one of more rows first repacks them for its kernel, in every call. The same thread
+dispatches and computes, so that dispatch is the runtime's `launch_s`, not a floor here.
+Recurrent layers written as tensor operators have rates of their own: their traffic is exponentials, running sums along
+a far dimension and transposed copies, which do not stream; a depthwise convolution sets itself up in every call and
+works on a transposed input; a triangular solve goes column by column.
+"""
+
+from ..arrays import Array, maximum, minimum
+from ..ops import OpCost
+from .coefficients import CpuCoefficients, Sheet
+from .gemm import misfit
+
+# A row of the weights is read slowly at first, until the processor has recognised the stream: float32 rows of 64 to
+# 4480 numbers take 75 ns · k / (k + 150) beyond their share of the bandwidth, within 10 ns (one core of an AMD EPYC).
+SLOW_START_K = 150.0
+
+
+def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """(seconds, compute seconds) of `op`."""
+    if op.kind == "gemm":
+        return product_seconds(op, c, sheet)
+    if op.kind == "pointwise":
+        return op.bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.pointwise_bandwidth)), 0.0
+    if op.kind == "conv":
+        moved = op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.conv_bandwidth))
+        return op.kernels * c.conv_call_s + moved, 0.0
+    if op.kind == "scan":
+        return op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.scan_bandwidth)), 0.0
+    if op.kind == "solve":
+        compute = op.flops * (1.0 / (sheet.peak_flops_per_s * c.solve_efficiency))
+        return compute, compute
+    return attention_seconds(op, c, sheet)
+
+
+def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Streaming (or repacking) the weights, and arithmetic, of which the shorter hides in part behind the longer.
+
+    A product that repacks pays for the call; one that does not, for starting on each row of its weights.
+    """
+    repacked = (op.m >= c.repack_rows) * 1.0
+    each_bytes = op.weight_bytes * (1.0 / op.repeat)
+    anew = (op.m - 1.0) * (each_bytes / (each_bytes + c.near_cache * sheet.cache_bytes))
+    passes = 1.0 + repacked * c.repack + (1.0 - repacked) * anew
+    memory = op.weight_bytes * passes * (1.0 / (sheet.bandwidth_bytes_per_s * c.weight_bandwidth))
+    slower = 1.0 + (c.misfit_slowdown - 1.0) * maximum(misfit(op.n), misfit(op.k))
+    compute = op.flops * slower * (1.0 / (sheet.peak_flops_per_s * c.compute_efficiency))
+    row_s = c.output_s * (op.k / (op.k + SLOW_START_K))
+    start = repacked * (c.call_s * op.repeat) + (1.0 - repacked) * op.n * (row_s * op.repeat)
+    return start + maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute
+
+
+def attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Arithmetic of the query-key pairs, at a rate of its own in each phase, and reading the keys and values.
+
+    In decode every query head makes products of one row, also where heads share keys (PyTorch 2.13).
+    """
+    share = c.prefill_efficiency if op.kind == "prefill" else c.decode_efficiency
+    compute = op.flops * (1.0 / (sheet.peak_flops_per_s * share))
+    memory = op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_bandwidth))
+    return maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute

@@ -1,0 +1,109 @@
+"""Device time of a matrix product: tiles, waves, split-K, alignment, memory, floor.
+
+The two tile sizes stand for a library's kernel choice: large tiles for big problems, small ones for narrow ones,
+either split along k if SMs would idle; the best of these is what a library picks. Coefficients absorb the rest.
+"""
+
+from ..arrays import Array, ceil, floor, indicator, is_array, maximum, minimum
+from ..ops import OpCost
+from .coefficients import GemmCoefficients, Sheet
+
+LARGE_TILE = (128.0, 256.0)  # tokens × outputs
+SMALL_TILE = (64.0, 64.0)
+VALUE_BYTES = 2.0  # of a weight on its way to the tensor cores, a copy in 16 bits where it is stored in fewer
+SUM_BYTES = 4.0  # partial sums are float32
+MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
+
+
+def gemm_seconds(
+    op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False
+) -> tuple[Array, Array]:
+    """(seconds, compute seconds) of the products of `op` beyond their floors: smooth maximum of compute and memory.
+
+    `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
+    are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
+    """
+    compute = compute_seconds(op.m, op.n, op.k, c, sheet)
+    if not aligned:
+        coarse, odd = roughness(op.n, op.k)
+        compute = compute * ((1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd))
+    nbytes = op.weight_bytes + op.activation_bytes
+    memory = nbytes * (1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
+    if hot:
+        share = c.cache_share * op.repeat
+        memory = memory * hot_factor(nbytes, sheet.cache_bytes, share, c.cache_width, c.cache_speedup)
+    seconds = joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
+    return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
+
+
+def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
+    """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
+
+    Small tiles either leave SMs idle for the time of one tile, which is also bound by what one SM alone can load, or
+    split k over them at a fixed cost. Up to 16 rows they always win (they pay for 16 rows, large tiles for 128) and
+    large tiles are not priced.
+    """
+    sms = sheet.sm_count
+    per_cell = 2.0 * sms / (sheet.peak_flops_per_s * c.compute_efficiency)  # of one k step of one output, a full wave
+    k_steps = k + c.prologue_k
+    rows, columns = SMALL_TILE
+    used = minimum(rows, ceil(m * (1.0 / MMA_ROWS)) * MMA_ROWS)
+    wave_s = (per_cell / c.small_tile_efficiency) * used * columns
+    load_s = (columns * VALUE_BYTES * sms) / (sheet.bandwidth_bytes_per_s * c.tile_bandwidth)
+    balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)
+    seconds = maximum(balanced, minimum(k_steps * maximum(wave_s, load_s), balanced + c.split_k_s))
+    if type(m) is not float or m > MMA_ROWS:
+        seconds = minimum(seconds, _large_tiles(m, n, k_steps * (per_cell * LARGE_TILE[0] * LARGE_TILE[1]), c, sheet))
+    return seconds * (1.0 - (c.boost * c.boost_s) / (seconds + c.boost_s))
+
+
+def _large_tiles(m: Array, n: Array, wave_s: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
+    """Seconds in large tiles of `wave_s` each: `waves + wave_rounding · (⌈waves⌉ − waves)` waves, at least one.
+
+    Or k is split in s parts: half a part's time is lost to rounding, 1/(2s) of a wave, and each part writes and reads
+    4-byte sums of all outputs. The best s costs √(2 · wave · sums) beyond the balanced time.
+    """
+    rows, columns = LARGE_TILE
+    waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sheet.sm_count
+    rounded = waves * (1.0 - c.wave_rounding) + ceil(waves) * c.wave_rounding
+    sums_s = m * n * (2.0 * SUM_BYTES / sheet.bandwidth_bytes_per_s)
+    split = waves * wave_s + c.split_k_s + (2.0 * wave_s * sums_s) ** 0.5
+    # No tile that is not split is done before its own time, however many SMs idle.
+    return minimum(maximum(rounded, 1.0) * wave_s, split)
+
+
+def roughness(n: Array, k: Array) -> tuple[Array, Array]:
+    """(1 where n or k is no multiple of 8, 1 where one of them is odd), else 0."""
+    return maximum(misfit(n), misfit(k)), maximum(oddness(n), oddness(k))
+
+
+def all_aligned(*sizes: Array) -> bool:
+    """True if every value of every size is a multiple of 8, so that alignment need not be priced."""
+    return all(bool((misfit(size) == 0.0).all()) if is_array(size) else misfit(size) == 0.0 for size in sizes)
+
+
+def misfit(size: Array) -> Array:
+    """1 where a dimension is no multiple of 8, else 0: there the tensor cores' fast path is lost."""
+    return _uneven(size, 0.125)
+
+
+def oddness(size: Array) -> Array:
+    """1 where a dimension is odd, else 0: rows of 16-bit values then start at odd addresses."""
+    return _uneven(size, 0.5)
+
+
+def _uneven(size: Array, part: float) -> Array:
+    quotient = size * part
+    return indicator(floor(quotient) != quotient, size)
+
+
+def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:
+    """The longer of compute and memory, and a share of the shorter that saturates: gap · s / (1 + s / gap_s)."""
+    shorter = minimum(compute, memory)
+    return maximum(compute, memory) + shorter * (gap * gap_s) / (shorter + gap_s)
+
+
+def hot_factor(nbytes: Array, cache_bytes: float, share: float, width: float, speedup: float) -> Array:
+    """Factor on memory time of a hot loop: operands well below `share` of the cache are read 1 + speedup as fast."""
+    hit = minimum(maximum(0.5 + (1.0 - nbytes / (share * cache_bytes)) / (2.0 * width), 0.0), 1.0)
+    return 1.0 - hit * (speedup / (1.0 + speedup))

@@ -1,0 +1,82 @@
+"""Number formats of weights and KV cache: what they take in memory, exactly, scales and zero points included."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from ..arrays import Array, ceil
+
+WeightName = Literal["fp8", "int8", "int4-gptq", "int4-awq"]
+CacheName = Literal["fp8", "int8"]
+# One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.
+CACHE_BYTES: dict[str, float] = {"fp8": 1.0, "int8": 1.0}
+
+
+class WeightFormat(NamedTuple):
+    """A quantised format of linear layers; everything else of a model stays in its dtype.
+
+    `group` inputs × `columns` outputs share a scale (and a zero point, if it has bits); None stands for all of them.
+    """
+
+    name: str
+    bits: float
+    group: float | None
+    columns: float | None
+    scale_bytes: float
+    zero_bits: float = 0.0
+    input_bytes: float = 0.0  # for each input: the order of groups that GPTQ stores as `g_idx`
+    workspace_bytes: float = 0.0  # held by kernels that unpack, for each output of the widest layer
+
+    def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
+        """Bytes of one linear layer of `inputs` × `outputs` weights."""
+        groups = 1.0 if self.group is None else ceil(inputs * (1.0 / self.group))
+        columns = 1.0 if self.columns is None else ceil(outputs * (1.0 / self.columns))
+        each = self.scale_bytes + self.zero_bits / 8.0
+        return inputs * outputs * (self.bits / 8.0) + groups * columns * each + inputs * self.input_bytes
+
+    @property
+    def bytes_each(self) -> float:
+        """Bytes read for each weight: scales that a group shares included, those of a whole dimension not."""
+        shared = self.group * self.columns if self.group and self.columns else None
+        return self.bits / 8.0 + ((self.scale_bytes + self.zero_bits / 8.0) / shared if shared else 0.0)
+
+
+FORMATS: dict[str, WeightFormat] = {
+    # One float32 scale a tensor, as static fp8 checkpoints have.
+    "fp8": WeightFormat("fp8", 8.0, None, None, 4.0),
+    # LLM.int8 (arXiv 2208.07339): one float32 scale an output.
+    "int8": WeightFormat("int8", 8.0, None, 1.0, 4.0),
+    # GPTQ (arXiv 2210.17323) as AutoGPTQ stores it: 16-bit scales, 4-bit zero points, an int32 group index an input.
+    # Its default kernels, ExLlamaV2's, hold a float32 output of 8 × 2048 rows of the widest layer, whatever is run, and
+    # the largest matrix unpacked (AutoGPTQ 0.6, qlinear_exllamav2.py: `scratch_space_fixed`).
+    "int4-gptq": WeightFormat("int4-gptq", 4.0, 128.0, 1.0, 2.0, 4.0, 4.0, 8.0 * 2048.0 * 4.0),
+    # AWQ (arXiv 2306.00978), GEMM layout: the same without the index.
+    "int4-awq": WeightFormat("int4-awq", 4.0, 128.0, 1.0, 2.0, 4.0),
+}
+
+
+def format_of(quantization: Mapping[str, Any] | None) -> tuple[WeightFormat | None, str | None]:
+    """The format that a `quantization_config` describes, and a note if it is not understood.
+
+    Read: gptq and awq (4 or 8 bits, any group size), fp8 (with or without blocks), bitsandbytes in 8 bits.
+    """
+    if not quantization:
+        return None, None
+    method = quantization.get("quant_method")
+    bits, group = quantization.get("bits", 4), quantization.get("group_size", 128)
+    if method in ("gptq", "awq") and bits in (4, 8) and isinstance(group, int):
+        known = FORMATS[f"int4-{method}"]
+        width = float(bits)
+        return known._replace(bits=width, zero_bits=width, group=float(group) if group > 0 else None), None
+    if method == "fp8":
+        return _fp8(quantization.get("weight_block_size"))
+    if method == "bitsandbytes" and quantization.get("load_in_8bit"):
+        return FORMATS["int8"], None
+    return None, f"quantization_config: {str(method)[:40]!r} is not understood; weights taken as the dtype's"
+
+
+def _fp8(block: Any) -> tuple[WeightFormat, None]:
+    """fp8 with one float32 scale a tensor, or a block of inputs and outputs."""
+    known = FORMATS["fp8"]
+    if isinstance(block, list | tuple) and len(block) == 2 and all(isinstance(x, int) and x > 0 for x in block):
+        return known._replace(group=float(block[1]), columns=float(block[0])), None
+    return known, None

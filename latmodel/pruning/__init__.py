@@ -1,0 +1,1 @@
+"""Pruned shapes that reach a target time."""

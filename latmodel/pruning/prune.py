@@ -1,0 +1,204 @@
+"""Pruned shapes that reach a target time: what each way keeps, what it gains, and where it gains nothing."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from ..architecture import Architecture, Attention, Experts, FeedForward
+from ..config import Workload
+from ..errors import UsageError
+from ..laws.gemm import misfit, oddness
+from ..predict import Predictor
+from ..prediction import Prediction
+from ..units import parse_duration, show_seconds
+from .ways import Way, narrower_ffn, shares, ways_of
+
+Metric = Literal["decode", "prefill", "response"]
+NAMES: dict[Metric, str] = {"decode": "decode_s_per_token", "prefill": "prefill_s", "response": "response_s"}
+MISALIGNED_GAIN = 0.05  # a shape rounded to hardware-friendly sizes that is quicker by more is worth a word
+NOTHING = 1.1  # a speed-up below this is none
+
+
+class Target(NamedTuple):
+    """A speed-up over the original, or a time to reach; of decode per token, prefill or the response."""
+
+    metric: Metric
+    speedup: float | None
+    seconds: float | None
+
+    def limit_s(self, original_s: float) -> float:
+        """Seconds that reach the target."""
+        return original_s / self.speedup if self.speedup is not None else self.seconds or 0.0
+
+
+def parse_target(text: str, metric: Metric = "decode") -> Target:
+    """`1.5x` is a speed-up, `20ms` a time.
+
+    Raises:
+        UsageError: neither, or a speed-up that is none.
+    """
+    stripped = text.strip().lower()
+    if not stripped.endswith("x"):
+        return Target(metric, None, parse_duration(text))
+    try:
+        factor = float(stripped[:-1])
+    except ValueError:
+        factor = 0.0
+    if not 1.0 < factor <= 1000.0:
+        raise UsageError(f"{text[:40]!r} is no target: write a speed-up such as 1.5x, or a time such as 20ms")
+    return Target(metric, factor, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """One pruned shape: what is kept of the parameters, and what it gains."""
+
+    way: str
+    architecture: Architecture
+    prediction: Prediction
+    kept: float
+    speedup: float
+    reached: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape by Hugging Face names, and the prediction."""
+        return {
+            "way": self.way, **dimensions(self.architecture), "parameters_kept": self.kept, "speedup": self.speedup,
+            "reached": self.reached, **self.prediction.as_dict(),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One way to prune: every shape tried, the least pruned one that reaches the target, and what must be said."""
+
+    way: Way
+    points: tuple[Pruned, ...]
+    best: Pruned | None
+    note: str
+
+    @property
+    def shown(self) -> Pruned:
+        """The shape that reaches the target, or the quickest one where none does."""
+        return self.best or max(self.points, key=lambda point: point.speedup)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """The original and one curve for each way."""
+
+    original: Pruned
+    curves: tuple[Curve, ...]
+    target: Target
+
+
+def prune(
+    predictor: Predictor, model: Architecture, target: Target, workload: Workload | None = None, step: int = 64
+) -> Pruning:
+    """Shapes pruned in depth, in width and in both that reach `target`, each keeping as many parameters as it can.
+
+    Widths are rounded to multiples of `step`. Only times are compared: what pruning costs in quality is not known.
+
+    Raises:
+        UsageError: the original meets the target already, or `step` is not from 1 to 4096.
+    """
+    if not 1 <= step <= 4096:
+        raise UsageError(f"--align {step}: give a step from 1 to 4096")
+    asked = workload or Workload()
+    first = predictor.predict(model, asked)
+    original = Pruned("original", model, first, 1.0, 1.0, False)
+    before = getattr(first, NAMES[target.metric])
+    if target.limit_s(before) >= before:
+        raise UsageError(
+            f"the original's {target.metric} takes {show_seconds(before)} and meets the target; give a shorter time"
+        )
+    bench = _Bench(predictor, asked, original, target)
+    return Pruning(original, tuple(bench.curve(way, step) for way in ways_of(model)), target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Prices pruned shapes of one original."""
+
+    predictor: Predictor
+    workload: Workload
+    original: Pruned
+    target: Target
+
+    def point(self, way: str, architecture: Architecture) -> Pruned:
+        prediction = self.predictor.predict(architecture, self.workload)
+        name = NAMES[self.target.metric]
+        before, after = getattr(self.original.prediction, name), getattr(prediction, name)
+        kept = prediction.num_parameters / self.original.prediction.num_parameters
+        return Pruned(way, architecture, prediction, kept, before / after, after <= self.target.limit_s(before))
+
+    def curve(self, way: Way, step: int) -> Curve:
+        model = self.original.architecture
+        points, seen = [], set()
+        for share in shares(model, way):
+            shape = way.shape(model, share, step)
+            if shape not in seen:
+                seen.add(shape)
+                points.append(self.point(way.name, shape))
+        reached = [point for point in points if point.reached]
+        best = max(reached, key=lambda point: point.kept) if reached else None
+        return Curve(way, tuple(points), best, self._note(way, points, best))
+
+    def _note(self, way: Way, points: list[Pruned], best: Pruned | None) -> str:
+        """What must be said of a way: that it does not reach the target and why, or what alignment is worth."""
+        if best is not None:
+            return self._alignment(way, best)
+        fastest = max(points, key=lambda point: point.speedup)
+        gain = f"at most {fastest.speedup:.2f}× with {fastest.kept:.0%} of the parameters"
+        each = "buys nothing" if fastest.speedup < NOTHING else "ends short of the target"
+        if fastest.prediction.bound == "host":
+            return f"{each}, {gain}: the host launches as many kernels for narrow blocks as for wide ones"
+        if way.name == "experts":
+            return f"{each}, {gain}: fewer are kept in memory, but a token still goes to as many"
+        return f"{each}, {gain}"
+
+    def _alignment(self, way: Way, best: Pruned) -> str:
+        """How much slower the same shape is with one column less."""
+        if not way.widens:
+            return ""
+        ragged = self.point(way.name, _ragged(best.architecture))
+        loss = best.speedup / ragged.speedup - 1.0
+        name = self.target.metric
+        if loss <= MISALIGNED_GAIN:
+            return ""
+        return f"keep the sizes multiples of 8: with odd ones {name} takes {loss:.0%} longer"
+
+
+def _ragged(model: Architecture) -> Architecture:
+    """The same shape with one column less in every feed-forward layer: an odd number."""
+    size = max(_inner(model), 2.0)
+    return narrower_ffn(model, (size - 1.0) / size, 1)
+
+
+def _inner(model: Architecture) -> float:
+    sizes = [g.block.feed_forward.intermediate_size for g in model.groups if g.block.feed_forward is not None]
+    return float(max(sizes, default=2.0))
+
+
+def aligned(model: Architecture) -> bool:
+    """Whether every width is a multiple of 8, which tensor cores want."""
+    widths = [model.hidden_size]
+    for group in model.groups:
+        mixer, layer = group.block.attention, group.block.feed_forward
+        widths += [mixer.head_dim] if isinstance(mixer, Attention) else []
+        widths += [layer.intermediate_size] if isinstance(layer, FeedForward | Experts) else []
+    return not any(misfit(width) or oddness(width) for width in widths)
+
+
+def dimensions(model: Architecture) -> dict[str, Any]:
+    """Depth, width, FFN size and heads by their Hugging Face names; the commonest block's where they differ."""
+    sized = [g for g in model.groups if g.block.feed_forward is not None]
+    headed = [g for g in model.groups if isinstance(g.block.attention, Attention)]
+    layer = max(sized, key=lambda g: g.count).block.feed_forward if sized else None
+    mixer = max(headed, key=lambda g: g.count).block.attention if headed else None
+    row: dict[str, Any] = {"num_hidden_layers": int(model.num_hidden_layers), "hidden_size": int(model.hidden_size)}
+    row["intermediate_size"] = int(layer.intermediate_size) if layer else 0
+    row["num_attention_heads"] = int(mixer.heads) if isinstance(mixer, Attention) else 0
+    row["num_key_value_heads"] = int(mixer.kv_heads) if isinstance(mixer, Attention) else 0
+    row["head_dim"] = int(mixer.head_dim) if isinstance(mixer, Attention) else 0
+    row["aligned"] = aligned(model)
+    return row

@@ -1,0 +1,272 @@
+"""What a search wants: objectives and limits, each a measure of a shape on some device under some workload.
+
+Inside a search every measure is a number to make small. A box of shapes is bounded by its corners: what grows with a
+shape is least at the low corner and greatest at the high one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..arrays import Array
+from ..config import CONFIG_FIELDS, Workload
+from ..errors import UsageError
+from ..forward import Forecast
+from ..predict import Predictor
+from .tables import SLACK, Tables
+
+SHAPE = CONFIG_FIELDS  # columns of a row of shapes, in this order
+
+COUNTS = ("params", "non-embedding-params")
+TIMES = {"prefill": "prefill_s", "decode": "step_s", "response": "response_s"}
+METRICS = (*COUNTS, *TIMES, "memory", "throughput")
+# What is better larger.
+GAINS = (*COUNTS, "throughput")
+UNITS = {"prefill": "s", "decode": "s_per_token", "response": "s", "memory": "bytes", "throughput": "tokens_per_s"}
+
+Function = Callable[[Mapping[str, Array]], Array]
+End = Literal["value", "low", "high"]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A device with its runtime, and what is asked of it."""
+
+    predictor: Predictor
+    workload: Workload = field(default_factory=Workload)
+
+    def __str__(self) -> str:
+        return f"{self.predictor.profile.gpu}/{self.predictor.runtime}"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One thing to make large or small.
+
+    Args:
+        metric: "params", "non-embedding-params", "prefill", "decode", "response", "memory", "throughput" (tokens a
+            second of all sequences together), or a function of a mapping of Hugging Face names to arrays that returns
+            as many finite numbers.
+        scenario: the device and the work that times, memory and throughput are of; the search's own if None.
+        end: of a time, the prediction itself or an end of its interval.
+        maximise: of a function, whether it is better large. Metrics know.
+        monotone: of a function, that it never falls as depth or FFN size grows; its own attribute `monotone` if None.
+            Without it every shape within the limits is looked at.
+
+    Raises:
+        UsageError: no such metric, or an end of something that has no interval.
+    """
+
+    metric: str | Function
+    scenario: Scenario | None = None
+    end: End = "value"
+    maximise: bool | None = None
+    monotone: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.metric) and self.metric not in METRICS:
+            raise UsageError(f"{str(self.metric)[:40]!r} is neither a function nor one of {', '.join(METRICS)}")
+        if self.end not in ("value", "low", "high"):
+            raise UsageError(f"{self.end!r} is no end of an interval: give value, low or high")
+        if self.end != "value" and self.metric not in TIMES:
+            raise UsageError(f"{self.name} has no interval; only {', '.join(TIMES)} have")
+
+    @property
+    def name(self) -> str:
+        """The metric, the unit in its name, or the function's name."""
+        if callable(self.metric):
+            return str(getattr(self.metric, "__name__", type(self.metric).__name__))
+        return self.metric
+
+    @property
+    def gain(self) -> bool:
+        """True for what is better large."""
+        if callable(self.metric):
+            return True if self.maximise is None else self.maximise
+        return self.metric in GAINS
+
+    @property
+    def rises(self) -> bool | None:
+        """Whether it grows with depth and FFN size; None if that is not known."""
+        if callable(self.metric):
+            known = getattr(self.metric, "monotone", False) if self.monotone is None else self.monotone
+            return True if known else None
+        return self.metric != "throughput"
+
+    @property
+    def column(self) -> str:
+        """Its name in a table: unit, interval end and scenario included."""
+        name = self.name.replace("-", "_")
+        if self.metric in UNITS:
+            unit = UNITS[self.name]
+            name = f"{name}_{unit}"
+        if self.end != "value":
+            name += f"_{self.end}"
+        return name if self.scenario is None else f"{name}@{self.scenario}"
+
+    def at_most(self, limit: float) -> "Limit":
+        """This objective as a limit from above."""
+        return Limit(self, limit, above=False)
+
+    def at_least(self, limit: float) -> "Limit":
+        """This objective as a limit from below."""
+        return Limit(self, limit, above=True)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound that every answer keeps; made by `Objective.at_most` and `at_least`.
+
+    Raises:
+        UsageError: the bound is not a finite number, or a time, memory or throughput is bounded from its good side.
+    """
+
+    objective: Objective
+    bound: float
+    above: bool
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.bound):
+            raise UsageError(f"limit of {self.objective.name}: {self.bound} is not a finite number")
+        fixed = self.objective.metric in (*TIMES, "memory", "throughput")
+        if fixed and self.above != self.objective.gain:
+            side = "at most" if self.objective.metric != "throughput" else "at least"
+            raise UsageError(f"limit of {self.objective.name}: only '{side}' makes sense")
+
+    def __str__(self) -> str:
+        return f"{self.objective.column} {'>=' if self.above else '<='} {self.bound:.6g}"
+
+
+class Corner:
+    """Shapes by index, in the tables of every scenario; forecasts are made once.
+
+    With `least`, times are no more than those of any shape with as large an FFN and depth.
+    """
+
+    def __init__(self, tables: Sequence[Tables], stem: Array, ffn: Array, depth: Array, least: bool = False) -> None:
+        self.tables, self.stem, self.ffn, self.depth, self.least = tables, stem, ffn, depth, least
+        self._forecasts: dict[int, Forecast] = {}
+
+    def forecast(self, scenario: int) -> Forecast:
+        """Times in one scenario."""
+        if scenario not in self._forecasts:
+            self._forecasts[scenario] = self.tables[scenario].forecast(self.stem, self.ffn, self.depth, self.least)
+        return self._forecasts[scenario]
+
+    def columns(self) -> dict[str, Array]:
+        """The shapes by their Hugging Face names."""
+        return self.tables[0].columns(self.stem, self.ffn, self.depth)
+
+    def take(self, rows: Array) -> "Corner":
+        """Some of them."""
+        some = Corner(self.tables, self.stem[rows], self.ffn[rows], self.depth[rows], self.least)
+        for scenario, forecast in self._forecasts.items():
+            some._forecasts[scenario] = Forecast(*(times[rows] for times in forecast))
+        return some
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return int(self.stem.size)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An objective within a search: which scenario's tables it reads, and its sign (+1: make it small)."""
+
+    objective: Objective
+    scenario: int
+    where: Scenario
+    sign: float
+
+    def of(self, shapes: Corner) -> Array:
+        """Values of shapes, to be made small.
+
+        Raises:
+            UsageError: a function failed, or returned NaN, infinity or another number of values; the row is named.
+        """
+        return self.sign * self._value(shapes)
+
+    def bound(self, low: Corner, high: Corner) -> Array:
+        """No more than the value of any shape between two corners."""
+        rises = self.objective.rises
+        if rises is None:
+            return np.full(low.size, -np.inf)
+        value = self.of(low if rises == (self.sign > 0) else high)
+        return value - SLACK * np.abs(value) - 1e-300
+
+    def _value(self, shapes: Corner) -> Array:
+        metric, table = self.objective.metric, shapes.tables[self.scenario]
+        if callable(metric):
+            return call(metric, self.objective.name, shapes.columns())
+        if metric in COUNTS:
+            return table.parameters(shapes.stem, shapes.ffn, shapes.depth)[COUNTS.index(metric)]
+        if metric == "memory":
+            return table.memory_bytes(shapes.stem, shapes.ffn, shapes.depth)
+        forecast = shapes.forecast(self.scenario)
+        if metric == "throughput":
+            tokens = float(self.where.workload.batch_size * self.where.workload.new_tokens)
+            return tokens / forecast.response_s
+        seconds = getattr(forecast, TIMES[metric])
+        return seconds if self.objective.end == "value" else seconds * self._factor(shapes)
+
+    def _factor(self, shapes: Corner) -> Array:
+        """From a time to an end of its interval; of a corner, the smallest that any of its shapes may have."""
+        high = self.objective.end == "high"
+        interval = self.where.predictor.interval
+        outside: Array = 0.0 if high else 1.0
+        if not shapes.least:
+            outside = self.where.predictor.extrapolates(shapes.columns(), self.where.workload)
+        width = interval.width(str(self.objective.metric), outside)
+        return np.exp(width if high else -width)
+
+
+def call(function: Function, name: str, columns: Mapping[str, Array]) -> Array:
+    """Values of a user's function, checked.
+
+    Raises:
+        UsageError: it failed, or returned NaN, infinity or another number of values; the row is named.
+    """
+    rows = len(columns["hidden_size"])
+    if not rows:
+        return np.zeros(0)
+    try:
+        values = np.asarray(function(columns), dtype=np.float64)
+    except Exception as error:
+        raise UsageError(f"function {name} failed: {type(error).__name__}: {str(error)[:120]}") from error
+    if values.shape != (rows,):
+        raise UsageError(f"function {name} returned shape {values.shape} for {rows} shapes")
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        row = {column: int(columns[column][int(np.argmax(wrong))]) for column in SHAPE[:5]}
+        raise UsageError(f"function {name} returned {values[wrong][0]} for {row}")
+    return values
+
+
+def measures(
+    objectives: Sequence[Objective], limits: Sequence[Limit], own: Scenario
+) -> tuple[list[Measure], list[tuple[Measure, float]], list[Scenario]]:
+    """Objectives and limits as numbers to make small, and the scenarios that they need, the search's own first."""
+    scenarios = [own]
+
+    def measure(objective: Objective, sign: float) -> Measure:
+        where = objective.scenario or own
+        if where not in scenarios:
+            scenarios.append(where)
+        return Measure(objective, scenarios.index(where), where, sign)
+
+    goals = [measure(objective, -1.0 if objective.gain else 1.0) for objective in objectives]
+    signs = [-1.0 if limit.above else 1.0 for limit in limits]
+    bounds = [(measure(limit.objective, sign), sign * limit.bound) for limit, sign in zip(limits, signs, strict=True)]
+    return goals, bounds, scenarios
+
+
+def objective_named(given: Any, scenario: Scenario | None = None) -> Objective:
+    """An objective from its name, a function, or itself.
+
+    Raises:
+        UsageError: no such metric.
+    """
+    return given if isinstance(given, Objective) else Objective(given, scenario)

@@ -1,0 +1,238 @@
+"""What the layers of a space cost, each costed once: time, memory and parameters of a shape are looked up and added.
+
+A shape is a stem (hidden size, attention, vocabulary), an FFN size and a depth. Tables of a few numbers for each stem
+and for each (hidden size, FFN size) hold all that millions of shapes cost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..architecture import Architecture, Attention, Block, FeedForward, Group
+from ..arrays import Array
+from ..config import MAX_DIMENSION
+from ..errors import UsageError
+from ..forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
+from ..predict import Predictor
+from .space import SearchSpace, Stems
+
+# FFN entries tabled at once: a space is cut by hidden size into parts of about this many, so memory stays flat.
+PART_ENTRIES = 250_000
+# FFN sizes costed at a time.
+CHUNK = 16_384
+# Room for rounding: bounds and values add the same numbers in another order.
+SLACK = 1e-9
+
+
+class Layer(NamedTuple):
+    """What one layer (or the head) of each row of a table costs; a number where all rows share it."""
+
+    prefill_kernels: Array
+    decode_kernels: Array
+    prefill_s: Array
+    first_s: Array
+    last_s: Array
+    parameters: Array
+    cache_bytes: Array
+    transient_bytes: Array
+
+    def joined(self, others: Sequence["Layer"]) -> "Layer":
+        """Rows of this and the others, one after another; shared numbers stay numbers."""
+        parts = (self, *others)
+        return Layer(
+            *(np.concatenate(columns) if np.ndim(columns[0]) else columns[0] for columns in zip(*parts, strict=True))
+        )
+
+    def suffix_minima(self, ends: Array) -> "Layer":
+        """The least of each row and the later rows of its segment (`ends`: where each segment ends)."""
+        return Layer(*(_suffix_minima(column, ends) if np.ndim(column) else column for column in self))
+
+
+def _suffix_minima(column: Array, ends: Array) -> Array:
+    falls = np.diff(column) < 0.0
+    falls[ends[:-1] - 1] = False  # from one segment to the next
+    if not falls.any():
+        return column
+    least = np.empty_like(column)
+    for start, end in zip((0, *ends[:-1]), ends, strict=True):
+        least[start:end] = np.minimum.accumulate(column[start:end][::-1])[::-1]
+    return least
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All that the shapes of one part of a space cost: stems, and FFN sizes by hidden size.
+
+    `offset[s]` is where the FFN sizes of stem `s` begin in `ffn_sizes`, `ffn_count[s]` how many there are.
+    """
+
+    stems: Stems
+    offset: Array
+    ffn_count: Array
+    ffn_sizes: Array
+    attention: Layer
+    ffn: Layer
+    ffn_least: Layer
+    head: Layer
+    overhead_bytes: float
+    weight_bytes: float
+    work: Work
+    target: Target
+
+    def forecast(self, stem: Array, ffn: Array, depth: Array, least: bool = False) -> Forecast:
+        """Times of shapes; with `least`, but for rounding no more than those of any shape with as large an FFN."""
+        a, f, h = self.attention, self.ffn_least if least else self.ffn, self.head
+        kernels = (_at(a.decode_kernels, stem) + _at(f.decode_kernels, ffn)) * depth
+        decode_s = f.first_s[ffn]  # an FFN costs every decode step the same
+        blocks = Cost(
+            _load(
+                (_at(a.prefill_kernels, stem) + _at(f.prefill_kernels, ffn)) * depth,
+                (a.prefill_s[stem] + f.prefill_s[ffn]) * depth,
+            ),
+            _load(kernels, (a.first_s[stem] + decode_s) * depth),
+            _load(kernels, (a.last_s[stem] + decode_s) * depth),
+        )
+        decode = _load(_at(h.decode_kernels, stem), h.first_s[stem])
+        head = Cost(_load(_at(h.prefill_kernels, stem), h.prefill_s[stem]), decode, decode)
+        return respond(depth, blocks, head, self.work, self.target)
+
+    def parameters(self, stem: Array, ffn: Array, depth: Array) -> tuple[Array, Array]:
+        """All parameters of shapes, and those outside embedding and LM head."""
+        blocks = (self.attention.parameters[stem] + self.ffn.parameters[ffn]) * depth
+        hidden = self.stems.hidden_size[stem]
+        return blocks + self.head.parameters[stem], blocks + hidden
+
+    def memory_bytes(self, stem: Array, ffn: Array, depth: Array) -> Array:
+        """Peak memory of shapes."""
+        weights = self.parameters(stem, ffn, depth)[0] * self.weight_bytes
+        widest = np.maximum(self.attention.transient_bytes[stem], self.ffn.transient_bytes[ffn])
+        return weights + self.attention.cache_bytes[stem] * depth + widest + self.overhead_bytes
+
+    def columns(self, stem: Array, ffn: Array, depth: Array) -> dict[str, Array]:
+        """Shapes by their Hugging Face names."""
+        chosen = self.stems.take(stem)
+        return {
+            "num_hidden_layers": depth,
+            "hidden_size": chosen.hidden_size,
+            "intermediate_size": self.ffn_sizes[ffn],
+            "num_attention_heads": chosen.num_attention_heads,
+            "num_key_value_heads": chosen.num_key_value_heads,
+            "head_dim": chosen.head_dim,
+            "vocab_size": chosen.vocab_size,
+            "tie_word_embeddings": chosen.tie_word_embeddings,
+        }
+
+
+def _at(column: Array, rows: Array) -> Array:
+    """Entries of a column, or the number that all rows share."""
+    return column[rows] if np.ndim(column) else column
+
+
+def _load(kernels: Array, seconds: Array) -> Load:
+    return Load(kernels, seconds, 0.0)
+
+
+def parts(space: SearchSpace, entries: int = PART_ENTRIES) -> list[tuple[int, int]]:
+    """The space cut into ranges of hidden sizes (first, end) of at most about `entries` FFN sizes each."""
+    cuts, held = [0], 0
+    for index, count in enumerate(space.ffn_counts):
+        if held and held + count > entries:
+            cuts.append(index)
+            held = 0
+        held += int(count)
+    return list(zip(cuts, [*cuts[1:], space.hiddens.size], strict=True))
+
+
+def tables(
+    predictor: Predictor, space: SearchSpace, work: Work, dtype: str, part: tuple[int, int], keep: int = MAX_DIMENSION
+) -> Tables:
+    """Cost every layer of one part of a space once, of each hidden size `keep` FFN sizes at most, the ends included."""
+    first, end = part
+    inside = (space.stems.hidden_index >= first) & (space.stems.hidden_index < end)
+    inside &= space.ffn_counts[space.stems.hidden_index] > 0
+    stems = space.stems.take(inside)
+    sizes = [thinned(space.ffn_sizes(index), keep) for index in range(first, end)]
+    counts = np.array([len(some) for some in sizes], dtype=np.int64)
+    ends = np.cumsum(counts)
+    ffn_sizes = np.concatenate(sizes)
+    if work.numbers.format is not None:
+        raise UsageError("weights: the search prices weights in the dtype alone; leave the format out")
+    target = predictor.target(dtype)
+    vocab, tie = stems.vocab_size.astype(float), stems.tie_word_embeddings.astype(float)
+    hidden = stems.hidden_size.astype(float)
+    price = _Pricing(predictor, work, target)
+    ffn = price.feed_forward(np.repeat(space.hiddens[first:end], counts), ffn_sizes)
+    head, overhead = price.head(hidden, vocab, tie)
+    local = stems.hidden_index - first
+    return Tables(
+        stems=stems,
+        offset=(ends - counts)[local],
+        ffn_count=counts[local],
+        ffn_sizes=ffn_sizes,
+        attention=price.attention(stems, hidden, vocab, tie),
+        ffn=ffn,
+        ffn_least=ffn.suffix_minima(ends),
+        head=head,
+        overhead_bytes=overhead,
+        weight_bytes=work.numbers.weight_bytes,
+        work=work,
+        target=target,
+    )
+
+
+def thinned(values: Array, keep: int) -> Array:
+    """`keep` of some values at most, evenly spaced, the first and the last included."""
+    if values.size <= keep:
+        return values
+    return values[np.linspace(0, values.size - 1, keep).astype(np.int64)]
+
+
+class _Pricing:
+    """Costs layers with the model's own formulas, one layer at a time."""
+
+    def __init__(self, predictor: Predictor, work: Work, target: Target) -> None:
+        self.predictor, self.work, self.target = predictor, work, target
+
+    def attention(self, stems: Stems, hidden: Array, vocab: Array, tie: Array) -> Layer:
+        """Every stem's attention; the transient memory of its model goes with it."""
+        heads, kv_heads, head_dim = (
+            column.astype(float) for column in (stems.num_attention_heads, stems.num_key_value_heads, stems.head_dim)
+        )
+        return self._layer(Block(Attention(heads, kv_heads, head_dim), None, norms=1), hidden, vocab, tie)
+
+    def feed_forward(self, hidden: Array, sizes: Array) -> Layer:
+        """Feed-forward layers, some at a time: temporaries then stay in the cache."""
+        layers = []
+        for start in range(0, max(sizes.size, 1), CHUNK):
+            some = slice(start, start + CHUNK)
+            block = Block(None, FeedForward(sizes[some].astype(float)), norms=1)
+            layers.append(self._layer(block, hidden[some].astype(float), 0.0, 1.0))
+        joined = layers[0].joined(layers[1:])
+        return joined._replace(last_s=joined.first_s)  # no context in it
+
+    def _layer(self, block: Block, hidden: Array, vocab: Array, tie: Array) -> Layer:
+        cost = block_cost(block, hidden, self.work, self.target)
+        memory = self.predictor.memory(Architecture((Group(1.0, block),), hidden, vocab, tie), self.work)
+        without = self.predictor.memory(Architecture((Group(0.0, block),), hidden, vocab, tie), self.work)
+        parameters = (memory.weight_bytes - without.weight_bytes) / self.work.numbers.weight_bytes
+        return _layer(cost, hidden, parameters, memory.cache_bytes, memory.transient_bytes)
+
+    def head(self, hidden: Array, vocab: Array, tie: Array) -> tuple[Layer, float]:
+        """Embedding, final norm and LM head; and the runtime's own memory."""
+        model = Architecture((), hidden, vocab, tie)
+        memory = self.predictor.memory(model, self.work)
+        parameters = memory.weight_bytes / self.work.numbers.weight_bytes
+        cost = head_cost(model, self.work, self.target)
+        return _layer(cost, hidden, parameters, 0.0, memory.transient_bytes), float(memory.overhead_bytes)
+
+
+def _layer(cost: Cost, like: Array, parameters: Array, cache: Array, transient: Array) -> Layer:
+    def full(value: Array) -> Array:
+        return np.array(np.broadcast_to(value, like.shape), dtype=np.float64)
+
+    return Layer(
+        cost.prefill.kernels, cost.first.kernels, full(cost.prefill.seconds), full(cost.first.seconds),
+        full(cost.last.seconds), full(parameters), cache, full(transient),
+    )  # fmt: skip
