@@ -142,6 +142,13 @@ class Workload(_Checked):
     weights: WeightName | WeightFormat | None = None
     kv_cache: CacheName | None = None
 
+    @property
+    def numbers_name(self) -> str:
+        """How weights, cache and arithmetic are kept, for a title: "bfloat16, int4-awq weights, fp8 cache"."""
+        weights = self.weights.name if isinstance(self.weights, WeightFormat) else self.weights
+        named = [f"{weights} weights"] if weights else []
+        return ", ".join([self.dtype, *named, *([f"{self.kv_cache} cache"] if self.kv_cache else [])])
+
     def numbers(self) -> Numbers:
         """Bytes per element under this dtype and these formats."""
         size = DTYPE_BYTES[self.dtype]

@@ -17,7 +17,7 @@ from .arrays import Array, is_array, maximum
 from .config import Numbers
 from .layers.implementation import Implementation
 from .layers.kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
-from .layers.weights import largest_linear, weight_bytes, workspace_bytes
+from .layers.weights import Workspace, largest_linear, weight_bytes, workspace
 
 
 class Memory(NamedTuple):
@@ -74,8 +74,13 @@ def peak_memory(
         widest = maximum(widest, grown)
         if numbers.format is not None and how.unpack_moves:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
-    workspace = workspace_bytes(model, numbers) if how.unpack_moves else 0.0
-    return Memory(weights, cache, residual + widest, overhead_bytes + workspace)
+    held = workspace_of(model, numbers, how)
+    return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
+
+
+def workspace_of(model: Architecture, numbers: Numbers, how: Implementation) -> Workspace:
+    """What a format's kernels hold where the runtime writes unpacked weights out; else nothing."""
+    return workspace(model, numbers) if how.unpack_moves else Workspace()
 
 
 def cache_bytes(model: Architecture, positions: Array, how: Implementation, numbers: Numbers) -> Array:

@@ -36,24 +36,25 @@ def predict_one(
     parameters, *times = prediction_columns(predictor.interval.level)
     columns, title = [parameters, *times], _title(predictor, workload)
     if isinstance(model, ModelConfig):
-        row = {**config_dict(model), **_effective(model), **row}
+        row = {**config_dict(model), **_effective(model, workload), **row}
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
     tables = [render([row], how, columns + (LIMIT_COLUMNS if limits else []), title=title)]
     return "\n\n".join([*tables, render(parts, how, BREAKDOWN_COLUMNS)] if operators else tables)
 
 
-def _effective(model: ModelConfig) -> dict[str, Any]:
+def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
     """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and what to doubt."""
     from .quality import band, flags, score
     from .search.scored import with_counts
 
     found, shapes = score("effective-params"), with_counts(config_dict(model))
     low, high = band(found, shapes)
+    kinds = ("quantised",) if workload.weights is not None else ()
     return {
         "effective_parameters": float(found(shapes)),
         "effective_parameters_low": float(low),
         "effective_parameters_high": float(high),
-        "effective_parameters_doubts": flags(found, shapes).words(),
+        "effective_parameters_doubts": flags(found, shapes, kinds=kinds).words(),
     }
 
 
@@ -68,7 +69,7 @@ SCORE_COLUMN: Column = ("effective-params", _effective_text)
 
 def _title(predictor: Predictor, workload: Workload) -> str:
     return (
-        f"{predictor.profile.title}, {predictor.runtime}, {workload.dtype}, batch {workload.batch_size}: "
+        f"{predictor.profile.title}, {predictor.runtime}, {workload.numbers_name}, batch {workload.batch_size}: "
         f"{workload.prompt_tokens} prompt + {workload.new_tokens} new tokens"
     )
 

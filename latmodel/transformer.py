@@ -1,5 +1,7 @@
 """Which operators a block and a model run, what they cost, how many parameters and cache bytes they have."""
 
+from collections.abc import Sequence
+
 from .architecture import Architecture, Attention, Block, Experts, FeedForward, Norm
 from .arrays import Array
 from .config import Numbers
@@ -19,28 +21,28 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
     Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
     """
     stream = hidden * rows
-    ops = [_norm("norm", block.norm, stream, how, numbers, count=block.norms)]
-    layers = 0
     mixer, layer = block.attention, block.feed_forward
+    mixing: Sequence[OpCost] = ()
+    feeding: Sequence[OpCost] = ()
     if isinstance(mixer, Attention):
-        ops += _projections(mixer, hidden, rows, how, numbers)
-        layers += 1
+        mixing = _projections(mixer, hidden, rows, how, numbers)
     elif mixer is not None:
-        ops += MIXERS[type(mixer)].dense(mixer, hidden, rows, how, numbers)
-        layers += 1
+        mixing = MIXERS[type(mixer)].dense(mixer, hidden, rows, how, numbers)
     if isinstance(layer, FeedForward):
-        ops += _feed_forward(layer, hidden, rows, how, numbers)
-        layers += 1
+        feeding = _feed_forward(layer, hidden, rows, how, numbers)
     elif layer is not None:
-        ops += _experts(layer, hidden, rows, how, numbers)
-        layers += 1
+        feeding = _experts(layer, hidden, rows, how, numbers)
+    layers = (mixer is not None) + (layer is not None)
     moves, kernels = (5.0, 1.0) if block.residual_scale else (3.0, 0.0)
     residual = pointwise(
         "residual", stream, moves=moves * layers,
         kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
-    ops.append(residual)
-    return ops if numbers.format is None else with_unpacking(ops, how, numbers)
+    norm = _norm("norm", block.norm, stream, how, numbers, count=block.norms)
+    if numbers.format is not None:
+        mixing = with_unpacking("unpack_mixer", mixing, how, numbers)
+        feeding = with_unpacking("unpack_ffn", feeding, how, numbers)
+    return [norm, *mixing, *feeding, residual]
 
 
 def _norm(

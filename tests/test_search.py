@@ -57,6 +57,14 @@ def brute_front(predictor, space, workload, budget_s, memory_bytes, quality=None
     return shapes[~beaten], seconds[~beaten], value[~beaten]
 
 
+WORKLOADS = [
+    Workload(),
+    Workload(prompt_tokens=3000, new_tokens=7),
+    Workload(batch_size=16),
+    Workload(weights="int4-gptq"),
+    Workload(weights="int8", kv_cache="fp8", batch_size=4),
+]
+
 spaces = st.builds(
     SearchSpace,
     num_hidden_layers=st.lists(st.integers(1, 90), min_size=1, max_size=6),
@@ -78,7 +86,7 @@ spaces = st.builds(
 @given(
     data=st.data(),
     predictor=st.sampled_from([EAGER, GRAPH, NO_LOSS]),
-    workload=st.sampled_from([Workload(), Workload(prompt_tokens=3000, new_tokens=7), Workload(batch_size=16)]),
+    workload=st.sampled_from(WORKLOADS),
     tightness=st.floats(0.02, 1.2),
 )
 def test_frontier_equals_brute_force(data, predictor, workload, tightness):

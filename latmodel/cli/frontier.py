@@ -10,6 +10,7 @@ from .options import (
     DURATION,
     WHOLE,
     format_option,
+    number_options,
     predictor_from,
     say_notes,
     target_options,
@@ -38,6 +39,7 @@ from .search_options import (
 @target_options
 @space_options
 @workload_options
+@number_options
 @click.option("--depths", type=VALUES, default=None, help="For each of these depths the best that fits: 80,60,40.")
 @click.option(
     "--baseline",
@@ -70,6 +72,8 @@ from .search_options import (
 def frontier(context: click.Context, /, **options: Any) -> None:
     """The shapes with the most capacity within a response-time and memory budget."""
     predictor, workload = predictor_from(options), workload_from(options)
+    if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
+        raise UsageError("--verify builds models in --dtype: leave out --weights and --kv-cache")
     from ..search.frontier_report import frontier_text
     from ..search.pareto import thin
 

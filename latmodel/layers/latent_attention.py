@@ -40,7 +40,7 @@ def latent_context(block: Block, step: Step, how: Implementation, numbers: Numbe
     assert isinstance(m, LatentAttention), "the table of mixers calls it with this kind alone"
     attend = _attend_latents if how.absorbs_latents and step.phase == "decode" else _attend_expanded
     ops = [*attend(m, step, how, numbers), append_op(block, step, how, numbers)]
-    return ops if numbers.format is None else with_unpacking(ops, how, numbers)
+    return ops if numbers.format is None else with_unpacking("unpack_latents", ops, how, numbers)
 
 
 def _attend_expanded(m: LatentAttention, step: Step, how: Implementation, numbers: Numbers) -> list[OpCost]:

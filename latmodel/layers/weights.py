@@ -60,15 +60,36 @@ def largest_linear(block: Block, hidden: Array) -> Array:
     return reduce(maximum, sizes, 0.0)
 
 
-def workspace_bytes(model: Architecture, numbers: Numbers) -> Array:
-    """What the kernels of a quantised format hold as long as the model lives: an output, and an unpacked matrix."""
-    form, held = numbers.format, 0.0
+class Workspace(NamedTuple):
+    """Bytes that the kernels of a quantised format hold as long as the model lives: an output, an unpacked matrix.
+
+    Each is as large as the widest layer needs: of two parts of a model it is the maximum.
+    """
+
+    output_bytes: Array = 0.0
+    unpacked_bytes: Array = 0.0
+
+    @property
+    def total_bytes(self) -> Array:
+        """Both."""
+        return self.output_bytes + self.unpacked_bytes
+
+    def joined(self, other: "Workspace") -> "Workspace":
+        """What both parts of a model need."""
+        return Workspace(
+            maximum(self.output_bytes, other.output_bytes), maximum(self.unpacked_bytes, other.unpacked_bytes)
+        )
+
+
+def workspace(model: Architecture, numbers: Numbers) -> Workspace:
+    """What the kernels of the weights' format hold; nothing without a format."""
+    form, held = numbers.format, Workspace()
     if form is None or not form.workspace_bytes:
-        return 0.0
+        return held
     for group in model.groups:
         widest = reduce(maximum, [one.outputs for one in linears(group.block, model.hidden_size)], 0.0)
         unpacked = largest_linear(group.block, model.hidden_size) * numbers.activation_bytes
-        held = maximum(held, widest * form.workspace_bytes + unpacked)
+        held = held.joined(Workspace(widest * form.workspace_bytes, unpacked))
     return held
 
 

@@ -107,8 +107,9 @@ def _title(front: "Frontier") -> str:
     if front.budget_s is not None:
         limits.insert(0, show_seconds(front.budget_s))
     return (
-        f"{front.predictor.profile.title}, {front.predictor.runtime}, {work.dtype}: {work.prompt_tokens} prompt + "
-        f"{work.new_tokens} new tokens, batch {work.batch_size}, within {' and '.join(limits)}"
+        f"{front.predictor.profile.title}, {front.predictor.runtime}, {work.numbers_name}: "
+        f"{work.prompt_tokens} prompt + {work.new_tokens} new tokens, batch {work.batch_size}, "
+        f"within {' and '.join(limits)}"
     )
 
 

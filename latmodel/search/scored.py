@@ -105,7 +105,8 @@ class Scored:
     def rows(self, chosen: Array) -> list[dict[str, Any]]:
         """Some rows with `quality_low`, `quality_high`, `flags`, `rank_by_params`, `tied`, `best`, judged among all."""
         low, high = band(self.score, self.shapes)
-        marks = flags(self.score, self.shapes)
+        quantised = self.front.workload.weights is not None
+        marks = flags(self.score, self.shapes, kinds=("quantised",) if quantised else ())
         rank = np.empty(len(self.front), dtype=np.int64)
         rank[np.argsort(-self.shapes["num_parameters"], kind="stable")] = np.arange(1, len(self.front) + 1)
         rows = self.front.take(chosen).to_rows()

@@ -13,9 +13,11 @@ import numpy as np
 from ..architecture import Architecture, Attention, Block, FeedForward, Group
 from ..arrays import Array
 from ..config import MAX_DIMENSION
-from ..errors import UsageError
 from ..forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
+from ..layers.weights import Workspace
+from ..memory import Memory, workspace_of
 from ..predict import Predictor
+from ..transformer import num_parameters
 from .space import SearchSpace, Stems
 
 # FFN entries tabled at once: a space is cut by hidden size into parts of about this many, so memory stays flat.
@@ -35,8 +37,11 @@ class Layer(NamedTuple):
     first_s: Array
     last_s: Array
     parameters: Array
+    weight_bytes: Array
     cache_bytes: Array
     transient_bytes: Array
+    output_bytes: Array  # `layers.weights.Workspace` of this layer: the wider of a block's two counts
+    unpacked_bytes: Array
 
     def joined(self, others: Sequence["Layer"]) -> "Layer":
         """Rows of this and the others, one after another; shared numbers stay numbers."""
@@ -77,7 +82,6 @@ class Tables:
     ffn_least: Layer
     head: Layer
     overhead_bytes: float
-    weight_bytes: float
     work: Work
     target: Target
 
@@ -106,9 +110,11 @@ class Tables:
 
     def memory_bytes(self, stem: Array, ffn: Array, depth: Array) -> Array:
         """Peak memory of shapes."""
-        weights = self.parameters(stem, ffn, depth)[0] * self.weight_bytes
-        widest = np.maximum(self.attention.transient_bytes[stem], self.ffn.transient_bytes[ffn])
-        return weights + self.attention.cache_bytes[stem] * depth + widest + self.overhead_bytes
+        a, f = self.attention, self.ffn
+        weights = (a.weight_bytes[stem] + f.weight_bytes[ffn]) * depth + self.head.weight_bytes[stem]
+        widest = np.maximum(a.transient_bytes[stem], f.transient_bytes[ffn])
+        held = _workspace(a, stem).joined(_workspace(f, ffn)).total_bytes
+        return weights + a.cache_bytes[stem] * depth + widest + (held + self.overhead_bytes)
 
     def columns(self, stem: Array, ffn: Array, depth: Array) -> dict[str, Array]:
         """Shapes by their Hugging Face names."""
@@ -157,8 +163,6 @@ def tables(
     counts = np.array([len(some) for some in sizes], dtype=np.int64)
     ends = np.cumsum(counts)
     ffn_sizes = np.concatenate(sizes)
-    if work.numbers.format is not None:
-        raise UsageError("weights: the search prices weights in the dtype alone; leave the format out")
     target = predictor.target(dtype)
     vocab, tie = stems.vocab_size.astype(float), stems.tie_word_embeddings.astype(float)
     hidden = stems.hidden_size.astype(float)
@@ -176,7 +180,6 @@ def tables(
         ffn_least=ffn.suffix_minima(ends),
         head=head,
         overhead_bytes=overhead,
-        weight_bytes=work.numbers.weight_bytes,
         work=work,
         target=target,
     )
@@ -214,25 +217,31 @@ class _Pricing:
 
     def _layer(self, block: Block, hidden: Array, vocab: Array, tie: Array) -> Layer:
         cost = block_cost(block, hidden, self.work, self.target)
-        memory = self.predictor.memory(Architecture((Group(1.0, block),), hidden, vocab, tie), self.work)
-        without = self.predictor.memory(Architecture((Group(0.0, block),), hidden, vocab, tie), self.work)
-        parameters = (memory.weight_bytes - without.weight_bytes) / self.work.numbers.weight_bytes
-        return _layer(cost, hidden, parameters, memory.cache_bytes, memory.transient_bytes)
+        one, none = (Architecture((Group(count, block),), hidden, vocab, tie) for count in (1.0, 0.0))
+        memory, without = (self.predictor.memory(model, self.work) for model in (one, none))
+        held = memory._replace(weight_bytes=memory.weight_bytes - without.weight_bytes)
+        parameters = num_parameters(one) - num_parameters(none)
+        return _layer(cost, hidden, parameters, held, workspace_of(one, self.work.numbers, self.target.how))
 
     def head(self, hidden: Array, vocab: Array, tie: Array) -> tuple[Layer, float]:
         """Embedding, final norm and LM head; and the runtime's own memory."""
         model = Architecture((), hidden, vocab, tie)
         memory = self.predictor.memory(model, self.work)
-        parameters = memory.weight_bytes / self.work.numbers.weight_bytes
         cost = head_cost(model, self.work, self.target)
-        return _layer(cost, hidden, parameters, 0.0, memory.transient_bytes), float(memory.overhead_bytes)
+        layer = _layer(cost, hidden, num_parameters(model), memory._replace(cache_bytes=0.0), Workspace())
+        return layer, float(memory.overhead_bytes)
 
 
-def _layer(cost: Cost, like: Array, parameters: Array, cache: Array, transient: Array) -> Layer:
+def _workspace(layer: Layer, rows: Array) -> Workspace:
+    return Workspace(_at(layer.output_bytes, rows), _at(layer.unpacked_bytes, rows))
+
+
+def _layer(cost: Cost, like: Array, parameters: Array, held: Memory, space: Workspace) -> Layer:
     def full(value: Array) -> Array:
         return np.array(np.broadcast_to(value, like.shape), dtype=np.float64)
 
     return Layer(
         cost.prefill.kernels, cost.first.kernels, full(cost.prefill.seconds), full(cost.first.seconds),
-        full(cost.last.seconds), full(parameters), cache, full(transient),
+        full(cost.last.seconds), full(parameters), full(held.weight_bytes), held.cache_bytes,
+        full(held.transient_bytes), *space,
     )  # fmt: skip
