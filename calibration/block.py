@@ -150,4 +150,5 @@ def block_forward(w: BlockWeights, x: Tensor, cos: Tensor, sin: Tensor, cache: C
 def head_forward(w: HeadWeights, x: Tensor, logits_all: bool) -> Tensor:
     """Logits [batch, 1 or tokens, vocab] of hidden states [batch, tokens, hidden]."""
     normed = F.rms_norm(x, (x.shape[-1],), w.norm, EPSILON)
-    return F.linear(normed if logits_all else normed[:, -1:], w.lm_head)
+    # Contiguous: a strided view would be multiplied as a batch, with a copy of the whole matrix (see `llama.fill`).
+    return F.linear(normed if logits_all else normed[:, -1:].contiguous(), w.lm_head)

@@ -44,14 +44,19 @@ def llama(config: ModelConfig, arena: Arena, device: torch.device) -> Any:
 
 
 def fill(module: Any, arena: Arena) -> None:
-    """Put weights from the arena in the place of every parameter (those shared stay shared)."""
+    """Put weights from the arena in the place of every parameter (those shared stay shared).
+
+    They keep asking for gradients, as those of a model that was just loaded do: where they do not, PyTorch multiplies
+    the last position of a prompt (a strided view) as a batch and copies the whole LM head for it (`should_fold` in
+    ATen's LinearAlgebra.cpp).
+    """
     known: dict[int, torch.nn.Parameter] = {}
     for part in module.modules():
         for name, parameter in list(part._parameters.items()):
             if parameter is None:
                 continue
             if id(parameter) not in known:
-                known[id(parameter)] = torch.nn.Parameter(arena.take(*parameter.shape), requires_grad=False)
+                known[id(parameter)] = torch.nn.Parameter(arena.take(*parameter.shape))
             part._parameters[name] = known[id(parameter)]
 
 
