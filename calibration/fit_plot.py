@@ -1,10 +1,11 @@
-"""A picture of a fit: measured against predicted, and residuals by phase. Imports matplotlib."""
+"""A picture of a fit: measured against predicted, and residuals by phase."""
 
 from pathlib import Path
 
 import numpy as np
 
 from latmodel.errors import UsageError
+from latmodel.figures import new_figure, save
 
 from .outcome import Calibrated
 
@@ -31,11 +32,7 @@ def draw(done: Calibrated, path: Path) -> None:
     Raises:
         UsageError: the path cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.0, 4.5)
     left, right = figure.subplots(1, 2)
     measured = np.array([row.seconds for row in done.observations])
     residuals = np.array(done.held_out)
@@ -50,9 +47,4 @@ def draw(done: Calibrated, path: Path) -> None:
     right.axhline(0.0, color="k", linewidth=0.8)
     right.set(xlabel="measured (s)", ylabel="error (%)", title="cross-validated error")
     left.legend()
-    try:
-        figure.savefig(path, dpi=130)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot write {path}: {str(error)[:100]}; choose a .png, .svg or .pdf that can be written"
-        ) from None
+    save(figure, path)

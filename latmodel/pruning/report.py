@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from ..errors import UsageError
+from ..figures import new_figure, save
 from ..quality import NOT_COVERED
 from ..report import SHAPE_COLUMNS, Column, Format, render
 from ..units import show_bytes, show_count, show_seconds
@@ -54,11 +54,7 @@ def draw(found: Pruning, path: "str | os.PathLike[str]", title: str) -> None:
     Raises:
         UsageError: matplotlib is not installed, or the path cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("--plot needs matplotlib; run `pip install 'latmodel[plot]'`") from None
-    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+    figure = new_figure()
     axes = figure.add_subplot()
     for curve in found.curves:
         kept = [100.0 * point.kept for point in curve.points]
@@ -71,8 +67,4 @@ def draw(found: Pruning, path: "str | os.PathLike[str]", title: str) -> None:
     axes.set_title(title)
     axes.grid(True, alpha=0.2)
     axes.legend()
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError(f"cannot write {os.fspath(path)}: {reason}; choose another --plot") from None
+    save(figure, path)

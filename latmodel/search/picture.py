@@ -1,4 +1,4 @@
-"""Frontiers as a picture (matplotlib, loaded here alone) and as an HTML table."""
+"""Frontiers as a picture and as an HTML table."""
 
 import html
 import os
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..figures import new_figure, save
 from ..report import SHAPE_COLUMNS, prediction_columns
 
 if TYPE_CHECKING:
@@ -24,11 +24,7 @@ def draw_frontier(front: "Frontier", path: "str | os.PathLike[str]") -> None:
     Raises:
         UsageError: matplotlib is not installed, or the path cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("--plot needs matplotlib; run `pip install 'latmodel[plot]'`") from None
-    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+    figure = new_figure()
     axes = figure.add_subplot()
     _points(figure, axes, front)
     if front.budget_s is not None:
@@ -46,11 +42,7 @@ def draw_frontier(front: "Frontier", path: "str | os.PathLike[str]") -> None:
     axes.grid(True, which="both", alpha=0.2)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left")
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError(f"cannot write {os.fspath(path)}: {reason}; choose another --plot") from None
+    save(figure, path)
 
 
 def _points(figure: Any, axes: Any, front: "Frontier") -> None:
