@@ -247,6 +247,8 @@ RUNTIME_PRIORS: dict[str, Prior] = {
     "overlap_loss": Prior(0.02, 0.70, 1e-4, 1.0, "share of the shorter timeline that is not hidden"),
 }
 
+HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host
+
 _FAMILIES = {
     "gemm": GemmCoefficients,
     "prefill": PrefillCoefficients,
