@@ -114,12 +114,11 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) 
         return attention_op(attention, step, how, Numbers(size, size, size))
     if op == "pointwise":
         return OpCost("pointwise", "pointwise", activation_bytes=_column(rows, "moved_bytes"), passes=2.0)
-    kernels, moves = {
-        "norm": (how.norm_kernels, how.norm_moves),
-        "rope": (how.rope_kernels, how.rope_moves),
-        "activation": (how.activation_kernels, how.activation_moves),
-    }[op]
-    return pointwise(op, m * n, moves=moves, kernels=kernels, bytes_each=size)
+    if op == "rope":
+        return how.rope(m * n, size)
+    if op == "norm":
+        return pointwise(op, m * n, moves=how.norm_moves, kernels=how.norm_kernels, bytes_each=size, summed=n)
+    return pointwise(op, m * n, moves=how.activation_moves, kernels=how.activation_kernels, bytes_each=size)
 
 
 def _column(rows: Sequence[OperatorObservation], name: str) -> Array:
