@@ -97,7 +97,7 @@ class Predictor:
 
     def _target(self, dtype: str) -> tuple[Target, bool]:
         if dtype not in self._targets:
-            device, measured = self.profile.device_coefficients(dtype)
+            device, measured = self.profile.device_coefficients(dtype, self.runtime)
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
             target = Target(self.profile.sheet(dtype), device, runtime, self._implementation(), corrector)

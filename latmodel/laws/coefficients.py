@@ -214,8 +214,8 @@ DEVICE_PRIORS: dict[str, Prior] = {
     ),
     "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
-    "pointwise.strided_rate": Prior(0.50, 0.40, *SHARE, "rate of that cache through views that are not contiguous"),
-    "pointwise.summed_s": Prior(8e-10, 0.50, 1e-12, 1e-6, "one more value in a row that a norm adds up"),
+    "pointwise.strided_rate": Prior(0.35, 0.40, *SHARE, "rate of that cache through views that are not contiguous"),
+    "pointwise.summed_s": Prior(5e-10, 0.50, 1e-12, 1e-6, "one more value in a row that a norm adds up"),
 }
 
 CPU_PRIORS: dict[str, Prior] = {
