@@ -34,7 +34,7 @@ BOARDS = (
     Board(
         "nvidia-h100-80gb-hbm3", "one virtual machine with an H100 (Intel Xeon; 0.57 ms a layer, another took 0.85)",
         "measured by this project on one H100 with torch 2.11.0, Transformers 5.17, driver 580.159.04, CUDA 13.0",
-        ("calibrated on 2026-11-25 with 40 shapes in two rounds; noise between them 1.4 % (transformers-eager), "
+        ("calibrated on 2026-11-25 with 40 shapes in two rounds; noise between them 1.9 % (transformers-eager), "
          "0.3 % (cuda-graph)",),
     ),
 )  # fmt: skip

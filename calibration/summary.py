@@ -17,6 +17,10 @@ NEIGHBOURS = 5
 # A wall time so much longer than its kernels alone is the host's; one so close to them is the device's.
 HOST_BOUND, DEVICE_BOUND = 1.3, 1.05
 
+# Error (log units) of a sample, and of a correction as a share of itself: on an H100 with a shared host, samples that
+# were corrected by a quarter and more were off by more than half of that in the median.
+OWN_ERROR, SHIFT_ERROR = 0.02, 0.5
+
 
 class Level(NamedTuple):
     """Seconds of the reference on the undisturbed device, by clock: wall times by phase, kernels by `device_clock`.
@@ -40,7 +44,7 @@ def reference_level(records: Sequence[Record]) -> Level:
         return level
     as_they_are = [statistics.stdev(math.log(r["wall_s"]) for r in some) for some in cases]
     corrected = [statistics.stdev(math.log(r["wall_s"]) - felt(r, level) for r in some) for some in cases]
-    return level._replace(followed=statistics.median(corrected) <= statistics.median(as_they_are))
+    return level._replace(followed=statistics.fmean(corrected) <= statistics.fmean(as_they_are))
 
 
 def _undisturbed(records: Sequence[Record]) -> dict[str, float]:
@@ -97,16 +101,29 @@ def combine(records: Sequence[Record], cases: Sequence[Case]) -> list[Combined]:
 def _combined(case: Case, samples: Sequence[Record], level: Level) -> Combined:
     clean = [record for record in samples if not record["flags"]] or list(samples)
     flags = tuple(sorted({flag for record in clean for flag in record["flags"]}))
-    walls = [math.log(record["wall_s"]) - felt(record, level) for record in clean]
-    seconds: dict[Timing, float] = {"loop" if _is_loop(case) else "wall": math.exp(statistics.median(walls))}
-    replays = [
-        math.log(record["replay_s"]) - drift(record, device_clock(case.phase), level)
-        for record in clean
-        if record["replay_s"] is not None
-    ]
-    if replays and case.part == "blocks":
-        seconds["device"] = math.exp(statistics.median(replays))
+    shifts = [felt(record, level) for record in clean]
+    walls = [math.log(record["wall_s"]) - shift for record, shift in zip(clean, shifts, strict=True)]
+    seconds: dict[Timing, float] = {"loop" if _is_loop(case) else "wall": math.exp(_surest(walls, shifts))}
+    replayed = [record for record in clean if record["replay_s"] is not None]
+    if replayed and case.part == "blocks":
+        shifts = [drift(record, device_clock(case.phase), level) for record in replayed]
+        replays = [math.log(record["replay_s"]) - shift for record, shift in zip(replayed, shifts, strict=True)]
+        seconds["device"] = math.exp(_surest(replays, shifts))
     return Combined(case, seconds, statistics.stdev(walls) if len(walls) > 1 else None, flags)
+
+
+def _surest(logs: Sequence[float], shifts: Sequence[float]) -> float:
+    """Weighted median of corrected times: one that was corrected by much is less sure than an undisturbed one."""
+    weights = [1.0 / (OWN_ERROR**2 + (SHIFT_ERROR * shift) ** 2) for shift in shifts]
+    half, below = 0.5 * sum(weights), 0.0
+    ordered = sorted(zip(logs, weights, strict=True))
+    for (here, weight), (following, _) in zip(ordered, [*ordered[1:], ordered[-1]], strict=True):
+        below += weight
+        if below > half * (1.0 + 1e-9):
+            return here
+        if below > half * (1.0 - 1e-9):
+            return 0.5 * (here + following)
+    return ordered[-1][0]
 
 
 def _is_loop(case: Case) -> bool:
