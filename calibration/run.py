@@ -276,9 +276,11 @@ def _note(
     name: str, noise: float, level: Level, records: Sequence[Mapping[str, object]], skipped: Sequence[str]
 ) -> str:
     widest = max(math.expm1(high) for _, high in drift_range(records, level).values())  # type: ignore[arg-type]
-    bridged = f"drift up to {100 * widest:.0f} % corrected" if level.followed else "no drift that samples share"
     reference = ", ".join(f"{clock} {seconds:.6g} s" for clock, seconds in level.seconds.items())
-    text = f"{name}: noise {100 * noise:.1f} % between rounds, {bridged}; reference {reference}"
+    text = (
+        f"{name}: noise {100 * noise:.1f} % between rounds, drift up to {100 * widest:.0f} % corrected "
+        f"({100 * level.share:.0f} % of the reference's); reference {reference}"
+    )
     return f"{text}; skipped {', '.join(skipped)}" if skipped else text
 
 

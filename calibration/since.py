@@ -18,17 +18,19 @@ def drift_since_calibration(lab: TorchLab, runtime: str, dtype: str, samples: Pa
     """A function that times the reference and gives log(now / undisturbed) by clock.
 
     Gives `no_drift` where the calibration's samples are not kept at `samples`, are of another device, dtype or number
-    of threads, or did not follow the reference.
+    of threads.
     """
     level = _level(lab, runtime, dtype, samples)
-    if level is None or not level.followed:
+    if level is None:
         yield no_drift
         return
     scale = CPU if lab.hardware.kind == "cpu" else GPU
     plan = make_plan("quick", runtime, dtype, scale, lab.hardware.cache_bytes)  # references do not depend on the effort
     reference = Reference(lab, plan.references)
     try:
-        yield lambda: {clock: math.log(now / level.seconds[clock]) for clock, now in reference.seconds().items()}
+        yield lambda: {
+            clock: level.share * math.log(now / level.seconds[clock]) for clock, now in reference.seconds().items()
+        }
     finally:
         reference.close()
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .cases import Case, Timing
@@ -25,26 +25,32 @@ OWN_ERROR, SHIFT_ERROR = 0.02, 0.5
 class Level(NamedTuple):
     """Seconds of the reference on the undisturbed device, by clock: wall times by phase, kernels by `device_clock`.
 
-    `followed` says whether samples are slow when the reference is; else its ups and downs are its own.
+    `share` is how much of the reference's drift (log) samples have: 1 where all is slow when it is, 0 where its ups and
+    downs are its own.
     """
 
     seconds: dict[str, float]
-    followed: bool
+    share: float
 
 
 def reference_level(records: Sequence[Record]) -> Level:
     """The level that samples are corrected to: what the reference takes while nothing disturbs the device.
 
-    Samples follow the reference where taking its drift out makes their rounds agree better. The time of a shared host
-    comes and goes for all; a GPU's kernels repeat within 0.3 %, and there a reference would add its own scatter.
+    The share is the slope of the samples' logs over the reference's, between samples of one case (least squares, so
+    that a reference that is noisy by itself lowers it). Seen: 1.0 on an H100 whose host another used for some seconds,
+    0.05 for its graphs, which repeat within 0.3 %, and 0.4 to 0.6 on a CPU of two cores that three processes shared.
     """
-    level = Level(_undisturbed(records), followed=True)
-    cases = [some for some in _by_case(records).values() if len(some) > 1]
-    if not cases:
-        return level
-    as_they_are = [statistics.stdev(math.log(r["wall_s"]) for r in some) for some in cases]
-    corrected = [statistics.stdev(math.log(r["wall_s"]) - felt(r, level) for r in some) for some in cases]
-    return level._replace(followed=statistics.fmean(corrected) <= statistics.fmean(as_they_are))
+    level = Level(_undisturbed(records), share=1.0)
+    pairs = [
+        (shift - statistics.fmean(shifts), math.log(record["wall_s"]) - middle)
+        for some in _by_case(r for r in records if not r.get("flags")).values()
+        for shifts in ([felt(record, level) for record in some],)
+        for middle in (statistics.fmean(math.log(record["wall_s"]) for record in some),)
+        for record, shift in zip(some, shifts, strict=True)
+    ]
+    moved = sum(shift * shift for shift, _ in pairs)
+    slope = sum(shift * change for shift, change in pairs) / moved if moved > 0.0 else 1.0
+    return level._replace(share=min(max(slope, 0.0), 1.0))
 
 
 def _undisturbed(records: Sequence[Record]) -> dict[str, float]:
@@ -56,7 +62,7 @@ def _undisturbed(records: Sequence[Record]) -> dict[str, float]:
     }
 
 
-def _by_case(records: Sequence[Record]) -> dict[str, list[Record]]:
+def _by_case(records: Iterable[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in records:
         if record["kind"] == "sample":
@@ -65,11 +71,11 @@ def _by_case(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def drift(record: Record, clock: str, level: Level) -> float:
-    """Log of how much slower than its level the reference was around a sample; none by a clock that it has not."""
-    if not level.followed or clock not in level.seconds:
+    """Log of how much slower than undisturbed the device was around a sample; none by a clock that it has not."""
+    if clock not in level.seconds:
         return 0.0
     before, after = record["before"][clock], record["after"][clock]
-    return math.log(math.sqrt(before * after) / level.seconds[clock])
+    return level.share * math.log(math.sqrt(before * after) / level.seconds[clock])
 
 
 def felt(record: Record, level: Level) -> float:
