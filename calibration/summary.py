@@ -36,9 +36,10 @@ class Level(NamedTuple):
 def reference_level(records: Sequence[Record]) -> Level:
     """The level that samples are corrected to: what the reference takes while nothing disturbs the device.
 
-    The share is the slope of the samples' logs over the reference's, between samples of one case (least squares, so
-    that a reference that is noisy by itself lowers it). Seen: 1.0 on an H100 whose host another used for some seconds,
-    0.05 for its graphs, which repeat within 0.3 %, and 0.4 to 0.6 on a CPU of two cores that three processes shared.
+    The share is the slope of the samples' logs over the reference's, between samples of one case (least absolute
+    deviations: a reference that is noisy by itself lowers it, an outlier does not). Seen: 1.0 on an H100 whose host
+    another used for some seconds, 0.02 for its graphs, which repeat within 0.3 %, and 0.4 to 0.6 on a CPU of two cores
+    that three processes shared.
     """
     level = Level(_undisturbed(records), share=1.0)
     pairs = [
@@ -48,9 +49,8 @@ def reference_level(records: Sequence[Record]) -> Level:
         for middle in (statistics.fmean(math.log(record["wall_s"]) for record in some),)
         for record, shift in zip(some, shifts, strict=True)
     ]
-    moved = sum(shift * shift for shift, _ in pairs)
-    slope = sum(shift * change for shift, change in pairs) / moved if moved > 0.0 else 1.0
-    return level._replace(share=min(max(slope, 0.0), 1.0))
+    moved = [(change / shift, abs(shift)) for shift, change in pairs if abs(shift) > 1e-9]
+    return level._replace(share=min(max(_weighted_median(moved), 0.0), 1.0) if moved else 1.0)
 
 
 def _undisturbed(records: Sequence[Record]) -> dict[str, float]:
@@ -121,8 +121,13 @@ def _combined(case: Case, samples: Sequence[Record], level: Level) -> Combined:
 def _surest(logs: Sequence[float], shifts: Sequence[float]) -> float:
     """Weighted median of corrected times: one that was corrected by much is less sure than an undisturbed one."""
     weights = [1.0 / (OWN_ERROR**2 + (SHIFT_ERROR * shift) ** 2) for shift in shifts]
-    half, below = 0.5 * sum(weights), 0.0
-    ordered = sorted(zip(logs, weights, strict=True))
+    return _weighted_median(list(zip(logs, weights, strict=True)))
+
+
+def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
+    """Of values with weights; halfway between two values where the weights on both sides are the same."""
+    ordered = sorted(pairs)
+    half, below = 0.5 * sum(weight for _, weight in ordered), 0.0
     for (here, weight), (following, _) in zip(ordered, [*ordered[1:], ordered[-1]], strict=True):
         below += weight
         if below > half * (1.0 + 1e-9):
