@@ -36,7 +36,8 @@ CAUTIONS = """## Cautions
 - Whole models were measured on the RTX 3090 only. Elsewhere intervals of `cuda-graph` and `vllm` are twice what single
   kernels show, and those of `transformers-eager` span the published hosts (0.5 to 1.3 ms a layer).
 - Published attention rows include the kernel that writes the KV cache. Runtimes that write it apart
-  (`transformers-eager`, `cuda-graph`) pay it twice, a few microseconds a layer.
+  (`transformers-eager`, `cuda-graph`) pay it twice, a few microseconds a layer and some
+  nanoseconds a token of the prompt.
 - Extrapolation on the L40S misses its goal. Large products there run at 0.5 or at 0.75 of the peak with nothing in the
   shape to tell which, and all operands up to 4096 x 4096 are partly in its 96 MB cache: what memory gives larger ones
   (0.80 of the data sheet) is not in the rows fitted (0.89). The same law fitted to a sample of the larger rows is off

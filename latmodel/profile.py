@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .config import describe
 from .errors import ProfileError
 from .laws.coefficients import (
+    LATER_COEFFICIENTS,
     RUNTIME_PRIORS,
     CpuCoefficients,
     Device,
@@ -75,10 +76,11 @@ class DevicePart(_Part):
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
-        for dtype, table in tables.items():
-            _check_names(table, device_priors(table), f"coefficients.{dtype}")
         if not tables:
             raise ValueError("no dtype has coefficients")
+        tables = {dtype: _with_later(table) for dtype, table in tables.items()}
+        for dtype, table in tables.items():
+            _check_names(table, device_priors(table), f"coefficients.{dtype}")
         return tables
 
     @field_validator("corrections")
@@ -206,6 +208,13 @@ class Profile(_Part):
         """The coefficients of a runtime as plain numbers."""
         table = self.runtimes[name].coefficients
         return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
+
+
+def _with_later(table: dict[str, Coefficient]) -> dict[str, Coefficient]:
+    """A table of an earlier release with the coefficients that came later, at values that mean no such effect."""
+    priors = device_priors(table)
+    none = {name: Coefficient(value=priors[name].low, status="prior") for name in LATER_COEFFICIENTS if name in priors}
+    return none | table
 
 
 def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:

@@ -181,6 +181,19 @@ def test_a_windowed_prefill_reads_columns_beyond_its_window() -> None:
     )
 
 
+def test_writing_the_cache_takes_a_block_of_threads_a_token_in_prefill() -> None:
+    # 2 KV heads of 64 are 128 values, a quarter of a whole block's 512 threads; 1280 tokens wait in turn.
+    waiting = PREFILL._replace(write_s=4e-9)
+    plain, compute = prefill_seconds(attention("prefill", 1280.0, 1280.0), PREFILL, SHEET)
+    found, same = prefill_seconds(attention("prefill", 1280.0, 1280.0), waiting, SHEET)
+    assert found - plain == pytest.approx(1280 * 1e-9)
+    assert same == compute
+    # 16 KV heads of 64 would need 1024 threads: 512 take two values each.
+    wide = attention_op(Attention(16.0, 16.0, 64.0), Step(2.0, 640.0, 640.0, "prefill"), TRANSFORMERS, TWO_BYTES)
+    more = prefill_seconds(wide, waiting, SHEET)[0] - prefill_seconds(wide, PREFILL, SHEET)[0]
+    assert more == pytest.approx(2 * 640 * 4e-9)
+
+
 def test_a_window_caps_what_decode_reads() -> None:
     quick = SHEET._replace(peak_flops_per_s=1e15)
     capped, _ = decode_seconds(attention("decode", 1.0, 1000.0, window=100.0), DECODE, quick)

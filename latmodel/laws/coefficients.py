@@ -55,6 +55,7 @@ class PrefillCoefficients(NamedTuple):
     tail: float
     bandwidth_efficiency: float
     kv_passes: float
+    write_s: float
     overlap_gap: float
     overlap_gap_s: float
     boost: float
@@ -184,6 +185,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "prefill.tail": Prior(0.50, 0.50, *SHARE, "share of the shorter of work and longest tile that is added"),
     "prefill.bandwidth_efficiency": Prior(0.80, 0.15, *BANDWIDTH, "share of the bandwidth"),
     "prefill.kv_passes": Prior(3.0, 0.40, 0.1, 20.0, "passes over keys and values"),
+    "prefill.write_s": Prior(1e-9, 1.0, 1e-13, 1e-5, "a block of threads that writes a token to the cache"),
     "prefill.overlap_gap": Prior(0.50, 0.40, *SHARE, "share of the shorter of compute and memory not hidden"),
     "prefill.overlap_gap_s": Prior(5e-4, 0.80, 1e-8, 1.0, "time at which that share saturates"),
     "prefill.boost": Prior(0.12, 0.50, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
@@ -213,6 +215,9 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
 }
+
+# Profiles of earlier releases lack these and are read as if the effect were not there: at its lower bound.
+LATER_COEFFICIENTS = ("prefill.write_s",)
 
 CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
