@@ -24,6 +24,7 @@ split-K, memory, caches, floors: `docs/model.md`), *corrected* adds the learned 
 max(FLOPs / peak, bytes / bandwidth) with two efficiencies fitted to the same rows. *Covered* is the share of held-out
 rows inside the nominal 90 % interval. Kernels are those of vLLM in bfloat16, timed in CUDA graphs
 (`aiconfigurator-core`); products have at least 256 outputs and inputs here, the packaged profiles go down to 32.
+*gemm fp8* are products of 8-bit weights, one scale each, with inputs that are quantised in the time given.
 The same shape on the same card through another framework differs by 3 to 8 % (L40S 12 %): that is the floor.
 """
 
@@ -35,6 +36,10 @@ CAUTIONS = """## Cautions
   A100 are the cleaner checks.
 - Whole models were measured on the RTX 3090 only. Elsewhere intervals of `cuda-graph` and `vllm` are twice what single
   kernels show, and those of `transformers-eager` span the published hosts (0.5 to 1.3 ms a layer).
+- Products in fp8 were timed with one scale a weight. Blocks of 128 x 128 with a scale each are priced the same: of
+  their published rows none takes less than 55 us, whatever its size. On the B200 one in twenty products of 2 to 16 rows
+  takes twice as long as its neighbours or more, with nothing in the shape to tell which, and those of a single row are
+  a third off. Whole models in fp8 were not measured anywhere: their intervals are those of 16-bit ones.
 - Published attention rows include the kernel that writes the KV cache. Runtimes that write it apart
   (`transformers-eager`, `cuda-graph`) pay it twice, a few microseconds a layer and some
   nanoseconds a token of the prompt.

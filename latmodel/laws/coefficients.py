@@ -6,16 +6,17 @@ named `family.name`; families are the laws of `gemm`, `attention` and `pointwise
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Sheet(NamedTuple):
-    """Data-sheet constants of a device, for one dtype. SI units."""
+    """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units."""
 
     peak_flops_per_s: float
     bandwidth_bytes_per_s: float
     sm_count: float
     cache_bytes: float
+    float8_flops_per_s: float = 0.0
 
 
 class GemmCoefficients(NamedTuple):
@@ -94,6 +95,23 @@ class PointwiseCoefficients(NamedTuple):
     cache_speedup: float
 
 
+class QuantizeCoefficients(NamedTuple):
+    """Of the kernels before a product of 8-bit floats that quantise its input: a pointwise one's, and time by row."""
+
+    floor_s: float
+    bandwidth_efficiency: float
+    cache_share: float
+    cache_speedup: float
+    row_s: float
+
+
+class Float8(NamedTuple):
+    """Products of 8-bit floats, in a table of their own: `float8.seconds`."""
+
+    gemm: GemmCoefficients
+    quantize: QuantizeCoefficients
+
+
 class DeviceCoefficients(NamedTuple):
     """What is fitted of a device, for one dtype, by family. Efficiencies are fractions of the data sheet."""
 
@@ -101,6 +119,7 @@ class DeviceCoefficients(NamedTuple):
     prefill: PrefillCoefficients
     decode: DecodeCoefficients
     pointwise: PointwiseCoefficients
+    float8: Float8 | None = None
 
 
 class CpuCoefficients(NamedTuple):
@@ -258,8 +277,7 @@ _FAMILIES = {
     "decode": DecodeCoefficients,
     "pointwise": PointwiseCoefficients,
 }
-
-
+_FLOAT8 = {"gemm": GemmCoefficients, "quantize": QuantizeCoefficients}
 Device = DeviceCoefficients | CpuCoefficients
 
 
@@ -269,25 +287,27 @@ def device_priors(names: Iterable[str]) -> dict[str, Prior]:
 
 
 def device_coefficients(values: Mapping[str, float]) -> Device:
-    """Coefficients from `family.name` → value; all names must be there."""
+    """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none."""
     if device_priors(values) is CPU_PRIORS:
         return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients._fields})
-    families = (
-        family(**{name: values[f"{key}.{name}"] for name in family._fields})  # type: ignore[attr-defined]
-        for key, family in _FAMILIES.items()
-    )
-    return DeviceCoefficients(*families)
+    found = DeviceCoefficients(*(_named(family, f"{key}.", values) for key, family in _FAMILIES.items()))
+    if not any(name.startswith("float8.") for name in values):
+        return found
+    return found._replace(float8=Float8(*(_named(f, f"float8.{key}.", values) for key, f in _FLOAT8.items())))
+
+
+def _named(family: Any, prefix: str, values: Mapping[str, float]) -> Any:
+    return family(**{name: values[prefix + name] for name in family._fields})
 
 
 def coefficient_values(device: Device) -> dict[str, float]:
     """The same as `family.name` → value."""
     if isinstance(device, CpuCoefficients):
         return {f"cpu.{name}": value for name, value in device._asdict().items()}
-    return {
-        f"{key}.{name}": value
-        for key in DeviceCoefficients._fields
-        for name, value in getattr(device, key)._asdict().items()
-    }
+    parts = {key: getattr(device, key) for key in _FAMILIES}
+    if device.float8 is not None:
+        parts |= {f"float8.{key}": getattr(device.float8, key) for key in _FLOAT8}
+    return {f"{key}.{name}": value for key, part in parts.items() for name, value in part._asdict().items()}
 
 
 def prior_values(priors: Mapping[str, Prior]) -> dict[str, float]:

@@ -32,6 +32,7 @@ class Implementation(NamedTuple):
     unpack_moves: float  # values moved to unpack a quantised weight: 2 if written out and read, 0 in registers
     unpack_kernels: float  # launches for that, a linear layer
     fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
+    multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
 
 
