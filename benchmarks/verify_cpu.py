@@ -7,20 +7,16 @@ out the drift of a shared machine, and prints predicted against measured with th
 """
 
 import argparse
-import math
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from calibration.device import TorchLab
-from calibration.measure import Reference
 from calibration.run import Request, calibrate, prepare
 from calibration.runtimes import runtime
-from calibration.session import read_samples
-from calibration.summary import reference_level
-from calibration.verify import RULES, Verified, coverage, mape_percent, verify
+from calibration.since import drift_since_calibration
+from calibration.verify import RULES, Drift, Verified, coverage, mape_percent, verify
 from latmodel.config import ModelConfig, Workload
 from latmodel.predict import Predictor
 from latmodel.profile import read_profile
@@ -70,18 +66,13 @@ def main() -> None:
         profile = calibrate(ready, print).profile
         print(f"calibrated in {time.time() - start:.0f} s, {time.process_time():.0f} s of CPU time", flush=True)
     lab = TorchLab(ready.hardware, runtime(RUNTIME), options.dtype)
-    level = reference_level(read_samples(ready.samples_path).records)
-    reference = Reference(lab, ready.plans[RUNTIME].references)
-
-    def drift() -> dict[str, float]:
-        return {phase: math.log(seconds / level.seconds[phase]) for phase, seconds in reference.seconds().items()}
-
-    rows = [_repeated(lab, Predictor(profile, RUNTIME), name, options, drift) for name, *_ in MODELS]
+    with drift_since_calibration(lab, RUNTIME, options.dtype, ready.samples_path) as drift:
+        rows = [_repeated(lab, Predictor(profile, RUNTIME), name, options, drift) for name, *_ in MODELS]
     print(report(rows))
 
 
 def _repeated(
-    lab: TorchLab, predictor: Predictor, name: str, options: argparse.Namespace, drift: Callable[[], dict[str, float]]
+    lab: TorchLab, predictor: Predictor, name: str, options: argparse.Namespace, drift: Drift
 ) -> tuple[str, Verified]:
     """The median of several runs of one model, its spread between them."""
     config, prompt = next((config, prompt) for other, config, prompt in MODELS if other == name)

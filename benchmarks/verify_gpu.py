@@ -6,13 +6,15 @@ Writes the profile, its observations and samples to --out, and prints predicted 
 """
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from calibration.device import TorchLab, detect
 from calibration.run import Request, calibrate, prepare
 from calibration.runtimes import runtime
-from calibration.verify import RULES, Verified, coverage, mape_percent, verify
+from calibration.since import drift_since_calibration
+from calibration.verify import RULES, Drift, Verified, coverage, mape_percent, verify
 from latmodel.config import ModelConfig, Workload
 from latmodel.errors import LatmodelError
 from latmodel.hardware import slug
@@ -54,20 +56,26 @@ def main() -> None:
     work = Workload(prompt_tokens=options.prompt, new_tokens=options.generate, dtype=options.dtype)
     for one in runtimes:
         lab = TorchLab(ready.hardware, runtime(one), options.dtype)
-        rows = []
-        for label, config in MODELS:
-            try:
-                row = verify(lab, Predictor(done.profile, one), config, work, replace(RULES, sample_s=1.0))
-            except LatmodelError as error:
-                print(f"{one} {label}: {error}")
-                continue
-            rows.append(row)
-            print(line(one, label, row))
+        with drift_since_calibration(lab, one, options.dtype, ready.samples_path) as drift:
+            rows = verified(lab, Predictor(done.profile, one), work, drift)
         hits, total = coverage(rows)
         print(
             f"{one}: MAPE prefill {mape_percent(rows, 'prefill'):.1f} %, decode {mape_percent(rows, 'decode'):.1f} %; "
             f"90 % intervals cover {hits} of {total}"
         )
+
+
+def verified(lab: TorchLab, predictor: Predictor, work: Workload, drift: Drift) -> list[Verified]:
+    """Each model that fits, run and printed."""
+    rows = []
+    for label, config in MODELS:
+        try:
+            rows.append(verify(lab, predictor, config, work, replace(RULES, sample_s=1.0), drift))
+        except LatmodelError as error:
+            print(f"{predictor.runtime} {label}: {error}")
+        else:
+            print(line(predictor.runtime, label, rows[-1]), flush=True)
+    return rows
 
 
 def line(name: str, label: str, row: Verified) -> str:
@@ -76,7 +84,8 @@ def line(name: str, label: str, row: Verified) -> str:
     return (
         f"{name} {label}: prefill {row.prefill_s * 1e3:.2f} ms, predicted {p.prefill_s * 1e3:.2f} "
         f"({100 * row.error('prefill'):+.1f} %); decode {row.decode_s_per_token * 1e3:.3f} ms, "
-        f"predicted {p.decode_s_per_token * 1e3:.3f} ({100 * row.error('decode'):+.1f} %)"
+        f"predicted {p.decode_s_per_token * 1e3:.3f} ({100 * row.error('decode'):+.1f} %); "
+        f"pace taken out {100 * math.expm1(row.prefill_drift):+.1f} %, {100 * math.expm1(row.decode_drift):+.1f} %"
     )
 
 

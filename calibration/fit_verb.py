@@ -5,6 +5,7 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from latmodel.config import DType
 from latmodel.errors import ProfileError, UsageError
 from latmodel.hardware import DataSheet, datasheet
 from latmodel.laws.coefficients import Prior
@@ -21,7 +22,6 @@ from .sources import depth_width
 
 MAX_FOLDS = 20  # cross-validation leaves out this many groups of rows in turn at most
 # Which kernels a runtime of that name runs; other names are taken for plain PyTorch.
-KERNELS = {"transformers-eager": "transformers", "torch-compile": "compiled"}
 
 
 def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | None, out: Path | None) -> Iterator[str]:
@@ -95,12 +95,10 @@ def build(
     parts = dict(prior.runtimes) if prior is not None else {}
     for name in runtimes:
         parts[name] = _runtime_part(fitted, name, rows, held_out, parts.get(name))
-    device = dict(prior.device.coefficients) if prior is not None else {}
-    device[dtype] = make.device_table(fitted)
     profile = Profile(
         schema_version=1, name=card.name, gpu=card.name, title=card.title,
-        device=DevicePart(sheet=prior.device.sheet if prior else make.sheet_part(card), coefficients=device),
-        runtimes=parts, quality=Quality(kind="calibrated", errors=errors),
+        device=_device_part(card, fitted, dtype, prior, runtimes), runtimes=parts,
+        quality=Quality(kind="calibrated", errors=errors),
         provenance=Provenance(
             source=", ".join(files)[:2000], date=datetime.date.today().isoformat(), rows=f"{len(rows)} observations",
             made_by="latmodel fit", notes=[f"refined from {prior.name} of {prior.provenance.date}"] if prior else [],
@@ -109,17 +107,30 @@ def build(
     return profile, fitted
 
 
-def problem(card: DataSheet, dtype: str, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:
+def _device_part(
+    card: DataSheet, fitted: Fitted, dtype: DType, prior: Profile | None, runtimes: Sequence[str]
+) -> DevicePart:
+    """The common kernels: as fitted, unless the prior gives a runtime kernels of its own, which then take the fit."""
+    if prior is None:
+        return DevicePart(sheet=make.sheet_part(card), coefficients={dtype: make.device_table(fitted)})
+    if all(name in prior.runtimes and prior.runtimes[name].device for name in runtimes):
+        return prior.device
+    tables = {**prior.device.coefficients, dtype: make.device_table(fitted)}
+    return DevicePart(sheet=prior.device.sheet, coefficients=tables)
+
+
+def problem(card: DataSheet, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:
     """Start and priors: the data sheet's, moved to what a prior profile found."""
-    kernels = {name: KERNELS.get(name, "torch") for name in runtimes}
+    kernels = {name: make.implementation_of(name) for name in runtimes}
     start = make.setup_at_priors(make.sheet_of(card, dtype), kernels)
     free: Mapping[str, Prior] = make.device_priors()
     for name in runtimes:
         free = {**free, **make.runtime_priors(name)}
     if prior is None:
         return make.Problem(start, free)
-    device, _ = prior.device_coefficients(dtype)
-    known = {f"device.{name}": item for name, item in next(iter(prior.device.coefficients.values())).items()}
+    kernels_of = next((name for name in runtimes if name in prior.runtimes), None)
+    device, _ = prior.device_coefficients(dtype, kernels_of)
+    known = {f"device.{name}": item for name, item in prior.device_table(dtype, kernels_of)[0].items()}
     table = dict(start.runtimes)
     for name in runtimes:
         if name in prior.runtimes:
@@ -145,8 +156,9 @@ def _runtime_part(
     scores: dict[str, list[float]] = dict(before.conformal_scores) if before is not None else {}  # type: ignore[arg-type]
     if held_out is not None:
         scores |= make.conformal_scores(some, [held_out[i] for i in mine])
+    own = {rows[0].dtype: make.device_table(fitted)} if before is not None and before.device else {}
     return make.runtime_part(
-        fitted, name, host="as observed", note="", conformal_scores=scores,
+        fitted, name, host="as observed", note="", device=own, conformal_scores=scores,
         ranges=make.measured_ranges(some),
         layers=sorted(measured_layers(some).union(before.layers if before is not None else ())),
         memory_overhead_bytes=before.memory_overhead_bytes if before is not None else 0.6e9,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from latmodel.config import ModelConfig, Workload
 from latmodel.errors import LatmodelError, NoisyError, UsageError
+from latmodel.laws.coefficients import HOST_TERMS
 from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Phase, Profile, RuntimePart, write_profile
 from latmodel.progress import Progress, no_progress
@@ -28,7 +29,6 @@ ON_A_CPU = (
     "run it on the machine with the {gpu}, give `latmodel fit` one run timed there, or calibrate this CPU: "
     "--gpu cpu --effort quick"
 )
-HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")
 RULES = Rules(rounds=3, sample_s=0.5)  # eight cases three times: half a minute
 DEPTHS = (4, 12)  # of tiny models and rings: what a block costs, apart from what a pass costs
 TOKENS = 16
@@ -107,7 +107,7 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     known = {name: item for name, item in known.items() if item.value > 0.0}
     free = make.tightened(make.runtime_priors(runtime), known, loosen_hosts=True)
     table = {runtime: (prior.runtime_coefficients(runtime), IMPLEMENTATIONS[part.implementation])}
-    start = Setup(prior.sheet(dtype), prior.device_coefficients(dtype)[0], table)
+    start = Setup(prior.sheet(dtype), prior.device_coefficients(dtype, runtime)[0], table)
     fitted = make.Problem(start, {name: free[name] for name in known}).solve(rows)
     found = make.runtime_part(fitted, runtime, host=host).coefficients
     date = datetime.date.today().isoformat()

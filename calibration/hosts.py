@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from latmodel.config import DType
 from latmodel.intervals import conformal_quantile
-from latmodel.laws.coefficients import RUNTIME_PRIORS, prior_values
+from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, prior_values
 from latmodel.laws.correction_part import Family
 from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Coefficient, Phase, RangeName, RuntimePart
@@ -14,6 +15,8 @@ PUBLISHED_HOSTS = {
     "RTX 3090 (hbfreed/inference-pareto: 0.67-0.70 ms a layer)": 0.685e-3,
     "RTX 3090 (Shortened LLaMA, tables 2 and 3: slope of the depth-pruned rows)": 1.25e-3,
     "H100 (Shortened LLaMA, the same)": 0.55e-3,
+    "H100 (this project, Transformers 5.17 on a virtual Intel Xeon, 2026-11-25)": 0.57e-3,
+    "H100 (another such machine the same day)": 0.85e-3,
 }
 RANGE_S = (0.5e-3, 1.3e-3)  # what those leave open at both ends
 PRODUCTS = 7.0  # matrix products of a Llama block: queries, keys, values, output, gate, up, down
@@ -34,6 +37,22 @@ VLLM_NOTE = (
     "vllm: that framework's kernels in a graph, as published one by one; its scheduler is not priced, "
     "and no whole model was measured"
 )
+
+
+# Published attention is vLLM's, timed with its write of the KV cache and its bookkeeping. PyTorch's own, alone in a
+# graph on an H100 (cuDNN, torch 2.11, 1 to 64 positions): 3.2 to 3.9 us in decode, 6.5 to 7.9 us in prefill. No block
+# of threads for each token comes before: that is vLLM's write of the cache (`attention.WRITE_THREADS`).
+PYTORCH_ATTENTION = {
+    "decode.floor_s": 3.5e-6, "prefill.floor_s": 7e-6, "prefill.write_s": DEVICE_PRIORS["prefill.write_s"].low,
+}  # fmt: skip
+
+
+def pytorch_kernels() -> dict[str, Coefficient]:
+    """What differs of the device's coefficients where PyTorch launches the kernels."""
+    return {
+        name: Coefficient(value=value, stderr_log=DEVICE_PRIORS[name].spread, status="prior")
+        for name, value in PYTORCH_ATTENTION.items()
+    }
 
 
 def typical_host_s() -> float:
@@ -92,6 +111,7 @@ def host_runtimes(
     ranges: Mapping[RangeName, tuple[float, float]],
     corrected: Sequence[Family],
     *,
+    dtype: DType = "bfloat16",
     unseen: float = UNSEEN,
     beyond: float = 2.0,
 ) -> dict[str, RuntimePart]:
@@ -102,6 +122,7 @@ def host_runtimes(
         scores: |log residuals| of held-out kernels by phase.
         ranges: what was measured, in a model's dimensions.
         corrected: families with a correction; only vLLM runs all those kernels, PyTorch shares its matrix products.
+        dtype: of the device's coefficients.
         unseen: factor on the scores for whole models, which nobody measured.
         beyond: factor on intervals outside the ranges.
     """
@@ -116,8 +137,9 @@ def host_runtimes(
     ) -> RuntimePart:
         table = eager_coefficients() if implementation == "transformers" else graph_coefficients()
         host = "a prior over published hosts" if implementation == "transformers" else "a graph replay, launch assumed"
+        own: dict[DType, dict[str, Coefficient]] = {} if implementation == "serving" else {dtype: pytorch_kernels()}
         return RuntimePart(
-            implementation=implementation, host=host, note=note.format(gpu=gpu), coefficients=table,
+            implementation=implementation, host=host, note=note.format(gpu=gpu), coefficients=table, device=own,
             corrected=list(kernels), conformal_scores=dict(widths), ranges=dict(ranges),
             memory_overhead_bytes=MEMORY_OVERHEAD_BYTES, extrapolation_factor=beyond,
         )  # fmt: skip

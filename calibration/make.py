@@ -28,7 +28,13 @@ HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are publi
 HOT_ONLY = ("cache_speedup", "cache_share", "cache_width")  # of gemm, prefill and decode: seen in hot loops alone
 __all__ = ["RuntimePart", "sheet_of", "sheet_part"]  # beside all that is defined here
 
+_KERNELS = {"transformers-eager": "transformers", "torch-compile": "compiled"}
 PHASES = ("prefill", "decode", "response")
+
+
+def implementation_of(runtime: str) -> str:
+    """Whose kernels a runtime launches; PyTorch's where it is not known better."""
+    return _KERNELS.get(runtime, "torch")
 
 
 def setup_at_priors(sheet: Sheet, runtimes: Mapping[str, str]) -> Setup:

@@ -102,12 +102,10 @@ class _Timed:
 
 def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) -> OpCost:
     """The cost of each row as one record with arrays, as a runtime implements it."""
-    m, n, k = _column(rows, "m"), _column(rows, "n"), _column(rows, "k")
-    if rows[0].dtype == FLOAT8:
-        return float8_product(gemm("gemm", m, n, k, weight_bytes=1.0, activation_bytes=2.0))
-    size = DTYPE_BYTES[rows[0].dtype]
     if op == "gemm":
-        return gemm("gemm", m, n, k, weight_bytes=size, activation_bytes=size)
+        return _product(rows)
+    m, n = _column(rows, "m"), _column(rows, "n")
+    size = DTYPE_BYTES[rows[0].dtype]
     if op == "attention":
         window = _column(rows, "window")
         window = np.where(window > 0, window, NO_WINDOW) if np.any(window > 0) else None
@@ -118,12 +116,19 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) 
         return attention_op(attention, step, how, Numbers(size, size, size))
     if op == "pointwise":
         return OpCost("pointwise", "pointwise", activation_bytes=_column(rows, "moved_bytes"), passes=2.0)
-    kernels, moves = {
-        "norm": (how.norm_kernels, how.norm_moves),
-        "rope": (how.rope_kernels, how.rope_moves),
-        "activation": (how.activation_kernels, how.activation_moves),
-    }[op]
-    return pointwise(op, m * n, moves=moves, kernels=kernels, bytes_each=size)
+    if op == "rope":
+        return how.rope(m * n, size)
+    if op == "norm":
+        return pointwise(op, m * n, moves=how.norm_moves, kernels=how.norm_kernels, bytes_each=size, summed=n)
+    return pointwise(op, m * n, moves=how.activation_moves, kernels=how.activation_kernels, bytes_each=size)
+
+
+def _product(rows: Sequence[OperatorObservation]) -> OpCost:
+    m, n, k = _column(rows, "m"), _column(rows, "n"), _column(rows, "k")
+    if rows[0].dtype == FLOAT8:
+        return float8_product(gemm("gemm", m, n, k, weight_bytes=1.0, activation_bytes=2.0))
+    size = DTYPE_BYTES[rows[0].dtype]
+    return gemm("gemm", m, n, k, weight_bytes=size, activation_bytes=size)
 
 
 def _column(rows: Sequence[OperatorObservation], name: str) -> Array:

@@ -70,7 +70,8 @@ class Plan:
             run = seconds_of(case) * case.units
             # Two runs of warm-up, then blocks: at least `least_blocks` of one run each.
             total += 2.0 * run + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
-        references = sum(Reference.RUNS * seconds_of(case) for case in self.references) * len(self.cases)
+        once = [seconds_of(case) for case in self.references]
+        references = sum(seconds * (1 + Reference.runs(seconds)) for seconds in once) * len(self.cases)
         return OVERRUN * rules.rounds * (total + references)
 
 

@@ -33,6 +33,7 @@ from latmodel.profile import (
 )
 
 from . import make
+from .boards import board_of, read_board, with_board
 from .fit import Setup
 from .hosts import host_runtimes
 from .kernels import FAMILIES, Kernels, fit_law, held_out_trial, log_residuals, start_at, values_of, with_correction
@@ -262,6 +263,8 @@ def main() -> None:
     options = parser.parse_args()
     for name in [datasheet(card).name for card in options.cards] or PACKAGED:
         profile = fit_card(name, PACKAGED[name], options.data)
+        if (board := board_of(name)) is not None:
+            profile = with_board(profile, board, read_board(board))
         write_profile(profile, options.out / f"{name}.json")
         print(
             name, *(f"{row.phase} {row.mape_percent:.1f} % of {row.rows}" for row in profile.quality.errors), flush=True

@@ -275,13 +275,10 @@ def rows_of(log: Log, plans: Mapping[str, Plan], gpu: str) -> tuple[list[Observa
 def _note(
     name: str, noise: float, level: Level, records: Sequence[Mapping[str, object]], skipped: Sequence[str]
 ) -> str:
-    drifts = drift_range(records, level)  # type: ignore[arg-type]
-    widest = max(math.expm1(high) for _, high in drifts.values())
-    reference = ", ".join(f"{phase} {seconds:.6g} s" for phase, seconds in level.seconds.items())
-    text = (
-        f"{name}: noise {100 * noise:.1f} % between rounds, drift up to {100 * widest:.0f} % corrected; "
-        f"reference {reference}"
-    )
+    widest = max(math.expm1(high) for _, high in drift_range(records, level).values())  # type: ignore[arg-type]
+    bridged = f"drift up to {100 * widest:.0f} % corrected" if level.followed else "no drift that samples share"
+    reference = ", ".join(f"{clock} {seconds:.6g} s" for clock, seconds in level.seconds.items())
+    text = f"{name}: noise {100 * noise:.1f} % between rounds, {bridged}; reference {reference}"
     return f"{text}; skipped {', '.join(skipped)}" if skipped else text
 
 

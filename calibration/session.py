@@ -12,7 +12,7 @@ from latmodel.errors import LatmodelError, NoisyError, UsageError
 from .measure import Record
 from .observations import append_record, read_records
 
-FORMAT = 1
+FORMAT = 2
 
 
 class SampleFile:
@@ -100,7 +100,7 @@ def read_samples(path: Path) -> SampleFile:
 def _is_known(record: Record) -> bool:
     needed = {
         "header": {"format"}, "end": set(), "skip": {"case", "round", "reason", "before", "after", "flags"},
-        "sample": {"case", "round", "wall_s", "flags", "before", "after", "attempt"},
+        "sample": {"case", "phase", "round", "wall_s", "replay_s", "flags", "before", "after", "attempt"},
     }.get(str(record.get("kind")))  # fmt: skip
     return needed is not None and needed <= record.keys()
 

@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field
 
 from latmodel.forward import Target
+from latmodel.laws.coefficients import HOST_TERMS
 
 from .cases import Case, case_bytes
 from .evidence import FORMULAS, model_of, work_of
@@ -24,6 +25,7 @@ class Disturbance:
     outliers: float = 0.0  # share of samples that take `outlier_factor` as long
     outlier_factor: float = 1.6
     drift: float = 0.0  # greatest slow-down of a slow swing of everything
+    host_drift: float = 0.0  # the same of the host alone
     drift_period_s: float = 40.0
     throttled: tuple[tuple[float, float], ...] = ()  # when the device runs at `throttle_factor` of its time
     throttle_factor: float = 1.4
@@ -72,8 +74,16 @@ class SimulatedLab:
     def slowdown(self) -> float:
         """How much longer everything takes at this moment."""
         d = self.disturbance
-        swing = 1.0 + d.drift * 0.5 * (1.0 - math.cos(2.0 * math.pi * self._clock / d.drift_period_s))
-        return swing * (d.throttle_factor if self._is_throttled() else 1.0)
+        return self._swing(d.drift) * (d.throttle_factor if self._is_throttled() else 1.0)
+
+    def wall_seconds(self, case: Case) -> float:
+        """Wall time of one pass of a case with the host as slow as it is at this moment."""
+        swing, runtime = self._swing(self.disturbance.host_drift), self.target.runtime
+        host = {name: getattr(runtime, name) * swing for name in HOST_TERMS}
+        return true_seconds(case, self.target._replace(runtime=runtime._replace(**host)))[0]
+
+    def _swing(self, most: float) -> float:
+        return 1.0 + most * 0.5 * (1.0 - math.cos(2.0 * math.pi * self._clock / self.disturbance.drift_period_s))
 
 
 class SimulatedBench:
@@ -94,7 +104,8 @@ class SimulatedBench:
             lab.wait(1e4)
         jitter = math.exp(self._random.gauss(0.0, d.reference_noise if self._reference else d.jitter))
         factor = runs * self._case.units * self._factor * jitter * lab.slowdown()
-        wall, device = factor * self._wall_s, factor * self._device_s
+        wall = factor * (lab.wall_seconds(self._case) if d.host_drift else self._wall_s)
+        device = factor * self._device_s
         lab.wait(wall)
         if not lab.replay:
             return Times(wall)

@@ -15,20 +15,20 @@ from .verify import Drift, no_drift
 
 @contextmanager
 def drift_since_calibration(lab: TorchLab, runtime: str, dtype: str, samples: Path | None) -> Iterator[Drift]:
-    """A function that times the reference and gives log(now / undisturbed) by phase.
+    """A function that times the reference and gives log(now / undisturbed) by clock.
 
-    Gives `no_drift` where the calibration's samples are not kept at `samples`, or are of another device, dtype or
-    number of threads.
+    Gives `no_drift` where the calibration's samples are not kept at `samples`, are of another device, dtype or number
+    of threads, or did not follow the reference.
     """
     level = _level(lab, runtime, dtype, samples)
-    if level is None:
+    if level is None or not level.followed:
         yield no_drift
         return
     scale = CPU if lab.hardware.kind == "cpu" else GPU
     plan = make_plan("quick", runtime, dtype, scale, lab.hardware.cache_bytes)  # references do not depend on the effort
     reference = Reference(lab, plan.references)
     try:
-        yield lambda: {phase: math.log(now / level.seconds[phase]) for phase, now in reference.seconds().items()}
+        yield lambda: {clock: math.log(now / level.seconds[clock]) for clock, now in reference.seconds().items()}
     finally:
         reference.close()
 

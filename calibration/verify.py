@@ -14,10 +14,10 @@ from latmodel.prediction import Prediction
 
 from .cases import Case, Phase
 from .decoder_config import DecoderConfig
-from .measure import Hung, Lab, OutOfMemory, Rules, sample
+from .measure import Hung, Lab, OutOfMemory, Rules, device_clock, sample
 from .observations import Observation, observation, read_records
 
-Drift = Callable[[], dict[str, float]]  # log of how much slower than at its calibration a device is, by phase
+Drift = Callable[[], dict[str, float]]  # log of how much slower than at its calibration a device is, by its clocks
 SAMPLES = 5  # of each phase, unless one takes all the time there is
 RULES = Rules(block_s=0.0, sample_s=2.0, least_blocks=3, precision=0.01, limit_s=600.0)
 
@@ -111,11 +111,31 @@ def verify(
         LatmodelError: the model does not fit the memory, or a run hung.
     """
     prediction = predictor.predict(config.architecture(), workload)
-    prefill, decode = (_timed(lab, case, rules, drift) for case in model_cases(config, workload, predictor.runtime))
+    prefill, decode = (
+        _timed(lab, case, rules, lambda phase=case.phase: felt(drift(), phase, predictor, config, workload))  # type: ignore[misc]
+        for case in model_cases(config, workload, predictor.runtime)
+    )
     return Verified(
         config, workload, prediction, prefill.seconds, decode.seconds, prefill.spread, decode.spread,
         prefill.drift, decode.drift,
     )  # fmt: skip
+
+
+def felt(
+    drift: dict[str, float], phase: Phase, predictor: Predictor, config: ModelConfig | DecoderConfig, workload: Workload
+) -> float:
+    """What a reference's drift means for a model: log of how much longer it takes.
+
+    Where the reference has one clock all is that much slower. A GPU and its host drift apart: the model takes as much
+    longer as the predictor says of a host that is slower by what the reference's wall time lost beyond its kernels'.
+    """
+    device = drift.get(device_clock(phase))
+    if device is None or drift[phase] == device:
+        return drift[phase]
+    slower = predictor.with_slower_host(math.exp(drift[phase] - device))
+    now, then = (one.predict(config.architecture(), workload) for one in (slower, predictor))
+    times = [(p.prefill_s if phase == "prefill" else p.decode_s_per_token) for p in (now, then)]
+    return device + math.log(times[0] / times[1])
 
 
 class _Timed(NamedTuple):
@@ -126,7 +146,7 @@ class _Timed(NamedTuple):
     drift: float
 
 
-def _timed(lab: Lab, case: Case, rules: Rules, drift: Drift) -> _Timed:
+def _timed(lab: Lab, case: Case, rules: Rules, drift: Callable[[], float]) -> _Timed:
     """The median of some samples, each between two looks at the drift, which comes and goes within seconds.
 
     A model so slow that one sample takes all the time is sampled once.
@@ -140,9 +160,9 @@ def _timed(lab: Lab, case: Case, rules: Rules, drift: Drift) -> _Timed:
         begin = lab.now()
         try:
             while not logs or (len(logs) < SAMPLES and lab.now() - begin < rules.sample_s):
-                before = drift()[case.phase]
+                before = drift()
                 found = sample(bench, lab.now, short)
-                drifts.append(0.5 * (before + drift()[case.phase]))
+                drifts.append(0.5 * (before + drift()))
                 logs.append(math.log(found.times.wall_s / case.units) - drifts[-1])
                 spreads.append(found.spread)
         finally:

@@ -27,8 +27,8 @@ class OpCost(NamedTuple):
     `kind` says which law times it: "gemm", "gemm8" (of 8-bit floats), "prefill" or "decode" attention, "pointwise";
     "conv", "scan", "solve". `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model;
     `cache_bytes` the KV cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each
-    of which the host launches. `m`, `n`, `k` are the GEMM that tiling needs, `attention` the dimensions that attention
-    needs.
+    of which the host launches. `m`, `n`, `k` are the GEMM that tiling needs (of a pointwise chain `k` is what its
+    kernels sum in a row), `attention` the dimensions that attention needs.
     """
 
     name: str
@@ -44,6 +44,7 @@ class OpCost(NamedTuple):
     repeat: float = 1.0
     passes: float = 1.0  # times a pointwise chain goes over its values, which a cache may hold from pass to pass
     attention: AttentionShape | None = None
+    strided: bool = False  # pointwise over views that are not contiguous, which a kernel walks value by value
 
     @property
     def bytes(self) -> Array:
@@ -68,12 +69,17 @@ def gemm(
     )  # fmt: skip
 
 
-def pointwise(name: str, elements: Array, *, moves: float, kernels: float, bytes_each: float) -> OpCost:
+def pointwise(
+    name: str, elements: Array, *, moves: float, kernels: float, bytes_each: float, summed: Array = 0.0,
+    strided: bool = False,
+) -> OpCost:  # fmt: skip
     """A chain of `kernels` pointwise kernels that together read and write `moves` values per element.
 
-    FLOPs are not counted: they are never what binds.
+    FLOPs are not counted: they are never what binds. `summed` values of a row are added up by one block of threads (a
+    norm's width, times its norms). `strided` says that the values are not contiguous.
     """
     # By position, the quickest way to make one: a prediction makes some thirty.
     return OpCost(
-        name, "pointwise", 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, 0.0, 1.0, moves
+        name, "pointwise", 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves,
+        None, strided,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from .config import ModelConfig, Workload
 from .errors import UsageError
 from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
+from .laws.coefficients import HOST_TERMS
 from .laws.gemm import all_aligned
 from .layers.implementation import IMPLEMENTATIONS, Implementation
 from .memory import Memory, peak_memory
@@ -72,6 +73,22 @@ class Predictor:
 
         return cls(load_profile(name), runtime, confidence)
 
+    def with_slower_host(self, factor: float) -> "Predictor":
+        """The same on a host that takes `factor` times as long for everything, its device unchanged.
+
+        Raises:
+            UsageError: the factor is not positive.
+        """
+        if not 0 < factor < 1e6:
+            raise UsageError(f"a host {factor} times as slow: give a positive factor")
+        slower = {
+            name: found.model_copy(update={"value": found.value * factor}) if name in HOST_TERMS else found
+            for name, found in self._part.coefficients.items()
+        }
+        runtimes = {**self.profile.runtimes, self.runtime: self._part.model_copy(update={"coefficients": slower})}
+        profile = self.profile.model_copy(update={"runtimes": runtimes})
+        return Predictor(profile, self.runtime, self.interval.level, self.memory_bytes, corrected=self._corrected)
+
     @property
     def notes(self) -> list[str]:
         """What a user must know before trusting the numbers: where the host term comes from."""
@@ -102,7 +119,7 @@ class Predictor:
 
     def _target(self, dtype: str) -> tuple[Target, bool]:
         if dtype not in self._targets:
-            device, measured = self.profile.device_coefficients(dtype)
+            device, measured = self.profile.device_coefficients(dtype, self.runtime)
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
             target = Target(self.profile.sheet(dtype), device, runtime, self._implementation(), corrector)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .config import describe
+from .config import DType, describe
 from .errors import ProfileError
 from .laws.coefficients import (
     LATER_COEFFICIENTS,
@@ -115,6 +115,7 @@ class RuntimePart(_Part):
     memory_cache_copies: Annotated[float, Field(ge=1, le=10)] = 1.0  # of the whole KV cache alive at the peak
     unpack_moves: Annotated[float, Field(ge=0, le=100)] | None = None  # of `unpacking`; None: the implementation's
     coefficients: dict[str, Coefficient]
+    device: dict[DType, dict[str, Coefficient]] = {}  # of the device, where its own kernels are not the common ones
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
@@ -126,6 +127,13 @@ class RuntimePart(_Part):
     def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
         _check_names(table, RUNTIME_PRIORS, "coefficients")
         return table
+
+    @field_validator("device")
+    @classmethod
+    def _known(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
+        for dtype, table in tables.items():
+            _check_values(table, device_priors(table), f"device.{dtype}")
+        return tables
 
     @field_validator("ranges", mode="before")
     @classmethod
@@ -201,14 +209,23 @@ class Profile(_Part):
             )
         return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
 
-    def device_coefficients(self, dtype: str) -> tuple[Device, bool]:
-        """Coefficients for `dtype`, and whether they were measured with it (another's stand in if not)."""
+    def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
+        """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
+        measured with it (another's stand in if not)."""
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
-        float8 = tables.pop(FLOAT8, {})
+        tables.pop(FLOAT8, None)
+        own: dict[str, dict[str, Coefficient]] = {} if runtime is None else dict(self.runtimes[runtime].device)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))
+        replaced = own.get(dtype) or next(iter(own.values()), {})
+        return {**table, **replaced}, dtype in tables or dtype in own
+
+    def device_coefficients(self, dtype: str, runtime: str | None = None) -> tuple[Device, bool]:
+        """The same as plain numbers."""
+        table, measured = self.device_table(dtype, runtime)
         values = {key: item.value for key, item in table.items()}
+        float8 = self.device.coefficients.get(FLOAT8, {})
         values |= {f"{FLOAT8}.{key}": item.value for key, item in float8.items()}
-        return device_coefficients(values), dtype in tables
+        return device_coefficients(values), measured
 
     @property
     def multiplies_float8(self) -> bool:
@@ -224,7 +241,7 @@ class Profile(_Part):
         families = corrections_of(parts, corrected)
         if "gemm" in corrected and FLOAT8 in tables:
             families["gemm8"] = corrections_of(tables[FLOAT8], ["gemm"])["gemm"]
-        device = self.device_coefficients(dtype)[0]
+        device = self.device_coefficients(dtype, runtime)[0]
         if not families or isinstance(device, CpuCoefficients):
             return None
         return Corrector(families, device.decode.window_whole)
@@ -242,12 +259,16 @@ def _with_later(table: dict[str, Coefficient], priors: dict[str, Prior]) -> dict
 
 
 def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
-    missing, unknown = sorted(priors.keys() - table.keys()), sorted(table.keys() - priors.keys())
-    if unknown:
-        raise ValueError(f"{where}.{unknown[0]} is not a known coefficient; calibrate again if another release made it")
-    if missing:
+    missing = sorted(priors.keys() - table.keys())
+    if missing and table.keys() <= priors.keys():
         raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
+    _check_values(table, priors, where)
+
+
+def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
     for name, item in table.items():
+        if name not in priors:
+            raise ValueError(f"{where}.{name} is not a known coefficient; calibrate again if another release made it")
         if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
 

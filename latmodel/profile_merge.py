@@ -33,7 +33,8 @@ def merge(profiles: Sequence[Profile], name: str) -> Profile:
         phases = {phase for one in parts for phase in one.conformal_scores}
         scores = {phase: _pooled([one.conformal_scores.get(phase, []) for one in parts]) for phase in phases}
         table = _merged([one.coefficients for one in parts])
-        runtimes[runtime] = part.model_copy(update={"coefficients": table, "conformal_scores": scores})
+        own = {dtype: _merged([one.device[dtype] for one in parts]) for dtype in part.device}
+        runtimes[runtime] = part.model_copy(update={"coefficients": table, "device": own, "conformal_scores": scores})
     device = DevicePart(**{**dict(first.device), "coefficients": tables})
     boards = ", ".join(profile.name for profile in profiles)
     provenance = Provenance(
@@ -53,11 +54,21 @@ def _same(profiles: Sequence[Profile]) -> None:
             ("device", first.gpu, other.gpu),
             ("runtimes", sorted(first.runtimes), sorted(other.runtimes)),
             ("dtypes", sorted(first.device.coefficients), sorted(other.device.coefficients)),
+            ("kernels of runtimes", _own_kernels(first), _own_kernels(other)),
         ):
             if mine != theirs:
                 raise ProfileError(
                     f"{first.name} and {other.name} differ in {what}: {mine} and {theirs}; merge like with like"
                 )
+
+
+def _own_kernels(profile: Profile) -> list[str]:
+    return sorted(
+        f"{runtime}.{dtype}.{name}"
+        for runtime, part in profile.runtimes.items()
+        for dtype, table in part.device.items()
+        for name in table
+    )
 
 
 def _merged(tables: Sequence[Mapping[str, Coefficient]]) -> dict[str, Coefficient]:

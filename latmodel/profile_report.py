@@ -50,6 +50,9 @@ def _named(profile: Profile) -> Iterator[tuple[str, Coefficient, Prior]]:
     for runtime, part in profile.runtimes.items():
         for name, item in part.coefficients.items():
             yield f"runtime.{runtime}.{name}", item, RUNTIME_PRIORS[name]
+        for dtype, table in part.device.items():
+            for name, item in table.items():
+                yield f"runtime.{runtime}.device.{dtype}.{name}", item, device_priors(table)[name]
 
 
 def coefficient_rows(profile: Profile) -> list[Row]:

@@ -38,7 +38,7 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
         "residual", stream, moves=moves * layers,
         kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
-    norm = _norm("norm", block.norm, stream, how, numbers, count=block.norms)
+    norm = _norm("norm", block.norm, stream, hidden, how, numbers, count=block.norms)
     if numbers.format is not None:
         mixing = with_unpacking("unpack_mixer", mixing, how, numbers)
         feeding = with_unpacking("unpack_ffn", feeding, how, numbers)
@@ -46,11 +46,15 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
 
 
 def _norm(
-    name: str, norm: Norm, elements: Array, how: Implementation, numbers: Numbers, *, count: float = 1.0
+    name: str, norm: Norm, elements: Array, width: Array, how: Implementation, numbers: Numbers, *, count: float = 1.0
 ) -> OpCost:
-    """`count` norms over the same `elements`; LayerNorm is one kernel everywhere, RMSNorm as the runtime has it."""
+    """`count` norms over the same `elements` in rows of `width`; LayerNorm is one kernel everywhere, RMSNorm as the
+    runtime has it."""
     kernels, moves = (how.norm_kernels, how.norm_moves) if norm.kind == "rms" else (1.0, 2.0)
-    return pointwise(name, elements, moves=moves * count, kernels=kernels * count, bytes_each=numbers.activation_bytes)
+    return pointwise(
+        name, elements, moves=moves * count, kernels=kernels * count, bytes_each=numbers.activation_bytes,
+        summed=width * count,
+    )  # fmt: skip
 
 
 def _projections(
@@ -69,9 +73,11 @@ def _projections(
     ops.append(gemm("o_proj", rows, hidden, queries, weight, each))
     if attention.rotary:
         turned = (queries + keys) * (rows * attention.rotary)
-        ops.append(pointwise("rope", turned, moves=how.rope_moves, kernels=how.rope_kernels, bytes_each=each))
+        ops.append(how.rope(turned, each))
     if attention.qk_norm:
-        ops.append(_norm("qk_norm", Norm(), (queries + keys) * (0.5 * rows), how, numbers, count=2.0))
+        ops.append(
+            _norm("qk_norm", Norm(), (queries + keys) * (0.5 * rows), attention.head_dim, how, numbers, count=2.0)
+        )
     if attention.output_gate:
         ops.append(pointwise("gate", queries * rows, moves=5.0, kernels=2.0, bytes_each=each))
     return ops
@@ -143,7 +149,7 @@ def head_ops(
         gemm("lm_head", logit_rows, model.vocab_size, width, **sizes),
     ]
     if model.final_norm is not None:
-        ops.append(_norm("final_norm", model.final_norm, hidden * rows, how, numbers))
+        ops.append(_norm("final_norm", model.final_norm, hidden * rows, hidden, how, numbers))
     if isinstance(model.positions, float) and model.positions:
         ops.append(pointwise("positions", hidden * rows, moves=5.0, kernels=2.0, bytes_each=each))
     if model.embedding_size is not None:

@@ -128,7 +128,7 @@ def test_a_fold_never_splits_a_shape(cpu: tuple[SimulatedLab, Calibrated]) -> No
     for row, fold in zip(rows, folds(rows), strict=True):
         shapes.setdefault(shape_of(row), set()).add(fold)
     assert all(len(found) == 1 for found in shapes.values())
-    assert len({fold for found in shapes.values() for fold in found}) == 6
+    assert len({fold for found in shapes.values() for fold in found}) == 7
 
 
 def test_drift_and_throttling_are_bridged() -> None:

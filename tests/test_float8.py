@@ -180,7 +180,7 @@ BAD = {
     "a table that lacks a name": (changed(coefficients={"float8": {}}), "float8"),
     "attention in it": (
         changed(coefficients={"float8": json.loads(EIGHT.profile.model_dump_json())["device"]["coefficients"]["bfloat16"]}),
-        "float8.decode",
+        "coefficients.float8.*is not a known",
     ),
     "a correction of attention": (
         changed(corrections={"float8": {"prefill": {

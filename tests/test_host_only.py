@@ -42,7 +42,7 @@ def measured(prior: Profile) -> HostFit:
     return fit_host(prior, RUNTIME, rows, "a planted host")
 
 
-@pytest.mark.parametrize("gpu", ["h100", "3090", "rtx-4070"])
+@pytest.mark.parametrize("gpu", ["h200", "3090", "rtx-4070"])
 def test_a_planted_host_comes_back_and_kernels_stay(gpu: str) -> None:
     prior = load_profile(gpu)
     done = measured(prior)
@@ -56,7 +56,7 @@ def test_a_planted_host_comes_back_and_kernels_stay(gpu: str) -> None:
 
 
 def test_predictions_follow_the_host_and_say_where_it_was_measured() -> None:
-    prior = load_profile("h100")
+    prior = load_profile("h200")
     done = measured(prior)
     assert Profile.model_validate_json(done.profile.model_dump_json()) == done.profile
     before, after = (Predictor(profile, RUNTIME) for profile in (prior, done.profile))
@@ -66,7 +66,7 @@ def test_predictions_follow_the_host_and_say_where_it_was_measured() -> None:
 
 
 def test_a_measured_host_narrows_what_was_the_spread_over_hosts() -> None:
-    prior = load_profile("h100")
+    prior = load_profile("h200")
 
     def width(profile: Profile) -> float:
         p = Predictor(profile, RUNTIME).predict(SHAPE, WORK)
@@ -78,12 +78,12 @@ def test_a_measured_host_narrows_what_was_the_spread_over_hosts() -> None:
 
 
 def test_noise_is_refused() -> None:
-    lab = SimulatedLab(planted(load_profile("h100")), 3, Disturbance(noise=0.4))
+    lab = SimulatedLab(planted(load_profile("h200")), 3, Disturbance(noise=0.4))
     with pytest.raises(NoisyError, match="max-noise"):
-        measure_host(lab, RUNTIME, "bfloat16", "h100", 0.15)
+        measure_host(lab, RUNTIME, "bfloat16", "h200", 0.15)
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(("--gpu", "cpu"), 2), (("--gpu", "h100", "--device", "cpu"), 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(("--gpu", "cpu"), 2), (("--gpu", "h200", "--device", "cpu"), 2)])
 def test_a_cpu_is_told_what_to_do_instead(arguments: tuple[str, ...], code: int) -> None:
     pytest.importorskip("torch")
     done = CliRunner().invoke(group, ["calibrate", "--host-only", *arguments])

@@ -98,6 +98,39 @@ def test_drift_is_taken_out_by_the_reference() -> None:
     assert max(errors) - min(errors) < 0.03  # uncorrected they would differ by up to 40 %
 
 
+def gpu(**disturbance: object) -> SimulatedLab:
+    return SimulatedLab(task("cuda").start.target("transformers-eager"), disturbance=Disturbance(**disturbance))  # type: ignore[arg-type]
+
+
+def test_the_drift_of_a_gpus_host_is_taken_out_of_its_own_time_alone() -> None:
+    narrow = [case(f"n{i}", layers=4 + i) for i in range(6)]  # waits for the host
+    wide = [case(f"w{i}", "prefill", layers=2, hidden=8192, ffn=16384 + 64 * i, heads=64) for i in range(6)]
+    swinging = gpu(noise=0.0, jitter=0.0, reference_noise=0.0, host_drift=0.5, drift_period_s=2.0)
+    target, log = swinging.target, MemoryLog()
+    measure(swinging, narrow + wide, REFERENCES, log, RULES)
+    found = combine(log.records, narrow + wide)
+    walls, devices = (
+        [math.log(one.seconds[timing] / true_seconds(one.case, target)[i]) for one in found]
+        for i, timing in enumerate(("wall", "device"))
+    )
+    uncorrected = [
+        math.log(r["wall_s"] / true_seconds(c, target)[0]) for r in log.records for c in narrow if c.name == r["case"]
+    ]
+    assert max(uncorrected) - min(uncorrected) > 0.2
+    assert max(walls[:6]) - min(walls[:6]) < 0.1
+    assert max(map(abs, walls[6:])) < 5e-3  # the host shows in its hundredth that does not hide
+    assert max(map(abs, devices)) < 1e-9
+
+
+def test_a_reference_that_scatters_by_itself_is_not_followed() -> None:
+    cases = [case(f"c{i}", layers=4 + i) for i in range(10)]
+    steady, log = gpu(noise=0.0, jitter=0.0, reference_noise=0.2), MemoryLog()
+    measure(steady, cases, REFERENCES, log, RULES)
+    assert not reference_level(log.records).followed
+    for one in combine(log.records, cases):
+        assert one.seconds["wall"] == pytest.approx(true_seconds(one.case, steady.target)[0], rel=1e-9)
+
+
 def test_throttled_samples_are_repeated_then_kept_with_their_flag() -> None:
     for_ever = lab(throttled=((0.0, math.inf),))
     log = MemoryLog()

@@ -88,7 +88,7 @@ def test_the_estimate_is_that_of_the_rules() -> None:
     # Cases that take no time still cost their samples: 42 × (0.3 + 0.15) s × 2 rounds × 1.2.
     assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.45 * 2 * 1.2)
     slower = cheap.estimate_s(lambda case: 0.01)
-    assert slower > cheap.estimate_s(lambda case: 0.0) + len(cheap.cases) * 2 * Reference.RUNS * 0.01
+    assert slower > cheap.estimate_s(lambda case: 0.0) + len(cheap.cases) * 2 * (1 + Reference.runs(0.01)) * 0.01
 
 
 def test_quick_and_normal_keep_their_promise_on_a_cpu_core() -> None:

@@ -93,6 +93,29 @@ def test_alignment() -> None:
     assert not all_aligned(8.0, 12.0)
 
 
+def test_a_rough_product_of_few_rows_costs_a_whole_tile_and_one_row_none() -> None:
+    # Tiles of 128 rows: 2, 100 and 128 rows cost the same, six times (2 · 3, the toy's) an aligned product of 128 rows.
+    whole = compute_seconds(128.0, 8192.0, 8191.0, GEMM, SHEET)
+    for rows in (2.0, 100.0, 128.0):
+        _, rough = gemm_seconds(product(rows, 8192.0, 8191.0), GEMM, SHEET)
+        assert rough == pytest.approx(6 * whole)
+    _, single = gemm_seconds(product(1.0, 8192.0, 8191.0), GEMM, SHEET)
+    assert single == pytest.approx(6 * compute_seconds(1.0, 8192.0, 8191.0, GEMM, SHEET))
+    assert single < 0.2 * rough
+
+
+def test_strided_values_and_summed_rows_of_pointwise_kernels() -> None:
+    fit = POINTWISE._replace(cache_speedup=4.0, cache_share=1.0, strided_rate=0.5, summed_s=1e-9)
+    sheet = SHEET._replace(cache_bytes=1e6)
+    small = pointwise("x", 1000.0, moves=2.0, kernels=1.0, bytes_each=2.0)  # 4000 bytes, cached at 4e11 a second
+    assert pointwise_seconds(small, fit, sheet) == pytest.approx(4000 / 4e11)
+    assert pointwise_seconds(small._replace(strided=True), fit, sheet) == pytest.approx(2 * 4000 / 4e11)
+    # A row of 8192 is added up in 8.192 us, by one block of threads, as many rows as there are.
+    assert pointwise_seconds(small._replace(k=8192.0), fit, sheet) == pytest.approx(8.192e-6)
+    large = pointwise("x", 1e9, moves=2.0, kernels=1.0, bytes_each=2.0)
+    assert pointwise_seconds(large._replace(k=8192.0), fit, sheet) == pointwise_seconds(large, fit, sheet)
+
+
 def test_overlap_gap_saturates() -> None:
     # gap 0.5 that saturates at 1 s: shorter of 1 s adds 1 · 0.5 · 1 / (1 + 1) = 0.25; tiny ones add half of themselves.
     assert joined(4.0, 1.0, 0.5, 1.0) == pytest.approx(4.25)

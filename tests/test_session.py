@@ -12,7 +12,8 @@ from latmodel.errors import NoisyError, UsageError
 
 BINDING = {"device": "toy", "driver": "1", "torch": "2", "host": "here", "threads": 1, "plan": "abc"}
 SAMPLE = {
-    "kind": "sample", "case": "a", "round": 0, "attempt": 0, "wall_s": 1.0, "flags": [],
+    "kind": "sample", "case": "a", "phase": "decode", "round": 0, "attempt": 0, "wall_s": 1.0, "replay_s": None,
+    "flags": [],
     "before": {"prefill": 1.0, "decode": 1.0}, "after": {"prefill": 1.0, "decode": 1.0},
 }  # fmt: skip
 

@@ -43,8 +43,8 @@ def samples(lab: TorchLab, tmp_path: Path) -> Path:
     level = {"prefill": 1e-3, "decode": 1e-3}
     for index in range(6):
         log.append(
-            {"kind": "sample", "case": "one", "round": index, "attempt": 0, "wall_s": 1.0, "flags": [], "before": level,
-             "after": level, "runtime": RUNTIME}
+            {"kind": "sample", "case": "one", "phase": "decode", "round": index, "attempt": 0, "wall_s": 1.0,
+             "replay_s": None, "flags": [], "before": level, "after": level, "runtime": RUNTIME}
         )  # fmt: skip
     return log.path
 

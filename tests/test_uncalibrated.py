@@ -83,5 +83,5 @@ def test_a_faster_card_is_never_slower() -> None:
 def test_a_measured_card_is_not_among_the_uncalibrated() -> None:
     names = {card.name for card in list_uncalibrated()}
     assert "tesla-t4" in names
-    assert load_profile("h100").name not in names
-    assert load_profile("h100").quality.kind == "published"
+    assert load_profile("h200").name not in names
+    assert load_profile("h200").quality.kind == "published"

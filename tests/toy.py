@@ -34,7 +34,9 @@ DECODE = DecodeCoefficients(
     split_context=1e9, idle_split=0.0, idle_whole=0.0, window_whole=0.0, compute_efficiency=1.0, overlap_gap=0.0,
     cache_speedup=1.0, cache_share=1.0, cache_width=0.5,
 )  # fmt: skip
-POINTWISE = PointwiseCoefficients(floor_s=0.0, bandwidth_efficiency=1.0, cache_share=1.0, cache_speedup=1.0)
+POINTWISE = PointwiseCoefficients(
+    floor_s=0.0, bandwidth_efficiency=1.0, cache_share=1.0, cache_speedup=1.0, strided_rate=1.0, summed_s=0.0
+)
 DEVICE = DeviceCoefficients(GEMM, PREFILL, DECODE, POINTWISE)
 # 1e-6 s a launch, 1e-5 s a block, 1e-4 s a pass.
 RUNTIME = RuntimeCoefficients(

@@ -93,6 +93,8 @@ class PointwiseCoefficients(NamedTuple):
     bandwidth_efficiency: float
     cache_share: float
     cache_speedup: float
+    strided_rate: float
+    summed_s: float
 
 
 class QuantizeCoefficients(NamedTuple):
@@ -103,6 +105,11 @@ class QuantizeCoefficients(NamedTuple):
     cache_share: float
     cache_speedup: float
     row_s: float
+
+    @property
+    def pointwise(self) -> PointwiseCoefficients:
+        """As of a pointwise kernel over contiguous values; what adds up a row is in the row's time."""
+        return PointwiseCoefficients(*self[:4], strided_rate=1.0, summed_s=0.0)
 
 
 class Float8(NamedTuple):
@@ -187,8 +194,8 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
     "gemm.overlap_gap": Prior(0.35, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
     "gemm.overlap_gap_s": Prior(6e-5, 0.30, 1e-8, 1.0, "time at which that share saturates"),
-    "gemm.misfit_slowdown": Prior(1.25, 0.20, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
-    "gemm.odd_slowdown": Prior(1.40, 0.20, 1.0, 20.0, "more compute where it is odd"),
+    "gemm.misfit_slowdown": Prior(1.7, 0.50, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
+    "gemm.odd_slowdown": Prior(1.8, 0.40, 1.0, 20.0, "more compute where it is odd"),
     "gemm.cache_speedup": Prior(2.0, 0.40, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
     "gemm.cache_share": Prior(0.15, 0.30, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
     "gemm.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
@@ -233,6 +240,8 @@ DEVICE_PRIORS: dict[str, Prior] = {
     ),
     "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
+    "pointwise.strided_rate": Prior(0.35, 0.40, *SHARE, "rate of that cache through views that are not contiguous"),
+    "pointwise.summed_s": Prior(5e-10, 0.50, 1e-12, 1e-6, "one more value in a row that a norm adds up"),
 }
 
 # Profiles of earlier releases lack these and are read as if the effect were not there: at its lower bound.
@@ -270,6 +279,8 @@ RUNTIME_PRIORS: dict[str, Prior] = {
     "gap_s": Prior(4e-7, 0.70, 1e-9, 1e-3, "device time between two kernels beyond their floors"),
     "overlap_loss": Prior(0.02, 0.70, 1e-4, 1.0, "share of the shorter timeline that is not hidden"),
 }
+
+HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host
 
 _FAMILIES = {
     "gemm": GemmCoefficients,

@@ -29,5 +29,5 @@ def float8_seconds(
     at_rate = sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s)
     work, compute = gemm_seconds(op, c.gemm, at_rate, hot=hot, aligned=aligned)
     inputs = pointwise("quantize", op.m * op.k * op.repeat, moves=2.5, kernels=1.0, bytes_each=2.0)
-    quantized = pointwise_seconds(inputs, c.quantize, sheet) + op.m * (op.repeat * c.quantize.row_s)
+    quantized = pointwise_seconds(inputs, c.quantize.pointwise, sheet) + op.m * (op.repeat * c.quantize.row_s)
     return work + quantized, compute

@@ -12,6 +12,7 @@ LARGE_TILE = (128.0, 256.0)  # tokens × outputs
 SMALL_TILE = (64.0, 64.0)
 VALUE_BYTES = 2.0  # of a weight on its way to the tensor cores, a copy in 16 bits where it is stored in fewer
 SUM_BYTES = 4.0  # partial sums are float32
+ROUGH_ROWS = 128.0  # of a tile of the kernels for sizes that are no multiple of 8
 MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
 
 
@@ -23,10 +24,7 @@ def gemm_seconds(
     `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
     are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
     """
-    compute = compute_seconds(op.m, op.n, op.k, c, sheet)
-    if not aligned:
-        coarse, odd = roughness(op.n, op.k)
-        compute = compute * ((1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd))
+    compute = compute_seconds(op.m, op.n, op.k, c, sheet) if aligned else _rough_seconds(op, c, sheet)
     nbytes = op.weight_bytes + op.activation_bytes
     memory = nbytes * (1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
@@ -34,6 +32,19 @@ def gemm_seconds(
         memory = memory * hot_factor(nbytes, sheet.cache_bytes, share, c.cache_width, c.cache_speedup)
     seconds = joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
     return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
+
+
+def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet) -> Array:
+    """Compute seconds where n or k may be no multiple of 8: of an older, slower kernel, whose tiles have 128 rows.
+
+    A single row goes to a matrix-vector kernel, which does not care. (Seen on an H100, cuBLAS 13: `cutlass_80_…_align2`
+    for multiples of 2, `cutlass_75_…_align1` for odd sizes; 2 to 128 rows take one time.)
+    """
+    coarse, odd = roughness(op.n, op.k)
+    padding = ceil(op.m * (1.0 / ROUGH_ROWS)) * ROUGH_ROWS - op.m
+    rows = op.m + coarse * indicator(op.m > 1.0, op.m) * padding
+    slowdown = (1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd)
+    return compute_seconds(rows, op.n, op.k, c, sheet) * slowdown
 
 
 def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet) -> Array:

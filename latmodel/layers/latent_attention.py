@@ -27,9 +27,14 @@ def latent_dense(m: LatentAttention, hidden: Array, rows: Array, how: Implementa
         *ops,
         gemm("kv_a_proj", rows, m.latent_rank + m.rope_dim, hidden, **sizes),
         pointwise(
-            "latent_norm", normed * rows, moves=how.norm_moves, kernels=how.norm_kernels * norms, bytes_each=each
+            "latent_norm",
+            normed * rows,
+            moves=how.norm_moves,
+            kernels=how.norm_kernels * norms,
+            bytes_each=each,
+            summed=normed,
         ),
-        pointwise("rope", turned, moves=how.rope_moves, kernels=how.rope_kernels, bytes_each=each),
+        how.rope(turned, each),
         gemm("o_proj", rows, hidden, m.heads * m.value_dim, **sizes),
     ]
 

@@ -1,0 +1,81 @@
+"""Whole models that were run on a calibrated board and never fitted, against the packaged profile of its card.
+
+    python benchmarks/boards.py
+
+Measured by benchmarks/verify_gpu.py (5 models in each runtime, 512 + 16 tokens), kept in benchmarks/boards. The shapes
+are those of the RTX 3090 study and two of other proportions; the fit saw single blocks, LM heads and models of up to
+six narrow layers.
+"""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from calibration.boards import BOARDS, read_models
+from calibration.observations import Observation
+from latmodel.config import CONFIG_FIELDS, ModelConfig, Workload
+from latmodel.predict import Predictor
+
+FOLDER = Path(__file__).parent / "boards"
+NEW_TOKENS = 16
+
+
+class Compared(NamedTuple):
+    """One measured time of a whole model beside its prediction, seconds."""
+
+    row: Observation
+    predicted_s: float
+    low_s: float
+    high_s: float
+
+    @property
+    def error(self) -> float:
+        """(predicted − measured) / measured."""
+        return self.predicted_s / self.row.seconds - 1.0
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measured time lies in the 90 % interval."""
+        return self.low_s <= self.row.seconds <= self.high_s
+
+
+def compare(rows: Sequence[Observation]) -> list[Compared]:
+    """Each row with the prediction of its card's packaged profile."""
+    return [_compared(row) for row in rows]
+
+
+def _compared(row: Observation) -> Compared:
+    model = ModelConfig(**{name: getattr(row, name) for name in CONFIG_FIELDS})
+    p = Predictor.load(row.gpu, row.runtime).predict(
+        model, Workload(prompt_tokens=row.prompt_tokens, new_tokens=NEW_TOKENS, dtype=row.dtype)
+    )
+    if row.phase == "prefill":
+        return Compared(row, p.prefill_s, p.prefill_s_low, p.prefill_s_high)
+    return Compared(row, p.decode_s_per_token, p.decode_s_per_token_low, p.decode_s_per_token_high)
+
+
+def summary(found: Sequence[Compared], runtime: str, phase: str) -> tuple[float, int, int]:
+    """(MAPE in percent, times inside their interval, times) of one runtime and phase."""
+    some = [one for one in found if one.row.runtime == runtime and one.row.phase == phase]
+    return 100.0 * statistics.mean(abs(one.error) for one in some), sum(one.inside for one in some), len(some)
+
+
+def main() -> None:
+    """Print every model and the figures of each runtime and phase."""
+    for board in BOARDS:
+        found = compare(read_models(board, FOLDER))
+        print(f"{board.card}: {board.source}")
+        for one in found:
+            print(
+                f"  {one.row.runtime:18s} {one.row.name:24s} {one.row.seconds * 1e3:8.3f} ms, "
+                f"predicted {one.predicted_s * 1e3:8.3f} ({100 * one.error:+.1f} %){'' if one.inside else ' outside'}"
+            )
+        for runtime in sorted({one.row.runtime for one in found}):
+            for phase in ("prefill", "decode"):
+                mape, inside, count = summary(found, runtime, phase)
+                print(f"{runtime} {phase}: MAPE {mape:.1f} %, {inside} of {count} inside their 90 % interval")
+
+
+if __name__ == "__main__":
+    main()
