@@ -40,11 +40,8 @@ VLLM_NOTE = (
 
 
 # Published attention is vLLM's, timed with its write of the KV cache and its bookkeeping. PyTorch's own, alone in a
-# graph on an H100 (cuDNN, torch 2.11, 1 to 64 positions): 3.2 to 3.9 us in decode, 6.5 to 7.9 us in prefill. No block
-# of threads for each token comes before: that is vLLM's write of the cache (`attention.WRITE_THREADS`).
-PYTORCH_ATTENTION = {
-    "decode.floor_s": 3.5e-6, "prefill.floor_s": 7e-6, "prefill.write_s": DEVICE_PRIORS["prefill.write_s"].low,
-}  # fmt: skip
+# graph on an H100 (cuDNN, torch 2.11, 1 to 64 positions): 3.2 to 3.9 us in decode, 6.5 to 7.9 us in prefill.
+PYTORCH_ATTENTION = {"decode.floor_s": 3.5e-6, "prefill.floor_s": 7e-6}
 
 
 def pytorch_kernels() -> dict[str, Coefficient]:

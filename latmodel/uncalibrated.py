@@ -69,6 +69,9 @@ def datasheet_profile(card: DataSheet) -> Profile:
     for name, template in prior["runtimes"].items():
         if card.kind in RUNTIME_KINDS.get(name, (card.kind,)):
             part = {**template, "conformal_scores": scores[name], "note": _note(card, dtype, template["note"])}
+            # A runtime's own kernels, whatever dtype they were seen in; a CPU has others.
+            own = [] if card.kind == "cpu" else list(template.get("device", {}).values())
+            part["device"] = {dtype: own[0]} if own else {}
             if card.kind == "cpu":
                 loss = {"value": 1.0, "stderr_log": 0.0, "status": "fixed"}
                 part["coefficients"] = {**template["coefficients"], "overlap_loss": loss}
