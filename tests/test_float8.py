@@ -47,11 +47,22 @@ def seconds(op: OpCost, quantize: QuantizeCoefficients = QUANTIZE, corrector: Co
 
 
 def test_a_product_takes_its_flops_at_the_rate_for_8_bits_after_quantising_its_input() -> None:
-    """10 whole tiles of 128 x 256 on 10 SMs at 2e12 FLOP/s; 1280 · 4096 inputs of 5 bytes at 1e11 a second."""
+    """10 whole tiles of 256 x 128 on pairs of 10 SMs at 2e12 FLOP/s; 1280 · 4096 inputs of 5 bytes at 1e11 a second."""
     found = seconds(product(1280.0, 256.0, 4096.0))
     multiplied, quantised = 2 * 1280 * 256 * 4096 / 2e12, 5 * 1280 * 4096 / 1e11
     assert found.compute_s == pytest.approx(multiplied)
     assert found.seconds == pytest.approx(multiplied + quantised)
+
+
+def test_a_token_beyond_a_tile_of_two_multiprocessors_costs_both_of_them_a_tile() -> None:
+    slow = SHEET._replace(bandwidth_bytes_per_s=1e18, float8_flops_per_s=2e12)
+    device = DEVICE._replace(float8=Float8(GEMM._replace(small_tile_efficiency=0.1), QUANTIZE))
+    times = {
+        m: op_seconds(product(float(m), 1280.0, 4096.0), slow, device, 0.0).compute_s for m in (129, 256, 257, 512, 513)
+    }
+    assert times[129] == times[256]
+    assert times[257] == times[512] == pytest.approx(2 * times[256])
+    assert times[513] == pytest.approx(3 * times[256])
 
 
 def test_quantising_takes_a_block_of_threads_a_row_and_both_kernels_have_floors() -> None:

@@ -3,9 +3,12 @@
 from ..arrays import Array
 from ..ops import OpCost, pointwise
 from .coefficients import BANDWIDTH, DEVICE_PRIORS, TIME, Float8, Prior, Sheet
-from .gemm import gemm_seconds
+from .gemm import Tile, gemm_seconds
 from .pointwise import pointwise_seconds
 
+# Clusters of two multiprocessors take 128 × 128 outputs each, one below the other (vLLM's CUTLASS configurations for
+# sm90 and sm100; others differ): a product of 257 tokens takes as long as one of 512.
+TILE = Tile(256.0, 128.0, 2.0)
 # Of a profile's table "float8". The kernels measured (CUTLASS) hardly split k, so that its cost is left open.
 FLOAT8_PRIORS: dict[str, Prior] = {
     **{name: prior for name, prior in DEVICE_PRIORS.items() if name.startswith("gemm.")},
@@ -27,7 +30,7 @@ def float8_seconds(
     a row (vLLM, `dynamic_per_token_scaled_fp8_quant`). The product begins when all of that is done.
     """
     at_rate = sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s)
-    work, compute = gemm_seconds(op, c.gemm, at_rate, hot=hot, aligned=aligned)
+    work, compute = gemm_seconds(op, c.gemm, at_rate, hot=hot, aligned=aligned, tile=TILE)
     inputs = pointwise("quantize", op.m * op.k * op.repeat, moves=2.5, kernels=1.0, bytes_each=2.0)
     quantized = pointwise_seconds(inputs, c.quantize.pointwise, sheet) + op.m * (op.repeat * c.quantize.row_s)
     return work + quantized, compute

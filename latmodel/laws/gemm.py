@@ -4,11 +4,22 @@ The two tile sizes stand for a library's kernel choice: large tiles for big prob
 either split along k if SMs would idle; the best of these is what a library picks. Coefficients absorb the rest.
 """
 
+from typing import NamedTuple
+
 from ..arrays import Array, ceil, floor, indicator, is_array, maximum, minimum
 from ..ops import OpCost
 from .coefficients import GemmCoefficients, Sheet
 
-LARGE_TILE = (128.0, 256.0)  # tokens × outputs
+
+class Tile(NamedTuple):
+    """Tokens × outputs that `sms` multiprocessors work on side by side."""
+
+    rows: float
+    columns: float
+    sms: float = 1.0
+
+
+LARGE_TILE = Tile(128.0, 256.0)
 SMALL_TILE = (64.0, 64.0)
 VALUE_BYTES = 2.0  # of a weight on its way to the tensor cores, a copy in 16 bits where it is stored in fewer
 SUM_BYTES = 4.0  # partial sums are float32
@@ -17,14 +28,14 @@ MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than
 
 
 def gemm_seconds(
-    op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False
+    op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False, tile: Tile = LARGE_TILE
 ) -> tuple[Array, Array]:
     """(seconds, compute seconds) of the products of `op` beyond their floors: smooth maximum of compute and memory.
 
     `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
     are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
     """
-    compute = compute_seconds(op.m, op.n, op.k, c, sheet) if aligned else _rough_seconds(op, c, sheet)
+    compute = compute_seconds(op.m, op.n, op.k, c, sheet, tile) if aligned else _rough_seconds(op, c, sheet, tile)
     nbytes = op.weight_bytes + op.activation_bytes
     memory = nbytes * (1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
@@ -34,7 +45,7 @@ def gemm_seconds(
     return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
 
 
-def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet) -> Array:
+def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, tile: Tile) -> Array:
     """Compute seconds where n or k may be no multiple of 8: of an older, slower kernel, whose tiles have 128 rows.
 
     A single row goes to a matrix-vector kernel, which does not care. (Seen on an H100, cuBLAS 13: `cutlass_80_…_align2`
@@ -44,10 +55,10 @@ def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet) -> Array:
     padding = ceil(op.m * (1.0 / ROUGH_ROWS)) * ROUGH_ROWS - op.m
     rows = op.m + coarse * indicator(op.m > 1.0, op.m) * padding
     slowdown = (1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd)
-    return compute_seconds(rows, op.n, op.k, c, sheet) * slowdown
+    return compute_seconds(rows, op.n, op.k, c, sheet, tile) * slowdown
 
 
-def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
+def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet, tile: Tile = LARGE_TILE) -> Array:
     """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
 
     Small tiles either leave SMs idle for the time of one tile, which is also bound by what one SM alone can load, or
@@ -64,18 +75,18 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
     balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)
     seconds = maximum(balanced, minimum(k_steps * maximum(wave_s, load_s), balanced + c.split_k_s))
     if type(m) is not float or m > MMA_ROWS:
-        seconds = minimum(seconds, _large_tiles(m, n, k_steps * (per_cell * LARGE_TILE[0] * LARGE_TILE[1]), c, sheet))
+        seconds = minimum(seconds, _large_tiles(m, n, k_steps * per_cell, c, sheet, tile))
     return seconds * (1.0 - (c.boost * c.boost_s) / (seconds + c.boost_s))
 
 
-def _large_tiles(m: Array, n: Array, wave_s: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
-    """Seconds in large tiles of `wave_s` each: `waves + wave_rounding · (⌈waves⌉ − waves)` waves, at least one.
+def _large_tiles(m: Array, n: Array, cell_s: Array, c: GemmCoefficients, sheet: Sheet, tile: Tile) -> Array:
+    """Seconds in large tiles, `cell_s` for an output: `waves + wave_rounding · (⌈waves⌉ − waves)` waves, at least one.
 
     Or k is split in s parts: half a part's time is lost to rounding, 1/(2s) of a wave, and each part writes and reads
     4-byte sums of all outputs. The best s costs √(2 · wave · sums) beyond the balanced time.
     """
-    rows, columns = LARGE_TILE
-    waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sheet.sm_count
+    wave_s = cell_s * (tile.rows * tile.columns / tile.sms)
+    waves = ceil(n * (1.0 / tile.columns)) * ceil(m * (1.0 / tile.rows)) * (tile.sms / sheet.sm_count)
     rounded = waves * (1.0 - c.wave_rounding) + ceil(waves) * c.wave_rounding
     sums_s = m * n * (2.0 * SUM_BYTES / sheet.bandwidth_bytes_per_s)
     split = waves * wave_s + c.split_k_s + (2.0 * wave_s * sums_s) ** 0.5
