@@ -42,10 +42,12 @@ CAUTIONS = """## Cautions
   would be 4 to 13 % off in whole models (its host known), where the calibrated runtimes are 2 to 3 % off.
 - The laws of misaligned products, of rotary embedding and of norms were found in the residuals of the H100's blocks,
   and its five whole models had been run once before that was done: they are no virgin test.
-- Extrapolation on the L40S misses its goal. Large products there run at 0.5 or at 0.75 of the peak with nothing in the
-  shape to tell which, and all operands up to 4096 x 4096 are partly in its 96 MB cache: what memory gives larger ones
-  (0.80 of the data sheet) is not in the rows fitted (0.89). The same law fitted to a sample of the larger rows is off
-  by 9 % on the others.
+- Extrapolation on the L40S is near what its data allow. Large products there run at 0.5 or at 0.75 of the peak with
+  nothing in the shape to tell which (its power limit: other frameworks' tables of the same card run all long ones at
+  0.55), and the same shapes in two of its tables differ by 10 %. The law fitted to a sample of the larger rows
+  is off by 8 % on the others. Other random tenths of the smaller shapes give up to 0.8 % more than the one shown
+  (mean of three: `--seeds 3`). How much of an overfull cache survives a hot loop and what the cache delivers are
+  constants chosen with this table in sight, the first from other cards, the second from published microbenchmarks.
 - A card left out is predicted by the cards of other chips, its interval is their pooled one (each chip weighs the same;
   each chip's residuals are from fits without it and without the card in question). That covers a random row of a random
   chip like these about nine times in ten. It promises no single card 90 %: coverage is of all its rows together, and

@@ -31,6 +31,7 @@ Vector = NDArray[np.float64]
 FAMILIES: tuple[Family, ...] = ("gemm", "prefill", "decode")
 NARROW = 256.0  # GEMMs with fewer outputs or inputs than this get their own knots
 SCORED_SHARE = 0.25  # of the rows to fit, set aside to score intervals with
+OUTLIER = 0.3  # residuals of a row count as this much at most when a law's own error is estimated
 PLAIN: Implementation = IMPLEMENTATIONS["torch"]
 FLASH_PACKS = (0.0, 1.0)  # `window_whole`: whether windowed layers keep grouped heads packed is the kernel's choice
 
@@ -76,8 +77,24 @@ def fit_law(
 ) -> Kernels:
     """The law's coefficients from rows of one family.
 
-    For decode the kernel's treatment of windowed layers is found by fitting both ways and keeping the better.
+    That of products is fitted twice: the second time no row counts as surer than the law turned out to be
+    (`law_noise`), or a law that does not quite fit a card would overrule its priors by the mere number of rows. (Laws
+    of attention are off by about the noise that their rows carry; a second fit changes nothing.)
     """
+    first = _fit_once(family, rows, start, priors)
+    if family != "gemm":
+        return first
+    noise = law_noise(first, rows)
+    if noise <= min(row.noise for row in rows):
+        return first
+    blurred = [row.model_copy(update={"noise": max(row.noise, noise)}) for row in rows]
+    return _fit_once(family, blurred, start, priors)
+
+
+def _fit_once(
+    family: str, rows: Sequence[OperatorObservation], start: Setup, priors: dict[str, Prior] | None
+) -> Kernels:
+    """For decode the kernel's treatment of windowed layers is found by fitting both ways and keeping the better."""
     free = priors if priors is not None else family_priors(family, hot=any(row.hot for row in rows))
     evidence = operator_evidence(rows)
     choices = FLASH_PACKS if family == "decode" and any(row.window for row in rows) else (None,)
@@ -89,6 +106,19 @@ def fit_law(
             best = found
     assert best is not None, "there is at least one choice"
     return Kernels(family, best.setup, best.coefficients)
+
+
+def law_noise(law: Kernels, rows: Sequence[OperatorObservation]) -> float:
+    """Standard deviation to fit independent rows with, if the law is off by as much as it is here, log units.
+
+    Neighbours are off together and say less than as many independent rows: the variance is that of residuals summed
+    over each octave of the features, a row (the design effect of cluster sampling; Kish 1965).
+    """
+    residuals = np.clip(log_residuals(law, rows, corrected=False), -OUTLIER, OUTLIER)
+    octaves = np.floor(np.stack(list(features_of(law, rows).values()), axis=1))
+    _, cluster = np.unique(octaves, axis=0, return_inverse=True)
+    together = float(np.sum(np.bincount(cluster.ravel(), residuals) ** 2))
+    return float(np.sqrt(max(together, float(residuals @ residuals)) / len(rows)))
 
 
 def with_correction(law: Kernels, rows: Sequence[OperatorObservation]) -> Kernels:

@@ -14,6 +14,14 @@ VALUE_BYTES = 2.0  # of a weight on its way to the tensor cores, a copy in 16 bi
 SUM_BYTES = 4.0  # partial sums are float32
 ROUGH_ROWS = 128.0  # of a tile of the kernels for sizes that are no multiple of 8
 MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
+# Of a published timing that repeats a product (hot loops only). It goes round several weights with one input: those of
+# the L40S and the RTX PRO 6000 fall off a cliff where a weight is a sixth of the cache. Above it the cache still keeps
+# 0.3 of its share: what fits to all rows of the H100, H200, B200 and RTX PRO 6000 agree on (0.3 to 0.4).
+HOT_COPIES = 6.0
+SURVIVING = 0.3
+# What a multiprocessor reads from the cache beside all others: 5 TB/s by the 128 of an RTX 4090, 5.5 by the 114 of an
+# H100 PCIe (microbenchmarks of Chips and Cheese, 2022 and 2023).
+CACHE_BYTES_PER_S = 40e9
 
 
 def gemm_seconds(
@@ -25,11 +33,11 @@ def gemm_seconds(
     are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
     """
     compute = compute_seconds(op.m, op.n, op.k, c, sheet) if aligned else _rough_seconds(op, c, sheet)
-    nbytes = op.weight_bytes + op.activation_bytes
-    memory = nbytes * (1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
+    per_byte = 1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency)
+    memory = (op.weight_bytes + op.activation_bytes) * per_byte
     if hot:
-        share = c.cache_share * op.repeat
-        memory = memory * hot_factor(nbytes, sheet.cache_bytes, share, c.cache_width, c.cache_speedup)
+        from_cache = 1.0 / (op.repeat * sheet.sm_count * CACHE_BYTES_PER_S * c.cache_speedup)
+        memory = memory - cached_bytes(op, c, sheet.cache_bytes) * maximum(per_byte - from_cache, 0.0)
     seconds = joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
     return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
 
@@ -114,7 +122,26 @@ def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:
     return maximum(compute, memory) + shorter * (gap * gap_s) / (shorter + gap_s)
 
 
+def cached_bytes(op: OpCost, c: GemmCoefficients, cache_bytes: float) -> Array:
+    """Bytes of the products of `op` that a hot loop finds in the cache.
+
+    A cache that evicts what was used longest ago keeps all weights that the loop goes round, or, where they do not fit,
+    hardly any. The input comes back with every weight: it stays if one weight and the activations fit.
+    """
+    weight, activations = op.weight_bytes / op.repeat, op.activation_bytes / op.repeat
+    loop_bytes = HOT_COPIES * weight + activations
+    stays = resident(loop_bytes, cache_bytes, c.cache_share, c.cache_width)
+    stays = stays + (1.0 - stays) * SURVIVING * minimum(cache_bytes / loop_bytes, 1.0)
+    return op.weight_bytes * stays + op.activation_bytes * resident(
+        weight + activations, cache_bytes, c.cache_share, c.cache_width
+    )
+
+
+def resident(nbytes: Array, cache_bytes: float, share: float, width: float) -> Array:
+    """Part of what a hot loop uses that stays: all well below `share` of the cache, nothing well above it."""
+    return minimum(maximum(0.5 + (1.0 - nbytes / (share * cache_bytes)) / (2.0 * width), 0.0), 1.0)
+
+
 def hot_factor(nbytes: Array, cache_bytes: float, share: float, width: float, speedup: float) -> Array:
-    """Factor on memory time of a hot loop: operands well below `share` of the cache are read 1 + speedup as fast."""
-    hit = minimum(maximum(0.5 + (1.0 - nbytes / (share * cache_bytes)) / (2.0 * width), 0.0), 1.0)
-    return 1.0 - hit * (speedup / (1.0 + speedup))
+    """Factor on memory time of a hot loop: operands that stay in the cache are read 1 + speedup times as fast."""
+    return 1.0 - resident(nbytes, cache_bytes, share, width) * (speedup / (1.0 + speedup))
