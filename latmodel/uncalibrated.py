@@ -65,6 +65,9 @@ def datasheet_profile(card: DataSheet) -> Profile:
     for name, template in prior["runtimes"].items():
         if card.kind in RUNTIME_KINDS.get(name, (card.kind,)):
             part = {**template, "conformal_scores": scores[name], "note": _note(card, dtype, template["note"])}
+            # Kernels that are the runtime's own: of a GPU, at the rate that the card is priced at.
+            own = template.get("device", {}).get("bfloat16")
+            part["device"] = {dtype: own} if own and card.kind != "cpu" else {}
             if card.kind == "cpu":
                 loss = {"value": 1.0, "stderr_log": 0.0, "status": "fixed"}
                 part["coefficients"] = {**template["coefficients"], "overlap_loss": loss}
