@@ -41,8 +41,8 @@ GRAPH_PASS_S = 4e-5
 # The share of a partly filled wave that is lost: 0.4 to 1 on other Ampere and Ada cards, 0.2 to 0.5 on later ones. And
 # columns of k that fill and drain a tile: prompts of 512 tokens, which is all that was measured here, are a few waves
 # and cannot tell them from other costs of a short kernel; in batches of prompts they would cost every wave.
-WAVE_ROUNDING = 0.49
-PROLOGUE_K, PROLOGUE_ERROR = 134.0, 0.20
+WAVE_ROUNDING = 0.52
+PROLOGUE_K, PROLOGUE_ERROR = 138.0, 0.19
 
 # How far kernels of one card differ between frameworks, in log units: 3 to 8 % on the same shapes (docs/accuracy.md).
 # The kernels here are another board's and another framework's than the models'.

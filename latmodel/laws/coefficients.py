@@ -154,21 +154,22 @@ RATE = (0.02, 1.3)  # boost clocks run above the data sheet's
 BANDWIDTH = (0.02, 1.0)  # memory clocks do not
 
 # Values are near the means of fits to published kernel timings of A100, H100, H200, B200, L40S and RTX PRO 6000
-# (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache.
+# (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache. Those of products
+# leave out the L40S, whose times scatter most; the overlap's take in the A40 and the RTX 4090.
 
 DEVICE_PRIORS: dict[str, Prior] = {
-    "gemm.floor_s": Prior(2.5e-6, 0.30, *TIME, "launch to end of an empty kernel"),
-    "gemm.compute_efficiency": Prior(0.80, 0.15, *RATE, "share of the dense peak that large tiles sustain"),
-    "gemm.small_tile_efficiency": Prior(0.60, 0.20, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
-    "gemm.prologue_k": Prior(150.0, 0.40, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
-    "gemm.wave_rounding": Prior(0.30, 0.40, *SHARE, "share of a partly filled last wave that is lost"),
-    "gemm.split_k_s": Prior(3.9e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
-    "gemm.tile_bandwidth": Prior(2.5, 0.40, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
-    "gemm.boost": Prior(0.12, 0.40, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
-    "gemm.boost_s": Prior(3e-4, 0.50, 1e-6, 1.0, "duration at which half of that is gone"),
-    "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
-    "gemm.overlap_gap": Prior(0.35, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
-    "gemm.overlap_gap_s": Prior(6e-5, 0.30, 1e-8, 1.0, "time at which that share saturates"),
+    "gemm.floor_s": Prior(2.3e-6, 0.20, *TIME, "launch to end of an empty kernel"),
+    "gemm.compute_efficiency": Prior(0.83, 0.12, *RATE, "share of the dense peak that large tiles sustain"),
+    "gemm.small_tile_efficiency": Prior(0.86, 0.18, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
+    "gemm.prologue_k": Prior(145.0, 0.30, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
+    "gemm.wave_rounding": Prior(0.40, 0.50, *SHARE, "share of a partly filled last wave that is lost"),
+    "gemm.split_k_s": Prior(4.1e-6, 0.20, *TIME, "splitting k over idle SMs and adding the parts"),
+    "gemm.tile_bandwidth": Prior(2.7, 0.50, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
+    "gemm.boost": Prior(0.15, 0.60, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
+    "gemm.boost_s": Prior(3e-4, 0.60, 1e-6, 1.0, "duration at which half of that is gone"),
+    "gemm.bandwidth_efficiency": Prior(0.87, 0.07, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
+    "gemm.overlap_gap": Prior(0.60, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
+    "gemm.overlap_gap_s": Prior(4e-5, 0.50, 1e-8, 1.0, "time at which that share saturates"),
     "gemm.misfit_slowdown": Prior(1.7, 0.50, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
     "gemm.odd_slowdown": Prior(1.8, 0.40, 1.0, 20.0, "more compute where it is odd"),
     "gemm.cache_speedup": Prior(1.0, 0.10, 1e-3, 50.0, "cached reads, against 40 GB/s an SM (hot loops only)"),
