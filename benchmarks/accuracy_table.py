@@ -26,6 +26,7 @@ split-K, memory, caches, floors: `docs/model.md`), *corrected* adds the learned 
 max(FLOPs / peak, bytes / bandwidth) with two efficiencies fitted to the same rows. *Covered* is the share of held-out
 rows inside the nominal 90 % interval. Kernels are those of vLLM in bfloat16, timed in CUDA graphs
 (`aiconfigurator-core`); products have at least 256 outputs and inputs here, the packaged profiles go down to 32.
+*gemm fp8* are products of 8-bit weights, one scale each, with inputs that are quantised in the time given.
 The same shape on the same card through another framework differs by 3 to 8 % (L40S 12 %): that is the floor.
 """
 
@@ -37,15 +38,21 @@ CAUTIONS = """## Cautions
   A100 are the cleaner checks.
 - Whole models were measured on the RTX 3090 and the H100 only. Elsewhere intervals of `cuda-graph` and `vllm` are twice
   what single kernels show, and those of `transformers-eager` span the known hosts (0.5 to 1.3 ms a layer).
+- Products in fp8 were timed with one scale a weight. Blocks of 128 x 128 with a scale each are priced the same: of
+  their published rows none takes less than 55 us, whatever its size. On the B200 one in twenty products of 2 to 16 rows
+  takes twice as long as its neighbours or more, with nothing in the shape to tell which, and those of a single row are
+  a third off. Whole models in fp8 were not measured anywhere: their intervals are those of 16-bit ones.
 - Published attention is vLLM's, timed with its write of the KV cache. PyTorch's runtimes take the shortest attention
   kernel from an H100 instead, on every card; the rest of their kernels are the published ones. On the H100 itself that
   would be 4 to 13 % off in whole models (its host known), where the calibrated runtimes are 2 to 3 % off.
 - The laws of misaligned products, of rotary embedding and of norms were found in the residuals of the H100's blocks,
   and its five whole models had been run once before that was done: they are no virgin test.
-- Extrapolation on the L40S misses its goal. Large products there run at 0.5 or at 0.75 of the peak with nothing in the
-  shape to tell which, and all operands up to 4096 x 4096 are partly in its 96 MB cache: what memory gives larger ones
-  (0.80 of the data sheet) is not in the rows fitted (0.89). The same law fitted to a sample of the larger rows is off
-  by 9 % on the others.
+- Extrapolation on the L40S is near what its data allow. Large products there run at 0.5 or at 0.75 of the peak with
+  nothing in the shape to tell which (its power limit: other frameworks' tables of the same card run all long ones at
+  0.55), and the same shapes in two of its tables differ by 10 %. The law fitted to a sample of the larger rows
+  is off by 8 % on the others. Other random tenths of the smaller shapes give up to 0.8 % more than the one shown
+  (mean of three: `--seeds 3`). How much of an overfull cache survives a hot loop and what the cache delivers are
+  constants chosen with this table in sight, the first from other cards, the second from published microbenchmarks.
 - A card left out is predicted by the cards of other chips, its interval is their pooled one (each chip weighs the same;
   each chip's residuals are from fits without it and without the card in question). That covers a random row of a random
   chip like these about nine times in ten. It promises no single card 90 %: coverage is of all its rows together, and

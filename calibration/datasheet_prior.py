@@ -85,7 +85,8 @@ def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple
     for name, prior in DEVICE_PRIORS.items():
         values = [p.device.coefficients[DTYPE][name].value for p in profiles]
         value = law.get(name, prior.value)
-        fixed = min(values) <= 0.0 or prior.spread == 0.0  # a yes or no, not a size
+        # A yes or no is no size; what no published kernel shows is the prior's in every profile, which is no agreement.
+        fixed = min(values) <= 0.0 or prior.spread == 0.0 or min(values) == max(values)
         found[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
     return found
 

@@ -18,19 +18,22 @@ from latmodel.laws.correction import (
     prefill_features,
 )
 from latmodel.laws.correction_part import Family
+from latmodel.laws.float8 import FLOAT8_PRIORS
 from latmodel.layers.implementation import IMPLEMENTATIONS, Implementation
-from latmodel.profile import Coefficient
+from latmodel.profile import FLOAT8, Coefficient
 
 from . import make
 from .fit import Setup, fit
 from .operators import OperatorObservation, cost_of, operator_evidence
-from .residual import DECODE_GRID, GEMM_GRID, NARROW_GEMM_GRID, PREFILL_GRID, Grid, learn
+from .residual import DECODE_GRID, PREFILL_GRID, Grid, gemm_grid, learn
 
 Vector = NDArray[np.float64]
 
 FAMILIES: tuple[Family, ...] = ("gemm", "prefill", "decode")
+PRODUCTS = ("gemm", "gemm8")  # the second of 8-bit floats, fitted as a family of its own
 NARROW = 256.0  # GEMMs with fewer outputs or inputs than this get their own knots
 SCORED_SHARE = 0.25  # of the rows to fit, set aside to score intervals with
+OUTLIER = 0.3  # residuals of a row count as this much at most when a law's own error is estimated
 PLAIN: Implementation = IMPLEMENTATIONS["torch"]
 FLASH_PACKS = (0.0, 1.0)  # `window_whole`: whether windowed layers keep grouped heads packed is the kernel's choice
 
@@ -63,11 +66,14 @@ class Kernels:
 
 def start_at(sheet: Any, runtime: str) -> Setup:
     """Where a fit of kernels starts: priors, with plain PyTorch around them (which no kernel depends on)."""
-    return make.setup_at_priors(sheet, {runtime: PLAIN.name})
+    start = make.setup_at_priors(sheet, {runtime: PLAIN.name})
+    return start.moved({f"device.{FLOAT8}.{name}": prior.value for name, prior in FLOAT8_PRIORS.items()})
 
 
 def family_priors(family: str, *, hot: bool) -> dict[str, Prior]:
-    """Priors of one family's coefficients."""
+    """Priors of one family's coefficients; published products of 8-bit floats are all hot."""
+    if family == "gemm8":
+        return {f"device.{FLOAT8}.{name}": prior for name, prior in FLOAT8_PRIORS.items()}
     return {k: prior for k, prior in make.device_priors(hot=hot).items() if k.startswith(f"device.{family}.")}
 
 
@@ -76,8 +82,24 @@ def fit_law(
 ) -> Kernels:
     """The law's coefficients from rows of one family.
 
-    For decode the kernel's treatment of windowed layers is found by fitting both ways and keeping the better.
+    That of products is fitted twice: the second time no row counts as surer than the law turned out to be
+    (`law_noise`), or a law that does not quite fit a card would overrule its priors by the mere number of rows. (Laws
+    of attention are off by about the noise that their rows carry; a second fit changes nothing.)
     """
+    first = _fit_once(family, rows, start, priors)
+    if family != "gemm":
+        return first
+    noise = law_noise(first, rows)
+    if noise <= min(row.noise for row in rows):
+        return first
+    blurred = [row.model_copy(update={"noise": max(row.noise, noise)}) for row in rows]
+    return _fit_once(family, blurred, start, priors)
+
+
+def _fit_once(
+    family: str, rows: Sequence[OperatorObservation], start: Setup, priors: dict[str, Prior] | None
+) -> Kernels:
+    """For decode the kernel's treatment of windowed layers is found by fitting both ways and keeping the better."""
     free = priors if priors is not None else family_priors(family, hot=any(row.hot for row in rows))
     evidence = operator_evidence(rows)
     choices = FLASH_PACKS if family == "decode" and any(row.window for row in rows) else (None,)
@@ -91,6 +113,19 @@ def fit_law(
     return Kernels(family, best.setup, best.coefficients)
 
 
+def law_noise(law: Kernels, rows: Sequence[OperatorObservation]) -> float:
+    """Standard deviation to fit independent rows with, if the law is off by as much as it is here, log units.
+
+    Neighbours are off together and say less than as many independent rows: the variance is that of residuals summed
+    over each octave of the features, a row (the design effect of cluster sampling; Kish 1965).
+    """
+    residuals = np.clip(log_residuals(law, rows, corrected=False), -OUTLIER, OUTLIER)
+    octaves = np.floor(np.stack(list(features_of(law, rows).values()), axis=1))
+    _, cluster = np.unique(octaves, axis=0, return_inverse=True)
+    together = float(np.sum(np.bincount(cluster.ravel(), residuals) ** 2))
+    return float(np.sqrt(max(together, float(residuals @ residuals)) / len(rows)))
+
+
 def with_correction(law: Kernels, rows: Sequence[OperatorObservation]) -> Kernels:
     """The law with a correction learnt from the rows it was fitted to."""
     measured = np.array([row.seconds for row in rows])
@@ -101,7 +136,7 @@ def with_correction(law: Kernels, rows: Sequence[OperatorObservation]) -> Kernel
 
 def features_of(law: Kernels, rows: Sequence[OperatorObservation]) -> dict[str, Vector]:
     """log2 features of each row."""
-    if law.family == "gemm":
+    if law.family in PRODUCTS:
         return gemm_features(*(np.array([float(getattr(row, name)) for row in rows]) for name in "mnk"))
     shape = shape_of(cost_of("attention", rows, PLAIN))
     found = prefill_features(shape) if law.family == "prefill" else decode_features(shape, law.window_whole)
@@ -110,9 +145,9 @@ def features_of(law: Kernels, rows: Sequence[OperatorObservation]) -> dict[str, 
 
 def grid_of(family: str, rows: Sequence[OperatorObservation]) -> Sequence[Grid]:
     """The knots that suit the rows."""
-    if family == "gemm":
+    if family in PRODUCTS:
         narrow = any(row.n < NARROW or row.k < NARROW for row in rows)
-        return NARROW_GEMM_GRID if narrow else GEMM_GRID
+        return gemm_grid(narrow=narrow, float8=family == "gemm8")
     return PREFILL_GRID if family == "prefill" else DECODE_GRID
 
 
@@ -165,4 +200,5 @@ def log_residuals(kernels: Kernels, rows: Sequence[OperatorObservation], *, corr
 def values_of(kernels: Kernels) -> dict[str, float]:
     """The fitted family's coefficients, `window_whole` included, by `family.name`."""
     values = coefficient_values(kernels.setup.device)
-    return {name: value for name, value in values.items() if name.startswith(f"{kernels.family}.")}
+    prefix = f"{FLOAT8}." if kernels.family == "gemm8" else f"{kernels.family}."
+    return {name: value for name, value in values.items() if name.startswith(prefix)}

@@ -16,7 +16,7 @@ from latmodel.laws.coefficients import (
     prior_values,
 )
 from latmodel.layers.implementation import IMPLEMENTATIONS
-from latmodel.profile import Coefficient, ErrorRow, RuntimePart
+from latmodel.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
 from latmodel.uncalibrated import sheet_of, sheet_part
 
 from .evidence import evidence
@@ -177,8 +177,10 @@ def coefficient_table(
 
 
 def device_table(fitted: Fitted) -> dict[str, Coefficient]:
-    """The device's coefficients as a profile keeps them."""
-    return coefficient_table(coefficient_values(fitted.setup.device), fitted.coefficients, "device.")
+    """The device's coefficients as a profile keeps them; those for 8-bit floats have a table of their own."""
+    values = coefficient_values(fitted.setup.device)
+    values = {name: value for name, value in values.items() if not name.startswith(f"{FLOAT8}.")}
+    return coefficient_table(values, fitted.coefficients, "device.")
 
 
 def runtime_part(fitted: Fitted, runtime: str, **others: object) -> RuntimePart:

@@ -12,7 +12,9 @@ from latmodel.config import DTYPE_BYTES, DType, Numbers
 from latmodel.forward import Target
 from latmodel.laws.attention import NO_WINDOW
 from latmodel.layers.implementation import Implementation
+from latmodel.layers.unpacking import float8_product
 from latmodel.ops import OpCost, gemm, pointwise
+from latmodel.profile import FLOAT8
 from latmodel.roofline import op_seconds
 from latmodel.step import Step
 from latmodel.transformer import attention_op
@@ -39,7 +41,7 @@ class OperatorObservation(BaseModel):
     seconds: Seconds
     noise: Share = 0.03
     gpu: Annotated[str, Field(max_length=100)]
-    dtype: DType = "bfloat16"
+    dtype: DType | Literal["float8"] = "bfloat16"  # float8: of products of a 16-bit input, quantised on the way
     runtime: Annotated[str, Field(max_length=40)]  # whose implementation of norm, rotary and attention this is
     m: Size = 1
     n: Count = 0
@@ -100,10 +102,10 @@ class _Timed:
 
 def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) -> OpCost:
     """The cost of each row as one record with arrays, as a runtime implements it."""
-    size = DTYPE_BYTES[rows[0].dtype]
-    m, n, k = _column(rows, "m"), _column(rows, "n"), _column(rows, "k")
     if op == "gemm":
-        return gemm("gemm", m, n, k, weight_bytes=size, activation_bytes=size)
+        return _product(rows)
+    m, n = _column(rows, "m"), _column(rows, "n")
+    size = DTYPE_BYTES[rows[0].dtype]
     if op == "attention":
         window = _column(rows, "window")
         window = np.where(window > 0, window, NO_WINDOW) if np.any(window > 0) else None
@@ -119,6 +121,14 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) 
     if op == "norm":
         return pointwise(op, m * n, moves=how.norm_moves, kernels=how.norm_kernels, bytes_each=size, summed=n)
     return pointwise(op, m * n, moves=how.activation_moves, kernels=how.activation_kernels, bytes_each=size)
+
+
+def _product(rows: Sequence[OperatorObservation]) -> OpCost:
+    m, n, k = _column(rows, "m"), _column(rows, "n"), _column(rows, "k")
+    if rows[0].dtype == FLOAT8:
+        return float8_product(gemm("gemm", m, n, k, weight_bytes=1.0, activation_bytes=2.0))
+    size = DTYPE_BYTES[rows[0].dtype]
+    return gemm("gemm", m, n, k, weight_bytes=size, activation_bytes=size)
 
 
 def _column(rows: Sequence[OperatorObservation], name: str) -> Array:

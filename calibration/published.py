@@ -18,6 +18,8 @@ from latmodel.hardware import DataSheet, datasheet
 from latmodel.laws.coefficients import DEVICE_PRIORS, prior_values
 from latmodel.laws.correction_part import CorrectionPart, Family
 from latmodel.profile import (
+    FLOAT8,
+    FLOAT8_PHASE,
     Coefficient,
     DevicePart,
     ErrorRow,
@@ -26,6 +28,7 @@ from latmodel.profile import (
     Provenance,
     Quality,
     RangeName,
+    TableName,
     write_profile,
 )
 
@@ -39,6 +42,7 @@ from .residual import correction_part
 from .sources import aiconfigurator, llmservingsim, vidur
 
 DTYPE: Literal["bfloat16"] = "bfloat16"
+PHASES = {"gemm8": FLOAT8_PHASE}  # names of families in reports, where they differ
 LAW_ROWS = 6000  # rows that a law's handful of coefficients is fitted to; a correction sees all
 FEW_ROWS = 1500  # below this no correction: rows of one or two models say nothing of the shapes between
 MAX_SCORES = 300
@@ -139,16 +143,27 @@ def _profile(
 ) -> Profile:
     table = {name: Coefficient(value=value, stderr_log=DEVICE_PRIORS[name].spread, status="prior")
              for name, value in prior_values(DEVICE_PRIORS).items()}  # fmt: skip
-    for outcome in outcomes.values():
-        kernels = outcome.kernels
-        table |= make.coefficient_table(values_of(kernels), kernels.coefficients, "device.")
+    fitted = {
+        family: make.coefficient_table(values_of(o.kernels), o.kernels.coefficients, "device.")
+        for family, o in outcomes.items()
+    }
+    float8 = {name.removeprefix(f"{FLOAT8}."): item for name, item in fitted.pop("gemm8", {}).items()}
+    for found in fitted.values():
+        table |= found
     corrections: dict[Family, CorrectionPart] = {}
     for family in FAMILIES:
-        found = outcomes[family].kernels.correction if family in outcomes else None
-        if found is not None:
-            corrections[family] = correction_part(found)
+        learnt = outcomes[family].kernels.correction if family in outcomes else None
+        if learnt is not None:
+            corrections[family] = correction_part(learnt)
+    tables: dict[TableName, dict[str, Coefficient]] = {DTYPE: table}
+    learned: dict[TableName, dict[Family, CorrectionPart]] = {DTYPE: corrections} if corrections else {}
+    if float8:
+        tables[FLOAT8] = float8
+        learnt = outcomes["gemm8"].kernels.correction
+        if learnt is not None:
+            learned[FLOAT8] = {"gemm": correction_part(learnt)}
     errors = [
-        ErrorRow(split=o.split, phase=family, rows=len(o.residuals),
+        ErrorRow(split=o.split, phase=PHASES.get(family, family), rows=len(o.residuals),
                  mape_percent=round(make.mape_percent(o.residuals), 3))
         for family, o in outcomes.items()
     ]  # fmt: skip
@@ -160,15 +175,15 @@ def _profile(
         title=card.title,
         device=DevicePart(
             sheet=make.sheet_part(card),
-            coefficients={DTYPE: table},
-            corrections={DTYPE: corrections} if corrections else {},
+            coefficients=tables,
+            corrections=learned,
         ),
         runtimes=host_runtimes(card.name, device_scores(outcomes), _ranges(families), list(corrections)),
         quality=Quality(kind="published", errors=errors),
         provenance=Provenance(
             source=", ".join(found.source for found in families.values()),
             date=datetime.date.today().isoformat(),
-            rows=", ".join(f"{len(found.rows)} {family}" for family, found in families.items()),
+            rows=", ".join(f"{len(found.rows)} {PHASES.get(family, family)}" for family, found in families.items()),
             made_by=f"latmodel fit --gpu {card.name} --from {source}",
             notes=_notes(families, dtype),
         ),
@@ -187,8 +202,8 @@ def _notes(families: Mapping[str, Evidence], dtype: str) -> list[str]:
 
 
 def device_scores(outcomes: Mapping[str, Outcome]) -> dict[Phase, list[float]]:
-    """|log residuals| of held-out kernels by phase: those of a prompt's size, those of a decode step's, and both."""
-    kernels = [o for family, o in outcomes.items() if family != "pointwise"]
+    """|log residuals| of held-out 16-bit kernels by phase: of a prompt's size, of a decode step's, and both."""
+    kernels = [o for family, o in outcomes.items() if family in FAMILIES]
     pairs = [pair for o in kernels for pair in zip(o.residuals, o.small, strict=True)]
     return {
         "prefill": thinned([abs(r) for r, small in pairs if not small]),
@@ -219,7 +234,8 @@ def _ranges(families: Mapping[str, Evidence]) -> dict[RangeName, tuple[float, fl
 
 
 def _aiconfigurator(card: DataSheet, _: Path) -> dict[str, Evidence]:
-    return {family: Evidence(*aiconfigurator.read(card.name, family)) for family in FAMILIES}
+    families = (*FAMILIES, "gemm8") if FLOAT8 in card.peak_flops_per_s else FAMILIES
+    return {family: Evidence(*aiconfigurator.read(card.name, family)) for family in families}
 
 
 def _vidur(card: DataSheet, data: Path) -> dict[str, Evidence]:

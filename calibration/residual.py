@@ -20,11 +20,11 @@ OUTLIER = 0.075  # residuals beyond this count linearly
 ROUNDS = 5
 
 WIDTHS = (8, 9, 10, 11, 12, 13, 14, 16)
-GEMM_GRID: tuple[Grid, ...] = ({"m": (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 15), "n": WIDTHS, "k": WIDTHS},)
-# The same down to narrow projections (32 outputs), which small models have.
-NARROW_GEMM_GRID: tuple[Grid, ...] = (
-    {"m": (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 15), "n": (5, 6, 7, *WIDTHS), "k": (5, 6, 7, *WIDTHS)},
-)
+NARROW_WIDTHS = (5, 6, 7, *WIDTHS)  # down to 32 outputs, which projections of small models have
+ROWS = (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 15)
+# Of 8-bit floats the number of rows alone picks the kernel, up to 16, 64, 128 and 256 of them (vLLM,
+# csrc/quantization/w8a8/cutlass): a step between each and one more. A single row is a case of its own.
+FLOAT8_ROWS = (0, 1, 4, 4.0875, 6, 6.0224, 7, 7.0112, 8, 8.0056, 9, 10, 11, 12, 13, 15)
 HEAD_DIMS = (6, 7, 7.585, 8)
 PREFILL_GRID: tuple[Grid, ...] = (
     {
@@ -48,6 +48,12 @@ DECODE_GRID: tuple[Grid, ...] = (
     {"group": (0, 1, 2, 3, 4, 6), "length": (1, 7, 9, 11, 13, 17), "tiles": (0, 4, 6, 8, 10, 14)},
     {"kv_heads": (0, 1, 2, 3), "head_dim": HEAD_DIMS, "length": (1, 7, 8, 9, 11, 14, 17)},
 )
+
+
+def gemm_grid(*, narrow: bool, float8: bool = False) -> Sequence[Grid]:
+    """Knots for products; `narrow` ones have fewer than 256 outputs or inputs."""
+    widths = NARROW_WIDTHS if narrow else WIDTHS
+    return ({"m": FLOAT8_ROWS if float8 else ROWS, "n": widths, "k": widths},)
 
 
 def learn(features: Mapping[str, Vector], grids: Sequence[Grid], log_ratio: Vector) -> Correction:

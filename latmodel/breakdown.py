@@ -17,7 +17,7 @@ def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload:
     """One row an operator, of the prefill and of the last decode step, over all blocks.
 
     `device_s` and `host_s` are two timelines that overlap, so their columns do not add up to the pass; `mfu` and `mbu`
-    are shares of the data-sheet rates.
+    are shares of the data-sheet rates. Products of 8-bit floats include the kernels that quantise their inputs.
     """
     architecture = model.architecture() if isinstance(model, ModelConfig) else model
     work, target = work_of(workload), predictor.target(workload.dtype)
@@ -48,6 +48,7 @@ def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]
     time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s, corrector=target.corrector)
     seconds = count * time.seconds
     host = count * op.kernels * target.runtime.launch_s
+    rate = target.sheet.float8_flops_per_s if op.kind == "gemm8" else target.sheet.peak_flops_per_s
     device_bound = "compute" if 2.0 * time.compute_s >= time.seconds else "memory"
     return {
         "phase": phase,
@@ -58,7 +59,7 @@ def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]
         "bytes": count * op.bytes,
         "device_s": seconds,
         "host_s": host,
-        "mfu": count * op.flops / seconds / target.sheet.peak_flops_per_s,
+        "mfu": count * op.flops / seconds / rate,
         "mbu": count * op.bytes / seconds / target.sheet.bandwidth_bytes_per_s,
         "bound": "host" if host >= seconds else device_bound,
     }

@@ -6,8 +6,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from .profile import profile_folders
 from .report import Column
+from .store import profile_folders
 
 PACKAGES = ("numpy", "torch", "transformers", "scipy", "scikit-learn", "matplotlib", "nvidia-ml-py")
 

@@ -17,6 +17,7 @@ from .arrays import Array, is_array, maximum
 from .config import Numbers
 from .layers.implementation import Implementation
 from .layers.kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
+from .layers.unpacking import multiplies_float8
 from .layers.weights import Workspace, largest_linear, weight_bytes, workspace
 
 
@@ -72,7 +73,7 @@ def peak_memory(
         kept = kept_positions(group.block, prompt + new, how)
         grown = elements_per_position(group.block) * (how.cache_copies * kept * batch * numbers.cache_bytes)
         widest = maximum(widest, grown)
-        if numbers.format is not None and how.unpack_moves:
+        if numbers.format is not None and how.unpack_moves and not multiplies_float8(how, numbers):
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
     held = workspace_of(model, numbers, how)
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)

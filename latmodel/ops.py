@@ -24,14 +24,15 @@ class AttentionShape(NamedTuple):
 class OpCost(NamedTuple):
     """The cost of one operator (of `repeat` identical ones, summed).
 
-    `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model; `cache_bytes` the KV
-    cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each of which the host
-    launches. `m`, `n`, `k` are the GEMM that tiling needs (of a pointwise chain `k` is what its kernels sum in a row),
-    `attention` the dimensions that attention needs.
+    `kind` says which law times it: "gemm", "gemm8" (of 8-bit floats), "prefill" or "decode" attention, "pointwise";
+    "conv", "scan", "solve". `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model;
+    `cache_bytes` the KV cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each
+    of which the host launches. `m`, `n`, `k` are the GEMM that tiling needs (of a pointwise chain `k` is what its
+    kernels sum in a row), `attention` the dimensions that attention needs.
     """
 
     name: str
-    kind: str  # which law times it: "gemm", "prefill" or "decode" attention, "pointwise"; "conv", "scan", "solve"
+    kind: str
     flops: Array = 0.0
     weight_bytes: Array = 0.0
     cache_bytes: Array = 0.0

@@ -18,7 +18,7 @@ from .laws.gemm import all_aligned
 from .layers.implementation import IMPLEMENTATIONS, Implementation
 from .memory import Memory, peak_memory
 from .prediction import Prediction, Predictions, Values, one_prediction
-from .profile import Profile
+from .profile import FLOAT8_PHASE, Profile
 from .transformer import num_parameters
 
 KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
@@ -57,6 +57,9 @@ class Predictor:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
         self._corrected = corrected
+        how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
+        how = how if moves is None else how._replace(unpack_moves=moves)
+        self._how = how._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[str, tuple[Target, bool]] = {}
 
     @classmethod
@@ -90,6 +93,25 @@ class Predictor:
     def notes(self) -> list[str]:
         """What a user must know before trusting the numbers: where the host term comes from."""
         return [self._part.note] if self._part.note else []
+
+    def number_notes(self, workload: Workload) -> list[str]:
+        """How weights in fp8 are priced, if they are asked for: multiplied as such, or unpacked before."""
+        form = workload.numbers().format
+        if form is None or form.name != "fp8":
+            return []
+        if not self._how.multiplies_float8:
+            return [
+                f"profile {self.profile.name} has no products in fp8: fp8 weights are priced as stored in 8 bits and "
+                f"multiplied in {workload.dtype}; where the device and the runtime multiply them as such, prefill is "
+                "faster"
+            ]
+        error = next((row for row in self.profile.quality.errors if row.phase == FLOAT8_PHASE), None)
+        off = "" if error is None else f" ({error.mape_percent:.1f} % off on shapes held out)"
+        blocks = ", scales by block as if by tensor" if form.group else ""
+        return [
+            f"products in fp8, inputs quantised on the way, as vLLM's kernels were timed one by one{off}{blocks}: "
+            "another runtime's may differ; intervals are those of 16-bit models"
+        ]
 
     def target(self, dtype: str) -> Target:
         """Coefficients that price a model of `dtype`."""
@@ -150,8 +172,7 @@ class Predictor:
 
     def _implementation(self) -> Implementation:
         """How the runtime carries out the operators; what the profile measured of it replaces the default."""
-        how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
-        return how if moves is None else how._replace(unpack_moves=moves)
+        return self._how
 
     def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
         target, measured = self._target(dtype)

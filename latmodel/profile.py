@@ -6,15 +6,15 @@ One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicat
 import contextlib
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .config import DType, describe
 from .errors import ProfileError
 from .laws.coefficients import (
+    LATER_COEFFICIENTS,
     RUNTIME_PRIORS,
     CpuCoefficients,
     Device,
@@ -26,8 +26,9 @@ from .laws.coefficients import (
 )
 from .laws.correction import Corrector, corrections_of
 from .laws.correction_part import CorrectionPart, Family, check_family
+from .laws.float8 import FLOAT8_PRIORS
 from .layers.implementation import IMPLEMENTATIONS
-from .strict_json import no_duplicates, refuse_constant
+from .strict_json import load_json
 
 SCHEMA_VERSION = 1
 MAX_PROFILE_BYTES = 1_000_000
@@ -37,6 +38,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
+FLOAT8: Literal["float8"] = "float8"
+FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
+TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
 LayerName = Literal["Experts", "LatentAttention", "Mamba2", "GatedDelta"]  # classes of `architecture`
 RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
@@ -57,7 +61,7 @@ class Coefficient(_Part):
 class SheetPart(_Part):
     """Data-sheet figures; rates are dense."""
 
-    peak_flops_per_s: dict[Literal["bfloat16", "float16", "float32"], Positive]
+    peak_flops_per_s: dict[TableName, Positive]
     bandwidth_bytes_per_s: Positive
     memory_bytes: Positive
     sm_count: Annotated[float, Field(ge=1, le=100_000)]
@@ -66,28 +70,39 @@ class SheetPart(_Part):
 
 
 class DevicePart(_Part):
-    """What is true of the device, by dtype."""
+    """What is true of the device, by dtype; of "float8" there are matrix products alone."""
 
     sheet: SheetPart
-    coefficients: dict[Literal["bfloat16", "float16", "float32"], dict[str, Coefficient]]
-    corrections: dict[Literal["bfloat16", "float16", "float32"], dict[Family, CorrectionPart]] = {}
+    coefficients: dict[TableName, dict[str, Coefficient]]
+    corrections: dict[TableName, dict[Family, CorrectionPart]] = {}
 
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
-        for dtype, table in tables.items():
-            _check_names(table, device_priors(table), f"coefficients.{dtype}")
-        if not tables:
+        if not tables.keys() - {FLOAT8}:
             raise ValueError("no dtype has coefficients")
-        return tables
+        found = {}
+        for dtype, table in tables.items():
+            priors = FLOAT8_PRIORS if dtype == FLOAT8 else device_priors(table)
+            found[dtype] = _with_later(table, priors)
+            _check_names(found[dtype], priors, f"coefficients.{dtype}")
+        return found
 
     @field_validator("corrections")
     @classmethod
     def _families(cls, tables: dict[str, dict[Family, CorrectionPart]]) -> dict[str, dict[Family, CorrectionPart]]:
-        for families in tables.values():
+        for dtype, families in tables.items():
             for family, part in families.items():
                 check_family(family, part)
+                if dtype == FLOAT8 and family != "gemm":
+                    raise ValueError(f"corrections.{FLOAT8}.{family}: only gemm is computed in it")
         return tables
+
+    @model_validator(mode="after")
+    def _rated(self) -> "DevicePart":
+        if FLOAT8 in self.coefficients and FLOAT8 not in self.sheet.peak_flops_per_s:
+            raise ValueError(f"sheet.peak_flops_per_s.{FLOAT8} is missing: coefficients.{FLOAT8} are shares of it")
+        return self
 
 
 class RuntimePart(_Part):
@@ -186,17 +201,19 @@ class Profile(_Part):
             ProfileError: the device has no rate for that dtype.
         """
         part = self.device.sheet
-        peak = dict(part.peak_flops_per_s).get(dtype)  # type: ignore[call-overload]
+        rates: dict[str, float] = dict(part.peak_flops_per_s)  # type: ignore[arg-type]
+        peak = rates.get(dtype)
         if peak is None:
             raise ProfileError(
                 f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(part.peak_flops_per_s))}"
             )
-        return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes)
+        return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
         measured with it (another's stand in if not)."""
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
+        tables.pop(FLOAT8, None)
         own: dict[str, dict[str, Coefficient]] = {} if runtime is None else dict(self.runtimes[runtime].device)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))
         replaced = own.get(dtype) or next(iter(own.values()), {})
@@ -205,14 +222,25 @@ class Profile(_Part):
     def device_coefficients(self, dtype: str, runtime: str | None = None) -> tuple[Device, bool]:
         """The same as plain numbers."""
         table, measured = self.device_table(dtype, runtime)
-        return device_coefficients({key: item.value for key, item in table.items()}), measured
+        values = {key: item.value for key, item in table.items()}
+        float8 = self.device.coefficients.get(FLOAT8, {})
+        values |= {f"{FLOAT8}.{key}": item.value for key, item in float8.items()}
+        return device_coefficients(values), measured
+
+    @property
+    def multiplies_float8(self) -> bool:
+        """Whether products of 8-bit floats were measured on the device."""
+        return FLOAT8 in self.device.coefficients
 
     def corrector(self, dtype: str, runtime: str) -> Corrector | None:
         """The learned correction of a runtime's kernels in `dtype` (16-bit types share one), if there is any."""
         tables: dict[str, dict[str, CorrectionPart]] = dict(self.device.corrections)  # type: ignore[arg-type]
         twins = {"bfloat16": "float16", "float16": "bfloat16"}
         parts = tables.get(dtype) or tables.get(twins.get(dtype, ""), {})
-        families = corrections_of(parts, self.runtimes[runtime].corrected)
+        corrected = self.runtimes[runtime].corrected
+        families = corrections_of(parts, corrected)
+        if "gemm" in corrected and FLOAT8 in tables:
+            families["gemm8"] = corrections_of(tables[FLOAT8], ["gemm"])["gemm"]
         device = self.device_coefficients(dtype, runtime)[0]
         if not families or isinstance(device, CpuCoefficients):
             return None
@@ -222,6 +250,12 @@ class Profile(_Part):
         """The coefficients of a runtime as plain numbers."""
         table = self.runtimes[name].coefficients
         return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
+
+
+def _with_later(table: dict[str, Coefficient], priors: dict[str, Prior]) -> dict[str, Coefficient]:
+    """A table of an earlier release with the coefficients that came later, at values that mean no such effect."""
+    none = {name: Coefficient(value=priors[name].low, status="prior") for name in LATER_COEFFICIENTS if name in priors}
+    return none | table
 
 
 def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
@@ -239,32 +273,13 @@ def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
 
 
-def load_json(path: Path, limit: int = MAX_PROFILE_BYTES) -> Any:
-    """Plain JSON data of at most `limit` bytes, without duplicate keys, NaN or infinities.
-
-    Raises:
-        ProfileError: the file is missing, too large, or not such JSON.
-    """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(limit + 1)
-    except OSError as error:
-        raise ProfileError(f"cannot read {path}: {error.strerror}; see `latmodel profile list`") from None
-    if len(raw) > limit:
-        raise ProfileError(f"{path} is larger than {limit} bytes and is no profile; see `latmodel profile list`")
-    try:
-        return json.loads(raw, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ProfileError(f"{path} is not valid JSON: {str(error)[:120] or 'nested too deeply'}") from None
-
-
 def read_profile(path: Path) -> Profile:
     """Read and check a profile.
 
     Raises:
         ProfileError: the file is missing, too large, not JSON, or breaks the schema; the key is named.
     """
-    data = load_json(path)
+    data = load_json(path, MAX_PROFILE_BYTES)
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise ProfileError(
@@ -292,13 +307,3 @@ def write_profile(profile: Profile, path: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None
-
-
-def profile_folders() -> Iterable[Path]:
-    """Where profiles are looked for, in order: ./profiles, the user's data directory, the packaged ones."""
-    import os
-
-    yield Path("profiles")
-    yield Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "latmodel" / "profiles"
-    yield Path(__file__).parent / "profiles"  # in the wheel
-    yield Path(__file__).parent.parent / "profiles"  # in a checkout

@@ -6,7 +6,8 @@ from typing import Any
 
 from .errors import ProfileError
 from .laws.coefficients import RUNTIME_PRIORS, Prior, device_priors
-from .profile import Coefficient, Profile, read_profile
+from .laws.float8 import FLOAT8_PRIORS
+from .profile import FLOAT8, Coefficient, Profile, read_profile
 from .report import Column, Row
 from .store import list_profiles, list_uncalibrated
 from .uncalibrated import datasheet_profile
@@ -45,7 +46,7 @@ def _list_row(name: str, profile: Profile, path: str) -> Row:
 def _named(profile: Profile) -> Iterator[tuple[str, Coefficient, Prior]]:
     for dtype, table in profile.device.coefficients.items():
         for name, item in table.items():
-            yield f"device.{dtype}.{name}", item, device_priors(table)[name]
+            yield f"device.{dtype}.{name}", item, (FLOAT8_PRIORS if dtype == FLOAT8 else device_priors(table))[name]
     for runtime, part in profile.runtimes.items():
         for name, item in part.coefficients.items():
             yield f"runtime.{runtime}.{name}", item, RUNTIME_PRIORS[name]

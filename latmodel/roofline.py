@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
-from .arrays import Array, maximum
+from .arrays import Array
 from .laws.attention import DecodeLaw, decode_seconds, prefill_seconds
-from .laws.coefficients import CpuCoefficients, Device, PointwiseCoefficients, Sheet
+from .laws.coefficients import CpuCoefficients, Device, Sheet
 from .laws.correction import Corrector
 from .laws.cpu import cpu_seconds
+from .laws.float8 import float8_seconds
 from .laws.gemm import gemm_seconds
+from .laws.pointwise import pointwise_seconds
 from .ops import OpCost
 
 # What a GPU runs the operators of recurrent layers as; a CPU has a rate of its own for each.
@@ -64,6 +66,10 @@ def op_terms(
     if op.kind == "gemm":
         work, compute = gemm_seconds(op, fit.gemm, sheet, hot=hot, aligned=aligned)
         floor = op.repeat * fit.gemm.floor_s
+    elif op.kind == "gemm8":
+        assert fit.float8 is not None, "only devices with products of 8-bit floats are asked for them"
+        work, compute = float8_seconds(op, fit.float8, sheet, hot=hot, aligned=aligned)
+        floor = op.repeat * (fit.float8.gemm.floor_s + fit.float8.quantize.floor_s)
     elif op.kind == "prefill":
         work, compute = prefill_seconds(op, fit.prefill, sheet, hot=hot)
         floor = fit.prefill.floor_s
@@ -75,20 +81,3 @@ def op_terms(
     if corrector is not None:
         work = corrector.work_s(op, work, floor)
     return work, floor + gaps, compute
-
-
-def pointwise_seconds(op: OpCost, c: PointwiseCoefficients, sheet: Sheet) -> Array:
-    """Seconds of pointwise kernels beyond their floors: what the cache holds between two passes is read from there.
-
-    nbytes / cache rate + max(nbytes − held, 0) · (1 / memory rate − 1 / cache rate), with the maximum drawn outside.
-    Views that are not contiguous are walked value by value, slower than the cache gives them; one block of threads adds
-    up a row, which takes its time however few rows there are.
-    """
-    per_byte = 1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency)
-    cached = per_byte / c.cache_speedup
-    held_s = (c.cache_share * sheet.cache_bytes) * op.passes * (per_byte - cached)
-    nbytes = op.activation_bytes
-    walked = cached / c.strided_rate if op.strided else cached
-    seconds = maximum(nbytes * walked, nbytes * per_byte - held_s)
-    # A plain zero: nothing is summed.
-    return seconds if type(op.k) is float and op.k == 0.0 else maximum(seconds, op.k * c.summed_s)

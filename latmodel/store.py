@@ -1,11 +1,12 @@
 """Finding a profile by the name of a device, by its own name, or by its path."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import ProfileError, UnknownDeviceError
 from .hardware import DataSheet, datasheet, datasheets
-from .profile import NAME, Profile, profile_folders, read_profile
+from .profile import NAME, Profile, read_profile
 from .uncalibrated import datasheet_profile
 
 
@@ -56,3 +57,11 @@ def list_uncalibrated() -> list[DataSheet]:
 
 
 __all__ = ["UnknownDeviceError", "find_profile", "list_profiles", "list_uncalibrated", "load_profile"]
+
+
+def profile_folders() -> Iterable[Path]:
+    """Where profiles are looked for, in order: ./profiles, the user's data directory, the packaged ones."""
+    yield Path("profiles")
+    yield Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "latmodel" / "profiles"
+    yield Path(__file__).parent / "profiles"  # in the wheel
+    yield Path(__file__).parent.parent / "profiles"  # in a checkout

@@ -12,7 +12,7 @@ from typing import Any
 from .errors import ProfileError
 from .hardware import DataSheet
 from .laws.coefficients import CPU_PRIORS, Sheet
-from .profile import Profile, SheetPart
+from .profile import FLOAT8, Profile, SheetPart
 
 RUNTIME_KINDS = {"cuda-graph": ("cuda", "rocm")}  # runtimes that not every kind of device has
 PRICED = ("bfloat16", "float16", "float32")
@@ -28,13 +28,17 @@ def sheet_of(card: DataSheet, dtype: str) -> Sheet:
     """Data-sheet constants for one dtype; float16 and bfloat16 stand in for each other where one is not given."""
     rates = card.peak_flops_per_s
     peak = rates.get(dtype) or rates.get(TWINS.get(dtype, "")) or rates["float32"]
-    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes))
+    float8 = rates.get(FLOAT8, 0.0)
+    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes), float8)
 
 
 def sheet_part(card: DataSheet) -> SheetPart:
     """The data sheet as a profile keeps it."""
+    rates = {dtype: sheet_of(card, dtype).peak_flops_per_s for dtype in PRICED}
+    if FLOAT8 in card.peak_flops_per_s:
+        rates[FLOAT8] = card.peak_flops_per_s[FLOAT8]
     return SheetPart(
-        peak_flops_per_s={dtype: sheet_of(card, dtype).peak_flops_per_s for dtype in PRICED},  # type: ignore[misc]
+        peak_flops_per_s=rates,  # type: ignore[arg-type]
         bandwidth_bytes_per_s=card.bandwidth_bytes_per_s,
         memory_bytes=float(card.memory_bytes),
         sm_count=float(card.sm_count),
@@ -65,6 +69,9 @@ def datasheet_profile(card: DataSheet) -> Profile:
     for name, template in prior["runtimes"].items():
         if card.kind in RUNTIME_KINDS.get(name, (card.kind,)):
             part = {**template, "conformal_scores": scores[name], "note": _note(card, dtype, template["note"])}
+            # Kernels that are the runtime's own: of a GPU, at the rate that the card is priced at.
+            own = template.get("device", {}).get("bfloat16")
+            part["device"] = {dtype: own} if own and card.kind != "cpu" else {}
             if card.kind == "cpu":
                 loss = {"value": 1.0, "stderr_log": 0.0, "status": "fixed"}
                 part["coefficients"] = {**template["coefficients"], "overlap_loss": loss}

@@ -1,14 +1,20 @@
 """Predictors with coefficients written by hand, for tests of the search: no file, no fit."""
 
+from typing import Any
+
 from latmodel import Predictor, Profile
 from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS
+from latmodel.laws.float8 import FLOAT8_PRIORS
 
 
-def toy_predictor(**changes: float) -> Predictor:
-    """A device with round figures (35e12 FLOP/s, 900e9 B/s, 82 SMs, 24 GiB); `changes` override coefficients."""
+def toy_predictor(*, float8: bool = False, **changes: float) -> Predictor:
+    """A device with round figures (71e12 FLOP/s, 936e9 B/s, 82 SMs, 24 GiB); `changes` override coefficients.
+
+    With `float8` it multiplies 8-bit floats too, at twice the rate.
+    """
     device = {name: {"value": changes.get(name, prior.value)} for name, prior in DEVICE_PRIORS.items()}
     runtime = {name: {"value": changes.get(name, prior.value)} for name, prior in RUNTIME_PRIORS.items()}
-    profile = {
+    profile: dict[str, Any] = {
         "schema_version": 1,
         "name": "toy",
         "gpu": "toy",
@@ -36,6 +42,10 @@ def toy_predictor(**changes: float) -> Predictor:
         "quality": {"kind": "data-sheet"},
         "provenance": {"source": "made up", "date": "2025-01-01", "rows": "none", "made_by": "tests"},
     }
+    if float8:
+        profile["device"]["sheet"]["peak_flops_per_s"]["float8"] = 142e12
+        eight = {name: {"value": changes.get(f"float8.{name}", prior.value)} for name, prior in FLOAT8_PRIORS.items()}
+        profile["device"]["coefficients"]["float8"] = eight
     import json
 
     return Predictor(Profile.model_validate_json(json.dumps(profile)))

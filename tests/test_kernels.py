@@ -10,7 +10,7 @@ from toy import RUNTIME, SHEET
 from calibration import make
 from calibration.fit import Setup
 from calibration.hosts import PUBLISHED_HOSTS, block_launches, eager_coefficients, host_runtimes, typical_host_s
-from calibration.kernels import Kernels, fit_law, held_out_trial, log_residuals, start_at, with_correction
+from calibration.kernels import Kernels, fit_law, held_out_trial, law_noise, log_residuals, start_at, with_correction
 from calibration.operators import OperatorObservation, cost_of, operator_evidence
 from calibration.published import folds
 from calibration.residual import learn
@@ -53,13 +53,34 @@ def test_planted_coefficients_of_products_come_back() -> None:
 
 
 def test_a_hot_loop_is_told_from_a_cold_one() -> None:
-    truth = {"gemm.cache_speedup": 4.0, "gemm.cache_share": 0.5}
+    truth = {"gemm.cache_speedup": 1.5, "gemm.cache_share": 0.7}
     hot, cold = planted(products(hot=True), **truth), planted(products(hot=False), **truth)
     pairs = list(zip(hot, cold, strict=True))
     assert all(h.seconds <= c.seconds for h, c in pairs)
     assert any(h.seconds < 0.9 * c.seconds for h, c in pairs)
     fitted = fit_law("gemm", hot, start_at(A100, "torch-eager"))
     assert np.max(np.abs(log_residuals(fitted, cold, corrected=False))) < 0.1  # fitted hot, predicts cold
+
+
+def test_rows_that_are_off_together_count_as_fewer() -> None:
+    law = fit_law("gemm", planted(products(hot=False)), start_at(A100, "torch-eager"))
+    rows = planted([row.model_copy(update={"m": 100 + i}) for i, row in enumerate(products(hot=False)[:1] * 16)])
+    alike = [row.model_copy(update={"seconds": row.seconds * 1.1}) for row in rows]
+    apart = [row.model_copy(update={"seconds": row.seconds * 1.1 ** (-1) ** i}) for i, row in enumerate(rows)]
+    assert law_noise(law, apart) == pytest.approx(math.log(1.1), rel=0.05)
+    assert law_noise(law, alike) == pytest.approx(4.0 * math.log(1.1), rel=0.05)  # sixteen in one octave
+
+
+def test_a_law_that_fits_badly_keeps_to_its_priors() -> None:
+    # Rows that scatter by 40 % and all say half of the prior's bandwidth: taken at their stated 1 % they would rule.
+    rng = np.random.default_rng(0)
+    rows = planted(products(hot=False), **{"gemm.bandwidth_efficiency": 0.44})
+    rough = [row.model_copy(update={"seconds": row.seconds * math.exp(0.4 * rng.standard_normal())}) for row in rows]
+    fine, doubted = (coefficient_values(fit_law("gemm", r, start_at(A100, "torch-eager")).setup.device)
+                     for r in (rows, rough))  # fmt: skip
+    name = "gemm.bandwidth_efficiency"
+    assert fine[name] == pytest.approx(0.44, rel=0.03)
+    assert doubted[name] > 1.1 * fine[name]
 
 
 @pytest.mark.parametrize("whole", [0.0, 1.0])

@@ -6,7 +6,7 @@ from toy import DECODE, DEVICE, GEMM, POINTWISE, PREFILL, SHEET, TWO_BYTES
 from latmodel.architecture import Attention
 from latmodel.laws.attention import decode_seconds, prefill_seconds
 from latmodel.laws.coefficients import DeviceCoefficients
-from latmodel.laws.gemm import all_aligned, compute_seconds, gemm_seconds, hot_factor, joined
+from latmodel.laws.gemm import all_aligned, cached_bytes, compute_seconds, gemm_seconds, hot_factor, joined
 from latmodel.layers.implementation import TRANSFORMERS
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds, pointwise_seconds
@@ -140,6 +140,29 @@ def test_cached_operands_read_faster_in_a_hot_loop_only() -> None:
     assert hot_factor(0.5e6, 1e6, 0.5, 0.1, 3.0) == pytest.approx(0.625)  # half-way through the transition
 
 
+def test_a_hot_loop_of_six_weights_falls_off_a_cliff() -> None:
+    c = GEMM._replace(cache_share=1.0, cache_width=0.01)
+
+    def found(weight: float, activations: float) -> float:
+        op = gemm("p", 1.0, 1.0, 1.0, weight_bytes=weight, activation_bytes=activations / 2.0)
+        return float(cached_bytes(op, c, 60.0))
+
+    assert found(9.0, 3.0) == pytest.approx(12.0)  # 6 · 9 + 3 of 60: all of it stays
+    # 6 · 20 + 30 = 150 of 60: of the weight 0.3 · 60 / 150 stays, and the activations, since 20 + 30 fit.
+    assert found(20.0, 30.0) == pytest.approx(20.0 * 0.12 + 30.0)
+    assert found(100.0, 30.0) == pytest.approx(100.0 * 0.3 * 60.0 / 630.0)
+    twice = gemm("p", 1.0, 1.0, 1.0, weight_bytes=20.0, activation_bytes=15.0, repeat=2.0)
+    assert float(cached_bytes(twice, c, 60.0)) == pytest.approx(2.0 * found(20.0, 30.0))
+
+
+def test_the_cache_is_no_slower_than_the_memory() -> None:
+    op = gemm("p", 16.0, 64.0, 64.0, weight_bytes=200.0, activation_bytes=2.0)
+    wide = SHEET._replace(cache_bytes=1e9)
+    slow, fast = (GEMM._replace(cache_speedup=speedup, cache_width=0.1) for speedup in (1e-3, 1e3))
+    assert gemm_seconds(op, slow, wide, hot=True) == gemm_seconds(op, slow, wide)
+    assert gemm_seconds(op, fast, wide, hot=True)[0] < gemm_seconds(op, slow, wide)[0]
+
+
 # --- Attention ------------------------------------------------------------------------------------
 
 
@@ -202,6 +225,19 @@ def test_a_windowed_prefill_reads_columns_beyond_its_window() -> None:
     assert prefill_seconds(whole, PREFILL, SHEET) == prefill_seconds(
         whole, PREFILL._replace(window_columns=96.0), SHEET
     )
+
+
+def test_writing_the_cache_takes_a_block_of_threads_a_token_in_prefill() -> None:
+    # 2 KV heads of 64 are 128 values, a quarter of a whole block's 512 threads; 1280 tokens wait in turn.
+    waiting = PREFILL._replace(write_s=4e-9)
+    plain, compute = prefill_seconds(attention("prefill", 1280.0, 1280.0), PREFILL, SHEET)
+    found, same = prefill_seconds(attention("prefill", 1280.0, 1280.0), waiting, SHEET)
+    assert found - plain == pytest.approx(1280 * 1e-9)
+    assert same == compute
+    # 16 KV heads of 64 would need 1024 threads: 512 take two values each.
+    wide = attention_op(Attention(16.0, 16.0, 64.0), Step(2.0, 640.0, 640.0, "prefill"), TRANSFORMERS, TWO_BYTES)
+    more = prefill_seconds(wide, waiting, SHEET)[0] - prefill_seconds(wide, PREFILL, SHEET)[0]
+    assert more == pytest.approx(2 * 640 * 4e-9)
 
 
 def test_a_window_caps_what_decode_reads() -> None:

@@ -123,6 +123,16 @@ def test_rows_faster_than_the_data_sheet_are_implausible() -> None:
     ]
 
 
+def test_rows_in_fp8_are_held_against_the_rate_for_8_bits() -> None:
+    # 1024³ · 2 FLOPs in 1.5 us are 1432 TFLOP/s: above an H100's 989 in bfloat16, below its 1979 in fp8.
+    columns = {name: np.array([1024.0]) for name in "mnk"} | {"seconds": np.array([1.5e-6])}
+    card = datasheet("h100")
+    assert aiconfigurator.implausible(card, "gemm", columns).tolist() == [True]
+    assert aiconfigurator.implausible(card, "gemm8", columns).tolist() == [False]
+    # A byte a weight, two for each input and output.
+    assert aiconfigurator.floor_work("gemm8", {"m": 2.0, "n": 3.0, "k": 5.0}) == (60.0, 2 * (6 + 10) + 15)
+
+
 def test_attention_work_is_counted_by_hand() -> None:
     columns: dict[str, Any] = {"batch_size": 2.0, "num_heads": 8.0, "num_key_value_heads": 2.0, "head_dim": 64.0,
                                "window_size": np.array([0.0, 256.0]), "isl": 1024.0, "step": 1023.0}  # fmt: skip
@@ -153,6 +163,19 @@ def test_the_installed_package_is_read() -> None:
     assert aiconfigurator.read("l40s", "gemm").dropped["implausible: faster than the data sheet"] > 0
     with pytest.raises(UsageError, match="no timings of"):
         aiconfigurator.read("t4", "gemm")
+
+
+def test_rows_in_fp8_are_read_apart() -> None:
+    pytest.importorskip("aiconfigurator_core")
+    pytest.importorskip("pyarrow")
+    eight, sixteen = aiconfigurator.read("h100", "gemm8").rows, aiconfigurator.read("h100", "gemm").rows
+    assert {(r.op, r.dtype) for r in eight} == {("gemm", "float8")}
+    assert {r.dtype for r in sixteen} == {"bfloat16"}
+    times = {(r.m, r.n, r.k): r.seconds for r in sixteen}
+    large = [r for r in eight if r.m == 8192 and r.n >= 8192 and r.k >= 8192 and (r.m, r.n, r.k) in times]
+    faster = [times[r.m, r.n, r.k] / r.seconds for r in large]
+    assert len(large) > 10
+    assert 1.3 < np.median(faster) < 2.0  # twice the rate, less what quantising the input takes
 
 
 def test_the_csv_tables_give_the_same_kind_of_rows(tmp_path: Path) -> None:

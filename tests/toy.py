@@ -27,7 +27,7 @@ GEMM = GemmCoefficients(
 PREFILL = PrefillCoefficients(
     floor_s=0.0, compute_efficiency=1.0, efficiency_64=1.0, efficiency_192=1.0, efficiency_256=1.0,
     prologue_columns=0.0, window_columns=0.0, tile_s=0.0, longest_tile=0.0, tail=0.0, bandwidth_efficiency=1.0, kv_passes=1.0,
-    overlap_gap=0.0, overlap_gap_s=1.0, boost=0.0, boost_s=1.0, cache_speedup=1.0, cache_share=1.0, cache_width=0.5,
+    write_s=0.0, overlap_gap=0.0, overlap_gap_s=1.0, boost=0.0, boost_s=1.0, cache_speedup=1.0, cache_share=1.0, cache_width=0.5,
 )  # fmt: skip
 DECODE = DecodeCoefficients(
     floor_s=0.0, bandwidth_efficiency=1.0, min_context=1.0, wave_s=0.0, head_wave_s=0.0, split_s=0.0,

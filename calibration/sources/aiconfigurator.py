@@ -1,10 +1,10 @@
 """Reader of the kernel timings in the installed `aiconfigurator-core` (NVIDIA, Apache-2.0; its Parquet files).
 
-GEMM and attention in bfloat16 of one serving framework's kernels, timed inside CUDA graphs that repeat the same
-operands: partly resident in the cache, so `hot`. Attention rows include the kernel that writes the KV cache. Repeats
-of a shape are merged by their median. Left out, and counted: rows that would exceed the data sheet (FLOP/s, or
-bandwidth where the operands do not fit the cache), single-token prompts (a decode in disguise) and head_dim above 256
-(other kernels). Some files mix attention kernels; `kernel` picks one.
+GEMM and attention in bfloat16, and GEMM in fp8 ("gemm8"), of one serving framework's kernels, timed inside CUDA graphs
+that repeat the same operands: partly resident in the cache, so `hot`. Attention rows include the kernel that writes the
+KV cache. Repeats of a shape are merged by their median. Left out, and counted: rows that would exceed the data sheet
+(FLOP/s, or bandwidth where the operands do not fit the cache), single-token prompts (a decode in disguise) and head_dim
+above 256 (other kernels). Some files mix attention kernels; `kernel` picks one.
 """
 
 import importlib.util
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from latmodel.errors import UsageError
 from latmodel.hardware import DataSheet, datasheet
+from latmodel.profile import FLOAT8
 
 from ..operators import OperatorObservation
 
@@ -38,15 +39,22 @@ FOLDERS = {
 }
 FILES = {
     "gemm": ("gemm", "gemm_perf.parquet"),
+    "gemm8": ("gemm", "gemm_perf.parquet"),
     "prefill": ("attention", "context_attention_perf.parquet"),
     "decode": ("attention", "generation_attention_perf.parquet"),
 }
 SHAPES = {
     "gemm": ("m", "n", "k"),
+    "gemm8": ("m", "n", "k"),
     "prefill": ("batch_size", "isl", "num_heads", "num_key_value_heads", "head_dim", "window_size", "step"),
     "decode": ("batch_size", "isl", "num_heads", "num_key_value_heads", "head_dim", "window_size", "step"),
 }
+# Rows of what `gemm_dtype` are read. "fp8" has one scale a weight and quantises its input in the time given, as a
+# checkpoint that vLLM quantises on loading does. Of "fp8_block" no row takes less than 55 us (H100; 4.6 in "fp8"),
+# whatever its size: what they time is not the kernels.
+STORED = {"gemm8": "fp8"}
 TEXT = ("gemm_dtype", "attn_dtype", "kv_cache_dtype", "kernel_source")
+PRODUCTS = ("gemm", "gemm8")
 FIRST_TOKENS = 16  # shortest prompt that counts as a prefill
 WIDEST_HEAD = 256
 ELEMENT_BYTES = 2.0  # of bfloat16
@@ -63,7 +71,7 @@ class Read(NamedTuple):
 
 
 def read(gpu: str, operator: str, framework: str = "vllm", kernel: str | None = None) -> Read:
-    """The rows of `operator` ("gemm", "prefill" or "decode") on a card, from the newest version of a framework.
+    """The rows of `operator` ("gemm", "gemm8", "prefill", "decode") on a card, from a framework's newest version.
 
     Raises:
         UsageError: the package is missing, or has nothing of this card, operator or framework.
@@ -99,7 +107,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _load(path: Path, operator: str) -> tuple[Columns, NDArray[np.str_]]:
-    """bfloat16 rows, one a shape: the shape's columns with the median latency `seconds`, and the kernel of each."""
+    """Rows in bfloat16 (or `STORED`), one a shape: its columns, the median latency `seconds`, the kernel of each."""
     try:
         from pyarrow import parquet
     except ImportError:
@@ -107,7 +115,8 @@ def _load(path: Path, operator: str) -> tuple[Columns, NDArray[np.str_]]:
     table = parquet.read_table(path)
     names = table.column_names
     text = {name: np.array(table[name].to_pylist()) for name in TEXT if name in names}
-    keep = np.all([text[name] == "bfloat16" for name in text if name.endswith("dtype")], axis=0)
+    wanted = STORED.get(operator, "bfloat16")
+    keep = np.all([text[name] == wanted for name in text if name.endswith("dtype")], axis=0)
     shape = SHAPES[operator]
     columns = [
         np.asarray(table[name].to_numpy(), dtype=np.float64)[keep] if name in names else np.zeros(int(np.sum(keep)))
@@ -131,7 +140,7 @@ def _checks(
     keep = np.ones(len(kernels), dtype=bool) if kernel is None else kernels == kernel
     yield "another kernel", keep
     columns = {name: values[keep] for name, values in columns.items()}
-    if operator != "gemm":
+    if operator not in PRODUCTS:
         keep = (columns["head_dim"] <= WIDEST_HEAD) & ((operator == "decode") | (columns["isl"] >= FIRST_TOKENS))
         yield "single tokens or head_dim above 256", keep
         columns = {name: values[keep] for name, values in columns.items()}
@@ -142,16 +151,17 @@ def implausible(card: DataSheet, operator: str, columns: Columns) -> NDArray[np.
     """Rows above the peak FLOP/s, or above the bandwidth where what they move does not fit the cache."""
     flops, moved = floor_work(operator, columns)
     seconds = columns["seconds"]
-    too_many_flops = flops / seconds > card.peak_flops_per_s["bfloat16"]
+    too_many_flops = flops / seconds > card.peak_flops_per_s["float8" if operator == "gemm8" else "bfloat16"]
     too_fast = (moved / seconds > card.bandwidth_bytes_per_s) & (moved > card.l2_bytes)
     return np.asarray(too_many_flops | too_fast)
 
 
 def floor_work(operator: str, columns: Mapping[str, Any]) -> tuple[Any, Any]:
     """(FLOPs, bytes) that any kernel must at least do, by the source's column names: for checks, not predictions."""
-    if operator == "gemm":
+    if operator in PRODUCTS:
         m, n, k = (columns[name] for name in ("m", "n", "k"))
-        return 2.0 * m * n * k, ELEMENT_BYTES * (m * n + m * k + n * k)
+        weight_bytes = 1.0 if operator == "gemm8" else ELEMENT_BYTES
+        return 2.0 * m * n * k, ELEMENT_BYTES * (m * n + m * k) + weight_bytes * (n * k)
     batch, heads, kv_heads = (columns[name] for name in ("batch_size", "num_heads", "num_key_value_heads"))
     window = np.where(columns["window_size"] > 0, columns["window_size"], np.inf)
     if operator == "prefill":
@@ -170,8 +180,9 @@ def _observations(card: DataSheet, operator: str, columns: Columns, source: str)
     common: dict[str, Any] = {"gpu": card.name, "runtime": RUNTIME, "hot": True, "source": source}
     for i, seconds in enumerate(columns["seconds"].tolist()):
         row = {name: values[i] for name, values in whole.items()}
-        if operator == "gemm":
-            yield OperatorObservation(op="gemm", seconds=seconds, noise=NOISE["gemm"], **row, **common)
+        if operator in PRODUCTS:
+            dtype = FLOAT8 if operator == "gemm8" else "bfloat16"
+            yield OperatorObservation(op="gemm", seconds=seconds, noise=NOISE["gemm"], dtype=dtype, **row, **common)
             continue
         tokens = row["isl"] if operator == "prefill" else 1
         yield OperatorObservation(

@@ -98,7 +98,7 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         found = found.against(baseline)
     if options["plot"] is not None:
         found.plot(options["plot"])
-    say_notes(predictor)
+    say_notes(predictor, workload)
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
     limit = len(found) if options["depths"] else options["rows"]

@@ -142,7 +142,7 @@ def predictor_from(options: dict[str, Any]) -> Any:
     return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
 
 
-def say_notes(predictor: Any) -> None:
+def say_notes(predictor: Any, workload: "Workload | None" = None) -> None:
     """What the profile warns of, on stderr: once, beside an answer and not beside an error."""
-    for line in predictor.notes:
+    for line in [*predictor.notes, *(predictor.number_notes(workload) if workload is not None else [])]:
         click.echo(f"note: {line}", err=True)

@@ -45,7 +45,7 @@ def predict(**options: Any) -> None:
         raise UsageError("--breakdown and --limits are of one architecture: give it instead of --input")
     else:
         text = predict_table(predictor, options["table"], workload, how)
-    say_notes(predictor)
+    say_notes(predictor, workload)
     click.echo(text)
 
 

@@ -44,7 +44,7 @@ def prune(**options: Any) -> None:
     predictor = predictor_from(options)
     model, workload = model_and_workload(options, workload_from(options))
     found = pruned(predictor, model, target, workload, options["align"])
-    say_notes(predictor)
+    say_notes(predictor, workload)
     click.echo(table(found, options["format_"]))
     for line in notes(found):
         click.echo(line, err=options["format_"] not in ("table", "md"))

@@ -10,6 +10,9 @@ from .gemm import hot_factor, joined
 QUERY_BLOCK = 128.0  # query rows of one tile
 # Tiles against which too few of them are counted; not the SM count, or more SMs would cost time.
 FULL_TILES = 128.0
+# Threads of the block that writes a token's keys and values to a paged cache: one a value of them, this many at most
+# (vLLM, cache_kernels.cu, `reshape_and_cache_flash`). An SM holds few blocks that wide, so that tokens wait in turn.
+WRITE_THREADS = 512.0
 NO_WINDOW = 1e9  # in arrays of windows, the value that stands for none
 
 
@@ -17,7 +20,8 @@ def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bo
     """(seconds beyond the floor, compute seconds) of causal attention over the new positions of each sequence.
 
     Tiles of `QUERY_BLOCK` queries a head each walk their causal (and windowed) key columns. Compute is the balanced
-    total or the longest tile, with part of the shorter; memory the traffic of queries, keys, values and output.
+    total or the longest tile, with part of the shorter; memory the traffic of queries, keys, values and output. A
+    kernel that writes the cache goes before: beyond its bytes it takes `write_s` for a block of threads a token.
     """
     a = shape_of(op)
     span = a.context if a.window is None else minimum(a.context, a.window)
@@ -38,7 +42,8 @@ def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bo
         memory = memory * hot_factor(
             op.activation_bytes + per_value, sheet.cache_bytes, c.cache_share, c.cache_width, c.cache_speedup
         )
-    return joined(compute, memory, c.overlap_gap, c.overlap_gap_s), compute
+    written = minimum(a.kv_heads * a.head_dim, WRITE_THREADS) * (a.batch * a.tokens * (c.write_s / WRITE_THREADS))
+    return joined(compute, memory, c.overlap_gap, c.overlap_gap_s) + written, compute
 
 
 def _slowdown(head_dim: Array, c: PrefillCoefficients) -> Array:

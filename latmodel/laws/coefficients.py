@@ -6,16 +6,17 @@ named `family.name`; families are the laws of `gemm`, `attention` and `pointwise
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Sheet(NamedTuple):
-    """Data-sheet constants of a device, for one dtype. SI units."""
+    """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units."""
 
     peak_flops_per_s: float
     bandwidth_bytes_per_s: float
     sm_count: float
     cache_bytes: float
+    float8_flops_per_s: float = 0.0
 
 
 class GemmCoefficients(NamedTuple):
@@ -55,6 +56,7 @@ class PrefillCoefficients(NamedTuple):
     tail: float
     bandwidth_efficiency: float
     kv_passes: float
+    write_s: float
     overlap_gap: float
     overlap_gap_s: float
     boost: float
@@ -85,7 +87,7 @@ class DecodeCoefficients(NamedTuple):
 
 
 class PointwiseCoefficients(NamedTuple):
-    """Of `roofline.pointwise_seconds`."""
+    """Of `pointwise.pointwise_seconds`."""
 
     floor_s: float
     bandwidth_efficiency: float
@@ -95,6 +97,28 @@ class PointwiseCoefficients(NamedTuple):
     summed_s: float
 
 
+class QuantizeCoefficients(NamedTuple):
+    """Of the kernels before a product of 8-bit floats that quantise its input: a pointwise one's, and time by row."""
+
+    floor_s: float
+    bandwidth_efficiency: float
+    cache_share: float
+    cache_speedup: float
+    row_s: float
+
+    @property
+    def pointwise(self) -> PointwiseCoefficients:
+        """As of a pointwise kernel over contiguous values; what adds up a row is in the row's time."""
+        return PointwiseCoefficients(*self[:4], strided_rate=1.0, summed_s=0.0)
+
+
+class Float8(NamedTuple):
+    """Products of 8-bit floats, in a table of their own: `float8.seconds`."""
+
+    gemm: GemmCoefficients
+    quantize: QuantizeCoefficients
+
+
 class DeviceCoefficients(NamedTuple):
     """What is fitted of a device, for one dtype, by family. Efficiencies are fractions of the data sheet."""
 
@@ -102,6 +126,7 @@ class DeviceCoefficients(NamedTuple):
     prefill: PrefillCoefficients
     decode: DecodeCoefficients
     pointwise: PointwiseCoefficients
+    float8: Float8 | None = None
 
 
 class CpuCoefficients(NamedTuple):
@@ -154,26 +179,27 @@ RATE = (0.02, 1.3)  # boost clocks run above the data sheet's
 BANDWIDTH = (0.02, 1.0)  # memory clocks do not
 
 # Values are near the means of fits to published kernel timings of A100, H100, H200, B200, L40S and RTX PRO 6000
-# (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache.
+# (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache. Those of products
+# leave out the L40S, whose times scatter most; the overlap's take in the A40 and the RTX 4090.
 
 DEVICE_PRIORS: dict[str, Prior] = {
-    "gemm.floor_s": Prior(2.5e-6, 0.30, *TIME, "launch to end of an empty kernel"),
-    "gemm.compute_efficiency": Prior(0.80, 0.15, *RATE, "share of the dense peak that large tiles sustain"),
-    "gemm.small_tile_efficiency": Prior(0.60, 0.20, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
-    "gemm.prologue_k": Prior(150.0, 0.40, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
-    "gemm.wave_rounding": Prior(0.30, 0.40, *SHARE, "share of a partly filled last wave that is lost"),
-    "gemm.split_k_s": Prior(3.9e-6, 0.30, *TIME, "splitting k over idle SMs and adding the parts"),
-    "gemm.tile_bandwidth": Prior(2.5, 0.40, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
-    "gemm.boost": Prior(0.12, 0.40, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
-    "gemm.boost_s": Prior(3e-4, 0.50, 1e-6, 1.0, "duration at which half of that is gone"),
-    "gemm.bandwidth_efficiency": Prior(0.88, 0.08, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
-    "gemm.overlap_gap": Prior(0.35, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
-    "gemm.overlap_gap_s": Prior(6e-5, 0.30, 1e-8, 1.0, "time at which that share saturates"),
+    "gemm.floor_s": Prior(2.3e-6, 0.20, *TIME, "launch to end of an empty kernel"),
+    "gemm.compute_efficiency": Prior(0.83, 0.12, *RATE, "share of the dense peak that large tiles sustain"),
+    "gemm.small_tile_efficiency": Prior(0.86, 0.18, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
+    "gemm.prologue_k": Prior(145.0, 0.30, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
+    "gemm.wave_rounding": Prior(0.40, 0.50, *SHARE, "share of a partly filled last wave that is lost"),
+    "gemm.split_k_s": Prior(4.1e-6, 0.20, *TIME, "splitting k over idle SMs and adding the parts"),
+    "gemm.tile_bandwidth": Prior(2.7, 0.50, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
+    "gemm.boost": Prior(0.15, 0.60, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
+    "gemm.boost_s": Prior(3e-4, 0.60, 1e-6, 1.0, "duration at which half of that is gone"),
+    "gemm.bandwidth_efficiency": Prior(0.87, 0.07, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
+    "gemm.overlap_gap": Prior(0.60, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
+    "gemm.overlap_gap_s": Prior(4e-5, 0.50, 1e-8, 1.0, "time at which that share saturates"),
     "gemm.misfit_slowdown": Prior(1.7, 0.50, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
     "gemm.odd_slowdown": Prior(1.8, 0.40, 1.0, 20.0, "more compute where it is odd"),
-    "gemm.cache_speedup": Prior(2.0, 0.40, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
-    "gemm.cache_share": Prior(0.15, 0.30, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
-    "gemm.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
+    "gemm.cache_speedup": Prior(1.0, 0.10, 1e-3, 50.0, "cached reads, against 40 GB/s an SM (hot loops only)"),
+    "gemm.cache_share": Prior(0.90, 0.20, 1e-3, 2.0, "part of the cache that a loop may fill (hot loops only)"),
+    "gemm.cache_width": Prior(0.10, 0.30, 1e-2, 2.0, "relative half-width of that cliff (hot loops only)"),
     "prefill.floor_s": Prior(3e-6, 0.40, *TIME, "shortest attention kernel"),
     "prefill.compute_efficiency": Prior(0.57, 0.20, *RATE, "share of the dense peak at head_dim 128"),
     "prefill.efficiency_64": Prior(0.72, 0.25, 0.05, 2.0, "head_dim up to 64 against 128"),
@@ -186,6 +212,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "prefill.tail": Prior(0.50, 0.50, *SHARE, "share of the shorter of work and longest tile that is added"),
     "prefill.bandwidth_efficiency": Prior(0.80, 0.15, *BANDWIDTH, "share of the bandwidth"),
     "prefill.kv_passes": Prior(3.0, 0.40, 0.1, 20.0, "passes over keys and values"),
+    "prefill.write_s": Prior(1e-9, 1.0, 1e-13, 1e-5, "a block of threads that writes a token to the cache"),
     "prefill.overlap_gap": Prior(0.50, 0.40, *SHARE, "share of the shorter of compute and memory not hidden"),
     "prefill.overlap_gap_s": Prior(5e-4, 0.80, 1e-8, 1.0, "time at which that share saturates"),
     "prefill.boost": Prior(0.12, 0.50, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
@@ -217,6 +244,9 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "pointwise.strided_rate": Prior(0.35, 0.40, *SHARE, "rate of that cache through views that are not contiguous"),
     "pointwise.summed_s": Prior(5e-10, 0.50, 1e-12, 1e-6, "one more value in a row that a norm adds up"),
 }
+
+# Profiles of earlier releases lack these and are read as if the effect were not there: at its lower bound.
+LATER_COEFFICIENTS = ("prefill.write_s",)
 
 CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
@@ -259,8 +289,7 @@ _FAMILIES = {
     "decode": DecodeCoefficients,
     "pointwise": PointwiseCoefficients,
 }
-
-
+_FLOAT8 = {"gemm": GemmCoefficients, "quantize": QuantizeCoefficients}
 Device = DeviceCoefficients | CpuCoefficients
 
 
@@ -270,25 +299,27 @@ def device_priors(names: Iterable[str]) -> dict[str, Prior]:
 
 
 def device_coefficients(values: Mapping[str, float]) -> Device:
-    """Coefficients from `family.name` → value; all names must be there."""
+    """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none."""
     if device_priors(values) is CPU_PRIORS:
         return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients._fields})
-    families = (
-        family(**{name: values[f"{key}.{name}"] for name in family._fields})  # type: ignore[attr-defined]
-        for key, family in _FAMILIES.items()
-    )
-    return DeviceCoefficients(*families)
+    found = DeviceCoefficients(*(_named(family, f"{key}.", values) for key, family in _FAMILIES.items()))
+    if not any(name.startswith("float8.") for name in values):
+        return found
+    return found._replace(float8=Float8(*(_named(f, f"float8.{key}.", values) for key, f in _FLOAT8.items())))
+
+
+def _named(family: Any, prefix: str, values: Mapping[str, float]) -> Any:
+    return family(**{name: values[prefix + name] for name in family._fields})
 
 
 def coefficient_values(device: Device) -> dict[str, float]:
     """The same as `family.name` → value."""
     if isinstance(device, CpuCoefficients):
         return {f"cpu.{name}": value for name, value in device._asdict().items()}
-    return {
-        f"{key}.{name}": value
-        for key in DeviceCoefficients._fields
-        for name, value in getattr(device, key)._asdict().items()
-    }
+    parts = {key: getattr(device, key) for key in _FAMILIES}
+    if device.float8 is not None:
+        parts |= {f"float8.{key}": getattr(device.float8, key) for key in _FLOAT8}
+    return {f"{key}.{name}": value for key, part in parts.items() for name, value in part._asdict().items()}
 
 
 def prior_values(priors: Mapping[str, Prior]) -> dict[str, float]:

@@ -24,6 +24,7 @@ Cells = NDArray[np.int64]
 GEMM_FEATURES = ("m", "n", "k")
 PREFILL_FEATURES = ("tokens", "span", "streams", "group", "head_dim", "whole", "windowed")
 DECODE_FEATURES = ("length", "tiles", "group", "head_dim", "whole", "kv_heads")
+GEMM_KINDS = ("gemm", "gemm8")  # kinds of operators that a table of m, n, k corrects
 FEATURES = {"gemm": GEMM_FEATURES, "prefill": PREFILL_FEATURES, "decode": DECODE_FEATURES}
 
 WIDTH_BITS = 5  # 32 cells an octave: a cell is 3 % wide at most
@@ -158,7 +159,7 @@ def cell_values(cell: Any, bits: int) -> Any:
 
 
 class Corrector:
-    """The corrections of some families on one device, with the tables it has already worked out."""
+    """Corrections by kind of operator (a family's, or "gemm8") on one device, with the tables already worked out."""
 
     def __init__(self, families: Mapping[str, Correction], window_whole: float) -> None:
         self._families = families
@@ -169,25 +170,24 @@ class Corrector:
         """Corrected seconds of `op` beyond its floor."""
         if op.kind not in self._families:
             return work_s
-        factor = _alike(self._gemm(op) if op.kind == "gemm" else self._attention(op), work_s)
+        factor = _alike(self._gemm(op) if op.kind in GEMM_KINDS else self._attention(op), work_s)
         return (work_s + floor_s) * factor - floor_s
 
     def _gemm(self, op: OpCost) -> Array:
         m, n, k = _numpy(op.m), _numpy(op.n), _numpy(op.k)
         if is_array(m):
             n, k = (cell_values(cells(x, WIDTH_BITS), WIDTH_BITS) for x in (n, k))
-            return np.exp(log_factor(self._families["gemm"], gemm_features(m, n, k)))
+            return np.exp(log_factor(self._families[op.kind], gemm_features(m, n, k)))
         single = any(is_array(x) and x.dtype == np.float32 for x in (n, k))
         first_n, first_k, last_n, last_k, columns, flat = self._remember(
-            ("gemm", m, single), lambda: self._gemm_grid(float(m), single)
+            (op.kind, m, single), lambda: self._gemm_grid(self._families[op.kind], float(m), single)
         )
         index = _clipped_cells(n, WIDTH_BITS, first_n, last_n) * columns
         index = index + _clipped_cells(k, WIDTH_BITS, first_k, last_k)
         return flat.take(index, mode="clip") if is_array(index) else float(flat[index])
 
-    def _gemm_grid(self, m: float, single: bool) -> tuple[int, int, int, int, int, Any]:
+    def _gemm_grid(self, correction: Correction, m: float, single: bool) -> tuple[int, int, int, int, int, Any]:
         """Factors at one m over cells of n and k: (first and last cells, columns, flat factors)."""
-        correction = self._families["gemm"]
         (table,) = correction.tables
         low = [(int(np.floor(correction.lowest[name])) - 1) << WIDTH_BITS for name in ("n", "k")]
         high = [(int(np.ceil(correction.highest[name])) + 1) << WIDTH_BITS for name in ("n", "k")]

@@ -4,37 +4,56 @@ The two tile sizes stand for a library's kernel choice: large tiles for big prob
 either split along k if SMs would idle; the best of these is what a library picks. Coefficients absorb the rest.
 """
 
+from typing import NamedTuple
+
 from ..arrays import Array, ceil, floor, indicator, is_array, maximum, minimum
 from ..ops import OpCost
 from .coefficients import GemmCoefficients, Sheet
 
-LARGE_TILE = (128.0, 256.0)  # tokens × outputs
+
+class Tile(NamedTuple):
+    """Tokens × outputs that `sms` multiprocessors work on side by side."""
+
+    rows: float
+    columns: float
+    sms: float = 1.0
+
+
+LARGE_TILE = Tile(128.0, 256.0)
 SMALL_TILE = (64.0, 64.0)
 VALUE_BYTES = 2.0  # of a weight on its way to the tensor cores, a copy in 16 bits where it is stored in fewer
 SUM_BYTES = 4.0  # partial sums are float32
 ROUGH_ROWS = 128.0  # of a tile of the kernels for sizes that are no multiple of 8
 MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
+# Of a published timing that repeats a product (hot loops only). It goes round several weights with one input: those of
+# the L40S and the RTX PRO 6000 fall off a cliff where a weight is a sixth of the cache. Above it the cache still keeps
+# 0.3 of its share: what fits to all rows of the H100, H200, B200 and RTX PRO 6000 agree on (0.3 to 0.4).
+HOT_COPIES = 6.0
+SURVIVING = 0.3
+# What a multiprocessor reads from the cache beside all others: 5 TB/s by the 128 of an RTX 4090, 5.5 by the 114 of an
+# H100 PCIe (microbenchmarks of Chips and Cheese, 2022 and 2023).
+CACHE_BYTES_PER_S = 40e9
 
 
 def gemm_seconds(
-    op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False
+    op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False, tile: Tile = LARGE_TILE
 ) -> tuple[Array, Array]:
     """(seconds, compute seconds) of the products of `op` beyond their floors: smooth maximum of compute and memory.
 
     `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
     are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
     """
-    compute = compute_seconds(op.m, op.n, op.k, c, sheet) if aligned else _rough_seconds(op, c, sheet)
-    nbytes = op.weight_bytes + op.activation_bytes
-    memory = nbytes * (1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
+    compute = compute_seconds(op.m, op.n, op.k, c, sheet, tile) if aligned else _rough_seconds(op, c, sheet, tile)
+    per_byte = 1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency)
+    memory = (op.weight_bytes + op.activation_bytes) * per_byte
     if hot:
-        share = c.cache_share * op.repeat
-        memory = memory * hot_factor(nbytes, sheet.cache_bytes, share, c.cache_width, c.cache_speedup)
+        from_cache = 1.0 / (op.repeat * sheet.sm_count * CACHE_BYTES_PER_S * c.cache_speedup)
+        memory = memory - cached_bytes(op, c, sheet.cache_bytes) * maximum(per_byte - from_cache, 0.0)
     seconds = joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
     return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
 
 
-def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet) -> Array:
+def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, tile: Tile) -> Array:
     """Compute seconds where n or k may be no multiple of 8: of an older, slower kernel, whose tiles have 128 rows.
 
     A single row goes to a matrix-vector kernel, which does not care. (Seen on an H100, cuBLAS 13: `cutlass_80_…_align2`
@@ -44,10 +63,10 @@ def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet) -> Array:
     padding = ceil(op.m * (1.0 / ROUGH_ROWS)) * ROUGH_ROWS - op.m
     rows = op.m + coarse * indicator(op.m > 1.0, op.m) * padding
     slowdown = (1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd)
-    return compute_seconds(rows, op.n, op.k, c, sheet) * slowdown
+    return compute_seconds(rows, op.n, op.k, c, sheet, tile) * slowdown
 
 
-def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
+def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet, tile: Tile = LARGE_TILE) -> Array:
     """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
 
     Small tiles either leave SMs idle for the time of one tile, which is also bound by what one SM alone can load, or
@@ -64,18 +83,18 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
     balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)
     seconds = maximum(balanced, minimum(k_steps * maximum(wave_s, load_s), balanced + c.split_k_s))
     if type(m) is not float or m > MMA_ROWS:
-        seconds = minimum(seconds, _large_tiles(m, n, k_steps * (per_cell * LARGE_TILE[0] * LARGE_TILE[1]), c, sheet))
+        seconds = minimum(seconds, _large_tiles(m, n, k_steps * per_cell, c, sheet, tile))
     return seconds * (1.0 - (c.boost * c.boost_s) / (seconds + c.boost_s))
 
 
-def _large_tiles(m: Array, n: Array, wave_s: Array, c: GemmCoefficients, sheet: Sheet) -> Array:
-    """Seconds in large tiles of `wave_s` each: `waves + wave_rounding · (⌈waves⌉ − waves)` waves, at least one.
+def _large_tiles(m: Array, n: Array, cell_s: Array, c: GemmCoefficients, sheet: Sheet, tile: Tile) -> Array:
+    """Seconds in large tiles, `cell_s` for an output: `waves + wave_rounding · (⌈waves⌉ − waves)` waves, at least one.
 
     Or k is split in s parts: half a part's time is lost to rounding, 1/(2s) of a wave, and each part writes and reads
     4-byte sums of all outputs. The best s costs √(2 · wave · sums) beyond the balanced time.
     """
-    rows, columns = LARGE_TILE
-    waves = ceil(n * (1.0 / columns)) * ceil(m * (1.0 / rows)) / sheet.sm_count
+    wave_s = cell_s * (tile.rows * tile.columns / tile.sms)
+    waves = ceil(n * (1.0 / tile.columns)) * ceil(m * (1.0 / tile.rows)) * (tile.sms / sheet.sm_count)
     rounded = waves * (1.0 - c.wave_rounding) + ceil(waves) * c.wave_rounding
     sums_s = m * n * (2.0 * SUM_BYTES / sheet.bandwidth_bytes_per_s)
     split = waves * wave_s + c.split_k_s + (2.0 * wave_s * sums_s) ** 0.5
@@ -114,7 +133,26 @@ def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:
     return maximum(compute, memory) + shorter * (gap * gap_s) / (shorter + gap_s)
 
 
+def cached_bytes(op: OpCost, c: GemmCoefficients, cache_bytes: float) -> Array:
+    """Bytes of the products of `op` that a hot loop finds in the cache.
+
+    A cache that evicts what was used longest ago keeps all weights that the loop goes round, or, where they do not fit,
+    hardly any. The input comes back with every weight: it stays if one weight and the activations fit.
+    """
+    weight, activations = op.weight_bytes / op.repeat, op.activation_bytes / op.repeat
+    loop_bytes = HOT_COPIES * weight + activations
+    stays = resident(loop_bytes, cache_bytes, c.cache_share, c.cache_width)
+    stays = stays + (1.0 - stays) * SURVIVING * minimum(cache_bytes / loop_bytes, 1.0)
+    return op.weight_bytes * stays + op.activation_bytes * resident(
+        weight + activations, cache_bytes, c.cache_share, c.cache_width
+    )
+
+
+def resident(nbytes: Array, cache_bytes: float, share: float, width: float) -> Array:
+    """Part of what a hot loop uses that stays: all well below `share` of the cache, nothing well above it."""
+    return minimum(maximum(0.5 + (1.0 - nbytes / (share * cache_bytes)) / (2.0 * width), 0.0), 1.0)
+
+
 def hot_factor(nbytes: Array, cache_bytes: float, share: float, width: float, speedup: float) -> Array:
-    """Factor on memory time of a hot loop: operands well below `share` of the cache are read 1 + speedup as fast."""
-    hit = minimum(maximum(0.5 + (1.0 - nbytes / (share * cache_bytes)) / (2.0 * width), 0.0), 1.0)
-    return 1.0 - hit * (speedup / (1.0 + speedup))
+    """Factor on memory time of a hot loop: operands that stay in the cache are read 1 + speedup times as fast."""
+    return 1.0 - resident(nbytes, cache_bytes, share, width) * (speedup / (1.0 + speedup))

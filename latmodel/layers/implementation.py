@@ -36,6 +36,7 @@ class Implementation(NamedTuple):
     unpack_kernels: float  # launches for that, a linear layer
     strided_rope: bool = False  # rotary embedding on transposed views of queries and keys
     fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
+    multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
 
     def rope(self, values: Array, bytes_each: float) -> OpCost:

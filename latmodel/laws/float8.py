@@ -1,0 +1,36 @@
+"""Products of 8-bit floats (fp8 weights, inputs quantised on the way): the law of products after one that quantises."""
+
+from ..arrays import Array
+from ..ops import OpCost, pointwise
+from .coefficients import BANDWIDTH, DEVICE_PRIORS, TIME, Float8, Prior, Sheet
+from .gemm import Tile, gemm_seconds
+from .pointwise import pointwise_seconds
+
+# Clusters of two multiprocessors take 128 × 128 outputs each, one below the other (vLLM's CUTLASS configurations for
+# sm90 and sm100; others differ): a product of 257 tokens takes as long as one of 512.
+TILE = Tile(256.0, 128.0, 2.0)
+# Of a profile's table "float8". The kernels measured (CUTLASS) hardly split k, so that its cost is left open.
+FLOAT8_PRIORS: dict[str, Prior] = {
+    **{name: prior for name, prior in DEVICE_PRIORS.items() if name.startswith("gemm.")},
+    "gemm.split_k_s": Prior(5e-5, 1.0, *TIME, "splitting k over idle SMs and adding the parts"),
+    "quantize.floor_s": Prior(2.2e-6, 0.30, *TIME, "shortest kernel that quantises an input"),
+    "quantize.bandwidth_efficiency": Prior(0.80, 0.20, *BANDWIDTH, "share of the bandwidth in quantising inputs"),
+    "quantize.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds them between two passes"),
+    "quantize.cache_speedup": Prior(1.50, 0.50, 1.0, 20.0, "last-level cache over DRAM bandwidth there"),
+    "quantize.row_s": Prior(5e-9, 1.0, 1e-13, 1e-5, "a block of threads that quantises a row"),
+}
+
+
+def float8_seconds(
+    op: OpCost, c: Float8, sheet: Sheet, *, hot: bool = False, aligned: bool = False
+) -> tuple[Array, Array]:
+    """(seconds, compute seconds) beyond the floors of products of 8-bit floats and of quantising their inputs before.
+
+    A scale needs the largest value of a row first: two passes read 16 bits a value, one writes 8, by a block of threads
+    a row (vLLM, `dynamic_per_token_scaled_fp8_quant`). The product begins when all of that is done.
+    """
+    at_rate = sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s)
+    work, compute = gemm_seconds(op, c.gemm, at_rate, hot=hot, aligned=aligned, tile=TILE)
+    inputs = pointwise("quantize", op.m * op.k * op.repeat, moves=2.5, kernels=1.0, bytes_each=2.0)
+    quantized = pointwise_seconds(inputs, c.quantize.pointwise, sheet) + op.m * (op.repeat * c.quantize.row_s)
+    return work + quantized, compute
