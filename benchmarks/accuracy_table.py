@@ -50,8 +50,8 @@ CAUTIONS = """## Cautions
 - Extrapolation on the L40S is near what its data allow. Large products there run at 0.5 or at 0.75 of the peak with
   nothing in the shape to tell which (its power limit: other frameworks' tables of the same card run all long ones at
   0.55), and the same shapes in two of its tables differ by 10 %. The law fitted to a sample of the larger rows
-  is off by 8 % on the others. Other random tenths of the smaller shapes give up to 0.8 % more than the one shown
-  (mean of three: `--seeds 3`). How much of an overfull cache survives a hot loop and what the cache delivers are
+  is off by 8 % on the others. Eight random tenths of the smaller shapes, of which the first is shown, give 9.1 to
+  10.6 % (mean 10.0: `--seeds 8`). How much of an overfull cache survives a hot loop and what the cache delivers are
   constants chosen with this table in sight, the first from other cards, the second from published microbenchmarks.
 - A card left out is predicted by the cards of other chips, its interval is their pooled one (each chip weighs the same;
   each chip's residuals are from fits without it and without the card in question). That covers a random row of a random
