@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from latmodel.config import DType
 from latmodel.intervals import conformal_quantile
-from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, prior_values
+from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
 from latmodel.laws.correction_part import Family
 from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Coefficient, Phase, RangeName, RuntimePart
@@ -46,10 +46,11 @@ PYTORCH_ATTENTION = {"decode.floor_s": 3.5e-6, "prefill.floor_s": 7e-6}
 
 def pytorch_kernels() -> dict[str, Coefficient]:
     """What differs of the device's coefficients where PyTorch launches the kernels."""
-    return {
+    shortest = {
         name: Coefficient(value=value, stderr_log=DEVICE_PRIORS[name].spread, status="prior")
         for name, value in PYTORCH_ATTENTION.items()
     }
+    return shortest | dict.fromkeys(SERVED_ONLY, Coefficient(value=0.0))
 
 
 def typical_host_s() -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from latmodel.laws.coefficients import (
     DEVICE_PRIORS,
     RUNTIME_PRIORS,
+    SERVED_ONLY,
     Prior,
     RuntimeCoefficients,
     Sheet,
@@ -41,16 +42,23 @@ def setup_at_priors(sheet: Sheet, runtimes: Mapping[str, str]) -> Setup:
     """Where a fit starts when nothing is known; `runtimes` gives the implementation of each."""
     runtime = RuntimeCoefficients(**prior_values(RUNTIME_PRIORS))
     table = {name: (runtime, IMPLEMENTATIONS[how]) for name, how in runtimes.items()}
-    return Setup(sheet, device_coefficients(prior_values(DEVICE_PRIORS)), table)
+    device = prior_values(DEVICE_PRIORS) | dict.fromkeys(SERVED_ONLY, 0.0)
+    return Setup(sheet, device_coefficients(device), table)
 
 
 def device_priors(hot: bool = False) -> dict[str, Prior]:
-    """Priors of a device's coefficients; those that only a hot loop shows are left out unless `hot`."""
+    """Priors of a device's coefficients; what only a serving framework's kernels in a hot loop show is left out unless
+    `hot`."""
     return {
         f"device.{name}": prior
         for name, prior in DEVICE_PRIORS.items()
-        if prior.spread > 0.0 and (hot or name.startswith("pointwise.") or name.split(".")[1] not in HOT_ONLY)
+        if prior.spread > 0.0 and (hot or not _shown_hot(name))
     }
+
+
+def _shown_hot(name: str) -> bool:
+    family, bare = name.split(".")
+    return name in SERVED_ONLY or (family != "pointwise" and bare in HOT_ONLY)
 
 
 def runtime_priors(runtime: str) -> dict[str, Prior]:

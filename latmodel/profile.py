@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .config import DType, describe
 from .errors import ProfileError
 from .laws.coefficients import (
-    LATER_COEFFICIENTS,
     RUNTIME_PRIORS,
     CpuCoefficients,
     Device,
@@ -81,12 +80,10 @@ class DevicePart(_Part):
     def _complete(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
         if not tables.keys() - {FLOAT8}:
             raise ValueError("no dtype has coefficients")
-        found = {}
         for dtype, table in tables.items():
             priors = FLOAT8_PRIORS if dtype == FLOAT8 else device_priors(table)
-            found[dtype] = _with_later(table, priors)
-            _check_names(found[dtype], priors, f"coefficients.{dtype}")
-        return found
+            _check_names(table, priors, f"coefficients.{dtype}")
+        return tables
 
     @field_validator("corrections")
     @classmethod
@@ -250,12 +247,6 @@ class Profile(_Part):
         """The coefficients of a runtime as plain numbers."""
         table = self.runtimes[name].coefficients
         return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
-
-
-def _with_later(table: dict[str, Coefficient], priors: dict[str, Prior]) -> dict[str, Coefficient]:
-    """A table of an earlier release with the coefficients that came later, at values that mean no such effect."""
-    none = {name: Coefficient(value=priors[name].low, status="prior") for name in LATER_COEFFICIENTS if name in priors}
-    return none | table
 
 
 def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:

@@ -245,8 +245,8 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "pointwise.summed_s": Prior(5e-10, 0.50, 1e-12, 1e-6, "one more value in a row that a norm adds up"),
 }
 
-# Profiles of earlier releases lack these and are read as if the effect were not there: at its lower bound.
-LATER_COEFFICIENTS = ("prefill.write_s",)
+# Of attention that writes the KV cache as well, a serving framework's: nothing of the sort in PyTorch.
+SERVED_ONLY = ("prefill.write_s",)
 
 CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
