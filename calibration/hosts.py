@@ -11,7 +11,7 @@ from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Coefficient, Phase, RangeName, RuntimePart
 
 # Host seconds of one decode step's Llama block in Transformers eager, by host, with source.
-PUBLISHED_HOSTS = {
+KNOWN_HOSTS = {
     "RTX 3090 (hbfreed/inference-pareto: 0.67-0.70 ms a layer)": 0.685e-3,
     "RTX 3090 (Shortened LLaMA, tables 2 and 3: slope of the depth-pruned rows)": 1.25e-3,
     "H100 (Shortened LLaMA, the same)": 0.55e-3,
@@ -56,9 +56,9 @@ def pytorch_kernels() -> dict[str, Coefficient]:
 def typical_host_s() -> float:
     """Geometric mean of the published hosts, seconds of a block."""
     product = 1.0
-    for seconds in PUBLISHED_HOSTS.values():
+    for seconds in KNOWN_HOSTS.values():
         product *= seconds
-    return float(product ** (1.0 / len(PUBLISHED_HOSTS)))
+    return float(product ** (1.0 / len(KNOWN_HOSTS)))
 
 
 def block_launches() -> float:
@@ -99,7 +99,7 @@ def _no_gap() -> dict[str, Coefficient]:
 
 def host_scores() -> list[float]:
     """|log(host / typical)| of the published hosts and of the ends of their range."""
-    hosts = [*PUBLISHED_HOSTS.values(), *RANGE_S]
+    hosts = [*KNOWN_HOSTS.values(), *RANGE_S]
     return sorted(float(f"{abs(math.log(seconds / typical_host_s())):.4g}") for seconds in hosts)
 
 

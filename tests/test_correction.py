@@ -85,7 +85,7 @@ def test_widths_of_real_models_are_cells_themselves(width: int) -> None:
     assert cell_values(cells(float(width), WIDTH_BITS), WIDTH_BITS) == width
 
 
-H100 = load_profile("h100")
+H200 = load_profile("h200")
 SHAPES = st.tuples(
     st.integers(1, 64), st.sampled_from([1, 2, 4, 8]), st.sampled_from([64, 80, 128]), st.integers(1, 400)
 )
@@ -94,7 +94,7 @@ SHAPES = st.tuples(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(SHAPES, min_size=1, max_size=8), st.sampled_from(["transformers-eager", "vllm"]))
 def test_one_row_costs_what_it_costs_among_many(shapes: list[tuple[int, int, int, int]], runtime: str) -> None:
-    predictor = Predictor(H100, runtime)
+    predictor = Predictor(H200, runtime)
     columns = {
         "num_hidden_layers": [12 for _ in shapes],
         "hidden_size": [kv * group * dim for kv, group, dim, _ in shapes],
@@ -120,15 +120,15 @@ def llama_7b(predictor: Predictor) -> tuple[float, float]:
 
 
 def test_it_can_be_switched_off() -> None:
-    on, off = llama_7b(Predictor(H100, "cuda-graph")), llama_7b(Predictor(H100, "cuda-graph", corrected=False))
+    on, off = llama_7b(Predictor(H200, "cuda-graph")), llama_7b(Predictor(H200, "cuda-graph", corrected=False))
     assert on != off
     assert on == pytest.approx(off, rel=0.15)  # a correction, not another model
-    assert Predictor(H100, "cuda-graph", corrected=False).target("bfloat16").corrector is None
+    assert Predictor(H200, "cuda-graph", corrected=False).target("bfloat16").corrector is None
 
 
 def test_only_the_kernels_that_were_measured_are_corrected() -> None:
-    assert H100.runtimes["vllm"].corrected == ["gemm", "prefill", "decode"]
-    assert H100.runtimes["transformers-eager"].corrected == ["gemm"]  # the same cuBLAS; other attention kernels
+    assert H200.runtimes["vllm"].corrected == ["gemm", "prefill", "decode"]
+    assert H200.runtimes["transformers-eager"].corrected == ["gemm"]  # the same cuBLAS; other attention kernels
     assert load_profile("t4").corrector("float16", "cuda-graph") is None
 
 
@@ -184,7 +184,7 @@ def test_a_table_has_a_largest_size() -> None:
 
 
 def test_a_profile_with_a_bad_correction_names_it() -> None:
-    data = json.loads(H100.model_dump_json())
+    data = json.loads(H200.model_dump_json())
     data["device"]["corrections"]["bfloat16"]["gemm"]["tables"][0]["features"][0] = "tiles"
     with pytest.raises(ValidationError, match="tiles"):
         Profile.model_validate_json(json.dumps(data))

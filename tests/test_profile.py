@@ -95,14 +95,6 @@ def test_a_bad_file_is_one_line_that_names_what_is_wrong(name: str, tmp_path: Pa
     assert caught.value.exit_code == 6
 
 
-def test_a_profile_of_an_earlier_release_is_read_without_the_effects_that_came_later(tmp_path: Path) -> None:
-    path = tmp_path / "earlier.json"
-    path.write_text(changed(f"{COEFFICIENTS}/prefill.write_s", ...))
-    found = read_profile(path).device.coefficients["bfloat16"]
-    assert found["prefill.write_s"].value == DEVICE_PRIORS["prefill.write_s"].low
-    assert found.keys() == DEVICE_PRIORS.keys()
-
-
 def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "huge.json"
     with path.open("wb") as file:
