@@ -44,7 +44,7 @@ CAUTIONS = """## Cautions
   a third off. Whole models in fp8 were not measured anywhere: their intervals are those of 16-bit ones.
 - Published attention is vLLM's, timed with its write of the KV cache. PyTorch's runtimes take the shortest attention
   kernel from an H100 instead, on every card; the rest of their kernels are the published ones. On the H100 itself that
-  would be 4 to 13 % off in whole models (its host known), where the calibrated runtimes are 2 to 3 % off.
+  would be 4 to 9 % off in whole models (its host known), where the calibrated runtimes are 2 to 3 % off.
 - The laws of misaligned products, of rotary embedding and of norms were found in the residuals of the H100's blocks,
   and its five whole models had been run once before that was done: they are no virgin test.
 - Extrapolation on the L40S is near what its data allow. Large products there run at 0.5 or at 0.75 of the peak with
