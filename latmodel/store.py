@@ -56,12 +56,19 @@ def list_uncalibrated() -> list[DataSheet]:
     return [sheet for sheet in datasheets() if find_profile(sheet.name) is None]
 
 
-__all__ = ["UnknownDeviceError", "find_profile", "list_profiles", "list_uncalibrated", "load_profile"]
-
-
 def profile_folders() -> Iterable[Path]:
     """Where profiles are looked for, in order: ./profiles, the user's data directory, the packaged ones."""
     yield Path("profiles")
     yield Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "latmodel" / "profiles"
     yield Path(__file__).parent / "profiles"  # in the wheel
     yield Path(__file__).parent.parent / "profiles"  # in a checkout
+
+
+__all__ = [
+    "UnknownDeviceError",
+    "find_profile",
+    "list_profiles",
+    "list_uncalibrated",
+    "load_profile",
+    "profile_folders",
+]

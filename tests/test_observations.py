@@ -10,7 +10,11 @@ import pytest
 from calibration.evidence import evidence
 from calibration.fit_verb import fit_observations
 from calibration.observations import Observation, append_record, observation, read_records, same_setup
+from latmodel.config import ModelConfig, Workload
 from latmodel.errors import ProfileError, UsageError
+from latmodel.predict import Predictor
+from latmodel.profile import read_profile
+from latmodel.store import load_profile
 
 ROW: dict[str, Any] = {
     "phase": "decode", "timing": "wall", "seconds": 0.01, "gpu": "nvidia-geforce-rtx-3090",
@@ -132,3 +136,28 @@ def test_noisy_rows_alone_are_nothing_to_fit(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no usable observation"):
         list(fit_observations("3090", [path], "latmodel", None, out))
     assert not out.exists()
+
+
+def test_one_run_on_a_published_card_moves_its_runtime_and_no_other(tmp_path: Path) -> None:
+    """A time of PyTorch says nothing of the serving framework's kernels: those stay, corrections and all."""
+    prior = load_profile("h200")
+    model = ModelConfig(
+        num_hidden_layers=24, hidden_size=2048, intermediate_size=5632, num_attention_heads=16, num_key_value_heads=4,
+        vocab_size=65536, tie_word_embeddings=True,
+    )  # fmt: skip
+    work = Workload(prompt_tokens=512, new_tokens=16)
+    slow = 1.6 * Predictor(prior, "transformers-eager").predict(model, work).decode_s_per_token
+    row = {
+        **model.model_dump(), "phase": "decode", "timing": "loop", "seconds": slow, "noise": 0.01, "gpu": prior.gpu,
+        "runtime": "transformers-eager", "prompt_tokens": 512, "new_tokens": 16, "batch_size": 1, "name": "mine",
+    }  # fmt: skip
+    path, out = tmp_path / "mine.jsonl", tmp_path / "h200.json"
+    path.write_text(json.dumps(row) + "\n")
+    list(fit_observations("h200", [path], "latmodel", None, out))
+    found = read_profile(out)
+    assert Predictor(found, "transformers-eager").predict(model, work).decode_s_per_token == pytest.approx(
+        slow, rel=0.1
+    )
+    for runtime in ("vllm", "cuda-graph"):
+        before, after = (Predictor(profile, runtime).predict(model, work) for profile in (prior, found))
+        assert after.response_s == before.response_s

@@ -30,8 +30,8 @@ MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than
 # 0.3 of its share: what fits to all rows of the H100, H200, B200 and RTX PRO 6000 agree on (0.3 to 0.4).
 HOT_COPIES = 6.0
 SURVIVING = 0.3
-# What a multiprocessor reads from the cache beside all others: 5 TB/s by the 128 of an RTX 4090, 5.5 by the 114 of an
-# H100 PCIe (microbenchmarks of Chips and Cheese, 2022 and 2023).
+# What a multiprocessor reads from the cache beside all others: a round figure near what is told of Ada and Hopper cards
+# (some 5 TB/s in all; recalled, not looked up), which `cache_speedup` scales and every fit to hot loops finds anew.
 CACHE_BYTES_PER_S = 40e9
 
 
