@@ -22,7 +22,8 @@ from calibration.start import problem
 from calibration.summary import combine, observations
 from calibration.verify import model_cases
 from latmodel.config import ModelConfig, Workload
-from latmodel.laws.coefficients import Prior, Sheet
+from latmodel.laws.coefficients import Sheet
+from latmodel.laws.priors import Prior
 from latmodel.predict import Predictor
 from latmodel.profile import SheetPart
 

@@ -11,7 +11,7 @@ from latmodel.hardware import datasheet
 from latmodel.profile import Profile, Quality
 
 from . import make
-from .observations import Observation, observation, read_records
+from .observations import Observation, read_observations
 from .outcome import About, calibrated
 from .start import problem
 
@@ -43,15 +43,6 @@ BOARDS = (
 def board_of(card: str) -> Board | None:
     """The board of a card that was calibrated, if one was."""
     return next((board for board in BOARDS if board.card == card), None)
-
-
-def observed(path: Path) -> list[Observation]:
-    """The observations of a file.
-
-    Raises:
-        UsageError: it cannot be read, or a line is no observation.
-    """
-    return [observation(record, f"{path}:{number}") for number, record in enumerate(read_records(path).records, 1)]
 
 
 def with_board(profile: Profile, board: Board, rows: Sequence[Observation]) -> Profile:
@@ -87,9 +78,9 @@ def with_board(profile: Profile, board: Board, rows: Sequence[Observation]) -> P
 
 def read_board(board: Board, folder: Path = FOLDER) -> list[Observation]:
     """What `latmodel calibrate` observed on it."""
-    return observed(folder / f"{board.card}.jsonl")
+    return read_observations(folder / f"{board.card}.jsonl")
 
 
 def read_models(board: Board, folder: Path = FOLDER) -> list[Observation]:
     """Whole models that were run on it and never fitted."""
-    return observed(folder / f"{board.card}-models.jsonl")
+    return read_observations(folder / f"{board.card}-models.jsonl")

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from latmodel.hardware import datasheet
-from latmodel.laws.coefficients import DEVICE_PRIORS, Sheet
+from latmodel.laws.coefficients import Sheet
+from latmodel.laws.priors import DEVICE_PRIORS
 from latmodel.profile import Phase, Profile, read_profile
 
 from . import make

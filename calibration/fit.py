@@ -14,14 +14,8 @@ from scipy.optimize import least_squares
 
 from latmodel.errors import LatmodelError
 from latmodel.forward import Target
-from latmodel.laws.coefficients import (
-    Device,
-    Prior,
-    RuntimeCoefficients,
-    Sheet,
-    coefficient_values,
-    device_coefficients,
-)
+from latmodel.laws.coefficients import Device, RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
+from latmodel.laws.priors import Prior
 from latmodel.layers.implementation import Implementation
 from latmodel.profile import Coefficient
 

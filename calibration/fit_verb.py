@@ -8,7 +8,7 @@ from pathlib import Path
 from latmodel.config import DType
 from latmodel.errors import ProfileError, UsageError
 from latmodel.hardware import DataSheet, datasheet
-from latmodel.laws.coefficients import Prior
+from latmodel.laws.priors import Prior
 from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import DevicePart, Profile, Provenance, Quality, RuntimePart, write_profile
 from latmodel.store import load_profile
@@ -16,7 +16,7 @@ from latmodel.store import load_profile
 from . import make, published
 from .fit import Fitted, Setup
 from .fit_report import fit_report
-from .observations import Observation, observation, read_records
+from .observations import Observation, observation, read_observations
 from .outcome import measured_layers
 from .sources import depth_width
 
@@ -166,12 +166,7 @@ def _runtime_part(
 
 
 def _own(path: Path) -> list[Observation]:
-    if path.suffix == ".csv":
-        return _csv(path)
-    loaded = read_records(path)
-    if loaded.problems:
-        raise UsageError(loaded.problems[0])
-    return [observation(record, f"{path}:{number}") for number, record in enumerate(loaded.records, 1)]
+    return _csv(path) if path.suffix == ".csv" else read_observations(path)
 
 
 def _csv(path: Path) -> list[Observation]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from latmodel.config import DType
 from latmodel.intervals import conformal_quantile
-from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
 from latmodel.laws.correction_part import Family
+from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
 from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import Coefficient, Phase, RangeName, RuntimePart
 
@@ -109,7 +109,6 @@ def host_runtimes(
     ranges: Mapping[RangeName, tuple[float, float]],
     corrected: Sequence[Family],
     *,
-    dtype: DType = "bfloat16",
     unseen: float = UNSEEN,
     beyond: float = 2.0,
 ) -> dict[str, RuntimePart]:
@@ -120,7 +119,6 @@ def host_runtimes(
         scores: |log residuals| of held-out kernels by phase.
         ranges: what was measured, in a model's dimensions.
         corrected: families with a correction; only vLLM runs all those kernels, PyTorch shares its matrix products.
-        dtype: of the device's coefficients.
         unseen: factor on the scores for whole models, which nobody measured.
         beyond: factor on intervals outside the ranges.
     """
@@ -135,7 +133,9 @@ def host_runtimes(
     ) -> RuntimePart:
         table = eager_coefficients() if implementation == "transformers" else graph_coefficients()
         host = "a prior over published hosts" if implementation == "transformers" else "a graph replay, launch assumed"
-        own: dict[DType, dict[str, Coefficient]] = {} if implementation == "serving" else {dtype: pytorch_kernels()}
+        own: dict[DType, dict[str, Coefficient]] = (
+            {} if implementation == "serving" else {"bfloat16": pytorch_kernels()}
+        )
         return RuntimePart(
             implementation=implementation, host=host, note=note.format(gpu=gpu), coefficients=table, device=own,
             corrected=list(kernels), conformal_scores=dict(widths), ranges=dict(ranges),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from latmodel.intervals import conformal_quantile
 from latmodel.laws.attention import shape_of
-from latmodel.laws.coefficients import Prior, coefficient_values
+from latmodel.laws.coefficients import coefficient_values
 from latmodel.laws.correction import (
     Correction,
     Corrector,
@@ -19,6 +19,7 @@ from latmodel.laws.correction import (
 )
 from latmodel.laws.correction_part import Family
 from latmodel.laws.float8 import FLOAT8_PRIORS
+from latmodel.laws.priors import Prior
 from latmodel.layers.implementation import IMPLEMENTATIONS, Implementation
 from latmodel.profile import FLOAT8, Coefficient
 

@@ -5,17 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latmodel.laws.coefficients import (
-    DEVICE_PRIORS,
-    RUNTIME_PRIORS,
-    SERVED_ONLY,
-    Prior,
-    RuntimeCoefficients,
-    Sheet,
-    coefficient_values,
-    device_coefficients,
-    prior_values,
-)
+from latmodel.laws.coefficients import RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
+from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
 from latmodel.layers.implementation import IMPLEMENTATIONS
 from latmodel.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
 from latmodel.uncalibrated import sheet_of, sheet_part
@@ -26,7 +17,8 @@ from .observations import Observation
 
 BOARD_SPREAD = 0.03  # how far two boards of one type differ, in log units: what one board says of another is no surer
 HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are published for one software stack
-HOT_ONLY = ("cache_speedup", "cache_share", "cache_width")  # of gemm, prefill and decode: seen in hot loops alone
+# Of gemm, prefill and decode: seen in hot loops alone.
+HOT_ONLY = ("cache_speedup", "cache_rate", "cache_share", "cache_width")
 __all__ = ["RuntimePart", "sheet_of", "sheet_part"]  # beside all that is defined here
 
 _KERNELS = {"transformers-eager": "transformers", "torch-compile": "compiled"}

@@ -173,6 +173,18 @@ def observation(record: dict[str, Any], where: str) -> Observation:
         raise UsageError(f"{where}: {describe(error, 'observation')}") from None
 
 
+def read_observations(path: Path) -> list[Observation]:
+    """All observations of a JSON Lines file.
+
+    Raises:
+        UsageError: it cannot be read, or a line is no observation; the line and the field are named.
+    """
+    loaded = read_records(path)
+    if loaded.problems:
+        raise UsageError(loaded.problems[0])
+    return [observation(record, f"{path}:{number}") for number, record in enumerate(loaded.records, 1)]
+
+
 def same_setup(observations: Iterable[Observation], *keys: str) -> None:
     """Refuse to mix what is not comparable.
 

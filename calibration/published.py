@@ -15,8 +15,8 @@ import numpy as np
 
 from latmodel.errors import UsageError
 from latmodel.hardware import DataSheet, datasheet
-from latmodel.laws.coefficients import DEVICE_PRIORS, prior_values
 from latmodel.laws.correction_part import CorrectionPart, Family
+from latmodel.laws.priors import DEVICE_PRIORS, prior_values
 from latmodel.profile import (
     FLOAT8,
     FLOAT8_PHASE,

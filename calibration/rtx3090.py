@@ -9,7 +9,7 @@ import datetime
 from pathlib import Path
 
 from latmodel.hardware import datasheet
-from latmodel.laws.coefficients import RUNTIME_PRIORS
+from latmodel.laws.priors import RUNTIME_PRIORS
 from latmodel.profile import Coefficient, DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, write_profile
 
 from . import make

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from latmodel.laws.coefficients import CPU_PRIORS, Prior, Sheet, device_coefficients, prior_values
+from latmodel.laws.coefficients import Sheet, device_coefficients
+from latmodel.laws.priors import CPU_PRIORS, Prior, prior_values
 
 from .fit import Fitted, Setup
 from .make import Problem, runtime_priors, setup_at_priors

@@ -42,15 +42,19 @@ def reference_level(records: Sequence[Record]) -> Level:
     that three processes shared.
     """
     level = Level(_undisturbed(records), share=1.0)
-    pairs = [
-        (shift - statistics.fmean(shifts), math.log(record["wall_s"]) - middle)
-        for some in _by_case(r for r in records if not r.get("flags")).values()
-        for shifts in ([felt(record, level) for record in some],)
-        for middle in (statistics.fmean(math.log(record["wall_s"]) for record in some),)
-        for record, shift in zip(some, shifts, strict=True)
-    ]
-    moved = [(change / shift, abs(shift)) for shift, change in pairs if abs(shift) > 1e-9]
-    return level._replace(share=min(max(_weighted_median(moved), 0.0), 1.0) if moved else 1.0)
+    slopes: list[tuple[float, float]] = []  # of single samples about their case's mean, weighted by how far they moved
+    for some in _by_case(record for record in records if not record.get("flags")).values():
+        shifts = _about_mean([felt(record, level) for record in some])
+        changes = _about_mean([math.log(record["wall_s"]) for record in some])
+        slopes += [
+            (change / shift, abs(shift)) for change, shift in zip(changes, shifts, strict=True) if abs(shift) > 1e-9
+        ]
+    return level._replace(share=min(max(_weighted_median(slopes), 0.0), 1.0) if slopes else 1.0)
+
+
+def _about_mean(values: Sequence[float]) -> list[float]:
+    mean = statistics.fmean(values)
+    return [value - mean for value in values]
 
 
 def _undisturbed(records: Sequence[Record]) -> dict[str, float]:

@@ -112,7 +112,7 @@ def verify(
     """
     prediction = predictor.predict(config.architecture(), workload)
     prefill, decode = (
-        _timed(lab, case, rules, lambda phase=case.phase: felt(drift(), phase, predictor, config, workload))  # type: ignore[misc]
+        _timed(lab, case, rules, lambda phase=case.phase: drift_of_model(drift(), phase, predictor, config, workload))  # type: ignore[misc]
         for case in model_cases(config, workload, predictor.runtime)
     )
     return Verified(
@@ -121,7 +121,7 @@ def verify(
     )  # fmt: skip
 
 
-def felt(
+def drift_of_model(
     drift: dict[str, float], phase: Phase, predictor: Predictor, config: ModelConfig | DecoderConfig, workload: Workload
 ) -> float:
     """What a reference's drift means for a model: log of how much longer it takes.

@@ -15,7 +15,7 @@ from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
 from .laws.coefficients import HOST_TERMS
 from .laws.gemm import all_aligned
-from .layers.implementation import IMPLEMENTATIONS, Implementation
+from .layers.implementation import IMPLEMENTATIONS
 from .memory import Memory, peak_memory
 from .prediction import Prediction, Predictions, Values, one_prediction
 from .profile import FLOAT8_PHASE, Profile
@@ -57,6 +57,7 @@ class Predictor:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
         self._corrected = corrected
+        # How the runtime carries out the operators; what the profile measured of it replaces the default.
         how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
         how = how if moves is None else how._replace(unpack_moves=moves)
         self._how = how._replace(multiplies_float8=profile.multiplies_float8)
@@ -122,7 +123,7 @@ class Predictor:
             device, measured = self.profile.device_coefficients(dtype, self.runtime)
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
-            target = Target(self.profile.sheet(dtype), device, runtime, self._implementation(), corrector)
+            target = Target(self.profile.sheet(dtype), device, runtime, self._how, corrector)
             self._targets[dtype] = (target, measured)
         return self._targets[dtype]
 
@@ -166,13 +167,9 @@ class Predictor:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
-            how=self._implementation(), overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+            how=self._how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
             parameters=parameters, cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
-
-    def _implementation(self) -> Implementation:
-        """How the runtime carries out the operators; what the profile measured of it replaces the default."""
-        return self._how
 
     def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
         target, measured = self._target(dtype)

@@ -13,19 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .config import DType, describe
 from .errors import ProfileError
-from .laws.coefficients import (
-    RUNTIME_PRIORS,
-    CpuCoefficients,
-    Device,
-    Prior,
-    RuntimeCoefficients,
-    Sheet,
-    device_coefficients,
-    device_priors,
-)
+from .laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
 from .laws.correction import Corrector, corrections_of
 from .laws.correction_part import CorrectionPart, Family, check_family
 from .laws.float8 import FLOAT8_PRIORS
+from .laws.priors import RUNTIME_PRIORS, Prior, device_priors
 from .layers.implementation import IMPLEMENTATIONS
 from .strict_json import load_json
 

@@ -58,8 +58,14 @@ def _same(profiles: Sequence[Profile]) -> None:
         ):
             if mine != theirs:
                 raise ProfileError(
-                    f"{first.name} and {other.name} differ in {what}: {mine} and {theirs}; merge like with like"
+                    f"{first.name} and {other.name} differ in {what}: {_short(mine)} and {_short(theirs)}; "
+                    "merge like with like"
                 )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:120]}…"
 
 
 def _own_kernels(profile: Profile) -> list[str]:

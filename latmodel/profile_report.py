@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .errors import ProfileError
-from .laws.coefficients import RUNTIME_PRIORS, Prior, device_priors
 from .laws.float8 import FLOAT8_PRIORS
+from .laws.priors import RUNTIME_PRIORS, Prior, device_priors
 from .profile import FLOAT8, Coefficient, Profile, read_profile
 from .report import Column, Row
 from .store import list_profiles, list_uncalibrated

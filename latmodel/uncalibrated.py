@@ -11,7 +11,8 @@ from typing import Any
 
 from .errors import ProfileError
 from .hardware import DataSheet
-from .laws.coefficients import CPU_PRIORS, Sheet
+from .laws.coefficients import Sheet
+from .laws.priors import CPU_PRIORS
 from .profile import FLOAT8, Profile, SheetPart
 
 RUNTIME_KINDS = {"cuda-graph": ("cuda", "rocm")}  # runtimes that not every kind of device has

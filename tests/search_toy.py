@@ -3,8 +3,8 @@
 from typing import Any
 
 from latmodel import Predictor, Profile
-from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS
 from latmodel.laws.float8 import FLOAT8_PRIORS
+from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS
 
 
 def toy_predictor(*, float8: bool = False, **changes: float) -> Predictor:

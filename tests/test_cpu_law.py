@@ -2,15 +2,9 @@
 
 import pytest
 
-from latmodel.laws.coefficients import (
-    CPU_PRIORS,
-    CpuCoefficients,
-    Sheet,
-    coefficient_values,
-    device_coefficients,
-    prior_values,
-)
+from latmodel.laws.coefficients import CpuCoefficients, Sheet, coefficient_values, device_coefficients
 from latmodel.laws.cpu import cpu_seconds
+from latmodel.laws.priors import CPU_PRIORS, prior_values
 from latmodel.ops import OpCost, gemm, pointwise
 from latmodel.roofline import op_seconds
 

@@ -11,7 +11,7 @@ from calibration.fit import Fitted, Setup, fit
 from calibration.observations import Observation, observation
 from latmodel.errors import LatmodelError
 from latmodel.hardware import datasheet
-from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS, Prior
+from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, Prior
 
 CARD = datasheet("3090")
 RUNTIME = "transformers-eager"

@@ -53,7 +53,7 @@ def test_planted_coefficients_of_products_come_back() -> None:
 
 
 def test_a_hot_loop_is_told_from_a_cold_one() -> None:
-    truth = {"gemm.cache_speedup": 1.5, "gemm.cache_share": 0.7}
+    truth = {"gemm.cache_rate": 1.5, "gemm.cache_share": 0.7}
     hot, cold = planted(products(hot=True), **truth), planted(products(hot=False), **truth)
     pairs = list(zip(hot, cold, strict=True))
     assert all(h.seconds <= c.seconds for h, c in pairs)

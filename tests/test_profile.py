@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from search_toy import toy_predictor
 
 from latmodel.errors import ProfileError
-from latmodel.laws.coefficients import DEVICE_PRIORS, RUNTIME_PRIORS
+from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS
 from latmodel.profile import MAX_PROFILE_BYTES, Profile, read_profile, write_profile
 from latmodel.store import list_profiles, load_profile
 

@@ -158,7 +158,7 @@ def test_a_hot_loop_of_six_weights_falls_off_a_cliff() -> None:
 def test_the_cache_is_no_slower_than_the_memory() -> None:
     op = gemm("p", 16.0, 64.0, 64.0, weight_bytes=200.0, activation_bytes=2.0)
     wide = SHEET._replace(cache_bytes=1e9)
-    slow, fast = (GEMM._replace(cache_speedup=speedup, cache_width=0.1) for speedup in (1e-3, 1e3))
+    slow, fast = (GEMM._replace(cache_rate=speedup, cache_width=0.1) for speedup in (1e-3, 1e3))
     assert gemm_seconds(op, slow, wide, hot=True) == gemm_seconds(op, slow, wide)
     assert gemm_seconds(op, fast, wide, hot=True)[0] < gemm_seconds(op, slow, wide)[0]
 

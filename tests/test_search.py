@@ -1,6 +1,7 @@
 """The search against brute force: every shape of a small space, priced by `predict_many`."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -23,9 +24,12 @@ EIGHT = toy_predictor(float8=True)
 
 
 def brute_shapes(space):
-    """Every shape of a space, by nested loops over plain numbers."""
+    """Every shape of a space, by nested loops over plain numbers; ratios are the fractions that were meant.
+
+    (3.28 · 4800 is 15744, 246 steps of 64, although the product of the two floats rounds below it.)
+    """
     shapes = []
-    low, high = space.intermediate_ratio
+    low, high = (Fraction(ratio).limit_denominator(1000) for ratio in space.intermediate_ratio)
     for hidden, head_dim in itertools.product(space.hidden_size, space.head_dim):
         heads, rest = divmod(hidden, head_dim)
         if rest:

@@ -3,7 +3,7 @@
 import pytest
 
 from latmodel.hardware import DataSheet, datasheets
-from latmodel.laws.coefficients import CPU_PRIORS, DEVICE_PRIORS
+from latmodel.laws.priors import CPU_PRIORS, DEVICE_PRIORS
 from latmodel.predict import Predictor
 from latmodel.profile import Profile
 from latmodel.profile_report import list_rows

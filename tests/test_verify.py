@@ -10,7 +10,7 @@ from test_calibrate_simulated import ABOUT, RUNTIME, sheet_part
 from calibration.make import device_table, runtime_part
 from calibration.observations import append_record
 from calibration.simulated import Disturbance, SimulatedLab
-from calibration.verify import as_observations, coverage, felt, kept_observations, mape_percent, verify
+from calibration.verify import as_observations, coverage, drift_of_model, kept_observations, mape_percent, verify
 from latmodel.config import ModelConfig, Workload
 from latmodel.errors import LatmodelError, UsageError
 from latmodel.predict import Predictor
@@ -124,9 +124,9 @@ def test_on_a_gpu_a_slower_host_shows_where_the_model_waits_for_it() -> None:
     wide = wide.model_copy(update={"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128})
     work = Workload(prompt_tokens=4096, new_tokens=5)
     slower = {"prefill": math.log(1.5), "prefill_device": 0.0, "decode": math.log(1.5), "decode_device": 0.0}
-    assert felt(slower, "decode", eager, deep, WORK) == pytest.approx(math.log(1.5), rel=0.02)
-    assert 0.0 <= felt(slower, "prefill", eager, wide, work) < 0.02
+    assert drift_of_model(slower, "decode", eager, deep, WORK) == pytest.approx(math.log(1.5), rel=0.02)
+    assert 0.0 <= drift_of_model(slower, "prefill", eager, wide, work) < 0.02
     hot = {name: math.log(1.2) for name in slower}  # all of it, kernels too
-    assert felt(hot, "prefill", eager, wide, work) == pytest.approx(math.log(1.2))
+    assert drift_of_model(hot, "prefill", eager, wide, work) == pytest.approx(math.log(1.2))
     with pytest.raises(UsageError, match="positive factor"):
         eager.with_slower_host(0.0)

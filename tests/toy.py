@@ -22,7 +22,7 @@ TWO_BYTES = Numbers(2.0, 2.0, 2.0)
 GEMM = GemmCoefficients(
     floor_s=0.0, compute_efficiency=1.0, small_tile_efficiency=1.0, prologue_k=0.0, wave_rounding=1.0, split_k_s=0.0, tile_bandwidth=1e9,
     boost=0.0, boost_s=1.0, bandwidth_efficiency=1.0, overlap_gap=0.0, overlap_gap_s=1.0, misfit_slowdown=2.0,
-    odd_slowdown=3.0, cache_speedup=1.0, cache_share=1.0, cache_width=0.5,
+    odd_slowdown=3.0, cache_rate=1.0, cache_share=1.0, cache_width=0.5,
 )  # fmt: skip
 PREFILL = PrefillCoefficients(
     floor_s=0.0, compute_efficiency=1.0, efficiency_64=1.0, efficiency_192=1.0, efficiency_256=1.0,

@@ -1,12 +1,13 @@
-"""The numbers that a fit finds, by name: what is true of a device, and what of a runtime on a host.
+"""The numbers that a fit finds: what is true of a device, and what of a runtime on a host.
 
-Each carries the prior that holds it where measurements say nothing: a value and a spread in log units
-(0.1 is about 10 %). One table serves fitting, checking of profiles, reports and documentation. Those of a device are
-named `family.name`; families are the laws of `gemm`, `attention` and `pointwise`.
+Each has a prior in `priors`, by name. Those of a device are named `family.name`; families are the laws of products, of
+attention in prefill and in decode, and of pointwise kernels.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from .priors import CPU_PRIORS, device_priors
 
 
 class Sheet(NamedTuple):
@@ -36,7 +37,7 @@ class GemmCoefficients(NamedTuple):
     overlap_gap_s: float
     misfit_slowdown: float
     odd_slowdown: float
-    cache_speedup: float
+    cache_rate: float
     cache_share: float
     cache_width: float
 
@@ -113,7 +114,7 @@ class QuantizeCoefficients(NamedTuple):
 
 
 class Float8(NamedTuple):
-    """Products of 8-bit floats, in a table of their own: `float8.seconds`."""
+    """Products of 8-bit floats, in a table of their own: `float8.float8_seconds`."""
 
     gemm: GemmCoefficients
     quantize: QuantizeCoefficients
@@ -163,124 +164,6 @@ class RuntimeCoefficients(NamedTuple):
     overlap_loss: float
 
 
-class Prior(NamedTuple):
-    """Where a coefficient starts, how far it may stray (log units; 0 fixes it), its bounds, and what it means."""
-
-    value: float
-    spread: float
-    low: float
-    high: float
-    meaning: str
-
-
-TIME = (1e-9, 1e-2)
-SHARE = (1e-4, 1.0)
-RATE = (0.02, 1.3)  # boost clocks run above the data sheet's
-BANDWIDTH = (0.02, 1.0)  # memory clocks do not
-
-# Values are near the means of fits to published kernel timings of A100, H100, H200, B200, L40S and RTX PRO 6000
-# (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache. Those of products
-# leave out the L40S, whose times scatter most; the overlap's take in the A40 and the RTX 4090.
-
-DEVICE_PRIORS: dict[str, Prior] = {
-    "gemm.floor_s": Prior(2.3e-6, 0.20, *TIME, "launch to end of an empty kernel"),
-    "gemm.compute_efficiency": Prior(0.83, 0.12, *RATE, "share of the dense peak that large tiles sustain"),
-    "gemm.small_tile_efficiency": Prior(0.86, 0.18, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
-    "gemm.prologue_k": Prior(145.0, 0.30, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
-    "gemm.wave_rounding": Prior(0.40, 0.50, *SHARE, "share of a partly filled last wave that is lost"),
-    "gemm.split_k_s": Prior(4.1e-6, 0.20, *TIME, "splitting k over idle SMs and adding the parts"),
-    "gemm.tile_bandwidth": Prior(2.7, 0.50, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
-    "gemm.boost": Prior(0.15, 0.60, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
-    "gemm.boost_s": Prior(3e-4, 0.60, 1e-6, 1.0, "duration at which half of that is gone"),
-    "gemm.bandwidth_efficiency": Prior(0.87, 0.07, *BANDWIDTH, "share of the data-sheet bandwidth on weights"),
-    "gemm.overlap_gap": Prior(0.60, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
-    "gemm.overlap_gap_s": Prior(4e-5, 0.50, 1e-8, 1.0, "time at which that share saturates"),
-    "gemm.misfit_slowdown": Prior(1.7, 0.50, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
-    "gemm.odd_slowdown": Prior(1.8, 0.40, 1.0, 20.0, "more compute where it is odd"),
-    "gemm.cache_speedup": Prior(1.0, 0.10, 1e-3, 50.0, "cached reads, against 40 GB/s an SM (hot loops only)"),
-    "gemm.cache_share": Prior(0.90, 0.20, 1e-3, 2.0, "part of the cache that a loop may fill (hot loops only)"),
-    "gemm.cache_width": Prior(0.10, 0.30, 1e-2, 2.0, "relative half-width of that cliff (hot loops only)"),
-    "prefill.floor_s": Prior(3e-6, 0.40, *TIME, "shortest attention kernel"),
-    "prefill.compute_efficiency": Prior(0.57, 0.20, *RATE, "share of the dense peak at head_dim 128"),
-    "prefill.efficiency_64": Prior(0.72, 0.25, 0.05, 2.0, "head_dim up to 64 against 128"),
-    "prefill.efficiency_192": Prior(0.90, 0.20, 0.05, 2.0, "head_dim 129 to 192 against 128"),
-    "prefill.efficiency_256": Prior(0.85, 0.20, 0.05, 2.0, "head_dim above 192 against 128"),
-    "prefill.prologue_columns": Prior(60.0, 0.80, 0.1, 4096.0, "key columns to fill and drain a tile"),
-    "prefill.window_columns": Prior(96.0, 0.70, 0.1, 4096.0, "columns a windowed tile reads beyond its window"),
-    "prefill.tile_s": Prior(1e-6, 1.0, *TIME, "fixed time of a tile on its SM"),
-    "prefill.longest_tile": Prior(0.50, 0.50, 1e-3, 4.0, "longest tile alone, against its share of the throughput"),
-    "prefill.tail": Prior(0.50, 0.50, *SHARE, "share of the shorter of work and longest tile that is added"),
-    "prefill.bandwidth_efficiency": Prior(0.80, 0.15, *BANDWIDTH, "share of the bandwidth"),
-    "prefill.kv_passes": Prior(3.0, 0.40, 0.1, 20.0, "passes over keys and values"),
-    "prefill.write_s": Prior(1e-9, 1.0, 1e-13, 1e-5, "a block of threads that writes a token to the cache"),
-    "prefill.overlap_gap": Prior(0.50, 0.40, *SHARE, "share of the shorter of compute and memory not hidden"),
-    "prefill.overlap_gap_s": Prior(5e-4, 0.80, 1e-8, 1.0, "time at which that share saturates"),
-    "prefill.boost": Prior(0.12, 0.50, 1e-4, 0.9, "time saved by kernels that end before the clock drops"),
-    "prefill.boost_s": Prior(1e-3, 0.80, 1e-6, 1.0, "duration at which half of that is gone"),
-    "prefill.cache_speedup": Prior(2.0, 0.50, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
-    "prefill.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
-    "prefill.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
-    "decode.floor_s": Prior(3e-6, 0.40, *TIME, "shortest attention kernel"),
-    "decode.bandwidth_efficiency": Prior(0.91, 0.10, *BANDWIDTH, "share of the bandwidth on the KV cache"),
-    "decode.min_context": Prior(64.0, 0.50, 1.0, 4096.0, "positions of the smallest KV block"),
-    "decode.wave_s": Prior(2e-6, 0.80, *TIME, "one wave of tiles beyond its reads"),
-    "decode.head_wave_s": Prior(1e-7, 1.0, *TIME, "the same for each query head"),
-    "decode.split_s": Prior(2.5e-6, 0.70, *TIME, "second kernel that merges the parts of a split context"),
-    "decode.split_context": Prior(128.0, 0.50, 1.0, 65536.0, "context from which it is split"),
-    "decode.idle_split": Prior(0.011, 1.0, 1e-5, 10.0, "slow-down at one tile of 128 with the context split"),
-    "decode.idle_whole": Prior(0.05, 1.2, 1e-5, 10.0, "slow-down at one tile of 128 with one tile a head"),
-    "decode.window_whole": Prior(1.0, 0.0, 1e-4, 1.0, "1: windowed layers get one tile a query head, 0: packed"),
-    "decode.compute_efficiency": Prior(0.50, 0.30, *RATE, "share of the dense peak"),
-    "decode.overlap_gap": Prior(0.18, 0.50, *SHARE, "share of the shorter of compute and memory not hidden"),
-    "decode.cache_speedup": Prior(2.0, 0.50, 1e-3, 50.0, "extra read rate of cached operands (hot loops only)"),
-    "decode.cache_share": Prior(0.70, 0.40, 1e-3, 2.0, "part of the cache that stays resident (hot loops only)"),
-    "decode.cache_width": Prior(0.35, 0.30, 1e-2, 2.0, "relative half-width of that transition (hot loops only)"),
-    "pointwise.floor_s": Prior(2.2e-6, 0.30, *TIME, "shortest pointwise kernel"),
-    "pointwise.bandwidth_efficiency": Prior(
-        0.80, 0.20, *BANDWIDTH, "share of the bandwidth of large pointwise kernels"
-    ),
-    "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
-    "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
-    "pointwise.strided_rate": Prior(0.35, 0.40, *SHARE, "rate of that cache through views that are not contiguous"),
-    "pointwise.summed_s": Prior(5e-10, 0.50, 1e-12, 1e-6, "one more value in a row that a norm adds up"),
-}
-
-# Of attention that writes the KV cache as well, a serving framework's: nothing of the sort in PyTorch.
-SERVED_ONLY = ("prefill.write_s",)
-
-CPU_PRIORS: dict[str, Prior] = {
-    "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
-    "cpu.weight_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on weights"),
-    "cpu.near_cache": Prior(0.06, 0.70, 1e-3, 2.0, "share of the cache: weights half found nearer by a second row"),
-    "cpu.repack": Prior(1.5, 0.70, 0.01, 20.0, "more passes over the weights where a product repacks them"),
-    "cpu.repack_rows": Prior(4.0, 0.0, 1.0, 64.0, "rows from which a product repacks its weights"),
-    "cpu.call_s": Prior(1.0e-5, 1.0, 1e-9, 1e-2, "fixed time of a product that repacks"),
-    "cpu.output_s": Prior(3.0e-9, 1.0, 1e-12, 1e-6, "time to start on one row of the weights otherwise"),
-    "cpu.misfit_slowdown": Prior(1.05, 0.10, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
-    "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
-    "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),
-    "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
-    "cpu.cache_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on the KV cache"),
-    "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
-    # Of recurrent layers; values from one Zen 5 core, PyTorch 2.13, taken operator by operator.
-    "cpu.conv_call_s": Prior(2.5e-4, 0.50, 1e-9, 1e-2, "fixed time of a depthwise convolution, its code cold"),
-    "cpu.conv_bandwidth": Prior(0.13, 0.40, 0.005, 20.0, "traffic of a depthwise convolution over the read bandwidth"),
-    "cpu.scan_bandwidth": Prior(
-        0.30, 0.40, 0.005, 20.0, "traffic of a scan's tensor operators over the read bandwidth"
-    ),
-    "cpu.solve_efficiency": Prior(0.15, 0.40, 0.005, 1.3, "share of the measured peak in triangular solves"),
-}
-
-RUNTIME_PRIORS: dict[str, Prior] = {
-    "launch_s": Prior(1.0e-5, 0.7, 1e-9, 1e-3, "host time of one operator: 5-30 us in eager PyTorch"),
-    "block_s": Prior(1.0e-4, 0.9, 1e-9, 0.1, "host time of one block beyond its operators"),
-    "prefill_block_s": Prior(3.0e-5, 0.9, 1e-9, 0.1, "more of it in prefill: a new cache layer"),
-    "pass_s": Prior(4.0e-4, 0.7, 1e-9, 1.0, "host time of a pass: masks, positions, synchronisation"),
-    "token_s": Prior(1.0e-4, 0.9, 1e-9, 1.0, "host time of argmax and appending the token"),
-    "gap_s": Prior(4e-7, 0.70, 1e-9, 1e-3, "device time between two kernels beyond their floors"),
-    "overlap_loss": Prior(0.02, 0.70, 1e-4, 1.0, "share of the shorter timeline that is not hidden"),
-}
-
 HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host
 
 _FAMILIES = {
@@ -291,11 +174,6 @@ _FAMILIES = {
 }
 _FLOAT8 = {"gemm": GemmCoefficients, "quantize": QuantizeCoefficients}
 Device = DeviceCoefficients | CpuCoefficients
-
-
-def device_priors(names: Iterable[str]) -> dict[str, Prior]:
-    """The table that the coefficients of a device belong to: a CPU's are all named `cpu.…`."""
-    return CPU_PRIORS if any(name.startswith("cpu.") for name in names) else DEVICE_PRIORS
 
 
 def device_coefficients(values: Mapping[str, float]) -> Device:
@@ -320,8 +198,3 @@ def coefficient_values(device: Device) -> dict[str, float]:
     if device.float8 is not None:
         parts |= {f"float8.{key}": getattr(device.float8, key) for key in _FLOAT8}
     return {f"{key}.{name}": value for key, part in parts.items() for name, value in part._asdict().items()}
-
-
-def prior_values(priors: Mapping[str, Prior]) -> dict[str, float]:
-    """Name → prior value."""
-    return {name: prior.value for name, prior in priors.items()}

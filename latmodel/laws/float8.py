@@ -2,9 +2,10 @@
 
 from ..arrays import Array
 from ..ops import OpCost, pointwise
-from .coefficients import BANDWIDTH, DEVICE_PRIORS, TIME, Float8, Prior, Sheet
+from .coefficients import Float8, Sheet
 from .gemm import Tile, gemm_seconds
 from .pointwise import pointwise_seconds
+from .priors import BANDWIDTH, DEVICE_PRIORS, TIME, Prior
 
 # Clusters of two multiprocessors take 128 × 128 outputs each, one below the other (vLLM's CUTLASS configurations for
 # sm90 and sm100; others differ): a product of 257 tokens takes as long as one of 512.

@@ -31,7 +31,7 @@ MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than
 HOT_COPIES = 6.0
 SURVIVING = 0.3
 # What a multiprocessor reads from the cache beside all others: a round figure near what is told of Ada and Hopper cards
-# (some 5 TB/s in all; recalled, not looked up), which `cache_speedup` scales and every fit to hot loops finds anew.
+# (some 5 TB/s in all; recalled, not looked up), which `cache_rate` scales and every fit to hot loops finds anew.
 CACHE_BYTES_PER_S = 40e9
 
 
@@ -47,7 +47,7 @@ def gemm_seconds(
     per_byte = 1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency)
     memory = (op.weight_bytes + op.activation_bytes) * per_byte
     if hot:
-        from_cache = 1.0 / (op.repeat * sheet.sm_count * CACHE_BYTES_PER_S * c.cache_speedup)
+        from_cache = 1.0 / (op.repeat * sheet.sm_count * CACHE_BYTES_PER_S * c.cache_rate)
         memory = memory - cached_bytes(op, c, sheet.cache_bytes) * maximum(per_byte - from_cache, 0.0)
     seconds = joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
     return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
