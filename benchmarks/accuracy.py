@@ -17,15 +17,16 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy.stats import kendalltau
 
-from calibration import make, rtx3090
-from calibration.observations import Observation
+from calibration.fit import make
+from calibration.observations.record import Observation
+from calibration.published import rtx3090
 from calibration.sources import depth_width
-from latmodel.config import Numbers
-from latmodel.forward import Work
-from latmodel.intervals import conformal_quantile
-from latmodel.predict import Predictor
-from latmodel.report import table
-from latmodel.store import load_profile
+from latmodel.device.store import load_profile
+from latmodel.model.config import Numbers
+from latmodel.predict.forward import Work
+from latmodel.predict.intervals import conformal_quantile
+from latmodel.predict.predictor import Predictor
+from latmodel.report.text import table
 
 SMALL = 1.1e9  # the larger-model split: fitted up to this many parameters
 REPEATED_BATCH, REPEATED_PROMPT, RETAINED = 32.0, 128.0, 160.0  # what the published peak was taken over
@@ -64,8 +65,8 @@ def shape_name(row: Observation) -> str:
 
 
 def _parameters(row: Observation) -> float:
-    from calibration.evidence import model_of
-    from latmodel.transformer import num_parameters
+    from calibration.observations.evidence import model_of
+    from latmodel.model.transformer import num_parameters
 
     return float(num_parameters(model_of([row]))[0])
 
@@ -97,7 +98,7 @@ def memory_errors(data: Path) -> list[float]:
         if not row["peak_memory_gib"]:
             continue
         first = next(depth_width.observations_of(row, row["name"]))
-        from calibration.evidence import model_of
+        from calibration.observations.evidence import model_of
 
         work = Work(REPEATED_PROMPT, 0.0, REPEATED_BATCH, True, Numbers(2.0, 2.0, 2.0))
         memory = predictor.memory(model_of([first]), work, RETAINED)

@@ -11,11 +11,11 @@ from pathlib import Path
 from boards import compare, summary
 from operators import PARTS, Table, tables
 
-from calibration.boards import BOARDS, read_models
-from calibration.datasheet_prior import NVIDIA
-from latmodel.intervals import conformal_quantile
-from latmodel.profile import Profile, read_profile
-from latmodel.store import list_profiles, list_uncalibrated
+from calibration.published.boards import BOARDS, read_models
+from calibration.published.datasheet_prior import NVIDIA
+from latmodel.device.profile import Profile, read_profile
+from latmodel.device.store import list_profiles, list_uncalibrated
+from latmodel.predict.intervals import conformal_quantile
 
 INTRODUCTION = """# How far to trust the profiles
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from calibration.boards import BOARDS, read_models
-from calibration.observations import Observation
-from latmodel.config import CONFIG_FIELDS, ModelConfig, Workload
-from latmodel.predict import Predictor
+from calibration.observations.record import Observation
+from calibration.published.boards import BOARDS, read_models
+from latmodel.model.config import CONFIG_FIELDS, ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
 
 FOLDER = Path(__file__).parent / "boards"
 NEW_TOKENS = 16

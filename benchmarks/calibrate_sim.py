@@ -13,19 +13,19 @@ import statistics
 
 import numpy as np
 
-from calibration.make import Problem
-from calibration.measure import measure
-from calibration.outcome import About, Calibrated, calibrated
-from calibration.plan import CPU, make_plan
-from calibration.simulated import Disturbance, SimulatedLab, true_seconds
-from calibration.start import problem
-from calibration.summary import combine, observations
-from calibration.verify import model_cases
-from latmodel.config import ModelConfig, Workload
+from calibration.fit.make import Problem
+from calibration.fit.outcome import About, Calibrated, calibrated
+from calibration.fit.start import problem
+from calibration.measure.plan import CPU, make_plan
+from calibration.measure.samples import measure
+from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
+from calibration.measure.summary import combine, observations
+from calibration.verify.whole_models import model_cases
+from latmodel.device.profile import SheetPart
 from latmodel.laws.coefficients import Sheet
 from latmodel.laws.priors import Prior
-from latmodel.predict import Predictor
-from latmodel.profile import SheetPart
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
 
 RUNTIME = "transformers-eager"
 SHEET = Sheet(1e11, 1e10, 1.0, 3.2e7)

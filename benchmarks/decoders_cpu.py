@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from transformers import CONFIG_MAPPING
 
-from latmodel.report import table
+from latmodel.report.text import table
 
 PROMPT, NEW = 128, 16
 ALIKE: dict[str, Any] = {

@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from calibration.device import Hardware
-from calibration.plan import CPU, make_plan
-from calibration.run import Prepared, Request, calibrate
-from calibration.session import read_samples
-from calibration.simulated import Disturbance, SimulatedLab
-from calibration.start import problem
+from calibration.devices.device import Hardware
+from calibration.fit.start import problem
+from calibration.measure.plan import CPU, make_plan
+from calibration.measure.session import read_samples
+from calibration.measure.simulated import Disturbance, SimulatedLab
+from calibration.verbs.calibrate import Prepared, Request, calibrate
+from latmodel.device.profile import SheetPart, read_profile
 from latmodel.laws.coefficients import Sheet
-from latmodel.profile import SheetPart, read_profile
 
 RUNTIME = "transformers-eager"
 SHEET = Sheet(1e11, 1e10, 1.0, 3.2e7)

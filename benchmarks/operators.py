@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from whole_models import mli_layers, shortened_llama
 
-from calibration import make
-from calibration.datasheet_prior import CHIPS, NVIDIA, OTHER, card_residuals, chip_scores, other_chips
-from calibration.kernels import FAMILIES, PLAIN, PRODUCTS, fit_kernels, held_out_trial, log_residuals, start_at
-from calibration.operators import OperatorObservation, cost_of
-from calibration.published import PHASES
+from calibration.fit import make
+from calibration.fit.kernels import FAMILIES, PLAIN, PRODUCTS, fit_kernels, held_out_trial, log_residuals, start_at
+from calibration.observations.operators import OperatorObservation, cost_of
+from calibration.published.cards import PHASES
+from calibration.published.datasheet_prior import CHIPS, NVIDIA, OTHER, card_residuals, chip_scores, other_chips
 from calibration.sources import aiconfigurator, vidur
-from latmodel.hardware import datasheet
-from latmodel.intervals import conformal_quantile
+from latmodel.device.datasheets import datasheet
+from latmodel.device.profile import FLOAT8
+from latmodel.device.uncalibrated import sheet_of
 from latmodel.laws.coefficients import Sheet
-from latmodel.profile import FLOAT8
-from latmodel.uncalibrated import sheet_of
+from latmodel.predict.intervals import conformal_quantile
 
 Vector = NDArray[np.float64]
 DTYPE = "bfloat16"

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from latmodel.architecture import Architecture, Attention, Block, Group
-from latmodel.config import ModelConfig, Workload
-from latmodel.huggingface import read_config
-from latmodel.predict import Predictor
-from latmodel.presets import names
-from latmodel.report import prediction_columns, table
+from latmodel.configs.huggingface import read_config
+from latmodel.configs.presets import names
+from latmodel.model.architecture import Architecture, Attention, Block, Group
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
+from latmodel.report.text import prediction_columns, table
 
 LONG = 32_768  # a context where windows matter
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.quality_fit import (
+from calibration.published.quality import (
     BLIND,
     BLIND_TOTAL,
     LEVINE,

@@ -10,10 +10,10 @@ import time
 import tracemalloc
 from typing import Any
 
+from latmodel.configs.families.reading import parse
+from latmodel.configs.huggingface import read_decoder
 from latmodel.errors import UsageError
-from latmodel.families.reading import parse
-from latmodel.huggingface import read_decoder
-from latmodel.report import table
+from latmodel.report.text import table
 
 LAYERS, LIMIT_S, LIMIT_BYTES = 5000, 0.050, 50e6
 SIZES = list(range(1, LAYERS + 1))

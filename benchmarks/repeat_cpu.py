@@ -8,7 +8,7 @@ import argparse
 import numpy as np
 
 from latmodel import ModelConfig, Predictor, Workload
-from latmodel.report import table
+from latmodel.report.text import table
 
 
 def shapes(count: int) -> list[tuple[ModelConfig, Workload]]:

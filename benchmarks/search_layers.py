@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from latmodel import Predictor
-from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
-from latmodel.search.per_layer import search_layers
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.search.per_layer.layers import search_layers
 
 LAYERS = 80
 HIDDEN, VOCAB = 1024, 32000

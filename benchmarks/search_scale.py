@@ -35,7 +35,7 @@ predictor, space = Predictor.load(gpu), SearchSpace(**given)
 begin, wall = time.process_time(), time.perf_counter()
 told = {}
 if some:
-    from latmodel.search.pareto import job_of
+    from latmodel.search.run import job_of
     from latmodel.search.sweep import shards
     job = job_of(predictor, space, Workload(), 5.5, None, "params", objectives, (), (), False)
     parts, front = shards(job), job.look()

@@ -21,7 +21,7 @@ CASES: dict[str, tuple[dict[str, object], str, float, float]] = {
 PROGRAM = """
 import json, resource, sys, time
 from latmodel import Predictor
-from latmodel.search.pareto import frontier
+from latmodel.search.run import frontier
 from latmodel.search.scored import quality_from
 from latmodel.search.space import SearchSpace, Span
 given = json.loads(sys.argv[1])

@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
-from latmodel.config import Workload
+from latmodel.configs.huggingface import read_config
 from latmodel.errors import LatmodelError
-from latmodel.forward import Target, forecast
-from latmodel.huggingface import read_config
-from latmodel.layers.formats import WeightName
-from latmodel.layers.implementation import TRANSFORMERS
-from latmodel.memory import Memory, peak_memory
-from latmodel.predict import Predictor, work_of
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.model.config import Workload
+from latmodel.model.formats import WeightName
+from latmodel.model.implementation import TRANSFORMERS
+from latmodel.model.memory import Memory, peak_memory
+from latmodel.predict.forward import Target, forecast
+from latmodel.predict.predictor import Predictor, work_of
 from latmodel.pruning.ways import fewer_blocks
-from latmodel.report import table
+from latmodel.report.text import table
 
 GIB = 2.0**30  # the paper's "GB": its 12.8 for 13.5e9 bytes of weights can be nothing else
 WEIGHTS: dict[str, WeightName | None] = {"fp16": None, "gptq-int4": "int4-gptq"}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from latmodel import ModelConfig, Predictor, Workload
-from latmodel.report import table
+from latmodel.report.text import table
 
 ROWS = 65_536
 

@@ -13,12 +13,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from calibration import make, rtx3090
-from calibration.evidence import model_of
-from calibration.observations import Observation
-from latmodel.intervals import conformal_quantile
-from latmodel.report import table
-from latmodel.transformer import num_parameters
+from calibration.fit import make
+from calibration.observations.evidence import model_of
+from calibration.observations.record import Observation
+from calibration.published import rtx3090
+from latmodel.model.transformer import num_parameters
+from latmodel.predict.intervals import conformal_quantile
+from latmodel.report.text import table
 from latmodel.units import show_count
 
 TITLES = {

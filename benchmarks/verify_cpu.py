@@ -12,14 +12,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from calibration.device import TorchLab
-from calibration.run import Request, calibrate, prepare
-from calibration.runtimes import runtime
-from calibration.since import drift_since_calibration
-from calibration.verify import RULES, Drift, Verified, coverage, mape_percent, verify
-from latmodel.config import ModelConfig, Workload
-from latmodel.predict import Predictor
-from latmodel.profile import read_profile
+from calibration.devices.device import TorchLab
+from calibration.engines.runtimes import runtime
+from calibration.verbs.calibrate import Request, calibrate, prepare
+from calibration.verify.since import drift_since_calibration
+from calibration.verify.whole_models import RULES, Drift, Verified, coverage, mape_percent, verify
+from latmodel.device.profile import read_profile
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
 
 RUNTIME = "transformers-eager"
 

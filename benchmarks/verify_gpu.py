@@ -10,15 +10,15 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from calibration.device import TorchLab, detect
-from calibration.run import Request, calibrate, prepare
-from calibration.runtimes import runtime
-from calibration.since import drift_since_calibration
-from calibration.verify import RULES, Drift, Verified, coverage, mape_percent, verify
-from latmodel.config import ModelConfig, Workload
+from calibration.devices.device import TorchLab, detect
+from calibration.engines.runtimes import runtime
+from calibration.verbs.calibrate import Request, calibrate, prepare
+from calibration.verify.since import drift_since_calibration
+from calibration.verify.whole_models import RULES, Drift, Verified, coverage, mape_percent, verify
+from latmodel.device.datasheets import slug
 from latmodel.errors import LatmodelError
-from latmodel.hardware import slug
-from latmodel.predict import Predictor
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
 
 
 def model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, vocab: int = 65536) -> ModelConfig:

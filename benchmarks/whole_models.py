@@ -7,13 +7,13 @@ import numpy as np
 import shortened_llama as pruned
 
 from calibration.sources.tables import read_table
-from latmodel.forward import Target
-from latmodel.hardware import datasheet
-from latmodel.ops import OpCost, gemm, pointwise
-from latmodel.predict import Predictor
-from latmodel.roofline import op_seconds
-from latmodel.store import load_profile
-from latmodel.uncalibrated import sheet_of
+from latmodel.device.datasheets import datasheet
+from latmodel.device.store import load_profile
+from latmodel.device.uncalibrated import sheet_of
+from latmodel.laws.dispatch import op_seconds
+from latmodel.model.ops import OpCost, gemm, pointwise
+from latmodel.predict.forward import Target
+from latmodel.predict.predictor import Predictor
 
 
 def shortened_llama(data: Path) -> Iterator[tuple[str, list[float]]]:

@@ -9,10 +9,10 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from calibration.fleet import calibrate_board, calibrate_fleet, lines
-from calibration.run import Request
-from calibration.simulated_board import SimulatedBoard, calibrate_simulated
-from latmodel.profile import write_profile
+from calibration.verbs.calibrate import Request
+from calibration.verbs.fleet import calibrate_board, calibrate_fleet, lines
+from calibration.verbs.simulated_board import SimulatedBoard, calibrate_simulated
+from latmodel.device.profile import write_profile
 
 
 def main() -> None:

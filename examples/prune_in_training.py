@@ -14,7 +14,7 @@ from torch import nn
 
 import latmodel.torch
 from latmodel import Predictor, Workload
-from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 
 LAYERS, HIDDEN, HEADS, FFN, VOCAB = 4, 64, 4, 256, 32
 SCALE = 32.0  # the trained toy stands for a model this much wider, whose latency is priced

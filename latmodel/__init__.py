@@ -3,40 +3,45 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .config import ModelConfig as ModelConfig
-    from .config import Workload as Workload
-    from .predict import Predictor as Predictor
-    from .prediction import Prediction as Prediction
-    from .prediction import Predictions as Predictions
-    from .profile import Profile as Profile
-    from .search.pareto import Frontier as Frontier
-    from .search.pareto import frontier as frontier
+    from .device.profile import Profile as Profile
+    from .model.config import ModelConfig as ModelConfig
+    from .model.config import Workload as Workload
+    from .predict.prediction import Prediction as Prediction
+    from .predict.prediction import Predictions as Predictions
+    from .predict.predictor import Predictor as Predictor
+    from .search.frontier import Frontier as Frontier
+    from .search.run import frontier as frontier
     from .search.space import SearchSpace as SearchSpace
     from .search.space import Span as Span
 
 # Where each public name lives; loaded when first asked for, so that `latmodel --help` starts at once.
 _HOMES = {
-    "Frontier": "search.pareto",
-    "ModelConfig": "config",
-    "Workload": "config",
-    "Prediction": "prediction",
-    "Predictions": "prediction",
-    "Predictor": "predict",
-    "Profile": "profile",
+    "Frontier": "search.frontier",
+    "ModelConfig": "model.config",
+    "Objective": "search.goals",
+    "Workload": "model.config",
+    "Prediction": "predict.prediction",
+    "Predictions": "predict.prediction",
+    "Predictor": "predict.predictor",
+    "Profile": "device.profile",
     "SearchSpace": "search.space",
     "Span": "search.space",
-    "frontier": "search.pareto",
+    "frontier": "search.run",
+    "read_config": "configs.huggingface",
+    "search_layers": "search.per_layer.layers",
 }
 __all__ = [
-    "Frontier", "ModelConfig", "Prediction", "Predictions", "Predictor", "Profile", "SearchSpace", "Span", "Workload",
-    "__version__", "frontier",
+    "Frontier", "ModelConfig", "Objective", "Prediction", "Predictions", "Predictor", "Profile", "SearchSpace", "Span",
+    "Workload", "__version__", "frontier", "read_config", "search_layers",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'latmodel' has no attribute {name!r}")
+    if name in ("Frontier", "frontier"):  # `report` stands to the right of `search`: here it gives frontiers their plot
+        import_module(".report.frontier_picture", __name__)
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

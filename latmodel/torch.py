@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from .architecture import Architecture, uniform
 from .arrays import SMOOTH, Array
-from .config import CONFIG_FIELDS, Workload
 from .errors import UsageError
-from .forward import Forecast
-from .forward import forecast as priced
-from .predict import Predictor, work_of
-from .transformer import num_parameters
+from .model.architecture import Architecture, uniform
+from .model.config import CONFIG_FIELDS, Workload
+from .model.transformer import num_parameters
+from .predict.forward import Forecast
+from .predict.forward import forecast as priced
+from .predict.predictor import Predictor, work_of
 
 
 def forecast(

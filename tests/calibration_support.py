@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from calibration.cases import Case
-from calibration.make import Problem
-from calibration.start import problem
-from latmodel.config import ModelConfig, Workload
+from calibration.fit.make import Problem
+from calibration.fit.start import problem
+from calibration.measure.cases import Case
 from latmodel.laws.coefficients import Sheet
+from latmodel.model.config import ModelConfig, Workload
 
 CPU_SHEET = Sheet(1e11, 1e10, 1.0, 3.2e7)  # 100 GFLOP/s, 10 GB/s, 32 MB of cache
 GPU_SHEET = Sheet(1e14, 1e12, 100.0, 4e7)

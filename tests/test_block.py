@@ -7,12 +7,12 @@ transformers = pytest.importorskip("transformers")
 
 from calibration_support import case, config  # noqa: E402
 
-from calibration.block import Arena, block_forward  # noqa: E402
-from calibration.cases import Case, weight_elements  # noqa: E402
-from calibration.llama import llama  # noqa: E402
-from calibration.runtimes import OwnDecoder, runtime  # noqa: E402
-from latmodel.config import ModelConfig, Workload  # noqa: E402
+from calibration.engines.block import Arena, block_forward  # noqa: E402
+from calibration.engines.llama import llama  # noqa: E402
+from calibration.engines.runtimes import OwnDecoder, runtime  # noqa: E402
+from calibration.measure.cases import Case, weight_elements  # noqa: E402
 from latmodel.errors import UsageError  # noqa: E402
+from latmodel.model.config import ModelConfig, Workload  # noqa: E402
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,10 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from boards import compare, summary  # noqa: E402
 
-from calibration.boards import BOARDS, board_of, read_board, read_models  # noqa: E402
-from calibration.evidence import evidence  # noqa: E402
-from latmodel.predict import Predictor  # noqa: E402
-from latmodel.profile import read_profile  # noqa: E402
+from calibration.observations.evidence import evidence  # noqa: E402
+from calibration.published.boards import BOARDS, board_of, read_board, read_models  # noqa: E402
+from latmodel.device.profile import read_profile  # noqa: E402
+from latmodel.predict.predictor import Predictor  # noqa: E402
 
 (BOARD,) = BOARDS
 FOLDER = ROOT / "benchmarks" / "boards"

@@ -8,17 +8,17 @@ import pytest
 from calibration_support import CPU_SHEET, RUNTIME, task
 from test_calibrate_simulated import ABOUT, run, sheet_part
 
-from calibration.cases import weight_elements
-from calibration.decoder_config import DecoderConfig
-from calibration.make import Problem
-from calibration.outcome import Calibrated, calibrated, is_scored
-from calibration.plan import CPU, Plan, active_parameters, make_plan
-from calibration.run import expected_seconds
-from calibration.simulated import Disturbance, SimulatedLab, true_seconds
-from calibration.verify import model_cases, verify
-from latmodel.config import Workload
-from latmodel.predict import Predictor, special_layers
-from latmodel.transformer import num_parameters
+from calibration.fit.make import Problem
+from calibration.fit.outcome import Calibrated, calibrated, is_scored
+from calibration.measure.cases import weight_elements
+from calibration.measure.plan import CPU, Plan, active_parameters, make_plan
+from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
+from calibration.observations.decoder_config import DecoderConfig
+from calibration.verbs.calibrate import expected_seconds
+from calibration.verify.whole_models import model_cases, verify
+from latmodel.model.config import Workload
+from latmodel.model.transformer import num_parameters
+from latmodel.predict.predictor import Predictor, special_layers
 
 HYBRID = DecoderConfig.of(
     {"model_type": "qwen3_next", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8, "head_dim": 64,

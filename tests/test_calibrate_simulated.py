@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from calibration_support import CPU_SHEET, GPU_SHEET, MemoryLog, task
 
-from calibration.make import Problem
-from calibration.measure import Rules, measure
-from calibration.observations import Observation
-from calibration.outcome import About, Calibrated, calibrated, folds, shape_of
-from calibration.plan import CPU, GPU, Plan, make_plan
-from calibration.session import open_samples, read_samples
-from calibration.simulated import Disturbance, SimulatedLab, true_seconds
-from calibration.summary import combine, observations
-from calibration.verify import model_cases
-from latmodel.config import ModelConfig, Workload
-from latmodel.predict import Predictor
-from latmodel.profile import SheetPart
+from calibration.fit.make import Problem
+from calibration.fit.outcome import About, Calibrated, calibrated, folds, shape_of
+from calibration.measure.plan import CPU, GPU, Plan, make_plan
+from calibration.measure.samples import Rules, measure
+from calibration.measure.session import open_samples, read_samples
+from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
+from calibration.measure.summary import combine, observations
+from calibration.observations.record import Observation
+from calibration.verify.whole_models import model_cases
+from latmodel.device.profile import SheetPart
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
 
 RUNTIME = "transformers-eager"
 ABOUT = About("toy", "toy", "Toy", "here", "simulated", (), {RUNTIME: "transformers"})

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from toy import DEVICE, SHEET
 
+from latmodel.device.profile import MAX_PROFILE_BYTES, Profile
+from latmodel.device.store import list_profiles, load_profile
 from latmodel.laws.correction import (
     WIDTH_BITS,
     Correction,
@@ -22,11 +24,9 @@ from latmodel.laws.correction import (
     log_factor,
 )
 from latmodel.laws.correction_part import CorrectionPart, TablePart, check_family
-from latmodel.ops import AttentionShape, OpCost, gemm
-from latmodel.predict import Predictor
-from latmodel.profile import MAX_PROFILE_BYTES, Profile
-from latmodel.roofline import op_seconds
-from latmodel.store import list_profiles, load_profile
+from latmodel.laws.dispatch import op_seconds
+from latmodel.model.ops import AttentionShape, OpCost, gemm
+from latmodel.predict.predictor import Predictor
 
 # One table over m, n, k from 2^8 to 2^12 that is 0.1 where n is 2^12 and 0 where it is 2^8, whatever m and k.
 ENDS = np.array([8.0, 12.0])

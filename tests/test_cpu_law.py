@@ -4,9 +4,9 @@ import pytest
 
 from latmodel.laws.coefficients import CpuCoefficients, Sheet, coefficient_values, device_coefficients
 from latmodel.laws.cpu import cpu_seconds
+from latmodel.laws.dispatch import op_seconds
 from latmodel.laws.priors import CPU_PRIORS, prior_values
-from latmodel.ops import OpCost, gemm, pointwise
-from latmodel.roofline import op_seconds
+from latmodel.model.ops import OpCost, gemm, pointwise
 
 SHEET = Sheet(1e11, 1e10, 1.0, 3e7)
 C = CpuCoefficients(

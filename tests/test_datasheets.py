@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latmodel.hardware import DTYPES, KINDS, DataSheet, datasheet, datasheets, slug
+from latmodel.device.datasheets import DTYPES, KINDS, DataSheet, datasheet, datasheets, slug
 
 SHEETS = datasheets()
 each_sheet = pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.name)

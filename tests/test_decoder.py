@@ -11,14 +11,14 @@ pytest.importorskip("transformers")
 from small_models import CHOICES, varied  # noqa: E402
 from transformers import CONFIG_MAPPING  # noqa: E402
 
-from calibration.block import Arena  # noqa: E402
-from calibration.cases import Case, case_bytes, weight_elements  # noqa: E402
-from calibration.decoder import build_decoder, decoder_run  # noqa: E402
-from calibration.decoder_config import DecoderConfig, decoder_config  # noqa: E402
-from calibration.evidence import model_of  # noqa: E402
-from calibration.runtimes import runtime  # noqa: E402
-from latmodel.config import ModelConfig, Workload  # noqa: E402
+from calibration.engines.block import Arena  # noqa: E402
+from calibration.engines.decoder import build_decoder, decoder_run  # noqa: E402
+from calibration.engines.runtimes import runtime  # noqa: E402
+from calibration.measure.cases import Case, case_bytes, weight_elements  # noqa: E402
+from calibration.observations.decoder_config import DecoderConfig, decoder_config  # noqa: E402
+from calibration.observations.evidence import model_of  # noqa: E402
 from latmodel.errors import UsageError  # noqa: E402
+from latmodel.model.config import ModelConfig, Workload  # noqa: E402
 
 CPU = torch.device("cpu")
 WORK = Workload(prompt_tokens=9, new_tokens=3, dtype="float32")

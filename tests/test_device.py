@@ -9,13 +9,14 @@ from calibration_support import case
 
 torch = pytest.importorskip("torch")
 
-from calibration import device, nvml, run  # noqa: E402
-from calibration.block import Arena  # noqa: E402
-from calibration.cases import weight_elements  # noqa: E402
-from calibration.device import CudaBench, Guarded, Hardware, memory_errors  # noqa: E402
-from calibration.host import ColdCpuBench  # noqa: E402
-from calibration.measure import OutOfMemory, Times  # noqa: E402
-from calibration.runtimes import RUNTIMES  # noqa: E402
+from calibration.devices import device, nvml  # noqa: E402
+from calibration.devices.device import CudaBench, Guarded, Hardware, memory_errors  # noqa: E402
+from calibration.devices.host import ColdCpuBench  # noqa: E402
+from calibration.engines.block import Arena  # noqa: E402
+from calibration.engines.runtimes import RUNTIMES  # noqa: E402
+from calibration.measure.cases import weight_elements  # noqa: E402
+from calibration.measure.samples import OutOfMemory, Times  # noqa: E402
+from calibration.verbs import calibrate as run  # noqa: E402
 from latmodel.errors import UnknownDeviceError  # noqa: E402
 
 CPU = torch.device("cpu")

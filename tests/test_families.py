@@ -8,15 +8,15 @@ from small_models import CHOICES, varied
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
-from latmodel.architecture import Architecture, Attention
-from latmodel.config import Numbers
-from latmodel.families.table import FAMILIES
-from latmodel.huggingface import read_decoder
-from latmodel.layers.implementation import TRANSFORMERS
-from latmodel.memory import cache_bytes
-from latmodel.ops import OpCost
-from latmodel.step import Step
-from latmodel.transformer import context_ops, dense_ops, head_ops, num_parameters
+from latmodel.configs.families.table import FAMILIES
+from latmodel.configs.huggingface import read_decoder
+from latmodel.model.architecture import Architecture, Attention
+from latmodel.model.config import Numbers
+from latmodel.model.implementation import TRANSFORMERS
+from latmodel.model.memory import cache_bytes
+from latmodel.model.ops import OpCost
+from latmodel.model.step import Step
+from latmodel.model.transformer import context_ops, dense_ops, head_ops, num_parameters
 
 NUMBERS = Numbers(4.0, 4.0, 4.0)  # float32
 BATCH, PROMPT = 2, 9

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration import make
-from calibration.evidence import evidence
-from calibration.fit import Fitted, Setup, fit
-from calibration.observations import Observation, observation
+from calibration.fit import make
+from calibration.fit.fit import Fitted, Setup, fit
+from calibration.observations.evidence import evidence
+from calibration.observations.record import Observation, observation
+from latmodel.device.datasheets import datasheet
 from latmodel.errors import LatmodelError
-from latmodel.hardware import datasheet
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, Prior
 
 CARD = datasheet("3090")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from calibration.fleet import Fleet, calibrate_fleet, lines
-from calibration.simulated_board import SimulatedBoard, calibrate_simulated
+from calibration.verbs.fleet import Fleet, calibrate_fleet, lines
+from calibration.verbs.simulated_board import SimulatedBoard, calibrate_simulated
+from latmodel.device.profile import Profile
 from latmodel.errors import NoisyError, UsageError
-from latmodel.profile import Profile
 
 SLOW = {"device.gemm.compute_efficiency": 0.75}
 

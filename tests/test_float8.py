@@ -10,23 +10,23 @@ from search_toy import toy_predictor
 from test_kernels import A100, COMMON
 from toy import DEVICE, GEMM, SHEET, TWO_BYTES
 
-from calibration.kernels import fit_law, start_at, values_of
-from calibration.operators import OperatorObservation, operator_evidence
+from calibration.fit.kernels import fit_law, start_at, values_of
+from calibration.observations.operators import OperatorObservation, operator_evidence
 from latmodel import Workload
-from latmodel.breakdown import breakdown
 from latmodel.cli import group
+from latmodel.configs.huggingface import read_config
+from latmodel.device.profile import Profile, read_profile
 from latmodel.errors import ProfileError
-from latmodel.huggingface import read_config
 from latmodel.laws.coefficients import Float8, QuantizeCoefficients, coefficient_values, device_coefficients
 from latmodel.laws.correction import Correction, Corrector, Table
-from latmodel.layers.implementation import COMPILED, TRANSFORMERS
-from latmodel.layers.unpacking import float8_product
-from latmodel.memory import peak_memory
-from latmodel.ops import OpCost, gemm
-from latmodel.predict import work_of
-from latmodel.profile import Profile, read_profile
-from latmodel.roofline import op_seconds
-from latmodel.transformer import dense_ops
+from latmodel.laws.dispatch import op_seconds
+from latmodel.model.implementation import COMPILED, TRANSFORMERS
+from latmodel.model.layers.unpacking import float8_product
+from latmodel.model.memory import peak_memory
+from latmodel.model.ops import OpCost, gemm
+from latmodel.model.transformer import dense_ops
+from latmodel.predict.breakdown import breakdown
+from latmodel.predict.predictor import work_of
 
 LLAMA = read_config("llama-7b")
 FP8 = Workload(weights="fp8", batch_size=8)

@@ -9,17 +9,17 @@ from small_models import CHOICES, varied
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from latmodel import Predictor, SearchSpace, Workload, frontier
-from latmodel.capacity import capacity, largest
 from latmodel.cli import group
-from latmodel.config import Numbers
-from latmodel.huggingface import read_config, read_decoder
-from latmodel.layers.formats import FORMATS, format_of
-from latmodel.layers.implementation import COMPILED, TRANSFORMERS
-from latmodel.layers.weights import linears, weight_bytes
-from latmodel.memory import cache_bytes, peak_memory
-from latmodel.predict import work_of
+from latmodel.configs.huggingface import read_config, read_decoder
+from latmodel.model.config import Numbers
+from latmodel.model.formats import FORMATS, format_of
+from latmodel.model.implementation import COMPILED, TRANSFORMERS
+from latmodel.model.memory import cache_bytes, peak_memory
+from latmodel.model.transformer import dense_ops
+from latmodel.model.weights import linears, weight_bytes
+from latmodel.predict.capacity import capacity, largest
+from latmodel.predict.predictor import work_of
 from latmodel.pruning.ways import fewer_blocks
-from latmodel.transformer import dense_ops
 
 LLAMA = read_config("llama-7b")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from toy import RUNTIME, TARGET, model, work
 
-from latmodel.architecture import Architecture, Group
-from latmodel.forward import Target, Work, block_cost, forecast, head_cost, load
-from latmodel.timeline import overlapped
-from latmodel.transformer import Step, context_ops, dense_ops
+from latmodel.model.architecture import Architecture, Group
+from latmodel.model.transformer import Step, context_ops, dense_ops
+from latmodel.predict.forward import Target, Work, block_cost, forecast, head_cost, load
+from latmodel.predict.timeline import overlapped
 
 FREE_HOST = TARGET._replace(runtime=RUNTIME._replace(launch_s=0.0, block_s=0.0, pass_s=0.0, token_s=0.0))
 
@@ -107,7 +107,7 @@ def test_batched_rows_equal_one_by_one() -> None:
 
 
 def test_a_changed_copy_of_a_configuration_is_another_architecture() -> None:
-    from latmodel.config import ModelConfig
+    from latmodel.model.config import ModelConfig
 
     config = ModelConfig(
         num_hidden_layers=2, hidden_size=64, intermediate_size=128, num_attention_heads=1, vocab_size=100

@@ -11,8 +11,9 @@ from latmodel import ModelConfig, Workload
 from latmodel.cli.frontier import frontier as command
 from latmodel.cli.search_options import parse_limit, parse_ratio, parse_values
 from latmodel.errors import BudgetError, UsageError
+from latmodel.search.frontier import thin
 from latmodel.search.goals import SHAPE, Objective
-from latmodel.search.pareto import best_per_depth, frontier, thin
+from latmodel.search.run import best_per_depth, frontier
 from latmodel.search.space import SearchSpace, Span
 
 PREDICTOR = toy_predictor()
@@ -197,9 +198,9 @@ def test_command_refuses_what_makes_no_sense(profile_path, arguments):
 def test_the_function_is_what_the_package_exports_however_it_was_loaded():
     import latmodel
     import latmodel.cli.frontier
-    import latmodel.search.pareto
+    import latmodel.search.run
 
-    assert latmodel.frontier is latmodel.search.pareto.frontier
+    assert latmodel.frontier is latmodel.search.run.frontier
     assert set(latmodel.__all__) <= set(dir(latmodel)) | set(latmodel._HOMES)
 
 
@@ -245,7 +246,7 @@ def test_command_with_workers_and_checkpoint_gives_the_same(profile_path, tmp_pa
 def test_the_best_is_judged_among_all_that_was_found(limit: int) -> None:
     """However few rows are shown: the quickest of those that tie with the highest uncapped score."""
     from latmodel.quality import best, score
-    from latmodel.search.frontier_report import frontier_text
+    from latmodel.report.frontier_report import frontier_text
     from latmodel.search.scored import ScoreObjective, with_counts
 
     chosen = score("effective-params")

@@ -7,14 +7,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from calibration.cases import Case  # noqa: E402
-from calibration.device import TorchLab, bench, detect, free_memory, throttle_reasons  # noqa: E402
-from calibration.measure import OutOfMemory, Rules, sample  # noqa: E402
-from calibration.run import Request, calibrate, prepare  # noqa: E402
-from calibration.runtimes import RUNTIMES, runtime  # noqa: E402
-from calibration.verify import verify  # noqa: E402
-from latmodel.config import ModelConfig, Workload  # noqa: E402
-from latmodel.predict import Predictor  # noqa: E402
+from calibration.devices.device import TorchLab, bench, detect, free_memory, throttle_reasons  # noqa: E402
+from calibration.engines.runtimes import RUNTIMES, runtime  # noqa: E402
+from calibration.measure.cases import Case  # noqa: E402
+from calibration.measure.samples import OutOfMemory, Rules, sample  # noqa: E402
+from calibration.verbs.calibrate import Request, calibrate, prepare  # noqa: E402
+from calibration.verify.whole_models import verify  # noqa: E402
+from latmodel.model.config import ModelConfig, Workload  # noqa: E402
+from latmodel.predict.predictor import Predictor  # noqa: E402
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,7 +76,7 @@ def test_the_throttle_reasons_are_words() -> None:
 @pytest.mark.slow
 def test_a_quick_calibration_predicts_a_model_it_never_saw(tmp_path: Path) -> None:
     hardware = detect("cuda:0")
-    from latmodel.hardware import slug
+    from latmodel.device.datasheets import slug
 
     ready = prepare(Request(slug(hardware.name), "cuda:0", ("torch-eager",), out=tmp_path / "gpu.json", max_noise=0.3))
     done = calibrate(ready, print, lambda done, total, what: None)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latmodel.device.datasheets import MAX_MATCHES, DataSheet, datasheet, datasheets, slug
 from latmodel.errors import UnknownDeviceError
-from latmodel.hardware import MAX_MATCHES, DataSheet, datasheet, datasheets, slug
 
 SHEETS = datasheets()
 
@@ -158,7 +158,7 @@ def test_slug_by_example() -> None:
 
 def test_importing_reads_no_data_and_no_heavy_package() -> None:
     code = (
-        "import sys, latmodel.hardware as h; print(h.datasheets.cache_info().currsize, "
+        "import sys, latmodel.device.datasheets as h; print(h.datasheets.cache_info().currsize, "
         "len({'torch', 'scipy', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

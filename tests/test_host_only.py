@@ -7,15 +7,15 @@ from click.testing import CliRunner
 
 pytest.importorskip("scipy")
 
-from calibration.host_only import HostFit, fit_host, measure_host
-from calibration.simulated import Disturbance, SimulatedLab
+from calibration.measure.simulated import Disturbance, SimulatedLab
+from calibration.verbs.host_only import HostFit, fit_host, measure_host
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.cli import group
+from latmodel.device.profile import Profile
+from latmodel.device.store import load_profile
 from latmodel.errors import NoisyError
-from latmodel.forward import Target
-from latmodel.layers.implementation import IMPLEMENTATIONS
-from latmodel.profile import Profile
-from latmodel.store import load_profile
+from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.predict.forward import Target
 
 RUNTIME = "transformers-eager"
 HOST = 1.6  # the planted host takes so many times what the profile's does

@@ -13,13 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latmodel import Predictor
-from latmodel.architecture import Architecture, Attention, Experts, FeedForward, GatedDelta, LatentAttention, Mamba2
+from latmodel.configs.families.reading import parse
+from latmodel.configs.families.table import FAMILIES
+from latmodel.configs.huggingface import ConfigWarning, read_config, read_decoder
+from latmodel.configs.presets import preset
 from latmodel.errors import UsageError
-from latmodel.families.reading import parse
-from latmodel.families.table import FAMILIES
-from latmodel.huggingface import ConfigWarning, read_config, read_decoder
-from latmodel.presets import preset
-from latmodel.transformer import num_parameters
+from latmodel.model.architecture import (
+    Architecture,
+    Attention,
+    Experts,
+    FeedForward,
+    GatedDelta,
+    LatentAttention,
+    Mamba2,
+)
+from latmodel.model.transformer import num_parameters
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
@@ -31,7 +39,7 @@ def test_nothing_heavy_is_imported_and_nothing_is_fetched() -> None:
     code = (
         "import sys, socket\n"
         "socket.socket = None\n"
-        "from latmodel.huggingface import read_config\n"
+        "from latmodel.configs.huggingface import read_config\n"
         "read_config('llama-7b')\n"
         "print([m for m in ('torch', 'transformers', 'scipy', 'pandas') if m in sys.modules])"
     )

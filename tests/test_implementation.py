@@ -1,4 +1,4 @@
-"""The kernel counts of `latmodel.layers.implementation` against what PyTorch's dispatcher sees in one block."""
+"""The kernel counts of `latmodel.model.implementation` against what PyTorch's dispatcher sees in one block."""
 
 from collections import Counter
 
@@ -10,12 +10,12 @@ pytest.importorskip("transformers")
 from calibration_support import config  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from calibration.block import Arena  # noqa: E402
-from calibration.cases import Case, weight_elements  # noqa: E402
-from calibration.runtimes import runtime  # noqa: E402
-from latmodel.config import Workload  # noqa: E402
-from latmodel.layers.implementation import IMPLEMENTATIONS  # noqa: E402
-from latmodel.transformer import Step, context_ops, dense_ops  # noqa: E402
+from calibration.engines.block import Arena  # noqa: E402
+from calibration.engines.runtimes import runtime  # noqa: E402
+from calibration.measure.cases import Case, weight_elements  # noqa: E402
+from latmodel.model.config import Workload  # noqa: E402
+from latmodel.model.implementation import IMPLEMENTATIONS  # noqa: E402
+from latmodel.model.transformer import Step, context_ops, dense_ops  # noqa: E402
 
 # Operators that launch nothing: views and bookkeeping. `aten::to` is counted where it converts.
 VIEWS = {"view", "transpose", "slice", "unsqueeze", "alias", "reshape", "lift_fresh", "detach_", "t", "expand", "_reshape_alias",

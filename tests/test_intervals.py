@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latmodel.errors import UsageError
-from latmodel.intervals import Interval, conformal_quantile
+from latmodel.predict.intervals import Interval, conformal_quantile
 
 
 @pytest.mark.parametrize("level", [0.8, 0.9, 0.95])

@@ -7,17 +7,25 @@ import numpy as np
 import pytest
 from toy import RUNTIME, SHEET
 
-from calibration import make
-from calibration.fit import Setup
-from calibration.hosts import KNOWN_HOSTS, block_launches, eager_coefficients, host_runtimes, typical_host_s
-from calibration.kernels import Kernels, fit_law, held_out_trial, law_noise, log_residuals, start_at, with_correction
-from calibration.operators import OperatorObservation, cost_of, operator_evidence
-from calibration.published import folds
-from calibration.residual import learn
+from calibration.fit import make
+from calibration.fit.fit import Setup
+from calibration.fit.kernels import (
+    Kernels,
+    fit_law,
+    held_out_trial,
+    law_noise,
+    log_residuals,
+    start_at,
+    with_correction,
+)
+from calibration.fit.residual import learn
+from calibration.observations.operators import OperatorObservation, cost_of, operator_evidence
+from calibration.published.cards import folds
+from calibration.published.hosts import KNOWN_HOSTS, block_launches, eager_coefficients, host_runtimes, typical_host_s
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet, coefficient_values
 from latmodel.laws.correction import log_factor
-from latmodel.layers.implementation import TORCH, TRANSFORMERS
+from latmodel.model.implementation import TORCH, TRANSFORMERS
 
 A100 = Sheet(312e12, 2.039e12, 108.0, 40 * 2.0**20)
 COMMON: dict[str, Any] = {"gpu": "toy", "runtime": "torch-eager", "seconds": 1e-5}
@@ -171,10 +179,10 @@ def test_the_typical_host_is_the_geometric_mean_of_the_known() -> None:
 
 
 def test_the_host_term_counts_the_launches_of_a_real_block() -> None:
-    from latmodel.architecture import Attention, Block, FeedForward
-    from latmodel.config import Numbers
-    from latmodel.step import Step
-    from latmodel.transformer import context_ops, dense_ops
+    from latmodel.model.architecture import Attention, Block, FeedForward
+    from latmodel.model.config import Numbers
+    from latmodel.model.step import Step
+    from latmodel.model.transformer import context_ops, dense_ops
 
     block = Block(Attention(8.0, 8.0, 64.0), FeedForward(2048.0))
     numbers, step = Numbers(2.0, 2.0, 2.0), Step(1.0, 1.0, 128.0, "decode")

@@ -11,8 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy import TWO_BYTES, model
 
-from latmodel.layers.implementation import IMPLEMENTATIONS, TRANSFORMERS
-from latmodel.transformer import Step, context_ops, dense_ops
+from latmodel.model.implementation import IMPLEMENTATIONS, TRANSFORMERS
+from latmodel.model.transformer import Step, context_ops, dense_ops
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # importing is theirs, and warns of what concerns nobody here

@@ -5,9 +5,9 @@ import math
 import pytest
 from calibration_support import MemoryLog, case, task
 
-from calibration.measure import Hung, Rules, Times, disputed, measure, sample
-from calibration.simulated import Disturbance, SimulatedLab, true_seconds
-from calibration.summary import combine, noise_level, observations, reference_level
+from calibration.measure.samples import Hung, Rules, Times, disputed, measure, sample
+from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
+from calibration.measure.summary import combine, noise_level, observations, reference_level
 
 RULES = Rules(rounds=2, block_s=0.001, sample_s=0.05)
 REFERENCES = (case("reference-prefill", "prefill"), case("reference-decode"))

@@ -5,11 +5,11 @@ import pytest
 from toy import TWO_BYTES, model
 
 from latmodel import ModelConfig, Predictor, Workload
-from latmodel.architecture import Architecture
 from latmodel.errors import UsageError
-from latmodel.layers.implementation import TORCH, TRANSFORMERS, Implementation
-from latmodel.memory import Memory, peak_memory
-from latmodel.transformer import num_parameters
+from latmodel.model.architecture import Architecture
+from latmodel.model.implementation import TORCH, TRANSFORMERS, Implementation
+from latmodel.model.memory import Memory, peak_memory
+from latmodel.model.transformer import num_parameters
 
 
 def memory(architecture: Architecture, how: Implementation = TORCH, **changes: float) -> Memory:

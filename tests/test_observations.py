@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from calibration.evidence import evidence
-from calibration.fit_verb import fit_observations
-from calibration.observations import Observation, append_record, observation, read_records, same_setup
-from latmodel.config import ModelConfig, Workload
+from calibration.observations.evidence import evidence
+from calibration.observations.record import Observation, append_record, observation, read_records, same_setup
+from calibration.verbs.fit import fit_observations
+from latmodel.device.profile import read_profile
+from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
-from latmodel.predict import Predictor
-from latmodel.profile import read_profile
-from latmodel.store import load_profile
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
 
 ROW: dict[str, Any] = {
     "phase": "decode", "timing": "wall", "seconds": 0.01, "gpu": "nvidia-geforce-rtx-3090",

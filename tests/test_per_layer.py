@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from search_toy import toy_predictor
 
 from latmodel import Workload
-from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.errors import BudgetError, UsageError
-from latmodel.search.per_layer import search_layers
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.search.per_layer.layers import search_layers
 
 HIDDEN, VOCAB = 1024.0, 32000.0
 SHARED = {"hidden_size": 1024, "vocab_size": 32000}

@@ -3,12 +3,12 @@
 import pytest
 from calibration_support import task
 
-from calibration.cases import case_bytes, ring_depth, weight_elements
-from calibration.measure import Reference
-from calibration.plan import CPU, EFFORTS, GPU, Plan, Scale, make_plan
-from calibration.run import expected_seconds
-from latmodel.config import ModelConfig
-from latmodel.transformer import num_parameters
+from calibration.measure.cases import case_bytes, ring_depth, weight_elements
+from calibration.measure.plan import CPU, EFFORTS, GPU, Plan, Scale, make_plan
+from calibration.measure.samples import Reference
+from calibration.verbs.calibrate import expected_seconds
+from latmodel.model.config import ModelConfig
+from latmodel.model.transformer import num_parameters
 
 
 def plan(effort: str = "normal", scale: Scale = GPU, **more: object) -> Plan:

@@ -5,9 +5,9 @@ import math
 import pytest
 from search_toy import toy_predictor
 
+from latmodel.device.merge import merge, odd_boards
+from latmodel.device.profile import Coefficient, Profile, read_profile, write_profile
 from latmodel.errors import ProfileError
-from latmodel.profile import Coefficient, Profile, read_profile, write_profile
-from latmodel.profile_merge import merge, odd_boards
 
 NAME = "gemm.compute_efficiency"
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from latmodel.progress import progress_bar
+from latmodel.report.progress import progress_bar
 
 
 class Terminal(io.StringIO):

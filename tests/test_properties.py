@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from search_toy import toy_predictor
 
 from latmodel import Predictor
-from latmodel.architecture import uniform
-from latmodel.config import Numbers
-from latmodel.forward import Forecast, Target, Work, forecast
 from latmodel.laws.coefficients import DeviceCoefficients
+from latmodel.model.architecture import uniform
+from latmodel.model.config import Numbers
+from latmodel.predict.forward import Forecast, Target, Work, forecast
 
 PREDICTORS = {"3090": Predictor.load("3090"), "toy": toy_predictor()}
 TARGETS = {name: predictor.target("bfloat16") for name, predictor in PREDICTORS.items()}
@@ -192,7 +192,7 @@ def test_many_rows_equal_one_by_one(predictor: Predictor) -> None:
 
 
 def test_chunking_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from latmodel import predict
+    from latmodel.predict import predictor as predict
 
     columns = table(1000, seed=1)
     whole = PREDICTORS["3090"].predict_many(columns)

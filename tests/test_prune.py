@@ -7,13 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from latmodel import Predictor, Workload
-from latmodel.architecture import Architecture
 from latmodel.cli import group
+from latmodel.configs.huggingface import read_config
 from latmodel.errors import UsageError
-from latmodel.huggingface import read_config
+from latmodel.model.architecture import Architecture
+from latmodel.model.transformer import num_parameters
 from latmodel.pruning.prune import Pruning, aligned, parse_target, prune
 from latmodel.pruning.ways import WAYS, fewer_blocks, fewer_heads, narrower_ffn, narrower_stream, shares
-from latmodel.transformer import num_parameters
 
 LLAMA = read_config("llama-7b")
 # Shortened LLaMA (arXiv 2402.02834), table 2 and text: 12 prompt tokens, 128 new ones.

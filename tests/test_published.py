@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration import make, rtx3090
-from calibration.evidence import evidence
+from calibration.fit import make
+from calibration.observations.evidence import evidence
+from calibration.published import rtx3090
 from latmodel import ModelConfig, Predictor, Profile, Workload
-from latmodel.predict import work_of
-from latmodel.store import load_profile
+from latmodel.device.store import load_profile
+from latmodel.predict.predictor import work_of
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"

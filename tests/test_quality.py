@@ -12,17 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latmodel.errors import UsageError
-from latmodel.quality import (
-    NAMES,
-    ShapeConstants,
-    band,
-    best,
-    compare,
-    effective_parameters,
-    flags,
-    score,
-    tied,
-)
+from latmodel.quality import NAMES, ShapeConstants, band, best, compare, effective_parameters, flags, score, tied
 from latmodel.quality.constants import DEFAULT_LAWS, LEVINE_LAWS, ShapeLaw
 from latmodel.quality.laws import HOFFMANN, KAPLAN
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.quality_fit import (
+from calibration.published.quality import (
     BLIND,
     BLIND_TOTAL,
     LEVINE,

@@ -10,14 +10,14 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
-from latmodel.architecture import Experts
-from latmodel.config import Numbers
-from latmodel.huggingface import read_decoder
-from latmodel.layers.experts import touched_experts
-from latmodel.layers.implementation import TORCH, TRANSFORMERS, Implementation
-from latmodel.ops import OpCost
-from latmodel.step import Step
-from latmodel.transformer import context_ops, dense_ops
+from latmodel.configs.huggingface import read_decoder
+from latmodel.model.architecture import Experts
+from latmodel.model.config import Numbers
+from latmodel.model.implementation import TORCH, TRANSFORMERS, Implementation
+from latmodel.model.layers.experts import touched_experts
+from latmodel.model.ops import OpCost
+from latmodel.model.step import Step
+from latmodel.model.transformer import context_ops, dense_ops
 
 BFLOAT16 = Numbers(2.0, 2.0, 2.0)
 # Operators that move nothing: views, and tensors without values.

@@ -3,14 +3,15 @@
 import pytest
 from toy import DECODE, DEVICE, GEMM, POINTWISE, PREFILL, SHEET, TWO_BYTES
 
-from latmodel.architecture import Attention
 from latmodel.laws.attention import decode_seconds, prefill_seconds
 from latmodel.laws.coefficients import DeviceCoefficients
-from latmodel.laws.gemm import all_aligned, cached_bytes, compute_seconds, gemm_seconds, hot_factor, joined
-from latmodel.layers.implementation import TRANSFORMERS
-from latmodel.ops import OpCost, gemm, pointwise
-from latmodel.roofline import op_seconds, pointwise_seconds
-from latmodel.transformer import Step, attention_op
+from latmodel.laws.dispatch import op_seconds, pointwise_seconds
+from latmodel.laws.gemm import cached_bytes, compute_seconds, gemm_seconds, hot_factor, joined
+from latmodel.model.alignment import all_aligned
+from latmodel.model.architecture import Attention
+from latmodel.model.implementation import TRANSFORMERS
+from latmodel.model.ops import OpCost, gemm, pointwise
+from latmodel.model.transformer import Step, attention_op
 
 
 def product(m: float, n: float, k: float) -> OpCost:

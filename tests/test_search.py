@@ -13,7 +13,7 @@ from latmodel import Workload
 from latmodel.errors import UsageError
 from latmodel.search.archive import Front
 from latmodel.search.goals import SHAPE
-from latmodel.search.pareto import frontier
+from latmodel.search.run import frontier
 from latmodel.search.space import SearchSpace, Span
 from latmodel.search.tables import parts
 
@@ -146,7 +146,7 @@ def test_answer_does_not_depend_on_parts_batches_or_leaves(monkeypatch, whole_fr
     monkeypatch.setattr("latmodel.search.branch_and_bound.BATCH", batch)
     monkeypatch.setattr("latmodel.search.branch_and_bound.LEAF", leaf)
     monkeypatch.setattr("latmodel.search.job.PART_ENTRIES", entries)
-    monkeypatch.setattr("latmodel.search.pareto.parts", lambda space: parts(space, entries))
+    monkeypatch.setattr("latmodel.search.run.parts", lambda space: parts(space, entries))
     assert front_of(frontier(EAGER, NARROW, budget_s=1.0)) == whole_front
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from calibration.session import device_lock, open_samples, read_samples
+from calibration.measure.session import device_lock, open_samples, read_samples
 from latmodel.errors import NoisyError, UsageError
 
 BINDING = {"device": "toy", "driver": "1", "torch": "2", "host": "here", "threads": 1, "plan": "abc"}
@@ -84,7 +84,7 @@ def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
 
 def test_one_calibration_a_device_at_a_time() -> None:
     name = "toy-device-of-the-tests"
-    code = f"from calibration.session import device_lock\nwith device_lock({name!r}): print('held')"
+    code = f"from calibration.measure.session import device_lock\nwith device_lock({name!r}): print('held')"
     with device_lock(name):
         with pytest.raises(NoisyError, match="another calibration"), device_lock(name):
             pass
@@ -97,7 +97,7 @@ def test_one_calibration_a_device_at_a_time() -> None:
 def test_killed_without_warning_everything_written_is_there(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     code = (
-        "from pathlib import Path\nfrom calibration.session import open_samples\n"
+        "from pathlib import Path\nfrom calibration.measure.session import open_samples\n"
         f"log = open_samples(Path({str(path)!r}), {BINDING!r}, resume=True)\n"
         f"for i in range(10**6):\n log.append({{**{SAMPLE!r}, 'round': len(log.records)}}); print(i, flush=True)"
     )

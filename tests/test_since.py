@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from calibration import since
-from calibration.cases import Case
-from calibration.device import TorchLab, detect
-from calibration.runtimes import runtime
-from calibration.session import open_samples
+from calibration.devices.device import TorchLab, detect
+from calibration.engines.runtimes import runtime
+from calibration.measure.cases import Case
+from calibration.measure.session import open_samples
+from calibration.verify import since
 
 RUNTIME = "torch-eager"
 

@@ -8,8 +8,8 @@ import pytest
 
 from calibration.sources import aiconfigurator, aiconfigurator_csv, llmservingsim, small_tables, vidur
 from calibration.sources.tables import read_table, rounding_noise
+from latmodel.device.datasheets import datasheet
 from latmodel.errors import UsageError
-from latmodel.hardware import datasheet
 
 A100 = datasheet("a100")
 

@@ -16,7 +16,7 @@ from sweep_run import SPACE
 from latmodel import Workload
 from latmodel.errors import LatmodelError, UsageError
 from latmodel.search.archive import Front
-from latmodel.search.pareto import frontier, job_of
+from latmodel.search.run import frontier, job_of
 from latmodel.search.sweep import run_part, shards
 
 HERE = Path(__file__).parent

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latmodel.timeline import mean_overlapped, overlapped
+from latmodel.predict.timeline import mean_overlapped, overlapped
 
 seconds = st.floats(1e-6, 1.0)
 losses = st.floats(0.0, 1.0)

@@ -5,8 +5,8 @@ import pytest
 from search_toy import toy_predictor
 
 from latmodel import Workload
-from latmodel.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.errors import UsageError
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 
 torch = pytest.importorskip("torch")
 import latmodel.torch as on_torch  # noqa: E402

@@ -2,13 +2,13 @@
 
 import pytest
 
-from latmodel.hardware import DataSheet, datasheets
+from latmodel.device.datasheets import DataSheet, datasheets
+from latmodel.device.profile import Profile
+from latmodel.device.store import list_uncalibrated, load_profile
+from latmodel.device.uncalibrated import datasheet_profile, native_dtype
 from latmodel.laws.priors import CPU_PRIORS, DEVICE_PRIORS
-from latmodel.predict import Predictor
-from latmodel.profile import Profile
-from latmodel.profile_report import list_rows
-from latmodel.store import list_uncalibrated, load_profile
-from latmodel.uncalibrated import datasheet_profile, native_dtype
+from latmodel.predict.predictor import Predictor
+from latmodel.report.profile_report import list_rows
 
 MODEL = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 2048, "num_attention_heads": 12,
          "vocab_size": 32000}  # fmt: skip
@@ -41,7 +41,7 @@ def test_a_card_without_bfloat16_says_what_it_is_priced_at() -> None:
     predictor = Predictor.load("t4")
     assert "no bfloat16" in predictor.notes[0]
     assert "float16" in predictor.notes[0]
-    from latmodel.config import Workload
+    from latmodel.model.config import Workload
 
     assert bool(predictor.predict_many(MODEL, Workload(dtype="bfloat16")).extrapolated[0])
     assert not bool(predictor.predict_many(MODEL, Workload(dtype="float16")).extrapolated[0])

@@ -7,14 +7,21 @@ import pytest
 from calibration_support import task
 from test_calibrate_simulated import ABOUT, RUNTIME, sheet_part
 
-from calibration.make import device_table, runtime_part
-from calibration.observations import append_record
-from calibration.simulated import Disturbance, SimulatedLab
-from calibration.verify import as_observations, coverage, drift_of_model, kept_observations, mape_percent, verify
-from latmodel.config import ModelConfig, Workload
+from calibration.fit.make import device_table, runtime_part
+from calibration.measure.simulated import Disturbance, SimulatedLab
+from calibration.observations.record import append_record
+from calibration.verify.whole_models import (
+    as_observations,
+    coverage,
+    drift_of_model,
+    kept_observations,
+    mape_percent,
+    verify,
+)
+from latmodel.device.profile import DevicePart, Profile, Provenance, Quality
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.predict import Predictor
-from latmodel.profile import DevicePart, Profile, Provenance, Quality
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
 
 CONFIG = ModelConfig(
     num_hidden_layers=6, hidden_size=256, intermediate_size=768, num_attention_heads=4, num_key_value_heads=2,
@@ -27,7 +34,7 @@ WORK = Workload(prompt_tokens=48, new_tokens=5)
 def predictor() -> Predictor:
     """Of the toy CPU at its priors, with intervals of ±10 % in log time."""
     found = task("cpu").start
-    from calibration.fit import Fitted
+    from calibration.fit.fit import Fitted
 
     fitted = Fitted(found, {}, {}, {}, 0.0)
     part = runtime_part(

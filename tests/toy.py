@@ -1,8 +1,5 @@
 """A device and a runtime with round numbers, so that answers are done by hand."""
 
-from latmodel.architecture import Architecture, uniform
-from latmodel.config import Numbers
-from latmodel.forward import Target, Work
 from latmodel.laws.coefficients import (
     DecodeCoefficients,
     DeviceCoefficients,
@@ -12,7 +9,10 @@ from latmodel.laws.coefficients import (
     RuntimeCoefficients,
     Sheet,
 )
-from latmodel.layers.implementation import TRANSFORMERS
+from latmodel.model.architecture import Architecture, uniform
+from latmodel.model.config import Numbers
+from latmodel.model.implementation import TRANSFORMERS
+from latmodel.predict.forward import Target, Work
 
 # 1e12 FLOP/s, 1e11 B/s, ten SMs, a cache too small to hold anything.
 SHEET = Sheet(peak_flops_per_s=1e12, bandwidth_bytes_per_s=1e11, sm_count=10.0, cache_bytes=1.0)

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latmodel.device.datasheets import DataSheet, datasheet
+from latmodel.device.profile import FLOAT8
 from latmodel.errors import UsageError
-from latmodel.hardware import DataSheet, datasheet
-from latmodel.profile import FLOAT8
 
-from ..operators import OperatorObservation
+from ..observations.operators import OperatorObservation
 
 RUNTIME = "vllm"
 NOISE = {"gemm": 0.06, "attention": 0.08}  # what the laws are off by, not the timer's own scatter (1 %)

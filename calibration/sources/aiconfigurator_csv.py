@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from latmodel.device.datasheets import DataSheet
 from latmodel.errors import UsageError
-from latmodel.hardware import DataSheet
 
-from ..operators import OperatorObservation
+from ..observations.operators import OperatorObservation
 from . import aiconfigurator
 from .aiconfigurator import FIRST_TOKENS, NOISE, RUNTIME, WIDEST_HEAD
 from .tables import MICRO, Found, read_table

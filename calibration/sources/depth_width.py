@@ -10,7 +10,7 @@ from pathlib import Path
 
 from latmodel.errors import UsageError
 
-from ..observations import Observation, observation
+from ..observations.record import Observation, observation
 
 COMMIT = "5c7fe60"
 GPU = "nvidia-geforce-rtx-3090"

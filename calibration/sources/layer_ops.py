@@ -11,7 +11,7 @@ from typing import Any
 
 from latmodel.errors import UsageError
 
-from ..operators import OperatorObservation
+from ..observations.operators import OperatorObservation
 
 COMMIT = "5daddb2"
 SOURCE = f"casys-kaist/LLMServingSim@{COMMIT}"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from latmodel.device.datasheets import DataSheet
 from latmodel.errors import UsageError
-from latmodel.hardware import DataSheet
 
-from ..operators import OperatorObservation
+from ..observations.operators import OperatorObservation
 from .tables import MICRO, Found, read_table
 
 COMMIT = "5daddb2"

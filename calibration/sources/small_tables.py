@@ -9,10 +9,10 @@ mli/transformers-benchmarks @ 3370b2b: RTX 3090 Ti, A100, RTX 4090; wall clock, 
 from pathlib import Path
 from typing import Any, Literal
 
+from latmodel.device.datasheets import DataSheet, datasheet
 from latmodel.errors import UnknownDeviceError
-from latmodel.hardware import DataSheet, datasheet
 
-from ..operators import OperatorObservation
+from ..observations.operators import OperatorObservation
 from .tables import MICRO, SEEN, Found, read_table
 
 Rows = dict[str, tuple[list[OperatorObservation], dict[str, int], str]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from latmodel.errors import UsageError
 
-from ..operators import OperatorObservation
+from ..observations.operators import OperatorObservation
 
 MICRO = 1e-6
 SEEN = 0.06  # what the laws are off by: a row is not worth more than that

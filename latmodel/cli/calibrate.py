@@ -5,15 +5,7 @@ from typing import Any
 
 import click
 
-from .options import (
-    DURATION,
-    WHOLE,
-    format_option,
-    shape_options,
-    target_options,
-    workload_from,
-    workload_options,
-)
+from .options import DURATION, WHOLE, format_option, shape_options, target_options, workload_from, workload_options
 
 RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile"]
 
@@ -54,15 +46,15 @@ def _measuring(function: Any) -> Any:
 @format_option
 def calibrate(**options: Any) -> None:
     """Measure single transformer blocks on the device present, fit, write a profile, print the fit report."""
-    from ..calibration_package import load
-    from ..progress import progress_bar
+    from ..report.progress import progress_bar
+    from .calibration_package import load
 
     if options["host_only"]:
         _calibrate_host(options)
         return
-    run = load("run")
+    run = load("verbs.calibrate")
     if options["plot"] is not None:
-        load("fit_plot").check(options["plot"])
+        load("fit.plot").check(options["plot"])
     ready = run.prepare(_request(options))
     cases = sum(len(plan.cases) for plan in ready.plans.values())
     _say(f"{cases} cases on {ready.hardware.name}, about {ready.estimate_s() / 60.0:.1f} minutes")
@@ -71,31 +63,31 @@ def calibrate(**options: Any) -> None:
         return
     with progress_bar("measuring") as progress:
         done = run.calibrate(ready, _say, progress)
-    click.echo(load("fit_report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
+    click.echo(load("fit.report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
     if options["plot"] is not None:
-        load("fit_plot").draw(done, options["plot"])
+        load("fit.plot").draw(done, options["plot"])
     _say(f"written: {ready.path}, {ready.observations_path}")
 
 
 def _calibrate_host(options: dict[str, Any]) -> None:
-    from ..calibration_package import load
     from ..errors import UsageError
-    from ..progress import progress_bar
+    from ..report.progress import progress_bar
+    from .calibration_package import load
 
     for name in ("dry_run", "like", "plot"):
         if options[name]:
             raise UsageError(f"--host-only measures tiny blocks only: leave out --{name.replace('_', '-')}")
     with progress_bar("measuring") as progress:
-        found = load("host_only").calibrate_host(_request(options), _say, progress)
+        found = load("verbs.host_only").calibrate_host(_request(options), _say, progress)
     for done in found:
-        click.echo(load("fit_report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
+        click.echo(load("fit.report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
 
 
 def _request(options: dict[str, Any]) -> Any:
-    from ..calibration_package import load
+    from .calibration_package import load
 
     like = None if options["like"] is None else _to_build(options["like"])
-    return load("run").Request(
+    return load("verbs.calibrate").Request(
         gpu=options["gpu"], device=options["device"], runtimes=options["runtimes"] or ("transformers-eager",),
         dtype=options["dtype"], effort=options["effort"], threads=options["threads"], out=options["out"],
         resume=options["resume"], seed=options["seed"], max_noise=options["max_noise"], like=like,
@@ -104,19 +96,19 @@ def _request(options: dict[str, Any]) -> Any:
 
 def _to_build(source: str) -> Any:
     """What to build for a configuration; notes on it go to stderr."""
-    from ..calibration_package import load
-    from ..huggingface import read_decoder
+    from ..configs.huggingface import read_decoder
+    from .calibration_package import load
 
     decoder = read_decoder(source)
     for line in decoder.notes:
         _say(f"note: {line}")
     if decoder.format is not None:
         _say(f"note: weights are built in the dtype asked for, not in {decoder.format.name}")
-    return load("decoder_config").decoder_config(source)
+    return load("observations.decoder_config").decoder_config(source)
 
 
 def _plan_text(ready: Any, how: Any) -> str:
-    from ..report import render
+    from ..report.text import render
 
     rows = [
         {
@@ -144,10 +136,10 @@ def _plan_text(ready: Any, how: Any) -> str:
 @format_option
 def verify(**options: Any) -> None:
     """Build and run the real model with random weights, compare it with the prediction."""
-    from ..calibration_package import load
+    from .calibration_package import load
     from .options import predictor_from, say_notes
 
-    run = load("verify_run")
+    run = load("verify.run")
     predictor, workload = predictor_from(options), workload_from(options)
     config = _model(options) if options["config"] is None else _to_build(options["config"])
     row = run.verify_here(
@@ -186,10 +178,10 @@ def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, 
     Raises:
         ToleranceError: one is off by more than the tolerance; the text of all comes with the message on stderr.
     """
-    from ..calibration_package import load
     from ..errors import ToleranceError
+    from .calibration_package import load
 
-    run, parts, worst = load("verify_run"), [], 0.0
+    run, parts, worst = load("verify.run"), [], 0.0
     for config in configs:
         row = run.verify_here(predictor, config, workload, None, None, 2.0)
         worst = max(worst, row.worst)
@@ -206,14 +198,14 @@ def verify_configs(predictor: Any, configs: list[Any], workload: Any, how: Any, 
 
 
 def _model(options: dict[str, Any]) -> Any:
-    from ..config import Workload
+    from ..model.config import Workload
     from .predict import model_and_workload
 
     return model_and_workload(options, Workload())[0]
 
 
 def _verified_text(row: Any, how: Any) -> str:
-    from ..report import render
+    from ..report.text import render
     from ..units import show_seconds
 
     p = row.prediction

@@ -19,9 +19,9 @@ import click
               help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
 def fit(**options: Any) -> None:
     """Fit or refine a profile from measurements made elsewhere."""
-    from ..calibration_package import load
+    from .calibration_package import load
 
-    verb = load("fit_verb")
+    verb = load("verbs.fit")
     for line in verb.fit_observations(
         options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"]
     ):

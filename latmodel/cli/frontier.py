@@ -17,15 +17,7 @@ from .options import (
     workload_from,
     workload_options,
 )
-from .search_options import (
-    VALUES,
-    goal_options,
-    objective_from,
-    parse_limit,
-    scenario_from,
-    space_from,
-    space_options,
-)
+from .search_options import VALUES, goal_options, objective_from, parse_limit, scenario_from, space_from, space_options
 
 
 @click.command(epilog="Example:  latmodel frontier --budget 5.5s --depths 80,60,40,20,10 --baseline 80x576")
@@ -74,8 +66,8 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     predictor, workload = predictor_from(options), workload_from(options)
     if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
         raise UsageError("--verify builds models in --dtype: leave out --weights and --kv-cache")
-    from ..search.frontier_report import frontier_text
-    from ..search.pareto import thin
+    from ..report.frontier_report import frontier_text
+    from ..search.frontier import thin
 
     baseline = _baseline(options["baseline"])
     budget = options["budget"]
@@ -124,8 +116,8 @@ def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _search(predictor: Any, asked: dict[str, Any], options: dict[str, Any]) -> Any:
-    from ..search.pareto import best_per_depth
-    from ..search.pareto import frontier as search
+    from ..search.run import best_per_depth
+    from ..search.run import frontier as search
 
     if options["depths"] is None:
         objectives = [objective_from(text) for text in options["objectives"]] or None
@@ -150,11 +142,11 @@ def _baseline(text: str | None) -> Any:
     """A shape "80x576" with the study's other dimensions, or the model of a config file."""
     if text is None:
         return None
-    from ..model_input import shape_config
+    from ..configs.model_input import shape_config
     from ..units import parse_shape
 
     if Path(text).suffix == ".json" or Path(text).is_file():
-        from ..huggingface import read_config
+        from ..configs.huggingface import read_config
 
         return read_config(text)
     layers, hidden = parse_shape(text)

@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..units import parse_duration, parse_shape, parse_size
 
 if TYPE_CHECKING:
-    from ..config import Workload
+    from ..model.config import Workload
 
     ParamType = click.ParamType[Any]  # generic to type checkers, not in every supported click at run time
 else:
@@ -114,7 +114,7 @@ format_option = click.option(
 
 def workload_from(options: dict[str, Any]) -> "Workload":
     """The workload that the shared options describe."""
-    from ..config import Workload
+    from ..model.config import Workload
 
     return Workload(
         prompt_tokens=options["prompt"], new_tokens=options["generate"], batch_size=options["batch"],
@@ -129,10 +129,10 @@ def predictor_from(options: dict[str, Any]) -> Any:
     Raises:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
     """
+    from ..device.datasheets import datasheet
+    from ..device.store import load_profile
     from ..errors import ProfileError
-    from ..hardware import datasheet
-    from ..predict import Predictor
-    from ..store import load_profile
+    from ..predict.predictor import Predictor
 
     profile = load_profile(options["profile"] or options["gpu"] or "3090")
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:

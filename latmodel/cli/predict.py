@@ -17,7 +17,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..config import Workload
+    from ..model.config import Workload
 
 
 @click.command(epilog="Example:  latmodel predict --gpu 3090 --layers 80 --hidden 576 --breakdown")
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def predict(**options: Any) -> None:
     """Latency, memory, bound and interval of one architecture or of a table of them."""
     from ..errors import UsageError
-    from ..predict_rows import predict_one, predict_table
+    from ..report.predict_rows import predict_one, predict_table
 
     predictor, workload = predictor_from(options), workload_from(options)
     how, asked = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
@@ -51,11 +51,11 @@ def predict(**options: Any) -> None:
 
 def model_and_workload(options: dict[str, Any], workload: "Workload") -> tuple[Any, "Workload"]:
     """The model that the options describe, and the workload with the format that its configuration names."""
+    from ..configs.model_input import shape_config
     from ..errors import UsageError
-    from ..model_input import shape_config
 
     if options["config"] is not None:
-        from ..huggingface import read_decoder
+        from ..configs.huggingface import read_decoder
 
         decoder = read_decoder(options["config"])
         for line in decoder.notes:

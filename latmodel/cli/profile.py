@@ -17,8 +17,8 @@ def profile() -> None:
 @format_option
 def list_(format_: Any) -> None:
     """Every profile that a name would find, with its quality, error and date."""
-    from ..profile_report import LIST_COLUMNS, list_rows
-    from ..report import render
+    from ..report.profile_report import LIST_COLUMNS, list_rows
+    from ..report.text import render
 
     rows, problems = list_rows()
     for problem in problems:
@@ -31,9 +31,9 @@ def list_(format_: Any) -> None:
 @format_option
 def show(name: str, format_: Any) -> None:
     """Coefficients with errors, where they came from, and how far to trust them."""
-    from ..profile_report import COEFFICIENT_COLUMNS, coefficient_rows, summary
-    from ..report import render
-    from ..store import load_profile
+    from ..device.store import load_profile
+    from ..report.profile_report import COEFFICIENT_COLUMNS, coefficient_rows, summary
+    from ..report.text import render
 
     found = load_profile(name)
     if format_ in ("table", "md"):
@@ -47,9 +47,9 @@ def show(name: str, format_: Any) -> None:
 @format_option
 def diff(first: str, second: str, format_: Any) -> None:
     """Coefficients of two profiles side by side: ratio, and how many standard errors apart."""
-    from ..profile_report import DIFF_COLUMNS, diff_rows
-    from ..report import render
-    from ..store import load_profile
+    from ..device.store import load_profile
+    from ..report.profile_report import DIFF_COLUMNS, diff_rows
+    from ..report.text import render
 
     click.echo(render(diff_rows(load_profile(first), load_profile(second)), format_, DIFF_COLUMNS))
 
@@ -59,8 +59,8 @@ def diff(first: str, second: str, format_: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="File to write. [default: stdout]")
 def export(name: str, out: Path | None) -> None:
     """The profile's JSON, checked, to a file or to stdout."""
-    from ..profile import write_profile
-    from ..store import load_profile
+    from ..device.profile import write_profile
+    from ..device.store import load_profile
 
     found = load_profile(name)
     if out is None:
@@ -75,11 +75,12 @@ def export(name: str, out: Path | None) -> None:
 @format_option
 def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
     """Boards of one device as one profile; says which board is unlike the others."""
-    from ..profile import write_profile
-    from ..profile_merge import ODD_COLUMNS, odd_boards
-    from ..profile_merge import merge as merged
-    from ..report import render
-    from ..store import load_profile
+    from ..device.merge import merge as merged
+    from ..device.merge import odd_boards
+    from ..device.profile import write_profile
+    from ..device.store import load_profile
+    from ..report.profile_report import ODD_COLUMNS
+    from ..report.text import render
 
     found = [load_profile(name) for name in names]
     click.echo(render(odd_boards(found), format_, ODD_COLUMNS))
@@ -92,7 +93,7 @@ def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
 @format_option
 def env(format_: Any) -> None:
     """What was detected on this machine: devices, versions, where profiles are looked for."""
-    from ..environment import ENV_COLUMNS, environment
-    from ..report import render
+    from ..report.environment import ENV_COLUMNS, environment
+    from ..report.text import render
 
     click.echo(render(environment(), format_, ENV_COLUMNS))

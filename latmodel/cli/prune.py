@@ -37,7 +37,7 @@ def prune(**options: Any) -> None:
     """
     from ..pruning.prune import parse_target
     from ..pruning.prune import prune as pruned
-    from ..pruning.report import draw, notes, table
+    from ..report.prune_report import draw, notes, table
     from .predict import model_and_workload
 
     target = parse_target(options["target"], options["metric"])

@@ -154,7 +154,7 @@ def scenario_from(text: str, options: dict[str, Any]) -> "Scenario":
     Raises:
         ProfileError: no such device, profile or runtime.
     """
-    from ..predict import Predictor
+    from ..predict.predictor import Predictor
     from ..search.goals import Scenario
     from .options import workload_from
 

@@ -6,8 +6,8 @@ from importlib import import_module
 
 import click
 
-from .. import __version__
 from ..errors import LatmodelError
+from ..version import __version__
 
 # Verb → (module, function, one-line help). Modules load on use, so that `latmodel --help` starts at once.
 VERBS = {

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..arrays import Array, ceil, indicator, maximum, minimum, total
-from ..ops import AttentionShape, OpCost
+from ..model.ops import AttentionShape, OpCost
 from .coefficients import DecodeCoefficients, PrefillCoefficients, Sheet
 from .gemm import hot_factor, joined
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array, is_array, minimum
-from ..ops import AttentionShape, OpCost
+from ..model.ops import AttentionShape, OpCost
 from .attention import NO_WINDOW, decode_tiles, shape_of
 
 Vector = NDArray[np.float64]

@@ -9,9 +9,9 @@ works on a transposed input; a triangular solve goes column by column.
 """
 
 from ..arrays import Array, maximum, minimum
-from ..ops import OpCost
+from ..model.alignment import misfit
+from ..model.ops import OpCost
 from .coefficients import CpuCoefficients, Sheet
-from .gemm import misfit
 
 # A row of the weights is read slowly at first, until the processor has recognised the stream: float32 rows of 64 to
 # 4480 numbers take 75 ns · k / (k + 150) beyond their share of the bandwidth, within 10 ns (one core of an AMD EPYC).

@@ -1,7 +1,7 @@
 """Products of 8-bit floats (fp8 weights, inputs quantised on the way): the law of products after one that quantises."""
 
 from ..arrays import Array
-from ..ops import OpCost, pointwise
+from ..model.ops import OpCost, pointwise
 from .coefficients import Float8, Sheet
 from .gemm import Tile, gemm_seconds
 from .pointwise import pointwise_seconds

@@ -6,8 +6,9 @@ either split along k if SMs would idle; the best of these is what a library pick
 
 from typing import NamedTuple
 
-from ..arrays import Array, ceil, floor, indicator, is_array, maximum, minimum
-from ..ops import OpCost
+from ..arrays import Array, ceil, indicator, maximum, minimum
+from ..model.alignment import misfit, oddness
+from ..model.ops import OpCost
 from .coefficients import GemmCoefficients, Sheet
 
 
@@ -105,26 +106,6 @@ def _large_tiles(m: Array, n: Array, cell_s: Array, c: GemmCoefficients, sheet: 
 def roughness(n: Array, k: Array) -> tuple[Array, Array]:
     """(1 where n or k is no multiple of 8, 1 where one of them is odd), else 0."""
     return maximum(misfit(n), misfit(k)), maximum(oddness(n), oddness(k))
-
-
-def all_aligned(*sizes: Array) -> bool:
-    """True if every value of every size is a multiple of 8, so that alignment need not be priced."""
-    return all(bool((misfit(size) == 0.0).all()) if is_array(size) else misfit(size) == 0.0 for size in sizes)
-
-
-def misfit(size: Array) -> Array:
-    """1 where a dimension is no multiple of 8, else 0: there the tensor cores' fast path is lost."""
-    return _uneven(size, 0.125)
-
-
-def oddness(size: Array) -> Array:
-    """1 where a dimension is odd, else 0: rows of 16-bit values then start at odd addresses."""
-    return _uneven(size, 0.5)
-
-
-def _uneven(size: Array, part: float) -> Array:
-    quotient = size * part
-    return indicator(floor(quotient) != quotient, size)
 
 
 def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:

@@ -1,7 +1,7 @@
 """Device time of pointwise kernels: traffic, of which a cache holds some between two passes."""
 
 from ..arrays import Array, maximum
-from ..ops import OpCost
+from ..model.ops import OpCost
 from .coefficients import PointwiseCoefficients, Sheet
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from ..architecture import Architecture, Attention, Experts, FeedForward
-from ..config import Workload
 from ..errors import UsageError
-from ..laws.gemm import misfit, oddness
-from ..predict import Predictor
-from ..prediction import Prediction
+from ..model.alignment import misfit, oddness
+from ..model.architecture import Architecture, Attention, Experts, FeedForward
+from ..model.config import Workload
+from ..predict.prediction import Prediction
+from ..predict.predictor import Predictor
 from ..units import parse_duration, show_seconds
 from .ways import Way, narrower_ffn, shares, ways_of
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ..architecture import (
+from ..model.architecture import (
     Architecture,
     Attention,
     Block,

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from latmodel.errors import UsageError
-from latmodel.quality.compare import (
-    FFN_RATIO_RANGE,
-    KV_GROUPS_RANGE,
-    NOT_COVERED,
-    Comparison,
-    Flags,
-    band,
-    best,
-    compare,
-    flags,
-    tied,
-)
-from latmodel.quality.constants import DEFAULT, ConstantsBand, ShapeConstants
-from latmodel.quality.effective import effective_parameters
-from latmodel.quality.scores import NAMES, Score, named_score
-from latmodel.quality.user import UserScore, user_score
+from ..errors import UsageError
+from .compare import FFN_RATIO_RANGE, KV_GROUPS_RANGE, NOT_COVERED, Comparison, Flags, band, best, compare, flags, tied
+from .constants import DEFAULT, ConstantsBand, ShapeConstants
+from .effective import effective_parameters
+from .scores import NAMES, Score, named_score
+from .user import UserScore, user_score
 
 __all__ = [
     "DEFAULT",

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latmodel.errors import UsageError
-from latmodel.quality.compare import flags
-from latmodel.quality.constants import DEFAULT, FITTED, REFERENCE_PARAMETERS
-from latmodel.quality.effective import effective_parameters
-from latmodel.quality.laws import BESIROGLU_ALPHA
-from latmodel.quality.scores import EFFECTIVE_PARAMS, EFFECTIVE_PARAMS_LEVINE, NON_EMBEDDING_PARAMS, Score
-from latmodel.quality.shapes import Array
-from latmodel.quality.table import Ablation, read_ablation
+from ..errors import UsageError
+from .compare import flags
+from .constants import DEFAULT, FITTED, REFERENCE_PARAMETERS
+from .effective import effective_parameters
+from .laws import BESIROGLU_ALPHA
+from .scores import EFFECTIVE_PARAMS, EFFECTIVE_PARAMS_LEVINE, NON_EMBEDDING_PARAMS, Score
+from .shapes import Array
+from .table import Ablation, read_ablation
 
 LEAST_GAP = 0.01
 """Losses, in nats, that differ by less are within the noise of seeds and are not ordered."""

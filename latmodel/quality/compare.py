@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latmodel.errors import UsageError
-from latmodel.quality.scores import Score
-from latmodel.quality.shapes import Array, Bools, Shapes, column, common_shape
+from ..errors import UsageError
+from .scores import Score
+from .shapes import Array, Bools, Shapes, column, common_shape
 
 TIED_WITHIN = 0.10
 """Ties only within this fraction: at 1B parameters 10 % is about 0.012 nats, the least a gap may claim."""

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latmodel.errors import UsageError
-from latmodel.quality.shapes import Array
+from ..errors import UsageError
+from .shapes import Array
 
 REFERENCE_PARAMETERS = 5e8
 """Size at which ``ratio_at_reference`` is quoted; inside the measured range, so it is well pinned."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latmodel.quality.constants import DEFAULT, ShapeLaw
-from latmodel.quality.shapes import Array
+from .constants import DEFAULT, ShapeLaw
+from .shapes import Array
 
 
 def distance(

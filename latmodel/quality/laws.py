@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latmodel.errors import UsageError
-from latmodel.quality.shapes import Array, Bools
+from ..errors import UsageError
+from .shapes import Array, Bools
 
 LEAST_TOKENS = 1e6
 """Fewer cannot train a language model of any size considered here."""

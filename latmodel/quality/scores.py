@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from latmodel.errors import UsageError
-from latmodel.quality.constants import DEFAULT_LAWS, LEVINE_LAWS, ShapeLaw
-from latmodel.quality.effective import distance, effective_parameters
-from latmodel.quality.laws import BESIROGLU, LAWS, LossLaw
-from latmodel.quality.shapes import Array, Bools, Shapes, column, common_shape
+from ..errors import UsageError
+from .constants import DEFAULT_LAWS, LEVINE_LAWS, ShapeLaw
+from .effective import distance, effective_parameters
+from .laws import BESIROGLU, LAWS, LossLaw
+from .shapes import Array, Bools, Shapes, column, common_shape
 
 MEASURED_PARAMETERS = (3e7, 2e9)
 MEASURED_RATIO = (3.2, 320.0)

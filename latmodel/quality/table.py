@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latmodel.errors import UsageError
-from latmodel.quality.shapes import Array
+from ..errors import UsageError
+from .shapes import Array
 
 COLUMNS = ("layers", "hidden", "parameters", "loss", "group")
 MAX_BYTES = 1_000_000

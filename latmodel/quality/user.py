@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from latmodel.errors import UsageError
-from latmodel.quality.scores import NAMES
-from latmodel.quality.shapes import Array, Bools, Shapes, common_shape
+from ..errors import UsageError
+from .scores import NAMES
+from .shapes import Array, Bools, Shapes, common_shape
 
 UserFunction: TypeAlias = Callable[[Shapes], Any]
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..arrays import Array
-from ..config import CONFIG_FIELDS, Workload
 from ..errors import UsageError
-from ..forward import Forecast
-from ..predict import Predictor
+from ..model.config import CONFIG_FIELDS, Workload
+from ..predict.forward import Forecast
+from ..predict.predictor import Predictor
 from .tables import SLACK, Tables
 
 SHAPE = CONFIG_FIELDS  # columns of a row of shapes, in this order

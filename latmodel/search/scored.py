@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array
-from ..config import CONFIG_FIELDS
+from ..model.config import CONFIG_FIELDS
+from ..model.transformer import embedding_parameters, num_parameters
 from ..quality import FFN_RATIO_RANGE, KV_GROUPS_RANGE, Score, band, best, flags, score, tied
-from ..transformer import embedding_parameters, num_parameters
 
 if TYPE_CHECKING:
-    from .pareto import Frontier
+    from .frontier import Frontier
     from .space import SearchSpace
 
 # Scores of size alone: searched by the built-in counts, which are the quickest, and free in every dimension.
@@ -42,7 +42,7 @@ class ScoreObjective:
 
 def with_counts(shapes: Mapping[str, Array]) -> dict[str, Array]:
     """Shapes with their parameter counts, which scores read."""
-    from ..architecture import uniform
+    from ..model.architecture import uniform
 
     columns: dict[str, Any] = {name: np.asarray(shapes[name], dtype=np.float64) for name in CONFIG_FIELDS}
     model = uniform(**columns)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array
-from ..config import MAX_DIMENSION
 from ..errors import UsageError
+from ..model.config import MAX_DIMENSION
 
 # More values than this of one dimension, or stems in all, would no longer fit a small memory.
 MAX_VALUES = 1_000_000

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..errors import LatmodelError, UsageError
+from ..version import __version__
 from .archive import Front
 from .branch_and_bound import Effort
 from .executors import Executor, Future, Pool, pool

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..architecture import Architecture, Attention, Block, FeedForward, Group
 from ..arrays import Array
-from ..config import MAX_DIMENSION
-from ..forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
-from ..layers.weights import Workspace
-from ..memory import Memory, workspace_of
-from ..predict import Predictor
-from ..transformer import num_parameters
+from ..model.architecture import Architecture, Attention, Block, FeedForward, Group
+from ..model.config import MAX_DIMENSION
+from ..model.memory import Memory, workspace_of
+from ..model.transformer import num_parameters
+from ..model.weights import Workspace
+from ..predict.forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
+from ..predict.predictor import Predictor
 from .space import SearchSpace, Stems
 
 # FFN entries tabled at once: a space is cut by hidden size into parts of about this many, so memory stays flat.

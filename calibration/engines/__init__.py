@@ -1,0 +1,1 @@
+"""What runs a case: blocks in plain PyTorch, Transformers' layers, compiled, as a CUDA graph."""

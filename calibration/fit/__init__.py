@@ -1,0 +1,1 @@
+"""Observations → coefficients ± error → a profile."""

@@ -1,0 +1,120 @@
+"""Observations of a calibration → profile: fit, held-out error, cross-validated intervals, provenance."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from latmodel.device.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
+from latmodel.predict.predictor import special_layers
+
+from ..observations.decoder_config import DecoderConfig
+from ..observations.record import Observation
+from . import make
+from .fit import Fitted
+from .make import Problem
+
+FOLDS = 7  # no divisor in common with 6: every sixth shape of a plan is misaligned, and they may not share a fold
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A fitted profile, the fit behind it, and the residual of every observation from a fit that had not seen it."""
+
+    profile: Profile
+    fitted: Fitted
+    observations: tuple[Observation, ...]
+    held_out: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a profile says of itself besides numbers. `implementations` gives that of each runtime."""
+
+    name: str
+    gpu: str
+    title: str
+    host: str
+    source: str
+    notes: tuple[str, ...]
+    implementations: Mapping[str, str]
+    memory_overhead_bytes: float = 0.0
+
+
+def shape_of(row: Observation) -> str:
+    """The shape that an observation is of: prefill and decode of one shape are never told apart in held-out errors."""
+    return row.name.removesuffix("-prefill").removesuffix("-decode")
+
+
+def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], about: About) -> Calibrated:
+    """Fit everything, and measure the error on what a fit had not seen.
+
+    The held-out shapes of the plan judge a fit to the others. The profile itself is fitted to all; its intervals come
+    from `FOLDS` fits that each leave as small a share of the shapes out.
+    """
+    dtype = rows[0].dtype
+    fitted = problem.solve(rows)
+    # Folds differ little from the whole: they keep what was chosen, and start where it ended.
+    refit = Problem(replace(fitted.setup), problem.free)
+    apart = [i for i, row in enumerate(rows) if "held-out" in row.flags]
+    errors = [*make.error_rows("in sample", rows, [fitted.residuals[i] for i in range(len(rows))])]
+    begin = {name: item.value for name, item in fitted.coefficients.items()}
+    if apart:
+        without = refit.solve([row for i, row in enumerate(rows) if i not in set(apart)], begin)
+        chosen = [rows[i] for i in apart]
+        errors += make.error_rows("held-out shapes", chosen, make.residuals_of(without, chosen))
+    held_out = make.leave_out(refit, rows, folds(rows))
+    walls = [i for i, row in enumerate(rows) if is_scored(row)]
+    scored, scores = [rows[i] for i in walls], [held_out[i] for i in walls]
+    errors += make.error_rows(f"cross-validated ({FOLDS} folds of shapes)", scored, scores)
+    profile = Profile(
+        schema_version=1, name=about.name, gpu=about.gpu, title=about.title,
+        device=DevicePart(sheet=sheet, coefficients={dtype: make.device_table(fitted)}),
+        runtimes={name: _runtime(fitted, name, rows, held_out, about) for name in about.implementations},
+        quality=Quality(kind="calibrated", errors=errors),
+        provenance=_provenance(rows, about, errors),
+    )  # fmt: skip
+    return Calibrated(profile, fitted, tuple(rows), tuple(held_out))
+
+
+def folds(rows: Sequence[Observation]) -> list[str]:
+    """A fold for each observation: all rows of a shape are in one, shapes are dealt out in order."""
+    shapes = {shape: index for index, shape in enumerate(dict.fromkeys(shape_of(row) for row in rows))}
+    return [f"fold {shapes[shape_of(row)] % FOLDS}" for row in rows]
+
+
+def _runtime(
+    fitted: Fitted, name: str, rows: Sequence[Observation], held_out: Sequence[float], about: About
+) -> RuntimePart:
+    mine = [i for i, row in enumerate(rows) if row.runtime == name]
+    blocks = [i for i in mine if is_scored(rows[i])]
+    scores = make.conformal_scores([rows[i] for i in blocks], [held_out[i] for i in blocks])
+    # A response is one prefill and many decode steps: it can be off as far as either.
+    scores["response"] = sorted(score for phase in ("prefill", "decode") for score in scores.get(phase, []))[-400:]
+    ranges = make.measured_ranges([rows[i] for i in blocks])
+    ranges.pop("num_hidden_layers")  # the depth of the ring: time is affine in depth, whatever it is
+    return make.runtime_part(
+        fitted, name, host=about.host, conformal_scores=scores, ranges=ranges,
+        memory_overhead_bytes=about.memory_overhead_bytes, layers=sorted(measured_layers(rows)),
+    )  # fmt: skip
+
+
+def is_scored(row: Observation) -> bool:
+    """Whether a row is of a planned shape, by the clock that users see; others only surround them."""
+    return row.config is not None or (row.part == "blocks" and row.timing == "wall")
+
+
+def measured_layers(rows: Sequence[Observation]) -> set[str]:
+    """Kinds of layers besides attention and feed-forward layers among the rows."""
+    configs = {row.config for row in rows if row.config is not None}
+    return {name for text in configs for name in special_layers(DecoderConfig(text).architecture())}
+
+
+def _provenance(rows: Sequence[Observation], about: About, errors: Sequence[ErrorRow]) -> Provenance:
+    shapes = len({shape_of(row) for row in rows})
+    worst = max((row.mape_percent for row in errors if row.split.startswith("held-out")), default=None)
+    notes = (*about.notes, *([] if worst is None else [f"held-out error at most {worst:.1f} % in either phase"]))
+    return Provenance(
+        source=about.source, date=datetime.date.today().isoformat(),
+        rows=f"{len(rows)} times of {shapes} shapes", made_by="latmodel calibrate",
+        notes=[note[:2000] for note in notes],
+    )  # fmt: skip

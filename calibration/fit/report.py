@@ -1,0 +1,82 @@
+"""The fit report: each coefficient with its error, its prior, how it was come by; rates against the data sheet."""
+
+import math
+from typing import Any
+
+from latmodel.device.profile import Profile
+from latmodel.report.text import Column, Format, render
+
+from .fit import Fitted
+
+
+def report_rows(fitted: Fitted) -> list[dict[str, Any]]:
+    """One row for each coefficient that the fit could move."""
+    return [
+        {
+            "coefficient": name,
+            "value": found.value,
+            "stderr_log": found.stderr_log,
+            "prior": fitted.priors[name].value,
+            "ratio": found.value / fitted.priors[name].value,
+            "status": found.status,
+            "meaning": fitted.priors[name].meaning,
+        }
+        for name, found in fitted.coefficients.items()
+    ]
+
+
+COLUMNS: list[Column] = [
+    ("coefficient", lambda row: str(row["coefficient"])),
+    ("value", lambda row: f"{row['value']:.3g}"),
+    ("error", lambda row: f"±{100 * math.expm1(min(row['stderr_log'], 5.0)):.0f} %"),
+    ("prior", lambda row: f"{row['prior']:.3g}"),
+    ("ratio", lambda row: f"{row['ratio']:.2f}"),
+    ("status", lambda row: str(row["status"])),
+    ("meaning", lambda row: str(row["meaning"])),
+]
+
+
+def fit_report(fitted: Fitted, profile: Profile, dtype: str, how: Format) -> str:
+    """The report as text; as a table it is followed by rates against the data sheet, errors and notes."""
+    text = render(report_rows(fitted), how, COLUMNS)
+    if how not in ("table", "md"):
+        return text
+    return "\n".join(
+        [text, "", *_rates(fitted, profile, dtype), *_errors(profile), *profile.provenance.notes, *_warnings(fitted)]
+    )
+
+
+def _rates(fitted: Fitted, profile: Profile, dtype: str) -> list[str]:
+    """Achieved rates: the efficiencies times the data sheet's figures."""
+    sheet, coefficients, lines = profile.device.sheet, fitted.coefficients, []
+    peak = dict(sheet.peak_flops_per_s).get(dtype)  # type: ignore[call-overload]
+    for suffix, figure, unit, scale in (
+        ("compute_efficiency", peak, "TFLOP/s", 1e12),
+        ("bandwidth_efficiency", sheet.bandwidth_bytes_per_s, "GB/s", 1e9),
+        ("weight_bandwidth", sheet.bandwidth_bytes_per_s, "GB/s", 1e9),
+    ):
+        for family in ("gemm", "cpu"):
+            found = coefficients.get(f"device.{family}.{suffix}")
+            if found is not None and figure is not None:
+                lines.append(
+                    f"{family} {suffix}: {found.value * figure / scale:.3g} of {figure / scale:.3g} {unit} "
+                    f"({100 * found.value:.0f} %); source: {sheet.source}"
+                )
+    return lines
+
+
+def _errors(profile: Profile) -> list[str]:
+    return [
+        f"{row.split}, {row.phase}: {row.mape_percent:.1f} % mean absolute error on {row.rows} times"
+        for row in profile.quality.errors
+    ]
+
+
+def _warnings(fitted: Fitted) -> list[str]:
+    """Coefficients that the measurements say nothing about, and those that ran into a bound."""
+    lines = []
+    for status, text in (("undetermined", "undetermined (their priors stand)"), ("boundary", "at a boundary")):
+        names = [name for name, found in fitted.coefficients.items() if found.status == status]
+        if names:
+            lines.append(f"{text}: {', '.join(name.removeprefix('device.') for name in names)}")
+    return lines

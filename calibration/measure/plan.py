@@ -1,0 +1,289 @@
+"""Which cases to measure: shapes spread evenly over the regimes, a head, whole small models, and shapes held out."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from latmodel.model.architecture import Architecture, Experts
+from latmodel.model.config import DTYPE_BYTES, ModelConfig, Workload
+from latmodel.model.transformer import block_parameters, num_parameters
+
+from ..observations.decoder_config import DecoderConfig
+from .cases import RING_OVER_CACHE, Case, Part, Phase, ring_depth
+from .samples import Reference, Rules
+
+Effort = Literal["quick", "normal", "rigorous"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the shapes are that suit a device: the ends of each range, all log-spaced."""
+
+    hidden: tuple[int, int]
+    prompt: tuple[int, int]
+    context: tuple[int, int]
+    vocab: tuple[int, int]
+    most_batch: int
+    most_flops: float  # of one prefill run: longer prompts of wide blocks are cut to it
+    cold_models: bool  # a last-level cache holds the small models whole, and the time is in reading them
+
+
+CPU = Scale((128, 1024), (32, 512), (32, 1024), (2048, 32768), 4, 8e9, cold_models=True)
+GPU = Scale((512, 8192), (64, 4096), (64, 8192), (16384, 131072), 32, 1e14, cold_models=False)
+
+# Shapes measured, shapes held out, heads, whole models; and how each is sampled. Of 19 errors the 18th is their 90 %
+# quantile; with one shape less the largest would have to do, and intervals would cover 95 %.
+EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
+    "quick": (15, 4, 2, 2, Rules(rounds=2, sample_s=0.3)),
+    "normal": (30, 10, 4, 3, Rules(rounds=3, sample_s=0.5)),
+    "rigorous": (72, 24, 6, 4, Rules(rounds=4, sample_s=1.5, precision=0.002)),
+}
+SETUP_S = 0.15  # making a case, warming it up and timing the references, seen on one CPU core
+COLD_ROWS = 256.0  # at so many rows reading cold weights is still a tenth of a bfloat16 product on a CPU
+DECODE_STEPS = 4  # a growing cache behaves differently from one that is written at the same place again and again
+OVERRUN = 1.2  # samples that are repeated
+DECODER_FLOPS = 4.0  # a hybrid's recurrent layers need prompts of several chunks, whatever its width
+LEAST_VOCAB = 256
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a calibration does: cases, reference cases, rules. `fingerprint` binds measurements to it."""
+
+    cases: tuple[Case, ...]
+    references: tuple[Case, ...]
+    rules: Rules
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all that is measured and how."""
+        text = json.dumps([repr(item) for item in (*self.cases, *self.references, self.rules)])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def estimate_s(self, seconds_of: Callable[[Case], float]) -> float:
+        """Expected duration, from the expected seconds of one run of each case."""
+        rules, total = self.rules, 0.0
+        for case in self.cases:
+            run = seconds_of(case) * case.units
+            # Two runs of warm-up, then blocks: at least `least_blocks` of one run each.
+            total += 2.0 * run + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
+        once = [seconds_of(case) for case in self.references]
+        references = sum(seconds * (1 + Reference.runs(seconds)) for seconds in once) * len(self.cases)
+        return OVERRUN * rules.rounds * (total + references)
+
+
+def make_plan(
+    effort: str,
+    runtime: str,
+    dtype: str,
+    scale: Scale,
+    cache_bytes: float,
+    like: ModelConfig | DecoderConfig | None = None,
+    seed: int = 0,
+) -> Plan:
+    """The cases of one runtime and dtype.
+
+    Args:
+        effort: "quick", "normal" or "rigorous".
+        runtime: what runs the blocks.
+        dtype: of weights and activations.
+        scale: sizes that suit the device.
+        cache_bytes: last-level cache; rings are made larger than it.
+        like: measure blocks of this architecture (and near it) instead of the whole range; if they are no plain Llama
+            blocks, its own kinds of layers at its own width in two points of three, Llama blocks near it in the third.
+        seed: shifts the sequence of shapes.
+    """
+    measured, held_out, heads, models, rules = EFFORTS[effort]
+    maker = _Maker(runtime, dtype, cache_bytes, scale.most_flops)
+    points = _points(measured + held_out, seed)
+    cases: list[Case] = []
+    every = max(2, round((measured + held_out) / held_out))
+    for index, point in enumerate(points):
+        set_apart = index % every == every // 2 and index // every < held_out
+        name = f"{'held-' if set_apart else ''}{index:02d}"
+        batch = _batch(point[5], scale.most_batch)
+        prompt = _between(point[4], *scale.prompt, step=1)
+        context = _between(point[6], *scale.context, step=1)
+        prompt_batch = batch if batch * prompt <= scale.prompt[1] else 1
+        if isinstance(like, DecoderConfig) and index % 3:
+            cases.append(maker.decoder(f"{name}-prefill", "prefill", like, prompt, prompt_batch, set_apart))
+            cases.append(maker.decoder(f"{name}-decode", "decode", like, context, batch, set_apart))
+            continue
+        shape = _shape(point, _around(scale, like), index) if not isinstance(like, ModelConfig) else _near(like, point)
+        cases.append(maker.block(f"{name}-prefill", "prefill", shape, prompt, prompt_batch, set_apart))
+        cases.append(maker.block(f"{name}-decode", "decode", shape, context, batch, set_apart))
+    cases += maker.heads(heads, scale, like)
+    cases += maker.models(models, scale)
+    return Plan(tuple(cases), maker.references(scale), rules)
+
+
+def _points(count: int, seed: int) -> Iterator[tuple[float, ...]]:
+    """Evenly spread points of the unit cube: the additive recurrence of the generalised golden ratio.
+
+    Source: M. Roberts, "The unreasonable effectiveness of quasirandom sequences" (2018).
+    """
+    dimensions = 7
+    ratio = 2.0
+    for _ in range(30):
+        ratio = (1.0 + ratio) ** (1.0 / (dimensions + 1))
+    steps = [ratio ** -(i + 1) for i in range(dimensions)]
+    for index in range(count):
+        yield tuple((0.5 + 0.137 * seed + (index + 1) * step) % 1.0 for step in steps)
+
+
+def _between(share: float, low: int, high: int, step: int) -> int:
+    """A log-spaced value from low to high, rounded to a multiple of `step`."""
+    value = low * math.exp(share * math.log(high / low))
+    return max(step, round(value / step) * step)
+
+
+def _shape(point: Sequence[float], scale: Scale, index: int) -> ModelConfig:
+    hidden = _between(point[0], *scale.hidden, step=64)
+    inner = round(hidden * (2.0 + 3.0 * point[1]) / 32) * 32
+    if index % 6 == 5:
+        inner += 5 if index % 12 == 5 else 4  # odd, or no multiple of 8
+    sizes = [size for size in (64, 128, 32, 96, 80) if size <= hidden // 2]
+    head_dim = sizes[min(int(point[2] ** 1.7 * len(sizes)), len(sizes) - 1)]
+    # Transformers wants the hidden size to be a multiple of the heads, even where head_dim is given.
+    heads = _dividing(hidden, round(hidden / head_dim))
+    groups = [g for g in range(1, heads + 1) if heads % g == 0]  # divisors: MHA … MQA
+    kv_heads = heads // groups[min(int(point[3] * len(groups)), len(groups) - 1)]
+    return _config(hidden, inner, heads, kv_heads, head_dim)
+
+
+def _dividing(hidden: int, heads: int) -> int:
+    """The most heads up to `heads` that divide the hidden size."""
+    return next(h for h in range(max(1, heads), 0, -1) if hidden % h == 0)
+
+
+def _config(hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, vocab_size: int = 256) -> ModelConfig:
+    return ModelConfig(
+        num_hidden_layers=1, hidden_size=hidden, intermediate_size=inner, num_attention_heads=heads,
+        num_key_value_heads=kv_heads, head_dim=head_dim, vocab_size=vocab_size,
+    )  # fmt: skip
+
+
+def _near(like: ModelConfig, point: Sequence[float]) -> ModelConfig:
+    """The same kind of block, half to twice as wide (the exact one for a third of the points)."""
+    if point[0] < 1 / 3:
+        return like.model_copy(update={"num_hidden_layers": 1, "vocab_size": 256})
+    factor = 0.5 * 4.0 ** point[1]
+    heads = max(1, round(like.num_attention_heads * factor / like.num_key_value_heads)) * like.num_key_value_heads
+    step = math.lcm(64, heads)
+    hidden = max(step, round(like.hidden_size * factor / step) * step)
+    inner = max(64, round(like.intermediate_size * factor / 64) * 64)
+    return _config(hidden, inner, heads, like.num_key_value_heads, like.head_dim)
+
+
+def _around(scale: Scale, like: DecoderConfig | None) -> Scale:
+    """The scale with hidden sizes from half to twice that of `like`."""
+    if like is None:
+        return scale
+    low, high = max(64, like.hidden_size // 128 * 64), max(128, like.hidden_size // 64 * 128)
+    return replace(scale, hidden=(low, min(high, max(scale.hidden[1], like.hidden_size))))
+
+
+def active_parameters(model: Architecture) -> float:
+    """Parameters of all blocks that one token passes through: of experts those that are chosen."""
+    total = 0.0
+    for group in model.groups:
+        layer = group.block.feed_forward
+        if isinstance(layer, Experts):
+            layer = replace(layer, count=layer.per_token)
+        total += float(group.count * block_parameters(replace(group.block, feed_forward=layer), model.hidden_size))
+    return total
+
+
+def _batch(share: float, most: int) -> int:
+    """1 for more than half of the points, else a power of two."""
+    return 1 if share < 0.55 else 1 << math.ceil((share - 0.55) / 0.45 * math.log2(most) + 1e-9)
+
+
+class _Maker:
+    """Makes cases of one runtime and dtype."""
+
+    def __init__(self, runtime: str, dtype: str, cache_bytes: float, most_flops: float) -> None:
+        self._runtime, self._dtype, self._cache = runtime, dtype, cache_bytes
+        self._most_flops = most_flops
+
+    def block(self, name: str, phase: Phase, shape: ModelConfig, prompt: int, batch: int, held_out: bool) -> Case:
+        cache = self._cache if phase == "decode" else self._prefill_cache(batch * prompt)
+        ring = shape.model_copy(update={"num_hidden_layers": ring_depth(shape, self._dtype, cache)})
+        if phase == "prefill":
+            rows = self._most_flops / (2.0 * float(num_parameters(ring.architecture())))
+            prompt = max(16, min(prompt, int(rows / batch)))
+        return self._case(name, "blocks", phase, ring, prompt, DECODE_STEPS, batch, held_out)
+
+    def _prefill_cache(self, rows: int) -> float:
+        """In prefill a block's weights are read once for many rows: the more, the less their being cold matters."""
+        return 0.4 * self._cache * min(1.0, COLD_ROWS / rows)
+
+    def decoder(self, name: str, phase: Phase, like: DecoderConfig, prompt: int, batch: int, held_out: bool) -> Case:
+        """A model of each of its kinds of layers at least, and in decode of more than the cache holds."""
+        layers, vocab = like.period(), min(like.vocab_size, LEAST_VOCAB)
+        active = active_parameters(like.resized(layers).architecture())
+        cache = self._cache if phase == "decode" else self._prefill_cache(batch * prompt)
+        rounds = max(1, math.ceil(RING_OVER_CACHE * cache / (DTYPE_BYTES[self._dtype] * active)))
+        if phase == "prefill":
+            most = DECODER_FLOPS * self._most_flops / (2.0 * active * rounds)
+            prompt = max(16, min(prompt, int(most / batch)))
+        config = like.resized(layers * rounds, vocab)
+        return self._case(name, "model", phase, config, prompt, DECODE_STEPS, batch, held_out)
+
+    def heads(self, count: int, scale: Scale, like: ModelConfig | DecoderConfig | None) -> list[Case]:
+        """LM heads over the ranges of hidden size and vocabulary; one computes logits of every position."""
+        cases = []
+        for index in range(count):
+            share = (index + 0.5) / count
+            hidden = _between(share, *scale.hidden, step=64) if like is None else like.hidden_size
+            vocab = _between(1.0 - share, *scale.vocab, step=64) if like is None else like.vocab_size
+            heads = _dividing(hidden, hidden // 64)
+            shape = _config(hidden, 4 * hidden, heads, heads, 64, vocab_size=vocab)
+            size = {"float32": 4.0}.get(self._dtype, 2.0) * hidden * vocab
+            copies = max(1, math.ceil(3.0 * self._cache / size))
+            ring = shape.model_copy(update={"num_hidden_layers": copies})
+            phase: Phase = "prefill" if index == count - 1 else "decode"
+            cases.append(
+                self._case(f"head-{index}", "head", phase, ring, 16, 1, 1, False, logits_all=phase == "prefill")
+            )
+        return cases
+
+    def models(self, count: int, scale: Scale) -> list[Case]:
+        """Whole models of few, narrow layers: what a pass and a token cost apart from the layers."""
+        cases = []
+        for index in range(count):
+            hidden = scale.hidden[0] * (1 + index % 2)
+            shape = _config(hidden, 3 * hidden, hidden // 64, hidden // 64, 64, vocab_size=scale.vocab[0])
+            config = shape.model_copy(update={"num_hidden_layers": 2 + 2 * index})
+            for phase in ("prefill", "decode"):
+                name = f"model-{index}-{phase}"
+                steps = 1 if scale.cold_models else 8  # the first after the cache was cleared is the only cold one
+                case = self._case(name, "model", phase, config, 16 * (1 + index), steps, 1, False)
+                cases.append(replace(case, cold=scale.cold_models))
+        return cases
+
+    def references(self, scale: Scale) -> tuple[Case, Case]:
+        """One block in the middle of the range, in both phases."""
+        hidden = _between(0.5, *scale.hidden, step=64)
+        shape = _config(hidden, 3 * hidden, hidden // 64, hidden // 64, 64)
+        prefill = self.block("reference-prefill", "prefill", shape, 64, 1, False)
+        decode = self.block("reference-decode", "decode", shape, 64, 1, False)
+        # Short: they are timed after every sample.
+        once = decode.workload.model_copy(update={"new_tokens": 1})
+        return (
+            replace(prefill, config=shape.model_copy(update={"num_hidden_layers": 2})),
+            replace(decode, workload=once),
+        )
+
+    def _case(
+        self, name: str, part: Part, phase: Phase, config: ModelConfig | DecoderConfig, prompt: int, new: int,
+        batch: int, held_out: bool, logits_all: bool = False,
+    ) -> Case:  # fmt: skip
+        work = Workload(
+            prompt_tokens=prompt, new_tokens=new, batch_size=batch, dtype=self._dtype,  # type: ignore[arg-type]
+            logits="all" if logits_all else "last",
+        )  # fmt: skip
+        return Case(name, part, phase, config, work, self._runtime, held_out=held_out)

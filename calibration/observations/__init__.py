@@ -1,0 +1,1 @@
+"""One record a measured time, and what the model predicts of it."""

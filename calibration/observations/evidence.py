@@ -1,0 +1,150 @@
+"""Measured times as evidence for a fit: rows of one kind, and the prediction of `latmodel`'s own formulas for them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latmodel.arrays import Array
+from latmodel.errors import UsageError
+from latmodel.model.architecture import Architecture, uniform
+from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES, Numbers
+from latmodel.predict.forward import Target, Work, blocks_cost, forecast, head_cost, host_seconds
+from latmodel.predict.timeline import overlapped
+
+from .decoder_config import DecoderConfig
+from .record import Observation
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows that one formula predicts: `predict(target)` gives seconds for each of `seconds`; `noise` in log units."""
+
+    name: str
+    runtime: str
+    predict: Callable[[Target], Array]
+    seconds: Vector
+    noise: Vector
+    index: tuple[int, ...]  # where each row stands in the list it was made from
+
+
+def evidence(observations: Sequence[Observation]) -> list[Evidence]:
+    """Observations grouped by the formula that predicts them.
+
+    Raises:
+        UsageError: observations of several dtypes (fit them apart), or of a kind that no formula predicts.
+    """
+    dtypes = sorted({row.dtype for row in observations})
+    if len(dtypes) > 1:
+        raise UsageError(f"observations of {dtypes[0]} and {dtypes[1]} do not mix; fit one dtype at a time")
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(observations):
+        key = (row.runtime, row.part, row.phase, row.timing, row.logits, row.config or "")
+        groups.setdefault(key, []).append(index)
+    return [_group(key, rows, [observations[i] for i in rows]) for key, rows in groups.items()]
+
+
+def _group(key: tuple[str, ...], index: list[int], rows: list[Observation]) -> Evidence:
+    runtime, part, phase, timing, logits, _config = key
+    formula = FORMULAS.get((part, phase, timing))
+    if formula is None:
+        raise UsageError(f"no formula predicts part={part}, phase={phase}, timing={timing} ({rows[0].name or 'row'})")
+    model, work = model_of(rows), work_of(rows, logits == "all")
+    return Evidence(
+        name=f"{part}/{phase}/{timing}",
+        runtime=runtime,
+        predict=lambda target: formula(model, work, target),
+        seconds=np.array([row.seconds for row in rows]),
+        noise=np.array([row.noise for row in rows]),
+        index=tuple(index),
+    )
+
+
+def model_of(rows: Sequence[Observation]) -> Architecture:
+    """The architectures of the rows as one, with arrays for dimensions; rows with a configuration share it."""
+    if rows[0].config is not None:
+        return DecoderConfig(rows[0].config).architecture()
+    return uniform(**{name: _column(rows, name) for name in CONFIG_FIELDS})
+
+
+def work_of(rows: Sequence[Observation], logits_all: bool) -> Work:
+    """The workloads of the rows as one, with arrays."""
+    size = DTYPE_BYTES[rows[0].dtype]
+    prompt, new, batch = (_column(rows, name) for name in ("prompt_tokens", "new_tokens", "batch_size"))
+    return Work(prompt, new, batch, logits_all, Numbers(size, size, size))
+
+
+def _column(rows: Iterable[Observation], name: str) -> Any:
+    return np.array([float(getattr(row, name)) for row in rows])
+
+
+def _prefill(model: Architecture, work: Work, target: Target) -> Array:
+    return forecast(model, work, target).prefill_s
+
+
+def _forward(model: Architecture, work: Work, target: Target) -> Array:
+    return forecast(model, work, target).forward_s
+
+
+def _step(model: Architecture, work: Work, target: Target) -> Array:
+    return forecast(model, work, target).step_s
+
+
+def _response(model: Architecture, work: Work, target: Target) -> Array:
+    return forecast(model, work, target).response_s
+
+
+def _blocks_prefill(model: Architecture, work: Work, target: Target) -> Array:
+    return forecast(model, work, target).prefill_blocks_s
+
+
+def _blocks_decode(model: Architecture, work: Work, target: Target) -> Array:
+    return forecast(model, work, target).decode_blocks_s
+
+
+def _device_prefill(model: Architecture, work: Work, target: Target) -> Array:
+    return blocks_cost(model, work, target).prefill.seconds
+
+
+def _device_decode(model: Architecture, work: Work, target: Target) -> Array:
+    cost = blocks_cost(model, work, target)
+    return 0.5 * (cost.first.seconds + cost.last.seconds)
+
+
+def _host_prefill(model: Architecture, work: Work, target: Target) -> Array:
+    return host_seconds(model.num_hidden_layers, blocks_cost(model, work, target), target)[0]
+
+
+def _host_decode(model: Architecture, work: Work, target: Target) -> Array:
+    return host_seconds(model.num_hidden_layers, blocks_cost(model, work, target), target)[1]
+
+
+def _head_prefill(model: Architecture, work: Work, target: Target) -> Array:
+    head = head_cost(model, work, target).prefill
+    return overlapped(head.kernels * target.runtime.launch_s, head.seconds, target.runtime.overlap_loss)
+
+
+def _head_decode(model: Architecture, work: Work, target: Target) -> Array:
+    head = head_cost(model, work, target).first
+    return overlapped(head.kernels * target.runtime.launch_s, head.seconds, target.runtime.overlap_loss)
+
+
+Formula = Callable[[Architecture, Work, Target], Array]
+FORMULAS: dict[tuple[str, str, str], Formula] = {
+    ("model", "prefill", "wall"): _prefill,
+    ("model", "decode", "wall"): _forward,
+    ("model", "decode", "loop"): _step,
+    ("model", "response", "loop"): _response,
+    ("blocks", "prefill", "wall"): _blocks_prefill,
+    ("blocks", "decode", "wall"): _blocks_decode,
+    ("blocks", "prefill", "device"): _device_prefill,
+    ("blocks", "decode", "device"): _device_decode,
+    ("blocks", "prefill", "host"): _host_prefill,
+    ("blocks", "decode", "host"): _host_decode,
+    ("head", "prefill", "wall"): _head_prefill,
+    ("head", "decode", "wall"): _head_decode,
+}

@@ -1,0 +1,1 @@
+"""How the packaged profiles are made."""

@@ -1,0 +1,86 @@
+"""Boards that this project calibrated itself: their PyTorch runtimes in the profile of their card.
+
+The card's own coefficients stay those of the published kernels, a serving framework's; PyTorch launches others.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from latmodel.device.datasheets import datasheet
+from latmodel.device.profile import Profile, Quality
+
+from ..fit import make
+from ..fit.outcome import About, calibrated
+from ..fit.start import problem
+from ..observations.record import Observation, read_observations
+
+FOLDER = Path("benchmarks/boards")  # CARD.jsonl: what `latmodel calibrate` observed; CARD-models.jsonl: whole models
+HOST_NOTE = (
+    "host time was measured on {host}; yours may differ by half: run `latmodel calibrate --gpu {gpu} --host-only` on it"
+)
+
+
+class Board(NamedTuple):
+    """What was calibrated where."""
+
+    card: str
+    host: str
+    source: str
+    notes: tuple[str, ...]
+
+
+BOARDS = (
+    Board(
+        "nvidia-h100-80gb-hbm3", "one virtual machine with an H100 (Intel Xeon; 0.57 ms a layer, another took 0.85)",
+        "measured by this project on one H100 with torch 2.11.0, Transformers 5.17, driver 580.159.04, CUDA 13.0",
+        ("calibrated on 2026-11-25 with 40 shapes in two rounds; noise between them 1.9 % (transformers-eager), "
+         "0.3 % (cuda-graph)",),
+    ),
+)  # fmt: skip
+
+
+def board_of(card: str) -> Board | None:
+    """The board of a card that was calibrated, if one was."""
+    return next((board for board in BOARDS if board.card == card), None)
+
+
+def with_board(profile: Profile, board: Board, rows: Sequence[Observation]) -> Profile:
+    """The profile with the board's runtimes as calibrated, each with PyTorch's kernels of its own."""
+    dtype, runtimes = rows[0].dtype, sorted({row.runtime for row in rows})
+    kernels = {name: make.implementation_of(name) for name in runtimes}
+    task = problem("cuda", make.sheet_of(datasheet(board.card), dtype), kernels)
+    about = About(
+        name=profile.name, gpu=profile.gpu, title=profile.title, host=board.host, source=board.source,
+        notes=board.notes, implementations=kernels,
+        memory_overhead_bytes=max(part.memory_overhead_bytes for part in profile.runtimes.values()),
+    )  # fmt: skip
+    found = calibrated(task, profile.device.sheet, rows, about).profile
+    note = HOST_NOTE.format(host=board.host, gpu=profile.gpu)
+    parts = {
+        name: part.model_copy(
+            update={"device": found.device.coefficients, "note": note if name == "transformers-eager" else ""}
+        )
+        for name, part in found.runtimes.items()
+    }
+    errors = [row.model_copy(update={"split": f"PyTorch, {row.split}"}) for row in found.quality.errors]
+    before = profile.provenance
+    provenance = before.model_copy(
+        update={
+            "source": f"{before.source}; {board.source}", "rows": f"{before.rows}; {found.provenance.rows}",
+            "notes": [*before.notes, *board.notes],
+        }
+    )  # fmt: skip
+    quality = Quality(kind="calibrated", errors=[*profile.quality.errors, *errors])
+    changed = {"runtimes": {**profile.runtimes, **parts}, "quality": quality, "provenance": provenance}
+    return profile.model_copy(update=changed)
+
+
+def read_board(board: Board, folder: Path = FOLDER) -> list[Observation]:
+    """What `latmodel calibrate` observed on it."""
+    return read_observations(folder / f"{board.card}.jsonl")
+
+
+def read_models(board: Board, folder: Path = FOLDER) -> list[Observation]:
+    """Whole models that were run on it and never fitted."""
+    return read_observations(folder / f"{board.card}-models.jsonl")

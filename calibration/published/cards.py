@@ -1,0 +1,284 @@
+"""Profiles of cards that this project never touched, from published kernel timings: `fit_card`.
+
+The device part is fitted, with a learned correction where rows are many; what a host adds is a prior over published
+hosts, and says so. Run as `python -m calibration.published.cards` to make the packaged ones anew.
+"""
+
+import argparse
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from latmodel.device.datasheets import DataSheet, datasheet
+from latmodel.device.profile import (
+    FLOAT8,
+    FLOAT8_PHASE,
+    Coefficient,
+    DevicePart,
+    ErrorRow,
+    Phase,
+    Profile,
+    Provenance,
+    Quality,
+    RangeName,
+    TableName,
+    write_profile,
+)
+from latmodel.errors import UsageError
+from latmodel.laws.correction_part import CorrectionPart, Family
+from latmodel.laws.priors import DEVICE_PRIORS, prior_values
+
+from ..fit import make
+from ..fit.fit import Setup
+from ..fit.kernels import (
+    FAMILIES,
+    Kernels,
+    fit_law,
+    held_out_trial,
+    log_residuals,
+    start_at,
+    values_of,
+    with_correction,
+)
+from ..fit.residual import correction_part
+from ..observations.operators import OperatorObservation
+from ..sources import aiconfigurator, llmservingsim, vidur
+from .boards import board_of, read_board, with_board
+from .hosts import host_runtimes
+
+DTYPE: Literal["bfloat16"] = "bfloat16"
+PHASES = {"gemm8": FLOAT8_PHASE}  # names of families in reports, where they differ
+LAW_ROWS = 6000  # rows that a law's handful of coefficients is fitted to; a correction sees all
+FEW_ROWS = 1500  # below this no correction: rows of one or two models say nothing of the shapes between
+MAX_SCORES = 300
+MAX_FOLDS = 12
+SPLIT = "out of sample (fitted to 10 % of shapes)"
+FEW_SPLIT = "out of sample (leave one layer shape out)"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One family on one card: the rows to fit, what was left out, where they come from."""
+
+    rows: list[OperatorObservation]
+    dropped: Mapping[str, int]
+    source: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One family's fit to all rows, and how a fit to fewer did on the others."""
+
+    kernels: Kernels
+    split: str
+    residuals: list[float]  # log(predicted / measured) of held-out rows
+    small: list[bool]  # whether each of those is a small-batch row: a decode step's
+
+
+def fit_card(gpu: str, source: str = "aiconfigurator", data: Path = Path("../shared/data")) -> Profile:
+    """The profile of a card from one published source.
+
+    Args:
+        gpu: any name of the card.
+        source: "aiconfigurator" (the installed package), or "vidur" or "llmservingsim" (CSV files under `data`).
+        data: the folder of published measurements.
+
+    Raises:
+        UsageError: the source is unknown, missing, or has nothing of this card.
+    """
+    if source not in SOURCES:
+        raise UsageError(f"no such source: {source!r}; use one of: {', '.join(SOURCES)}")
+    card = datasheet(gpu)
+    families = SOURCES[source](card, data)
+    outcomes = {family: _solve(card, family, found.rows) for family, found in families.items()}
+    return _profile(card, source, families, outcomes)
+
+
+def _solve(card: DataSheet, family: str, rows: list[OperatorObservation]) -> Outcome:
+    start = start_at(make.sheet_of(card, rows[0].dtype), rows[0].runtime)
+    law = fit_law(family, _some(rows, LAW_ROWS), start)
+    if len(rows) < FEW_ROWS:
+        return Outcome(law, FEW_SPLIT, *_leave_shapes_out(family, rows, start))
+    trial = held_out_trial(family, rows, start, seed=0)
+    return Outcome(with_correction(law, rows), SPLIT, trial.corrected.tolist(), [_small(rows[i]) for i in trial.test])
+
+
+def _leave_shapes_out(family: str, rows: Sequence[OperatorObservation], start: Setup) -> tuple[list[float], list[bool]]:
+    """Residual of each row from a fit that saw no row of its layer shape, and whether it is a decode step's."""
+    residuals: list[float] = []
+    small: list[bool] = []
+    for fold in folds([shape_key(row) for row in rows]):
+        out = [rows[i] for i in fold]
+        kept = [row for i, row in enumerate(rows) if i not in fold]
+        residuals += log_residuals(fit_law(family, kept, start), out).tolist()
+        small += [_small(row) for row in out]
+    return residuals, small
+
+
+def folds(keys: Sequence[tuple[int, ...]]) -> list[set[int]]:
+    """Rows of one key stay together; keys go round at most `MAX_FOLDS` folds, two at least."""
+    number = {key: i for i, key in enumerate(sorted(set(keys)))}
+    count = min(MAX_FOLDS, len(number))
+    if count < 2:
+        raise UsageError("rows of one shape cannot be held out from each other; give a source with more shapes")
+    return [{i for i, key in enumerate(keys) if number[key] % count == fold} for fold in range(count)]
+
+
+def shape_key(row: OperatorObservation) -> tuple[int, ...]:
+    """What makes two rows the same layer at different workloads."""
+    if row.op == "gemm":
+        return row.n, row.k
+    if row.op == "attention":
+        return row.heads, row.kv_heads, row.head_dim, row.tokens, row.context if row.tokens == 1 else 0
+    return (int(row.moved_bytes),)
+
+
+def _small(row: OperatorObservation) -> bool:
+    return row.tokens == 1 if row.op == "attention" else row.m < 64
+
+
+def _some(rows: list[OperatorObservation], count: int) -> list[OperatorObservation]:
+    if len(rows) <= count:
+        return rows
+    return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:count]]
+
+
+def _profile(
+    card: DataSheet, source: str, families: Mapping[str, Evidence], outcomes: Mapping[str, Outcome]
+) -> Profile:
+    table = {name: Coefficient(value=value, stderr_log=DEVICE_PRIORS[name].spread, status="prior")
+             for name, value in prior_values(DEVICE_PRIORS).items()}  # fmt: skip
+    fitted = {
+        family: make.coefficient_table(values_of(o.kernels), o.kernels.coefficients, "device.")
+        for family, o in outcomes.items()
+    }
+    float8 = {name.removeprefix(f"{FLOAT8}."): item for name, item in fitted.pop("gemm8", {}).items()}
+    for found in fitted.values():
+        table |= found
+    corrections: dict[Family, CorrectionPart] = {}
+    for family in FAMILIES:
+        learnt = outcomes[family].kernels.correction if family in outcomes else None
+        if learnt is not None:
+            corrections[family] = correction_part(learnt)
+    tables: dict[TableName, dict[str, Coefficient]] = {DTYPE: table}
+    learned: dict[TableName, dict[Family, CorrectionPart]] = {DTYPE: corrections} if corrections else {}
+    if float8:
+        tables[FLOAT8] = float8
+        learnt = outcomes["gemm8"].kernels.correction
+        if learnt is not None:
+            learned[FLOAT8] = {"gemm": correction_part(learnt)}
+    errors = [
+        ErrorRow(split=o.split, phase=PHASES.get(family, family), rows=len(o.residuals),
+                 mape_percent=round(make.mape_percent(o.residuals), 3))
+        for family, o in outcomes.items()
+    ]  # fmt: skip
+    dtype = families["gemm"].rows[0].dtype
+    return Profile(
+        schema_version=1,
+        name=card.name,
+        gpu=card.name,
+        title=card.title,
+        device=DevicePart(
+            sheet=make.sheet_part(card),
+            coefficients=tables,
+            corrections=learned,
+        ),
+        runtimes=host_runtimes(card.name, device_scores(outcomes), _ranges(families), list(corrections)),
+        quality=Quality(kind="published", errors=errors),
+        provenance=Provenance(
+            source=", ".join(found.source for found in families.values()),
+            date=datetime.date.today().isoformat(),
+            rows=", ".join(f"{len(found.rows)} {PHASES.get(family, family)}" for family, found in families.items()),
+            made_by=f"latmodel fit --gpu {card.name} --from {source}",
+            notes=_notes(families, dtype),
+        ),
+    )
+
+
+def _notes(families: Mapping[str, Evidence], dtype: str) -> list[str]:
+    notes = [
+        f"{family}: {count} rows left out ({reason})"
+        for family, found in families.items()
+        for reason, count in found.dropped.items()
+    ]
+    if dtype != DTYPE:
+        notes.append(f"kernels are {dtype}: the card runs both 16-bit types at the same rate")
+    return notes
+
+
+def device_scores(outcomes: Mapping[str, Outcome]) -> dict[Phase, list[float]]:
+    """|log residuals| of held-out 16-bit kernels by phase: of a prompt's size, of a decode step's, and both."""
+    kernels = [o for family, o in outcomes.items() if family in FAMILIES]
+    pairs = [pair for o in kernels for pair in zip(o.residuals, o.small, strict=True)]
+    return {
+        "prefill": thinned([abs(r) for r, small in pairs if not small]),
+        "decode": thinned([abs(r) for r, small in pairs if small]),
+        "response": thinned([abs(r) for r, _ in pairs]),
+    }
+
+
+def thinned(scores: Sequence[float], count: int = MAX_SCORES) -> list[float]:
+    """Evenly by rank, `count` of them at most."""
+    ordered = sorted(scores)
+    if len(ordered) > count:
+        ordered = [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, count)]
+    return [float(f"{score:.4g}") for score in ordered]
+
+
+def _ranges(families: Mapping[str, Evidence]) -> dict[RangeName, tuple[float, float]]:
+    """What was measured, in a model's dimensions; outside predictions are marked extrapolated."""
+    gemms = families["gemm"].rows
+    widths = [float(size) for row in gemms for size in (row.n, row.k)]
+    found: dict[RangeName, tuple[float, float]] = {
+        "hidden_size": (min(widths), max(widths)),
+        "batch_size": (1.0, max(float(row.m) for row in gemms)),
+    }
+    if "prefill" in families:
+        found["prompt_tokens"] = (1.0, max(float(row.tokens) for row in families["prefill"].rows))
+    return found
+
+
+def _aiconfigurator(card: DataSheet, _: Path) -> dict[str, Evidence]:
+    families = (*FAMILIES, "gemm8") if FLOAT8 in card.peak_flops_per_s else FAMILIES
+    return {family: Evidence(*aiconfigurator.read(card.name, family)) for family in families}
+
+
+def _vidur(card: DataSheet, data: Path) -> dict[str, Evidence]:
+    return {family: Evidence(*found) for family, found in vidur.read(data, card).items()}
+
+
+def _llmservingsim(card: DataSheet, data: Path) -> dict[str, Evidence]:
+    return {family: Evidence(*found) for family, found in llmservingsim.read(data, card).items()}
+
+
+SOURCES = {"aiconfigurator": _aiconfigurator, "vidur": _vidur, "llmservingsim": _llmservingsim}
+PACKAGED = {
+    **dict.fromkeys(aiconfigurator.FOLDERS, "aiconfigurator"),
+    "nvidia-a40": "vidur",
+    "nvidia-geforce-rtx-4090": "llmservingsim",
+}
+
+
+def main() -> None:
+    """Write the packaged profiles, or those named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("profiles"))
+    parser.add_argument("cards", nargs="*", help="cards to fit; all if none is named")
+    options = parser.parse_args()
+    for name in [datasheet(card).name for card in options.cards] or PACKAGED:
+        profile = fit_card(name, PACKAGED[name], options.data)
+        if (board := board_of(name)) is not None:
+            profile = with_board(profile, board, read_board(board))
+        write_profile(profile, options.out / f"{name}.json")
+        print(
+            name, *(f"{row.phase} {row.mape_percent:.1f} % of {row.rows}" for row in profile.quality.errors), flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

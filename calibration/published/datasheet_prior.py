@@ -1,0 +1,192 @@
+"""Make `latmodel/device/datasheet_prior.json`: what calibrated cards share, and how far a card strays from that.
+
+One law fitted to the kernels of all published cards at once, and leave-one-chip-out: each card's kernels predicted
+from its data sheet and a law fitted to the cards of other chips. NVIDIA cards take the errors of all chips, each chip
+weighing the same, for their interval; other makers' those of the one card that is not NVIDIA's, predicted from
+NVIDIA's.
+"""
+
+import argparse
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from latmodel.device.datasheets import datasheet
+from latmodel.device.profile import Phase, Profile, read_profile
+from latmodel.laws.coefficients import Sheet
+from latmodel.laws.priors import DEVICE_PRIORS
+
+from ..fit import make
+from ..fit.fit import Setup, fit
+from ..fit.kernels import FAMILIES, Kernels, family_priors, log_residuals, start_at, values_of
+from ..observations.evidence import Evidence
+from ..observations.operators import OperatorObservation, operator_evidence
+from ..sources import aiconfigurator
+from .cards import thinned
+from .hosts import host_runtimes
+
+DTYPE: Literal["bfloat16"] = "bfloat16"
+# Cards by chip: an H200 is an H100 with other memory. The B300, GB200 and GB300 are the B200 once more.
+CHIPS = (
+    ("nvidia-a100-sxm4-80gb",), ("nvidia-h100-80gb-hbm3", "nvidia-h200"), ("nvidia-b200",), ("nvidia-l40s",),
+    ("nvidia-rtx-pro-6000-blackwell-server-edition",),
+)  # fmt: skip
+NVIDIA = tuple(card for chip in CHIPS for card in chip)
+OTHER = "intel-arc-pro-b60-graphics"
+ROWS = 3000  # of each family and card, to judge by
+CHIP_SCORES = 60  # of each chip and phase, evenly by rank
+POOLED_ROWS = 400  # of each, to fit by
+POOLED_NOISE = 0.15  # one law for all cards is off by this much
+LEAST_SPREAD = 0.05
+NARROWEST = 256
+
+
+def sample(card: str, family: str, count: int) -> list[OperatorObservation]:
+    """Some rows of a card's family: without windows, and no product narrower than `NARROWEST`."""
+    rows = aiconfigurator.read(card, family).rows
+    rows = [r for r in rows if not r.window and (r.op != "gemm" or min(r.n, r.k) >= NARROWEST)]
+    return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:count]]
+
+
+def on_sheet(piece: Evidence, sheet: Sheet) -> Evidence:
+    """The same rows, predicted on their own card whatever the fit's."""
+    return replace(piece, predict=lambda target: piece.predict(target._replace(sheet=sheet)))
+
+
+def pooled(cards: Sequence[str], family: str) -> Setup:
+    """One law for all of the cards: each row on its own data sheet, the coefficients shared."""
+    pieces = []
+    for card in cards:
+        rows = [row.model_copy(update={"noise": POOLED_NOISE}) for row in sample(card, family, POOLED_ROWS)]
+        sheet = make.sheet_of(datasheet(card), DTYPE)
+        pieces += [on_sheet(piece, sheet) for piece in operator_evidence(rows)]
+    return fit(pieces, start_at(sheet, rows[0].runtime), family_priors(family, hot=True)).setup
+
+
+def card_residuals(card: str, others: Sequence[str]) -> dict[str, np.ndarray]:
+    """log(predicted / measured) by family of a card's kernels, from its data sheet and the law of the other cards."""
+    found: dict[str, np.ndarray] = {}
+    for family in FAMILIES:
+        setup = replace(pooled(others, family), sheet=make.sheet_of(datasheet(card), DTYPE))
+        found[family] = log_residuals(Kernels(family, setup, {}), sample(card, family, ROWS))
+    return found
+
+
+def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
+    """Each device coefficient of all cards' common law, and its spread over the cards in log units."""
+    found = {}
+    law: dict[str, float] = {}
+    for family in FAMILIES:
+        law |= values_of(Kernels(family, pooled(cards, family), {}))
+    for name, prior in DEVICE_PRIORS.items():
+        values = [p.device.coefficients[DTYPE][name].value for p in profiles]
+        value = law.get(name, prior.value)
+        # A yes or no is no size; what no published kernel shows is the prior's in every profile, which is no agreement.
+        fixed = min(values) <= 0.0 or prior.spread == 0.0 or min(values) == max(values)
+        found[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
+    return found
+
+
+def phase_scores(residuals: Mapping[str, Any]) -> dict[Phase, list[float]]:
+    """|log residuals| by phase: a response is made of both."""
+    sized = {name: np.abs(values).tolist() for name, values in residuals.items()}
+    return {
+        "prefill": thinned(sized["gemm"] + sized["prefill"]),
+        "decode": thinned(sized["gemm"] + sized["decode"]),
+        "response": thinned(sized["gemm"] + sized["prefill"] + sized["decode"]),
+    }
+
+
+def other_chips(*cards: str) -> list[str]:
+    """NVIDIA cards of chips that none of `cards` has."""
+    return [card for chip in CHIPS if not set(chip) & set(cards) for card in chip]
+
+
+def chip_scores(residuals: Mapping[str, Sequence[float]]) -> list[float]:
+    """|residuals| by card as one sample in which every chip weighs the same, however many rows and cards it has.
+
+    Its quantiles are those of the mean of the chips' distributions (pooling CDFs; Dunn, Wasserman, Ramdas 2022,
+    "Distribution-Free Prediction Sets for Two-Layer Hierarchical Models"). A row of a chip like these, drawn at random,
+    is then covered about as often as the level says; a single chip may be covered much more or less, and five chips
+    can promise none of them 90 %.
+    """
+    return [
+        score
+        for chip in CHIPS
+        for card in chip
+        if card in residuals
+        for score in thinned([abs(r) for r in residuals[card]], CHIP_SCORES // len(chip))
+    ]
+
+
+def pooled_phases(tables: Mapping[str, Mapping[Phase, Sequence[float]]]) -> dict[Phase, list[float]]:
+    """`chip_scores` by phase, from each card's scores by phase."""
+    phases = next(iter(tables.values()))
+    return {phase: chip_scores({card: table[phase] for card, table in tables.items()}) for phase in phases}
+
+
+def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The file's content, and lines that say what leaving each card out showed."""
+    left_out = {}
+    for name in (*NVIDIA, OTHER):
+        left_out[name] = card_residuals(name, other_chips(name))
+    lines = [
+        f"{name:50s} " + "  ".join(f"{f} {make.mape_percent(r.tolist()):5.1f} %" for f, r in found.items())
+        for name, found in left_out.items()
+    ]
+    spread = common(NVIDIA, [read_profile(folder / f"{name}.json") for name in NVIDIA])
+    scores = {
+        "nvidia": pooled_phases({name: phase_scores(left_out[name]) for name in NVIDIA}),
+        "other": phase_scores(left_out[OTHER]),
+    }
+    runtimes = {who: host_runtimes("{gpu}", some, {}, [], unseen=1.0, beyond=1.0) for who, some in scores.items()}
+    kept = ("transformers-eager", "cuda-graph")
+    errors = [
+        {
+            "split": "out of sample (leave one chip out, data sheet only)", "phase": family,
+            "rows": sum(len(left_out[name][family]) for name in NVIDIA),
+            "mape_percent": round(float(np.mean([make.mape_percent(left_out[n][family].tolist()) for n in NVIDIA])), 2),
+        }
+        for family in FAMILIES
+    ]  # fmt: skip
+    content = {
+        "coefficients": {
+            name: {"value": float(f"{value:.4g}"), "stderr_log": float(f"{error:.3g}"), "status": "prior"}
+            for name, (value, error) in spread.items()
+        },
+        "scores": {
+            who: {name: parts[name].model_dump(mode="json")["conformal_scores"] for name in kept}
+            for who, parts in runtimes.items()
+        },
+        "runtimes": {
+            name: runtimes["nvidia"][name].model_dump(mode="json", exclude={"conformal_scores"}) for name in kept
+        },
+        "errors": errors,
+        "provenance": {
+            "source": f"data sheet; one law fitted to the kernels of {', '.join(NVIDIA)}",
+            "date": datetime.date.today().isoformat(), "rows": "none of this card",
+            "made_by": "python -m calibration.published.datasheet_prior",
+            "notes": ["uncalibrated: run `latmodel calibrate` on the card, or `latmodel fit` on times of your own"],
+        },
+    }  # fmt: skip
+    return content, lines
+
+
+def main() -> None:
+    """Write the file and print what leaving each card out showed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profiles", type=Path, default=Path("profiles"))
+    parser.add_argument("--out", type=Path, default=Path("latmodel/device/datasheet_prior.json"))
+    options = parser.parse_args()
+    content, lines = build(options.profiles)
+    options.out.write_text(json.dumps(content, indent=1) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

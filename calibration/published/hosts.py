@@ -1,0 +1,150 @@
+"""Runtimes of a card whose host nobody measured: a prior over published hosts, and a width that says so."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from latmodel.device.profile import Coefficient, Phase, RangeName, RuntimePart
+from latmodel.laws.correction_part import Family
+from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
+from latmodel.model.config import DType
+from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.predict.intervals import conformal_quantile
+
+# Host seconds of one decode step's Llama block in Transformers eager, by host, with source.
+KNOWN_HOSTS = {
+    "RTX 3090 (hbfreed/inference-pareto: 0.67-0.70 ms a layer)": 0.685e-3,
+    "RTX 3090 (Shortened LLaMA, tables 2 and 3: slope of the depth-pruned rows)": 1.25e-3,
+    "H100 (Shortened LLaMA, the same)": 0.55e-3,
+    "H100 (this project, Transformers 5.17 on a virtual Intel Xeon, 2026-11-25)": 0.57e-3,
+    "H100 (another such machine the same day)": 0.85e-3,
+}
+RANGE_S = (0.5e-3, 1.3e-3)  # what those leave open at both ends
+PRODUCTS = 7.0  # matrix products of a Llama block: queries, keys, values, output, gate, up, down
+HOST_SPREAD = 0.35  # standard deviation of log(host seconds) over hosts
+MEMORY_OVERHEAD_BYTES = 0.6e9  # as in `rtx3090.OVERHEAD_BYTES`
+UNSEEN = 2.0  # whole models were never measured: twice the width that single kernels show
+
+EAGER_NOTE = (
+    "host time is a prior over published hosts (0.5-1.3 ms a layer), not a measurement of yours: run "
+    "`latmodel calibrate --gpu {gpu} --runtime transformers-eager`, "
+    "or `latmodel fit --gpu {gpu} --observations FILE` on a run of your own"
+)
+GRAPH_NOTE = (
+    "cuda-graph: kernels as published, launch of a graph assumed; no whole model was measured: run "
+    "`latmodel calibrate --gpu {gpu} --runtime cuda-graph`"
+)
+VLLM_NOTE = (
+    "vllm: that framework's kernels in a graph, as published one by one; its scheduler is not priced, "
+    "and no whole model was measured"
+)
+
+
+# Published attention is vLLM's, timed with its write of the KV cache and its bookkeeping. PyTorch's own, alone in a
+# graph on an H100 (cuDNN, torch 2.11, 1 to 64 positions): 3.2 to 3.9 us in decode, 6.5 to 7.9 us in prefill.
+PYTORCH_ATTENTION = {"decode.floor_s": 3.5e-6, "prefill.floor_s": 7e-6}
+
+
+def pytorch_kernels() -> dict[str, Coefficient]:
+    """What differs of the device's coefficients where PyTorch launches the kernels."""
+    shortest = {
+        name: Coefficient(value=value, stderr_log=DEVICE_PRIORS[name].spread, status="prior")
+        for name, value in PYTORCH_ATTENTION.items()
+    }
+    return shortest | dict.fromkeys(SERVED_ONLY, Coefficient(value=0.0))
+
+
+def typical_host_s() -> float:
+    """Geometric mean of the published hosts, seconds of a block."""
+    product = 1.0
+    for seconds in KNOWN_HOSTS.values():
+        product *= seconds
+    return float(product ** (1.0 / len(KNOWN_HOSTS)))
+
+
+def block_launches() -> float:
+    """Kernels that Transformers launches for a Llama block in one decode step."""
+    how = IMPLEMENTATIONS["transformers"]
+    twice = 2.0 * (how.norm_kernels + how.residual_kernels)
+    once = how.rope_kernels + how.activation_kernels + how.cache_kernels + how.attention_kernels
+    return twice + once + PRODUCTS
+
+
+def eager_coefficients() -> dict[str, Coefficient]:
+    """Transformers eager on an unknown host: the priors' proportions, scaled to the typical block."""
+    values = prior_values(RUNTIME_PRIORS)
+    scale = typical_host_s() / (block_launches() * values["launch_s"] + values["block_s"])
+    table = {}
+    for name, value in values.items():
+        scaled = value * scale if name in ("launch_s", "block_s", "prefill_block_s") else value
+        spread = max(RUNTIME_PRIORS[name].spread, HOST_SPREAD)
+        table[name] = Coefficient(value=float(f"{scaled:.4g}"), stderr_log=spread, status="prior")
+    return {**table, **_no_gap()}
+
+
+def graph_coefficients() -> dict[str, Coefficient]:
+    """A graph replay: hardly any host time. Launching one takes tens of microseconds in NVIDIA's guidance."""
+    return {
+        **{name: Coefficient(value=0.0) for name in ("launch_s", "block_s", "prefill_block_s")},
+        "pass_s": Coefficient(value=4e-5, stderr_log=0.7, status="prior"),
+        "token_s": Coefficient(value=1e-5, stderr_log=1.0, status="prior"),
+        "overlap_loss": Coefficient(value=0.02, stderr_log=0.7, status="prior"),
+        **_no_gap(),
+    }
+
+
+def _no_gap() -> dict[str, Coefficient]:
+    # Published kernels were timed inside graphs: their floors hold the gap to the next one.
+    return {"gap_s": Coefficient(value=0.0)}
+
+
+def host_scores() -> list[float]:
+    """|log(host / typical)| of the published hosts and of the ends of their range."""
+    hosts = [*KNOWN_HOSTS.values(), *RANGE_S]
+    return sorted(float(f"{abs(math.log(seconds / typical_host_s())):.4g}") for seconds in hosts)
+
+
+def host_runtimes(
+    gpu: str,
+    scores: Mapping[Phase, Sequence[float]],
+    ranges: Mapping[RangeName, tuple[float, float]],
+    corrected: Sequence[Family],
+    *,
+    unseen: float = UNSEEN,
+    beyond: float = 2.0,
+) -> dict[str, RuntimePart]:
+    """The runtimes that a published card's profile offers.
+
+    Args:
+        gpu: name for the notes.
+        scores: |log residuals| of held-out kernels by phase.
+        ranges: what was measured, in a model's dimensions.
+        corrected: families with a correction; only vLLM runs all those kernels, PyTorch shares its matrix products.
+        unseen: factor on the scores for whole models, which nobody measured.
+        beyond: factor on intervals outside the ranges.
+    """
+    device = {phase: [float(f"{unseen * s:.4g}") for s in some] for phase, some in scores.items()}
+    eager = {
+        phase: [max(s, float(f"{conformal_quantile(some, 0.9):.4g}")) for s in host_scores()]
+        for phase, some in device.items()
+    }
+
+    def part(
+        implementation: str, note: str, kernels: Sequence[Family], widths: Mapping[Phase, list[float]]
+    ) -> RuntimePart:
+        table = eager_coefficients() if implementation == "transformers" else graph_coefficients()
+        host = "a prior over published hosts" if implementation == "transformers" else "a graph replay, launch assumed"
+        own: dict[DType, dict[str, Coefficient]] = (
+            {} if implementation == "serving" else {"bfloat16": pytorch_kernels()}
+        )
+        return RuntimePart(
+            implementation=implementation, host=host, note=note.format(gpu=gpu), coefficients=table, device=own,
+            corrected=list(kernels), conformal_scores=dict(widths), ranges=dict(ranges),
+            memory_overhead_bytes=MEMORY_OVERHEAD_BYTES, extrapolation_factor=beyond,
+        )  # fmt: skip
+
+    products = [family for family in corrected if family == "gemm"]
+    return {
+        "transformers-eager": part("transformers", EAGER_NOTE, products, eager),
+        "cuda-graph": part("torch", GRAPH_NOTE, products, device),
+        "vllm": part("serving", VLLM_NOTE, corrected, device),
+    }

@@ -1,0 +1,1 @@
+"""The real model, built, run and compared with its prediction."""

@@ -1,0 +1,1 @@
+"""What people have: Hugging Face configurations, presets, tables of dimensions."""

@@ -1,0 +1,292 @@
+"""`Profile`: the coefficients of one device with its runtimes, where they come from and how far to trust them.
+
+One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicate keys, no NaN, every number in range.
+"""
+
+import contextlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..errors import ProfileError
+from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
+from ..laws.correction import Corrector, corrections_of
+from ..laws.correction_part import CorrectionPart, Family, check_family
+from ..laws.float8 import FLOAT8_PRIORS
+from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
+from ..model.config import DType, describe
+from ..model.implementation import IMPLEMENTATIONS
+from ..strict_json import load_json
+
+SCHEMA_VERSION = 1
+MAX_PROFILE_BYTES = 1_000_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=2000)]
+FLOAT8: Literal["float8"] = "float8"
+FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
+TableName = Literal["bfloat16", "float16", "float32", "float8"]
+Phase = Literal["prefill", "decode", "response"]
+LayerName = Literal["Experts", "LatentAttention", "Mamba2", "GatedDelta"]  # classes of `architecture`
+RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Coefficient(_Part):
+    """A fitted number: value, standard error in log units (0: fixed), and how it was come by."""
+
+    value: NonNegative
+    stderr_log: NonNegative = 0.0
+    status: Literal["fitted", "prior", "fixed", "boundary", "undetermined"] = "fixed"
+
+
+class SheetPart(_Part):
+    """Data-sheet figures; rates are dense."""
+
+    peak_flops_per_s: dict[TableName, Positive]
+    bandwidth_bytes_per_s: Positive
+    memory_bytes: Positive
+    sm_count: Annotated[float, Field(ge=1, le=100_000)]
+    cache_bytes: Positive
+    source: Text
+
+
+class DevicePart(_Part):
+    """What is true of the device, by dtype; of "float8" there are matrix products alone."""
+
+    sheet: SheetPart
+    coefficients: dict[TableName, dict[str, Coefficient]]
+    corrections: dict[TableName, dict[Family, CorrectionPart]] = {}
+
+    @field_validator("coefficients")
+    @classmethod
+    def _complete(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
+        if not tables.keys() - {FLOAT8}:
+            raise ValueError("no dtype has coefficients")
+        for dtype, table in tables.items():
+            priors = FLOAT8_PRIORS if dtype == FLOAT8 else device_priors(table)
+            _check_names(table, priors, f"coefficients.{dtype}")
+        return tables
+
+    @field_validator("corrections")
+    @classmethod
+    def _families(cls, tables: dict[str, dict[Family, CorrectionPart]]) -> dict[str, dict[Family, CorrectionPart]]:
+        for dtype, families in tables.items():
+            for family, part in families.items():
+                check_family(family, part)
+                if dtype == FLOAT8 and family != "gemm":
+                    raise ValueError(f"corrections.{FLOAT8}.{family}: only gemm is computed in it")
+        return tables
+
+    @model_validator(mode="after")
+    def _rated(self) -> "DevicePart":
+        if FLOAT8 in self.coefficients and FLOAT8 not in self.sheet.peak_flops_per_s:
+            raise ValueError(f"sheet.peak_flops_per_s.{FLOAT8} is missing: coefficients.{FLOAT8} are shares of it")
+        return self
+
+
+class RuntimePart(_Part):
+    """What is true of a runtime on the host where it was measured."""
+
+    implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
+    host: Text
+    note: Text = ""
+    memory_overhead_bytes: NonNegative = 0.0
+    memory_cache_copies: Annotated[float, Field(ge=1, le=10)] = 1.0  # of the whole KV cache alive at the peak
+    unpack_moves: Annotated[float, Field(ge=0, le=100)] | None = None  # of `unpacking`; None: the implementation's
+    coefficients: dict[str, Coefficient]
+    device: dict[DType, dict[str, Coefficient]] = {}  # of the device, where its own kernels are not the common ones
+    corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
+    conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
+    ranges: dict[RangeName, tuple[Finite, Finite]] = {}
+    layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
+    extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @field_validator("coefficients")
+    @classmethod
+    def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
+        _check_names(table, RUNTIME_PRIORS, "coefficients")
+        return table
+
+    @field_validator("device")
+    @classmethod
+    def _known(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
+        for dtype, table in tables.items():
+            _check_values(table, device_priors(table), f"device.{dtype}")
+        return tables
+
+    @field_validator("ranges", mode="before")
+    @classmethod
+    def _pairs(cls, ranges: Any) -> Any:
+        if isinstance(ranges, dict):
+            return {key: tuple(pair) if isinstance(pair, list) else pair for key, pair in ranges.items()}
+        return ranges
+
+
+class ErrorRow(_Part):
+    """One measured error: which rows, in or out of sample, how many, mean absolute percentage error."""
+
+    split: Text
+    phase: Text
+    rows: Annotated[int, Field(ge=1)]
+    mape_percent: NonNegative
+
+
+class Quality(_Part):
+    """How far to trust the profile."""
+
+    kind: Literal["calibrated", "published", "data-sheet"]
+    errors: list[ErrorRow] = []
+
+
+class Provenance(_Part):
+    """Where the numbers came from."""
+
+    source: Text
+    commit: Text = ""
+    date: Text
+    rows: Text
+    made_by: Text
+    notes: list[Text] = []
+
+
+class Profile(_Part):
+    """The fitted coefficients of one device with its runtimes."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
+    gpu: Text
+    title: Text
+    device: DevicePart
+    runtimes: dict[str, RuntimePart]
+    quality: Quality
+    provenance: Provenance
+
+    def runtime(self, name: str | None) -> tuple[str, RuntimePart]:
+        """The named runtime, or the first one.
+
+        Raises:
+            ProfileError: the profile has no such runtime.
+        """
+        chosen = name or next(iter(self.runtimes), None)
+        if chosen is None or chosen not in self.runtimes:
+            known = ", ".join(self.runtimes) or "none"
+            raise ProfileError(f"profile {self.name} has no runtime {name!r}; it has: {known}")
+        return chosen, self.runtimes[chosen]
+
+    def sheet(self, dtype: str) -> Sheet:
+        """Data-sheet constants for `dtype`.
+
+        Raises:
+            ProfileError: the device has no rate for that dtype.
+        """
+        part = self.device.sheet
+        rates: dict[str, float] = dict(part.peak_flops_per_s)  # type: ignore[arg-type]
+        peak = rates.get(dtype)
+        if peak is None:
+            raise ProfileError(
+                f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(part.peak_flops_per_s))}"
+            )
+        return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
+
+    def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
+        """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
+        measured with it (another's stand in if not)."""
+        tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
+        tables.pop(FLOAT8, None)
+        own: dict[str, dict[str, Coefficient]] = {} if runtime is None else dict(self.runtimes[runtime].device)  # type: ignore[arg-type]
+        table = tables.get(dtype) or next(iter(tables.values()))
+        replaced = own.get(dtype) or next(iter(own.values()), {})
+        return {**table, **replaced}, dtype in tables or dtype in own
+
+    def device_coefficients(self, dtype: str, runtime: str | None = None) -> tuple[Device, bool]:
+        """The same as plain numbers."""
+        table, measured = self.device_table(dtype, runtime)
+        values = {key: item.value for key, item in table.items()}
+        float8 = self.device.coefficients.get(FLOAT8, {})
+        values |= {f"{FLOAT8}.{key}": item.value for key, item in float8.items()}
+        return device_coefficients(values), measured
+
+    @property
+    def multiplies_float8(self) -> bool:
+        """Whether products of 8-bit floats were measured on the device."""
+        return FLOAT8 in self.device.coefficients
+
+    def corrector(self, dtype: str, runtime: str) -> Corrector | None:
+        """The learned correction of a runtime's kernels in `dtype` (16-bit types share one), if there is any."""
+        tables: dict[str, dict[str, CorrectionPart]] = dict(self.device.corrections)  # type: ignore[arg-type]
+        twins = {"bfloat16": "float16", "float16": "bfloat16"}
+        parts = tables.get(dtype) or tables.get(twins.get(dtype, ""), {})
+        corrected = self.runtimes[runtime].corrected
+        families = corrections_of(parts, corrected)
+        if "gemm" in corrected and FLOAT8 in tables:
+            families["gemm8"] = corrections_of(tables[FLOAT8], ["gemm"])["gemm"]
+        device = self.device_coefficients(dtype, runtime)[0]
+        if not families or isinstance(device, CpuCoefficients):
+            return None
+        return Corrector(families, device.decode.window_whole)
+
+    def runtime_coefficients(self, name: str) -> RuntimeCoefficients:
+        """The coefficients of a runtime as plain numbers."""
+        table = self.runtimes[name].coefficients
+        return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
+
+
+def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
+    missing = sorted(priors.keys() - table.keys())
+    if missing and table.keys() <= priors.keys():
+        raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
+    _check_values(table, priors, where)
+
+
+def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
+    for name, item in table.items():
+        if name not in priors:
+            raise ValueError(f"{where}.{name} is not a known coefficient; calibrate again if another release made it")
+        if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
+            raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
+
+
+def read_profile(path: Path) -> Profile:
+    """Read and check a profile.
+
+    Raises:
+        ProfileError: the file is missing, too large, not JSON, or breaks the schema; the key is named.
+    """
+    data = load_json(path, MAX_PROFILE_BYTES)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ProfileError(
+            f"{path}: schema_version is {str(version)[:20]}, this version reads {SCHEMA_VERSION}; fit anew"
+        )
+    try:
+        # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
+        return Profile.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise ProfileError(f"{path}: {describe(error, 'profile')}") from None
+
+
+def write_profile(profile: Profile, path: Path) -> None:
+    """Write a profile whole or not at all (a temporary file beside it is renamed over it).
+
+    Raises:
+        ProfileError: the path cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(profile.model_dump_json(indent=1) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None

@@ -1,0 +1,74 @@
+"""Finding a profile by the name of a device, by its own name, or by its path."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import ProfileError, UnknownDeviceError
+from .datasheets import DataSheet, datasheet, datasheets
+from .profile import NAME, Profile, read_profile
+from .uncalibrated import datasheet_profile
+
+
+def load_profile(name: str | os.PathLike[str]) -> Profile:
+    """The profile at a path (anything with a separator or ending in .json), or of that name or device.
+
+    A device without a profile gets one from its data sheet alone, which says so.
+
+    Raises:
+        ProfileError: none is found, or what is found is invalid.
+        UnknownDeviceError: no device has that name.
+    """
+    text = os.fspath(name)
+    if os.sep in text or text.endswith(".json"):
+        return read_profile(Path(text))
+    found = find_profile(text) if NAME.fullmatch(text) else None
+    if found is not None:
+        return read_profile(found)
+    if text == "cpu":
+        raise ProfileError("no CPU is calibrated here yet: run `latmodel calibrate --gpu cpu`, or give --profile PATH")
+    sheet = datasheet(text)
+    found = find_profile(sheet.name)
+    return datasheet_profile(sheet) if found is None else read_profile(found)
+
+
+def find_profile(name: str) -> Path | None:
+    """The first file of that name in the search order, if there is one."""
+    for folder in profile_folders():
+        path = folder / f"{name}.json"
+        if path.is_file():
+            return path
+    return None
+
+
+def list_profiles() -> dict[str, Path]:
+    """Every profile that a name would find: name → path."""
+    found: dict[str, Path] = {}
+    for folder in profile_folders():
+        for path in sorted(folder.glob("*.json")):
+            if NAME.fullmatch(path.stem):
+                found.setdefault(path.stem, path)
+    return found
+
+
+def list_uncalibrated() -> list[DataSheet]:
+    """Devices that a name would find, but only by their data sheet."""
+    return [sheet for sheet in datasheets() if find_profile(sheet.name) is None]
+
+
+def profile_folders() -> Iterable[Path]:
+    """Where profiles are looked for, in order: ./profiles, the user's data directory, the packaged ones."""
+    yield Path("profiles")
+    yield Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "latmodel" / "profiles"
+    yield Path(__file__).parent.parent / "profiles"  # in the wheel
+    yield Path(__file__).parent.parent.parent / "profiles"  # in a checkout
+
+
+__all__ = [
+    "UnknownDeviceError",
+    "find_profile",
+    "list_profiles",
+    "list_uncalibrated",
+    "load_profile",
+    "profile_folders",
+]

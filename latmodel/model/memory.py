@@ -1,0 +1,118 @@
+"""Peak bytes on the device: weights, KV cache, the largest transient, and what the runtime itself takes."""
+
+from typing import NamedTuple
+
+from ..arrays import Array, is_array, maximum
+from .architecture import (
+    Architecture,
+    Attention,
+    Block,
+    Experts,
+    FeedForward,
+    GatedDelta,
+    LatentAttention,
+    Mamba2,
+    Mixer,
+)
+from .config import Numbers
+from .implementation import Implementation
+from .layers.kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
+from .layers.unpacking import multiplies_float8
+from .weights import Workspace, largest_linear, weight_bytes, workspace
+
+
+class Memory(NamedTuple):
+    """Bytes on the device at the peak. The sum is what must fit."""
+
+    weight_bytes: Array
+    cache_bytes: Array
+    transient_bytes: Array
+    overhead_bytes: Array
+
+    @property
+    def peak_bytes(self) -> Array:
+        """All of it."""
+        return self.weight_bytes + self.cache_bytes + self.transient_bytes + self.overhead_bytes
+
+
+def peak_memory(
+    model: Architecture,
+    *,
+    batch: Array,
+    prompt: Array,
+    new: Array,
+    logits_all: bool,
+    numbers: Numbers,
+    how: Implementation,
+    overhead_bytes: float = 0.0,
+    retained: Array = 0.0,
+    parameters: Array | None = None,
+    cache_copies: float = 1.0,
+) -> Memory:
+    """Bytes at the peak of one response.
+
+    The cache grows to `prompt + new` positions; `retained` adds the positions of an older cache that is still alive.
+    `parameters` are the model's, where they are at hand. `cache_copies` is a coefficient of the runtime: copies of the
+    whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one (and an
+    allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the format's
+    kernels is overhead.
+    The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
+    stream) and the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
+    writes it out). Fragmentation is not counted.
+    """
+    weights = weight_bytes(model, numbers, parameters)
+    cache = cache_bytes(model, prompt + new, how, numbers) * (batch * cache_copies)
+    if is_array(retained) or retained:
+        cache = cache + cache_bytes(model, retained, how, numbers) * batch
+    rows = batch * prompt
+    residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
+    logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
+    widest = logits
+    for group in model.groups:
+        widest = maximum(widest, _block_transient(group.block, model.hidden_size, rows, numbers))
+        kept = kept_positions(group.block, prompt + new, how)
+        grown = elements_per_position(group.block) * (how.cache_copies * kept * batch * numbers.cache_bytes)
+        widest = maximum(widest, grown)
+        if numbers.format is not None and how.unpack_moves and not multiplies_float8(how, numbers):
+            widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
+    held = workspace_of(model, numbers, how)
+    return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
+
+
+def workspace_of(model: Architecture, numbers: Numbers, how: Implementation) -> Workspace:
+    """What a format's kernels hold where the runtime writes unpacked weights out; else nothing."""
+    return workspace(model, numbers) if how.unpack_moves else Workspace()
+
+
+def cache_bytes(model: Architecture, positions: Array, how: Implementation, numbers: Numbers) -> Array:
+    """Bytes that all blocks keep for one sequence after `positions`: keys and values, latents, recurrent states."""
+    return sum(group.count * kept_bytes(group.block, positions, how, numbers) for group in model.groups)
+
+
+def _block_transient(block: Block, hidden: Array, rows: Array, numbers: Numbers) -> Array:
+    """Activations alive at once inside a block: the gated FFN's three, or what its mixer projects to."""
+    inner = maximum(_mixer_width(block.attention), _layer_width(block.feed_forward)) + 0.0 * hidden
+    return inner * (rows * numbers.activation_bytes)
+
+
+def _mixer_width(mixer: Mixer | None) -> Array:
+    """Values a token that a mixer holds at once: queries, keys, values and output."""
+    if isinstance(mixer, Attention):
+        return 2.0 * (mixer.query_width + mixer.key_width)
+    if isinstance(mixer, LatentAttention):  # expanded for all heads
+        return mixer.heads * (2.0 * (mixer.nope_dim + mixer.rope_dim) + 2.0 * mixer.value_dim)
+    if isinstance(mixer, Mamba2):
+        return 2.0 * conv_width(mixer) + 2.0 * (mixer.heads * mixer.head_dim)
+    if isinstance(mixer, GatedDelta):
+        return 2.0 * conv_width(mixer) + 2.0 * (mixer.value_heads * mixer.value_dim)
+    return 0.0
+
+
+def _layer_width(layer: FeedForward | Experts | None) -> Array:
+    if layer is None:
+        return 0.0
+    inner = (3.0 if layer.gated else 2.0) * layer.intermediate_size
+    if isinstance(layer, Experts):
+        inner = inner * layer.per_token
+        return inner if layer.shared is None else maximum(inner, _layer_width(layer.shared))
+    return inner

@@ -1,0 +1,85 @@
+"""What one operator costs: FLOPs, bytes and kernels, and nothing about any device.
+
+Costs are plain numbers or arrays; what an operator does *not* count is said where it is built.
+"""
+
+from typing import NamedTuple
+
+from ..arrays import Array
+
+
+class AttentionShape(NamedTuple):
+    """Dimensions of an attention operator; `seen` positions of the context are read (a window hides the others)."""
+
+    batch: Array
+    heads: Array
+    kv_heads: Array
+    head_dim: Array
+    tokens: Array
+    context: Array
+    seen: Array
+    window: Array | None  # None for none; in an array any value above every context stands for none
+
+
+class OpCost(NamedTuple):
+    """The cost of one operator (of `repeat` identical ones, summed).
+
+    `kind` says which law times it: "gemm", "gemm8" (of 8-bit floats), "prefill" or "decode" attention, "pointwise";
+    "conv", "scan", "solve". `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model;
+    `cache_bytes` the KV cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each
+    of which the host launches. `m`, `n`, `k` are the GEMM that tiling needs (of a pointwise chain `k` is what its
+    kernels sum in a row), `attention` the dimensions that attention needs.
+    """
+
+    name: str
+    kind: str
+    flops: Array = 0.0
+    weight_bytes: Array = 0.0
+    cache_bytes: Array = 0.0
+    activation_bytes: Array = 0.0
+    kernels: Array = 1.0
+    m: Array = 0.0
+    n: Array = 0.0
+    k: Array = 0.0
+    repeat: float = 1.0
+    passes: float = 1.0  # times a pointwise chain goes over its values, which a cache may hold from pass to pass
+    attention: AttentionShape | None = None
+    strided: bool = False  # pointwise over views that are not contiguous, which a kernel walks value by value
+
+    @property
+    def bytes(self) -> Array:
+        """All bytes moved, read and written."""
+        if self.kind == "pointwise":
+            return self.activation_bytes
+        return self.weight_bytes + self.cache_bytes + self.activation_bytes
+
+
+def gemm(
+    name: str, m: Array, n: Array, k: Array, weight_bytes: float, activation_bytes: float, repeat: float = 1.0
+) -> OpCost:
+    """`repeat` products of an (m × k) activation with a (k × n) weight: 2·m·n·k FLOPs each.
+
+    Reads the weight and the activation once and writes the result once; bias and what follows are not counted.
+    `weight_bytes` and `activation_bytes` are bytes per element.
+    """
+    nk = n * k
+    return OpCost(
+        name, "gemm", nk * (2.0 * repeat * m), nk * (weight_bytes * repeat), 0.0,
+        (n + k) * (activation_bytes * repeat * m), repeat, m, n, k, repeat,
+    )  # fmt: skip
+
+
+def pointwise(
+    name: str, elements: Array, *, moves: float, kernels: float, bytes_each: float, summed: Array = 0.0,
+    strided: bool = False,
+) -> OpCost:  # fmt: skip
+    """A chain of `kernels` pointwise kernels that together read and write `moves` values per element.
+
+    FLOPs are not counted: they are never what binds. `summed` values of a row are added up by one block of threads (a
+    norm's width, times its norms). `strided` says that the values are not contiguous.
+    """
+    # By position, the quickest way to make one: a prediction makes some thirty.
+    return OpCost(
+        name, "pointwise", 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves,
+        None, strided,
+    )  # fmt: skip

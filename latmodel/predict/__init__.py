@@ -1,0 +1,1 @@
+"""From operators to seconds: the forward pass on two timelines, intervals, predictions."""

@@ -1,0 +1,65 @@
+"""A prediction by operator: FLOPs, bytes, device and host time, utilisation, and what binds each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..laws.dispatch import op_seconds
+from ..model.architecture import Architecture
+from ..model.config import ModelConfig, Workload
+from ..model.ops import OpCost
+from ..model.step import Step
+from ..model.transformer import context_ops, dense_ops, head_ops
+from .forward import Target
+from .predictor import Predictor, work_of
+
+
+def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:
+    """One row an operator, of the prefill and of the last decode step, over all blocks.
+
+    `device_s` and `host_s` are two timelines that overlap, so their columns do not add up to the pass; `mfu` and `mbu`
+    are shares of the data-sheet rates. Products of 8-bit floats include the kernels that quantise their inputs.
+    """
+    architecture = model.architecture() if isinstance(model, ModelConfig) else model
+    work, target = work_of(workload), predictor.target(workload.dtype)
+    prefill, (_, last) = work.prefill(), work.decode()
+    logit_rows = prefill.rows if work.logits_all else work.batch
+    rows = []
+    for step, logits in ((prefill, logit_rows), (last, work.batch)):
+        for count, op in _operators(architecture, step, logits, target, workload):
+            rows.append(_row(count, op, step.phase, target))
+    return rows
+
+
+def _operators(
+    model: Architecture, step: Step, logit_rows: float, target: Target, workload: Workload
+) -> Iterator[tuple[float, OpCost]]:
+    how, numbers = target.how, workload.numbers()
+    for group in model.groups:
+        for op in (
+            *dense_ops(group.block, model.hidden_size, step.rows, how, numbers),
+            *context_ops(group.block, step, how, numbers),
+        ):
+            yield group.count, op
+    for op in head_ops(model, step.rows, logit_rows, how, numbers):
+        yield 1.0, op
+
+
+def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]:
+    time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s, corrector=target.corrector)
+    seconds = count * time.seconds
+    host = count * op.kernels * target.runtime.launch_s
+    rate = target.sheet.float8_flops_per_s if op.kind == "gemm8" else target.sheet.peak_flops_per_s
+    device_bound = "compute" if 2.0 * time.compute_s >= time.seconds else "memory"
+    return {
+        "phase": phase,
+        "operator": op.name,
+        "count": count,
+        "kernels": count * op.kernels,
+        "flops": count * op.flops,
+        "bytes": count * op.bytes,
+        "device_s": seconds,
+        "host_s": host,
+        "mfu": count * op.flops / seconds / rate,
+        "mbu": count * op.bytes / seconds / target.sheet.bandwidth_bytes_per_s,
+        "bound": "host" if host >= seconds else device_bound,
+    }

@@ -1,0 +1,226 @@
+"""Seconds of a prefill, of a decode step and of a whole response of one model on one target.
+
+`fit` and `predict` call the same functions, with coefficients from the optimiser or from a profile. A block's cost is
+the sum of its layers' costs, and a model's the sum of its blocks': search costs each layer once and adds.
+"""
+
+from typing import NamedTuple
+
+from ..arrays import Array, indicator, maximum
+from ..laws.attention import DecodeLaw, decode_law
+from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
+from ..laws.correction import Corrector
+from ..laws.dispatch import op_terms
+from ..model.architecture import Architecture, Attention, Block
+from ..model.config import Numbers
+from ..model.implementation import Implementation
+from ..model.ops import OpCost
+from ..model.step import Step
+from ..model.transformer import context_ops, dense_ops, head_ops
+from .timeline import mean_overlapped, overlapped
+
+
+class Target(NamedTuple):
+    """What the model runs on: a device, and a runtime that implements the operators."""
+
+    sheet: Sheet
+    device: Device
+    runtime: RuntimeCoefficients
+    how: Implementation
+    corrector: Corrector | None = None
+
+
+class Work(NamedTuple):
+    """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element."""
+
+    prompt: Array
+    new: Array
+    batch: Array
+    logits_all: bool
+    numbers: Numbers
+
+    def prefill(self) -> Step:
+        """The pass over the prompt into an empty cache."""
+        return Step(self.batch, self.prompt, self.prompt, "prefill")
+
+    def decode(self) -> tuple[Step, Step]:
+        """The first and the last step of the generation: contexts `prompt + 1` and `prompt + new`."""
+        first, last = self.prompt + 1.0, self.prompt + maximum(self.new, 1.0)
+        return Step(self.batch, 1.0, first, "decode"), Step(self.batch, 1.0, last, "decode")
+
+
+class Load(NamedTuple):
+    """Kernels to launch, device seconds, and how many of them the arithmetic alone would take, of some operators."""
+
+    kernels: Array
+    seconds: Array
+    compute_s: Array
+
+    def plus(self, other: "Load") -> "Load":
+        """Both together."""
+        return Load(self.kernels + other.kernels, self.seconds + other.seconds, self.compute_s + other.compute_s)
+
+    def times(self, count: Array) -> "Load":
+        """`count` of it."""
+        return Load(self.kernels * count, self.seconds * count, self.compute_s * count)
+
+
+class Cost(NamedTuple):
+    """What some layers, blocks, or the parts around them cost: in prefill, and in the first and last decode step."""
+
+    prefill: Load
+    first: Load
+    last: Load
+
+    def plus(self, other: "Cost") -> "Cost":
+        """Both together."""
+        return Cost(self.prefill.plus(other.prefill), self.first.plus(other.first), self.last.plus(other.last))
+
+    def times(self, count: Array) -> "Cost":
+        """`count` of it."""
+        return Cost(self.prefill.times(count), self.first.times(count), self.last.times(count))
+
+
+class Forecast(NamedTuple):
+    """Seconds. `forward_s` is one decode step synchronised on both sides; `step_s` one inside a free-running loop.
+
+    Those of the blocks are also given apart, and their host's share in a prefill and in a decode step.
+    """
+
+    prefill_s: Array
+    forward_s: Array
+    step_s: Array
+    prefill_blocks_s: Array
+    decode_blocks_s: Array
+    prefill_host_s: Array
+    decode_host_s: Array
+    response_s: Array
+
+
+def forecast(model: Architecture, work: Work, target: Target) -> Forecast:
+    """Prefill of the prompt, the mean decode step over the growing context, and the response they make."""
+    return respond(
+        model.num_hidden_layers, blocks_cost(model, work, target), head_cost(model, work, target), work, target
+    )
+
+
+def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
+    """All blocks of a model."""
+    first, *rest = (block_cost(g.block, model.hidden_size, work, target).times(g.count) for g in model.groups)
+    for cost in rest:
+        first = first.plus(cost)
+    return first
+
+
+def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
+    """One block; with one of its layers missing, the other layer alone."""
+    how, numbers, aligned = target.how, work.numbers, block.aligned
+    step = work.prefill()
+    prompt_ops = [*dense_ops(block, hidden, step.rows, how, numbers), *context_ops(block, step, how, numbers)]
+    prefill = load(prompt_ops, target, aligned=aligned)
+    dense = load(dense_ops(block, hidden, work.batch, how, numbers), target, aligned=aligned)
+    first, last = _context_loads(block, work, target)
+    return Cost(prefill, dense.plus(first), dense.plus(last))
+
+
+def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
+    """What depends on the context, in the first and the last decode step; attention shares all but the context."""
+    at_first, at_last = work.decode()
+    first = context_ops(block, at_first, target.how, work.numbers)
+    last = context_ops(block, at_last, target.how, work.numbers)
+    law, aligned = None, block.aligned
+    if isinstance(block.attention, Attention) and not isinstance(target.device, CpuCoefficients):
+        law = decode_law(first[0], target.device.decode, target.sheet)  # its operators begin with the attention itself
+    return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
+
+
+def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
+    """Embedding, final norm and LM head."""
+    rows = work.prefill().rows
+    logit_rows = rows if work.logits_all else work.batch
+    aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
+    at_prompt = head_ops(model, rows, logit_rows, target.how, work.numbers)
+    at_step = head_ops(model, work.batch, work.batch, target.how, work.numbers)
+    if work.logits_all:
+        prefill, decode = (load(ops, target, aligned=aligned) for ops in (at_prompt, at_step))
+        return Cost(prefill, decode, decode)
+    # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
+    index = [op.name for op in at_step].index("lm_head")
+    logits = load([at_step[index]], target, aligned=aligned)
+    del at_prompt[index], at_step[index]
+    decode = load(at_step, target, aligned=aligned).plus(logits)
+    return Cost(load(at_prompt, target, aligned=aligned).plus(logits), decode, decode)
+
+
+def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
+    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head.
+
+    A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
+    ahead across steps, so all of a step's host time overlaps all of its device time.
+    """
+    r, loss = target.runtime, target.runtime.overlap_loss
+    prefill_host, decode_host = host_seconds(depth, blocks, target)
+    prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
+    prefill_head = overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss)
+    head_host, head_device = head.first.kernels * r.launch_s, head.first.seconds
+    prefill = prefill_blocks + prefill_head + r.pass_s
+    step = mean_overlapped(
+        decode_host + (head_host + r.pass_s + r.token_s),
+        blocks.first.seconds + head_device,
+        blocks.last.seconds + head_device,
+        loss,
+    )
+    return Forecast(
+        prefill_s=prefill,
+        forward_s=decode_blocks + overlapped(head_host, head_device, loss) + r.pass_s,
+        step_s=step,
+        prefill_blocks_s=prefill_blocks,
+        decode_blocks_s=decode_blocks,
+        prefill_host_s=prefill_host,
+        decode_host_s=decode_host,
+        response_s=prefill + work.new * step,
+    )
+
+
+def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:
+    """Host time of `depth` blocks that cost `blocks` in all, in prefill and in a decode step."""
+    r = target.runtime
+    prefill = blocks.prefill.kernels * r.launch_s + depth * (r.block_s + r.prefill_block_s)
+    return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
+
+
+def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
+    """Kernels and device time of operators run one after another."""
+    sheet, device, gap_s, corrector = target.sheet, target.device, target.runtime.gap_s, target.corrector
+    if not ops:
+        return Load(0.0, 0.0, 0.0)
+    # From the first on, not from 0: adding an array to 0 costs a pass over it. Floors are plain numbers, summed apart.
+    kernels = ops[0].kernels
+    work, fixed, compute = op_terms(ops[0], sheet, device, gap_s, False, aligned, corrector, law)
+    for op in ops[1:]:
+        more, floor, arithmetic = op_terms(op, sheet, device, gap_s, False, aligned, corrector, law)
+        kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
+        if op.kind != "pointwise":
+            compute = compute + arithmetic
+    return Load(kernels, work + fixed, compute)
+
+
+def bound_code(times: Forecast, blocks: Cost, head: Cost, new_tokens: Array) -> Array:
+    """What holds the largest share of the response: 0 the host, 1 memory, 2 compute.
+
+    Each phase counts for the one that binds it, so that it is what binds the longer phase.
+    """
+    decode_s = times.step_s * new_tokens
+    prefill, decode = times.prefill_s >= decode_s, times.prefill_s < decode_s
+    device_in_prefill, compute_in_prefill = _binding(times.prefill_host_s, blocks.prefill, head.prefill)
+    device_in_decode, compute_in_decode = _binding(times.decode_host_s, blocks.last, head.last)
+    device = (prefill & device_in_prefill) | (decode & device_in_decode)
+    compute = (prefill & compute_in_prefill) | (decode & compute_in_decode)
+    return indicator(device, times.prefill_s) + indicator(compute, times.prefill_s)
+
+
+def _binding(host_s: Array, blocks: Load, head: Load) -> tuple[Array, Array]:
+    """Whether the device binds a pass; whether its arithmetic does: it takes half of the kernels' time or more."""
+    device = host_s < blocks.seconds
+    return device, device & (2.0 * (blocks.compute_s + head.compute_s) >= blocks.seconds + head.seconds)

@@ -1,0 +1,239 @@
+"""`Predictor`: latency, memory, bound and interval of one architecture or of millions."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array, indicator
+from ..device.profile import FLOAT8_PHASE, Profile
+from ..errors import UsageError
+from ..laws.coefficients import HOST_TERMS
+from ..model.alignment import all_aligned
+from ..model.architecture import Architecture, Attention, FeedForward, uniform
+from ..model.config import ModelConfig, Workload
+from ..model.implementation import IMPLEMENTATIONS
+from ..model.memory import Memory, peak_memory
+from ..model.transformer import num_parameters
+from .columns import WORK_COLUMNS, check_columns
+from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
+from .intervals import Interval
+from .prediction import Prediction, Predictions, Source, Values, one_prediction
+
+KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
+CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
+
+
+class Predictor:
+    """Predicts for one device and runtime.
+
+    Args:
+        profile: coefficients of the device.
+        runtime: one of the profile's runtimes; its first if None.
+        confidence: level of the intervals, 0.5 to 0.99.
+        memory_bytes: memory of the device, if not the data sheet's.
+        corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
+            laws' alone, which never fall as a dimension grows.
+
+    Raises:
+        ProfileError: the profile has no such runtime.
+        UsageError: the confidence or the memory is out of range.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        runtime: str | None = None,
+        confidence: float = 0.9,
+        memory_bytes: float | None = None,
+        *,
+        corrected: bool = True,
+    ) -> None:
+        self.profile = profile
+        self.runtime, self._part = profile.runtime(runtime)
+        self.memory_bytes = profile.device.sheet.memory_bytes if memory_bytes is None else memory_bytes
+        if not 0 < self.memory_bytes < 1e16:
+            raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
+        self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
+        self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name)
+        self._corrected = corrected
+        # How the runtime carries out the operators; what the profile measured of it replaces the default.
+        how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
+        how = how if moves is None else how._replace(unpack_moves=moves)
+        self._how = how._replace(multiplies_float8=profile.multiplies_float8)
+        self._targets: dict[str, tuple[Target, bool]] = {}
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str], runtime: str | None = None, confidence: float = 0.9) -> "Predictor":
+        """From the profile of a device ("3090"), of a name, or at a path.
+
+        Raises:
+            ProfileError: no such profile, an invalid one, or no such runtime in it.
+        """
+        from ..device.store import load_profile
+
+        return cls(load_profile(name), runtime, confidence)
+
+    def with_slower_host(self, factor: float) -> "Predictor":
+        """The same on a host that takes `factor` times as long for everything, its device unchanged.
+
+        Raises:
+            UsageError: the factor is not positive.
+        """
+        if not 0 < factor < 1e6:
+            raise UsageError(f"a host {factor} times as slow: give a positive factor")
+        slower = {
+            name: found.model_copy(update={"value": found.value * factor}) if name in HOST_TERMS else found
+            for name, found in self._part.coefficients.items()
+        }
+        runtimes = {**self.profile.runtimes, self.runtime: self._part.model_copy(update={"coefficients": slower})}
+        profile = self.profile.model_copy(update={"runtimes": runtimes})
+        return Predictor(profile, self.runtime, self.interval.level, self.memory_bytes, corrected=self._corrected)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know before trusting the numbers: where the host term comes from."""
+        return [self._part.note] if self._part.note else []
+
+    def number_notes(self, workload: Workload) -> list[str]:
+        """How weights in fp8 are priced, if they are asked for: multiplied as such, or unpacked before."""
+        form = workload.numbers().format
+        if form is None or form.name != "fp8":
+            return []
+        if not self._how.multiplies_float8:
+            return [
+                f"profile {self.profile.name} has no products in fp8: fp8 weights are priced as stored in 8 bits and "
+                f"multiplied in {workload.dtype}; where the device and the runtime multiply them as such, prefill is "
+                "faster"
+            ]
+        error = next((row for row in self.profile.quality.errors if row.phase == FLOAT8_PHASE), None)
+        off = "" if error is None else f" ({error.mape_percent:.1f} % off on shapes held out)"
+        blocks = ", scales by block as if by tensor" if form.group else ""
+        return [
+            f"products in fp8, inputs quantised on the way, as vLLM's kernels were timed one by one{off}{blocks}: "
+            "another runtime's may differ; intervals are those of 16-bit models"
+        ]
+
+    def target(self, dtype: str) -> Target:
+        """Coefficients that price a model of `dtype`."""
+        return self._target(dtype)[0]
+
+    def _target(self, dtype: str) -> tuple[Target, bool]:
+        if dtype not in self._targets:
+            device, measured = self.profile.device_coefficients(dtype, self.runtime)
+            corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
+            runtime = self.profile.runtime_coefficients(self.runtime)
+            target = Target(self.profile.sheet(dtype), device, runtime, self._how, corrector)
+            self._targets[dtype] = (target, measured)
+        return self._targets[dtype]
+
+    def predict(self, model: ModelConfig | Architecture, workload: Workload | None = None) -> Prediction:
+        """Latency, memory and bound of one model under one workload.
+
+        Raises:
+            ProfileError: the profile cannot price the workload's dtype.
+        """
+        asked = workload or Workload()
+        architecture = model.architecture() if isinstance(model, ModelConfig) else model
+        return one_prediction(self._price(architecture, work_of(asked), asked.dtype), self._source)
+
+    def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
+        """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
+
+        `batch_size`, `prompt_tokens` and `new_tokens` may be columns too and then replace the workload's.
+
+        Raises:
+            UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
+        """
+        asked = workload or Workload()
+        _keep_freed_memory()
+        rows, table = check_columns(columns)
+        starts = range(0, rows, CHUNK)
+        parts = [
+            self._price_rows(
+                {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
+            )
+            for start in starts
+        ]
+        return Predictions.joined(parts, [min(CHUNK, rows - start) for start in starts], self._source)
+
+    def _price_rows(self, columns: dict[str, Any], asked: Workload) -> Values:
+        loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
+        work = work_of(asked)._replace(**loads)
+        aligned = all_aligned(*(columns[k] for k in ("hidden_size", "intermediate_size", "head_dim", "vocab_size")))
+        return self._price(uniform(**columns, aligned=aligned), work, asked.dtype)
+
+    def memory(self, model: Architecture, work: Work, retained: Array = 0.0, parameters: Array | None = None) -> Memory:
+        """What fills the device's memory at the peak; `retained` positions of an older cache included."""
+        return peak_memory(
+            model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
+            how=self._how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+            parameters=parameters, cache_copies=self._part.memory_cache_copies,
+        )  # fmt: skip
+
+    def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
+        target, measured = self._target(dtype)
+        depth, parameters = model.num_hidden_layers, num_parameters(model)
+        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
+        times = respond(depth, blocks, head, work, target)
+        return Values(
+            parameters,
+            times.prefill_s,
+            times.step_s,
+            times.response_s,
+            times.prefill_blocks_s / depth,
+            times.decode_blocks_s / depth,
+            self.memory(model, work, parameters=parameters).peak_bytes,
+            bound_code(times, blocks, head, work.new),
+            self._outside(model, work, measured),
+        )
+
+    def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
+        """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
+        asked = workload or Workload()
+        measured = self._target(asked.dtype)[1]
+        return self._outside(uniform(**columns), work_of(asked), measured)
+
+    def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
+        """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
+        outside: Array = not (measured and special_layers(model) <= set(self._part.layers))
+        for name, (low, high) in self._part.ranges.items():
+            value = _range_value(name, model, work)
+            outside = outside | (value < low) | (value > high)
+        return indicator(outside, model.hidden_size)
+
+
+def special_layers(model: Architecture) -> set[str]:
+    """The kinds of layer, by the names of their classes, besides attention and a dense feed-forward layer, which every
+    profile is fitted on."""
+    layers = (layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward))
+    return {type(layer).__name__ for layer in layers if not isinstance(layer, Attention | FeedForward | None)}
+
+
+def _keep_freed_memory() -> None:
+    """Tell the C library's allocator that large blocks come and go here, so that it keeps what is freed for the next.
+
+    glibc gives freed memory back to the system beyond a threshold that is low at first; every temporary array is then
+    paid for in page faults, a third of the time of `predict_many`. The threshold follows the largest block that was
+    freed, so one that is never touched raises it. Other allocators pay a microsecond.
+    """
+    np.empty(KEPT_BYTES, dtype=np.uint8)
+
+
+def work_of(workload: Workload) -> Work:
+    """A checked workload as the numbers that the formulas take."""
+    return Work(
+        float(workload.prompt_tokens), float(workload.new_tokens), float(workload.batch_size),
+        workload.logits == "all", workload.numbers(),
+    )  # fmt: skip
+
+
+def _range_value(name: str, model: Architecture, work: Work) -> Array:
+    if name in WORK_COLUMNS:
+        return getattr(work, WORK_COLUMNS[name])
+    if name == "num_hidden_layers":
+        return model.num_hidden_layers
+    if name in ("hidden_size", "vocab_size"):
+        return getattr(model, name)
+    raise ValueError(f"no such range: {name}")

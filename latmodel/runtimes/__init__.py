@@ -1,0 +1,1 @@
+"""How a model is carried out: one file a runtime."""

@@ -1,0 +1,1 @@
+"""Every layer of a decoder picks its own block, exactly."""
