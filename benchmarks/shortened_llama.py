@@ -71,7 +71,7 @@ def parts(row: MemoryRow) -> Memory:
     work = work_of(row.workload)
     return peak_memory(
         model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=False, numbers=work.numbers,
-        how=TRANSFORMERS,
+        implementation=TRANSFORMERS,
     )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def _device_s(row: dict[str, str], target: Target) -> float:
 
 def layer_ops(row: dict[str, str]) -> list[OpCost]:
     """The operators of a layer with math attention: full squares of scores, which go to memory and back."""
-    how = LAYERS[row["block"]]
+    implementation = LAYERS[row["block"]]
     hidden, inner, heads = (float(row[name]) for name in ("hidden_size", "ffn_size", "n_heads"))
     batch, length = float(row["batch"]), float(row["seq_len"])
     tokens, head_dim = batch * length, hidden / heads
@@ -88,14 +88,14 @@ def layer_ops(row: dict[str, str]) -> list[OpCost]:
         return pointwise(name, elements, moves=moves, kernels=kernels, bytes_each=2.0)
 
     return [
-        product("qkv", tokens, 3.0 * hidden / how["qkv"], hidden, how["qkv"]),
+        product("qkv", tokens, 3.0 * hidden / implementation["qkv"], hidden, implementation["qkv"]),
         moved("heads", tokens * hidden, 8.0, 4.0),  # queries, keys, values and output are copied into or out of heads
         product("scores", streams * length, length, head_dim),
-        moved("softmax", streams * length * length, how["score_moves"], how["score_kernels"]),
+        moved("softmax", streams * length * length, implementation["score_moves"], implementation["score_kernels"]),
         product("values", streams * length, head_dim, length),
         product("out", tokens, hidden, hidden),
         product("up", tokens, inner, hidden),
-        moved("gelu", tokens * inner, how["gelu_moves"], how["gelu_kernels"]),
+        moved("gelu", tokens * inner, implementation["gelu_moves"], implementation["gelu_kernels"]),
         product("down", tokens, hidden, inner),
         moved("norms, residuals, dropout", tokens * hidden, 4.0 + 6.0 + 2.0 * DROPOUT_MOVES, 6.0),
     ]

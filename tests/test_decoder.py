@@ -63,7 +63,7 @@ def test_a_decode_run_starts_where_the_last_one_did(family: str) -> None:
     one = case(config, "decode")
     with torch.no_grad():
         arena = Arena(weight_elements(one), torch.float32, CPU)
-        import calibration.decoder as module
+        import calibration.engines.decoder as module
 
         built = build_decoder(config, arena, CPU, torch.float32)
         built.register_forward_hook(watch, with_kwargs=True)

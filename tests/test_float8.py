@@ -80,9 +80,9 @@ def test_what_is_read_and_written() -> None:
 
 
 def test_products_of_a_block_are_those_its_format_stores() -> None:
-    how, numbers = TRANSFORMERS._replace(multiplies_float8=True), FP8.numbers()
+    implementation, numbers = TRANSFORMERS._replace(multiplies_float8=True), FP8.numbers()
     block = LLAMA.groups[0].block
-    ops = dense_ops(block, 4096.0, 8.0, how, numbers)
+    ops = dense_ops(block, 4096.0, 8.0, implementation, numbers)
     products = {op.name: op for op in ops if op.kind == "gemm8"}
     assert set(products) == {"q_proj", "kv_proj", "o_proj", "gate_up_proj", "down_proj"}
     assert not any(op.name.startswith("unpack") or op.kind == "gemm" for op in ops)
@@ -91,13 +91,13 @@ def test_products_of_a_block_are_those_its_format_stores() -> None:
     fused = dense_ops(block, 4096.0, 8.0, COMPILED._replace(multiplies_float8=True), numbers)
     assert sum(op.kernels for op in fused if op.kind == "gemm8") == 7
     for other in (Workload(weights="int8").numbers(), TWO_BYTES):
-        assert not any(op.kind == "gemm8" for op in dense_ops(block, 4096.0, 8.0, how, other))
+        assert not any(op.kind == "gemm8" for op in dense_ops(block, 4096.0, 8.0, implementation, other))
 
 
 def test_routers_keep_16_bits() -> None:
     model = read_config("mixtral-8x7b")
-    how = COMPILED._replace(multiplies_float8=True)
-    kinds = {op.name: op.kind for op in dense_ops(model.groups[0].block, 4096.0, 8.0, how, FP8.numbers())}
+    implementation = COMPILED._replace(multiplies_float8=True)
+    kinds = {op.name: op.kind for op in dense_ops(model.groups[0].block, 4096.0, 8.0, implementation, FP8.numbers())}
     assert kinds["router"] == "gemm"
     assert kinds["experts_up"] == kinds["experts_down"] == "gemm8"
 
@@ -114,8 +114,16 @@ def test_a_prompt_is_faster_than_with_weights_that_are_unpacked() -> None:
 def test_no_matrix_is_unpacked_in_memory() -> None:
     """In decode one matrix of 4096 x 11008 is written out in 16 bits, unless it is multiplied as it is stored."""
     found = [
-        peak_memory(LLAMA, batch=1.0, prompt=1.0, new=1.0, logits_all=False, numbers=FP8.numbers(), how=how)
-        for how in (TRANSFORMERS, TRANSFORMERS._replace(multiplies_float8=True))
+        peak_memory(
+            LLAMA,
+            batch=1.0,
+            prompt=1.0,
+            new=1.0,
+            logits_all=False,
+            numbers=FP8.numbers(),
+            implementation=implementation,
+        )
+        for implementation in (TRANSFORMERS, TRANSFORMERS._replace(multiplies_float8=True))
     ]
     assert found[0].transient_bytes - found[1].transient_bytes > 0.9 * 2 * 4096 * 11008
     assert found[0].weight_bytes == found[1].weight_bytes

@@ -168,6 +168,6 @@ def test_a_growing_cache_three_times_over_is_what_was_published(layers: int, bat
     model = fewer_blocks(LLAMA, layers / 32)
     peak = peak_memory(
         model, batch=float(batch), prompt=12.0, new=float(new), logits_all=False, numbers=Numbers(2.0, 2.0, 2.0),
-        how=TRANSFORMERS, cache_copies=3.0,
+        implementation=TRANSFORMERS, cache_copies=3.0,
     ).peak_bytes  # fmt: skip
     assert peak == pytest.approx(gib * 2**30, rel=0.02)

@@ -22,8 +22,8 @@ def step_by_step(architecture: Architecture, asked: Work, known: Target) -> floa
     for position in range(1, int(asked.new) + 1):
         step = Step(asked.batch, 1.0, asked.prompt + position, "decode")
         ops = [
-            *dense_ops(group.block, architecture.hidden_size, asked.batch, known.how, asked.numbers),
-            *context_ops(group.block, step, known.how, asked.numbers),
+            *dense_ops(group.block, architecture.hidden_size, asked.batch, known.implementation, asked.numbers),
+            *context_ops(group.block, step, known.implementation, asked.numbers),
         ]
         cost = load(ops, known).times(group.count)
         host = cost.kernels * runtime.launch_s + group.count * runtime.block_s

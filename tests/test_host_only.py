@@ -31,8 +31,8 @@ def planted(prior: Profile, runtime: str = RUNTIME) -> Target:
     c = prior.runtime_coefficients(runtime)
     names = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")
     slow = c._replace(**{name: HOST * getattr(c, name) for name in names})
-    how = IMPLEMENTATIONS[prior.runtimes[runtime].implementation]
-    return Target(prior.sheet("bfloat16"), prior.device_coefficients("bfloat16")[0], slow, how)
+    implementation = IMPLEMENTATIONS[prior.runtimes[runtime].implementation]
+    return Target(prior.sheet("bfloat16"), prior.device_coefficients("bfloat16")[0], slow, implementation)
 
 
 def measured(prior: Profile) -> HostFit:

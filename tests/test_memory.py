@@ -12,9 +12,9 @@ from latmodel.model.memory import Memory, peak_memory
 from latmodel.model.transformer import num_parameters
 
 
-def memory(architecture: Architecture, how: Implementation = TORCH, **changes: float) -> Memory:
+def memory(architecture: Architecture, implementation: Implementation = TORCH, **changes: float) -> Memory:
     asked = {"batch": 2.0, "prompt": 100.0, "new": 28.0, **changes}
-    return peak_memory(architecture, numbers=TWO_BYTES, how=how, logits_all=False, **asked)  # type: ignore[arg-type]
+    return peak_memory(architecture, numbers=TWO_BYTES, implementation=implementation, logits_all=False, **asked)  # type: ignore[arg-type]
 
 
 def test_by_hand() -> None:
@@ -31,7 +31,9 @@ def test_by_hand() -> None:
 
 def test_logits_of_all_positions_can_be_the_largest() -> None:
     wide = model(vocab_size=100_000.0)
-    every = peak_memory(wide, batch=2.0, prompt=100.0, new=0.0, logits_all=True, numbers=TWO_BYTES, how=TORCH)
+    every = peak_memory(
+        wide, batch=2.0, prompt=100.0, new=0.0, logits_all=True, numbers=TWO_BYTES, implementation=TORCH
+    )
     # 100 000 · 200 rows · 2 bytes beside the residual stream of 2 · 256 · 200 · 2
     assert every.transient_bytes == 2 * 100_000 * 200 + 2 * 2 * 256 * 200
 

@@ -71,9 +71,11 @@ def layer_of(family: str) -> tuple[Any, Any, Any]:
     return config, getattr(model.model.layers[0], name), read_decoder(config).architecture.groups[0].block
 
 
-def our_ops(block: Any, step: Step, how: Implementation = TRANSFORMERS) -> list[OpCost]:
+def our_ops(block: Any, step: Step, implementation: Implementation = TRANSFORMERS) -> list[OpCost]:
     alone = block.__class__(block.attention, None, 0)
-    ops = dense_ops(alone, 256.0, step.rows, how, BFLOAT16) + context_ops(alone, step, how, BFLOAT16)
+    ops = dense_ops(alone, 256.0, step.rows, implementation, BFLOAT16) + context_ops(
+        alone, step, implementation, BFLOAT16
+    )
     return [op for op in ops if op.name not in ("norm", "residual")]
 
 
@@ -133,17 +135,21 @@ def test_experts_that_are_not_touched_are_not_read() -> None:
     assert read(1000.0) == pytest.approx(8 * 3 * 64 * 48)
 
 
-@pytest.mark.parametrize(("implementation", "how"), [("grouped_mm", TRANSFORMERS), ("eager", TORCH)])
+@pytest.mark.parametrize(("experts", "implementation"), [("grouped_mm", TRANSFORMERS), ("eager", TORCH)])
 @pytest.mark.parametrize("rows", [1, 64])
-def test_launches_of_experts(implementation: str, how: Implementation, rows: int) -> None:
+def test_launches_of_experts(experts: str, implementation: Implementation, rows: int) -> None:
     config = CONFIG_MAPPING["mixtral"](
         hidden_size=256, intermediate_size=128, num_attention_heads=4, num_key_value_heads=2, vocab_size=128,
         num_hidden_layers=1,
     )  # fmt: skip
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, experts_implementation=implementation)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, experts_implementation=experts)
     with torch.no_grad(), Counted() as seen:
         model.model.layers[0].mlp(torch.randn(1, rows, 256, dtype=torch.bfloat16))
     block = read_decoder(config).architecture.groups[0].block
     alone = block.__class__(None, block.feed_forward, 0)
-    ops = [op for op in dense_ops(alone, 256.0, float(rows), how, BFLOAT16) if op.name not in ("norm", "residual")]
+    ops = [
+        op
+        for op in dense_ops(alone, 256.0, float(rows), implementation, BFLOAT16)
+        if op.name not in ("norm", "residual")
+    ]
     assert sum(op.kernels for op in ops) == pytest.approx(sum(seen.launches.values()), rel=0.05)

@@ -118,5 +118,7 @@ def test_weight_bytes_of_all_operators_are_the_parameters() -> None:
     norms = model.hidden_size * (2 * block.count + 1)
     embedding = model.hidden_size * model.vocab_size
     assert gemms * block.count + head == 2 * (num_parameters(model) - norms - embedding)
-    memory = peak_memory(model, batch=1.0, prompt=1.0, new=0.0, logits_all=False, numbers=TWO_BYTES, how=TRANSFORMERS)
+    memory = peak_memory(
+        model, batch=1.0, prompt=1.0, new=0.0, logits_all=False, numbers=TWO_BYTES, implementation=TRANSFORMERS
+    )
     assert memory.weight_bytes == 2 * num_parameters(model)

@@ -39,8 +39,8 @@ class Setup:
 
     def target(self, runtime: str) -> Target:
         """What formulas take."""
-        coefficients, how = self.runtimes[runtime]
-        return Target(self.sheet, self.device, coefficients, how)
+        coefficients, implementation = self.runtimes[runtime]
+        return Target(self.sheet, self.device, coefficients, implementation)
 
     def moved(self, values: Mapping[str, float]) -> "Setup":
         """The same with some coefficients replaced: `device.NAME` or `runtime.RUNTIME.NAME`."""
@@ -53,7 +53,9 @@ class Setup:
             else:
                 runtime, name = rest.rsplit(".", 1)
                 runtimes[runtime][name] = value
-        moved = {name: (c._replace(**runtimes[name]), how) for name, (c, how) in self.runtimes.items()}
+        moved = {
+            name: (c._replace(**runtimes[name]), implementation) for name, (c, implementation) in self.runtimes.items()
+        }
         return Setup(self.sheet, device_coefficients({**coefficient_values(self.device), **device}), moved)
 
 

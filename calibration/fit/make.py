@@ -33,7 +33,7 @@ def implementation_of(runtime: str) -> str:
 def setup_at_priors(sheet: Sheet, runtimes: Mapping[str, str]) -> Setup:
     """Where a fit starts when nothing is known; `runtimes` gives the implementation of each."""
     runtime = RuntimeCoefficients(**prior_values(RUNTIME_PRIORS))
-    table = {name: (runtime, IMPLEMENTATIONS[how]) for name, how in runtimes.items()}
+    table = {name: (runtime, IMPLEMENTATIONS[implementation]) for name, implementation in runtimes.items()}
     device = prior_values(DEVICE_PRIORS) | dict.fromkeys(SERVED_ONLY, 0.0)
     return Setup(sheet, device_coefficients(device), table)
 
@@ -185,9 +185,9 @@ def device_table(fitted: Fitted) -> dict[str, Coefficient]:
 
 def runtime_part(fitted: Fitted, runtime: str, **others: object) -> RuntimePart:
     """A runtime's coefficients as a profile keeps them; `others` are the part's remaining fields."""
-    coefficients, how = fitted.setup.runtimes[runtime]
+    coefficients, implementation = fitted.setup.runtimes[runtime]
     table = coefficient_table(coefficients._asdict(), fitted.coefficients, f"runtime.{runtime}.")
-    return RuntimePart(implementation=how.name, coefficients=table, **others)  # type: ignore[arg-type]
+    return RuntimePart(implementation=implementation.name, coefficients=table, **others)  # type: ignore[arg-type]
 
 
 def measured_ranges(observations: Sequence[Observation]) -> dict[str, tuple[float, float]]:

@@ -36,10 +36,10 @@ COLUMNS: list[Column] = [
 ]
 
 
-def fit_report(fitted: Fitted, profile: Profile, dtype: str, how: Format) -> str:
+def fit_report(fitted: Fitted, profile: Profile, dtype: str, output: Format) -> str:
     """The report as text; as a table it is followed by rates against the data sheet, errors and notes."""
-    text = render(report_rows(fitted), how, COLUMNS)
-    if how not in ("table", "md"):
+    text = render(report_rows(fitted), output, COLUMNS)
+    if output not in ("table", "md"):
         return text
     return "\n".join(
         [text, "", *_rates(fitted, profile, dtype), *_errors(profile), *profile.provenance.notes, *_warnings(fitted)]

@@ -51,5 +51,8 @@ def problem(kind: str, sheet: Sheet, runtimes: Mapping[str, str], layers: Iterab
     shown = {name for layer in layers for name in SHOWN_BY.get(layer, ())}
     unseen = {name for names in SHOWN_BY.values() for name in names} - shown
     free |= {f"device.{name}": prior for name, prior in CPU_PRIORS.items() if prior.spread > 0 and name not in unseen}
-    table = {name: (coefficients._replace(**SERIAL), how) for name, (coefficients, how) in start.runtimes.items()}
+    table = {
+        name: (coefficients._replace(**SERIAL), implementation)
+        for name, (coefficients, implementation) in start.runtimes.items()
+    }
     return CpuProblem(Setup(sheet, device_coefficients(prior_values(CPU_PRIORS)), table), free)

@@ -101,6 +101,6 @@ def case_bytes(case: Case) -> float:
     w = case.workload
     peak = peak_memory(
         case.config.architecture(), batch=w.batch_size, prompt=w.prompt_tokens, new=w.new_tokens,
-        logits_all=w.logits == "all", numbers=w.numbers(), how=TRANSFORMERS,
+        logits_all=w.logits == "all", numbers=w.numbers(), implementation=TRANSFORMERS,
     )  # fmt: skip
     return float(peak.peak_bytes - peak.weight_bytes) + weight_elements(case) * w.numbers().weight_bytes

@@ -94,13 +94,13 @@ class _Timed:
         self._costs: dict[Implementation, OpCost] = {}
 
     def __call__(self, target: Target) -> Array:
-        if target.how not in self._costs:
-            self._costs[target.how] = cost_of(self._op, self._rows, target.how)
-        cost = self._costs[target.how]
+        if target.implementation not in self._costs:
+            self._costs[target.implementation] = cost_of(self._op, self._rows, target.implementation)
+        cost = self._costs[target.implementation]
         return op_seconds(cost, target.sheet, target.device, 0.0, hot=self._hot, corrector=target.corrector).seconds
 
 
-def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) -> OpCost:
+def cost_of(op: Kind, rows: Sequence[OperatorObservation], implementation: Implementation) -> OpCost:
     """The cost of each row as one record with arrays, as a runtime implements it."""
     if op == "gemm":
         return _product(rows)
@@ -113,14 +113,18 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], how: Implementation) 
             _column(rows, "heads"), _column(rows, "kv_heads"), _column(rows, "head_dim"), window=window
         )
         step = Step(m, _column(rows, "tokens"), _column(rows, "context"), phase_of(rows[0]))
-        return attention_op(attention, step, how, Numbers(size, size, size))
+        return attention_op(attention, step, implementation, Numbers(size, size, size))
     if op == "pointwise":
         return OpCost("pointwise", "pointwise", activation_bytes=_column(rows, "moved_bytes"), passes=2.0)
     if op == "rope":
-        return how.rope(m * n, size)
+        return implementation.rope(m * n, size)
     if op == "norm":
-        return pointwise(op, m * n, moves=how.norm_moves, kernels=how.norm_kernels, bytes_each=size, summed=n)
-    return pointwise(op, m * n, moves=how.activation_moves, kernels=how.activation_kernels, bytes_each=size)
+        return pointwise(
+            op, m * n, moves=implementation.norm_moves, kernels=implementation.norm_kernels, bytes_each=size, summed=n
+        )
+    return pointwise(
+        op, m * n, moves=implementation.activation_moves, kernels=implementation.activation_kernels, bytes_each=size
+    )
 
 
 def _product(rows: Sequence[OperatorObservation]) -> OpCost:

@@ -63,9 +63,14 @@ def typical_host_s() -> float:
 
 def block_launches() -> float:
     """Kernels that Transformers launches for a Llama block in one decode step."""
-    how = IMPLEMENTATIONS["transformers"]
-    twice = 2.0 * (how.norm_kernels + how.residual_kernels)
-    once = how.rope_kernels + how.activation_kernels + how.cache_kernels + how.attention_kernels
+    implementation = IMPLEMENTATIONS["transformers"]
+    twice = 2.0 * (implementation.norm_kernels + implementation.residual_kernels)
+    once = (
+        implementation.rope_kernels
+        + implementation.activation_kernels
+        + implementation.cache_kernels
+        + implementation.attention_kernels
+    )
     return twice + once + PRODUCTS
 
 

@@ -303,6 +303,6 @@ def conclude(ready: Prepared, log: Log, facts: Sequence[str], say: Say) -> Calib
         name=ready.path.stem, gpu=ready.gpu, title=hardware.name, host=f"{hardware.host}, {hardware.threads} thread(s)",
         source=f"measured on this device with torch {hardware.torch_version}, driver {hardware.driver}",
         notes=(*notes, *facts),
-        implementations={name: how.name for name, (_, how) in ready.problem.start.runtimes.items()},
+        implementations={name: one.name for name, (_, one) in ready.problem.start.runtimes.items()},
     )  # fmt: skip
     return calibrated(ready.problem, ready.sheet, rows, about)

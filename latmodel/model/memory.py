@@ -43,7 +43,7 @@ def peak_memory(
     new: Array,
     logits_all: bool,
     numbers: Numbers,
-    how: Implementation,
+    implementation: Implementation,
     overhead_bytes: float = 0.0,
     retained: Array = 0.0,
     parameters: Array | None = None,
@@ -61,32 +61,36 @@ def peak_memory(
     writes it out). Fragmentation is not counted.
     """
     weights = weight_bytes(model, numbers, parameters)
-    cache = cache_bytes(model, prompt + new, how, numbers) * (batch * cache_copies)
+    cache = cache_bytes(model, prompt + new, implementation, numbers) * (batch * cache_copies)
     if is_array(retained) or retained:
-        cache = cache + cache_bytes(model, retained, how, numbers) * batch
+        cache = cache + cache_bytes(model, retained, implementation, numbers) * batch
     rows = batch * prompt
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
     logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
     widest = logits
     for group in model.groups:
         widest = maximum(widest, _block_transient(group.block, model.hidden_size, rows, numbers))
-        kept = kept_positions(group.block, prompt + new, how)
-        grown = elements_per_position(group.block) * (how.cache_copies * kept * batch * numbers.cache_bytes)
+        kept = kept_positions(group.block, prompt + new, implementation)
+        grown = elements_per_position(group.block) * (implementation.cache_copies * kept * batch * numbers.cache_bytes)
         widest = maximum(widest, grown)
-        if numbers.format is not None and how.unpack_moves and not multiplies_float8(how, numbers):
+        if (
+            numbers.format is not None
+            and implementation.unpack_moves
+            and not multiplies_float8(implementation, numbers)
+        ):
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
-    held = workspace_of(model, numbers, how)
+    held = workspace_of(model, numbers, implementation)
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
 
 
-def workspace_of(model: Architecture, numbers: Numbers, how: Implementation) -> Workspace:
+def workspace_of(model: Architecture, numbers: Numbers, implementation: Implementation) -> Workspace:
     """What a format's kernels hold where the runtime writes unpacked weights out; else nothing."""
-    return workspace(model, numbers) if how.unpack_moves else Workspace()
+    return workspace(model, numbers) if implementation.unpack_moves else Workspace()
 
 
-def cache_bytes(model: Architecture, positions: Array, how: Implementation, numbers: Numbers) -> Array:
+def cache_bytes(model: Architecture, positions: Array, implementation: Implementation, numbers: Numbers) -> Array:
     """Bytes that all blocks keep for one sequence after `positions`: keys and values, latents, recurrent states."""
-    return sum(group.count * kept_bytes(group.block, positions, how, numbers) for group in model.groups)
+    return sum(group.count * kept_bytes(group.block, positions, implementation, numbers) for group in model.groups)
 
 
 def _block_transient(block: Block, hidden: Array, rows: Array, numbers: Numbers) -> Array:

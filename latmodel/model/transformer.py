@@ -15,7 +15,9 @@ from .ops import AttentionShape, OpCost, gemm, pointwise
 from .step import Step, attended_pairs, seen_positions
 
 
-def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def dense_ops(
+    block: Block, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
     """The operators of a block whose cost does not depend on the context: all but attention and its cache.
 
     Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
@@ -25,32 +27,39 @@ def dense_ops(block: Block, hidden: Array, rows: Array, how: Implementation, num
     mixing: Sequence[OpCost] = ()
     feeding: Sequence[OpCost] = ()
     if isinstance(mixer, Attention):
-        mixing = _projections(mixer, hidden, rows, how, numbers)
+        mixing = _projections(mixer, hidden, rows, implementation, numbers)
     elif mixer is not None:
-        mixing = MIXERS[type(mixer)].dense(mixer, hidden, rows, how, numbers)
+        mixing = MIXERS[type(mixer)].dense(mixer, hidden, rows, implementation, numbers)
     if isinstance(layer, FeedForward):
-        feeding = _feed_forward(layer, hidden, rows, how, numbers)
+        feeding = _feed_forward(layer, hidden, rows, implementation, numbers)
     elif layer is not None:
-        feeding = _experts(layer, hidden, rows, how, numbers)
+        feeding = _experts(layer, hidden, rows, implementation, numbers)
     layers = (mixer is not None) + (layer is not None)
     moves, kernels = (5.0, 1.0) if block.residual_scale else (3.0, 0.0)
     residual = pointwise(
         "residual", stream, moves=moves * layers,
-        kernels=(how.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
+        kernels=(implementation.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
-    norm = _norm("norm", block.norm, stream, hidden, how, numbers, count=block.norms)
+    norm = _norm("norm", block.norm, stream, hidden, implementation, numbers, count=block.norms)
     if numbers.format is not None:
-        mixing = with_unpacking("unpack_mixer", mixing, how, numbers)
-        feeding = with_unpacking("unpack_ffn", feeding, how, numbers)
+        mixing = with_unpacking("unpack_mixer", mixing, implementation, numbers)
+        feeding = with_unpacking("unpack_ffn", feeding, implementation, numbers)
     return [norm, *mixing, *feeding, residual]
 
 
 def _norm(
-    name: str, norm: Norm, elements: Array, width: Array, how: Implementation, numbers: Numbers, *, count: float = 1.0
+    name: str,
+    norm: Norm,
+    elements: Array,
+    width: Array,
+    implementation: Implementation,
+    numbers: Numbers,
+    *,
+    count: float = 1.0,
 ) -> OpCost:
     """`count` norms over the same `elements` in rows of `width`; LayerNorm is one kernel everywhere, RMSNorm as the
     runtime has it."""
-    kernels, moves = (how.norm_kernels, how.norm_moves) if norm.kind == "rms" else (1.0, 2.0)
+    kernels, moves = (implementation.norm_kernels, implementation.norm_moves) if norm.kind == "rms" else (1.0, 2.0)
     return pointwise(
         name, elements, moves=moves * count, kernels=kernels * count, bytes_each=numbers.activation_bytes,
         summed=width * count,
@@ -58,12 +67,12 @@ def _norm(
 
 
 def _projections(
-    attention: Attention, hidden: Array, rows: Array, how: Implementation, numbers: Numbers
+    attention: Attention, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     weight, each = numbers.weight_bytes, numbers.activation_bytes
     queries, keys = attention.query_width, attention.key_width
     asked = queries * 2.0 if attention.output_gate else queries
-    if attention.fused or how.fuses_projections:
+    if attention.fused or implementation.fuses_projections:
         ops = [gemm("qkv_proj", rows, asked + 2.0 * keys, hidden, weight, each)]
     else:
         ops = [
@@ -73,10 +82,18 @@ def _projections(
     ops.append(gemm("o_proj", rows, hidden, queries, weight, each))
     if attention.rotary:
         turned = (queries + keys) * (rows * attention.rotary)
-        ops.append(how.rope(turned, each))
+        ops.append(implementation.rope(turned, each))
     if attention.qk_norm:
         ops.append(
-            _norm("qk_norm", Norm(), (queries + keys) * (0.5 * rows), attention.head_dim, how, numbers, count=2.0)
+            _norm(
+                "qk_norm",
+                Norm(),
+                (queries + keys) * (0.5 * rows),
+                attention.head_dim,
+                implementation,
+                numbers,
+                count=2.0,
+            )
         )
     if attention.output_gate:
         ops.append(pointwise("gate", queries * rows, moves=5.0, kernels=2.0, bytes_each=each))
@@ -84,13 +101,13 @@ def _projections(
 
 
 def _feed_forward(
-    layer: FeedForward, hidden: Array, rows: Array, how: Implementation, numbers: Numbers
+    layer: FeedForward, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     weight, each = numbers.weight_bytes, numbers.activation_bytes
     inner = layer.intermediate_size
-    kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
+    kernels, moves = (implementation.activation_kernels, implementation.activation_moves) if layer.gated else (1.0, 2.0)
     matrices = 2.0 if layer.gated else 1.0
-    wide, repeat = (inner * matrices, 1.0) if layer.fused or how.fuses_projections else (inner, matrices)
+    wide, repeat = (inner * matrices, 1.0) if layer.fused or implementation.fuses_projections else (inner, matrices)
     return [
         gemm("gate_up_proj" if layer.gated else "up_proj", rows, wide, hidden, weight, each, repeat),
         pointwise("activation", inner * rows, moves=moves, kernels=kernels, bytes_each=each),
@@ -98,23 +115,25 @@ def _feed_forward(
     ]
 
 
-def _experts(layer: Experts, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
-    ops = expert_ops(layer, hidden, rows, how, numbers)
+def _experts(
+    layer: Experts, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
+    ops = expert_ops(layer, hidden, rows, implementation, numbers)
     if layer.shared is not None:
-        ops += _feed_forward(layer.shared, hidden, rows, how, numbers)
+        ops += _feed_forward(layer.shared, hidden, rows, implementation, numbers)
         ops += shared_gate_ops(layer, hidden, rows, numbers)
     return ops
 
 
-def context_ops(block: Block, step: Step, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def context_ops(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """Attention and the upkeep of its KV cache; affine in the context unless a window caps it."""
     mixer = block.attention
     if isinstance(mixer, Attention):
-        return [attention_op(mixer, step, how, numbers), append_op(block, step, how, numbers)]
-    return [] if mixer is None else MIXERS[type(mixer)].context(block, step, how, numbers)
+        return [attention_op(mixer, step, implementation, numbers), append_op(block, step, implementation, numbers)]
+    return [] if mixer is None else MIXERS[type(mixer)].context(block, step, implementation, numbers)
 
 
-def attention_op(attention: Attention, step: Step, how: Implementation, numbers: Numbers) -> OpCost:
+def attention_op(attention: Attention, step: Step, implementation: Implementation, numbers: Numbers) -> OpCost:
     """Scores, softmax and weighted sum: 4 · heads · head_dim FLOPs a query-key pair, causal pairs only.
 
     Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read.
@@ -124,21 +143,21 @@ def attention_op(attention: Attention, step: Step, how: Implementation, numbers:
     seen = seen_positions(step, attention.window)
     cache = attention.key_width * (2.0 * numbers.cache_bytes * step.batch * seen)
     moved = width * (2.0 * step.rows * numbers.activation_bytes)
-    if how.attention_passes:
-        moved = moved + attention.heads * (how.attention_passes * pairs * numbers.activation_bytes)
-    padding = how.padding_kernels * misfit(attention.head_dim)
+    if implementation.attention_passes:
+        moved = moved + attention.heads * (implementation.attention_passes * pairs * numbers.activation_bytes)
+    padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
         step.batch, attention.heads, attention.kv_heads, attention.head_dim,
         step.tokens, step.context, seen, attention.window,
     )  # fmt: skip
     return OpCost(
-        "attention", step.phase, width * (4.0 * pairs), 0.0, cache, moved, how.attention_kernels + padding,
+        "attention", step.phase, width * (4.0 * pairs), 0.0, cache, moved, implementation.attention_kernels + padding,
         0.0, 0.0, 0.0, 1.0, 1.0, shape,
     )  # fmt: skip
 
 
 def head_ops(
-    model: Architecture, rows: Array, logit_rows: Array, how: Implementation, numbers: Numbers
+    model: Architecture, rows: Array, logit_rows: Array, implementation: Implementation, numbers: Numbers
 ) -> list[OpCost]:
     """Embedding lookup, final norm and LM head (`logit_rows` positions get logits), and projections between widths."""
     sizes = {"weight_bytes": numbers.head_bytes, "activation_bytes": numbers.activation_bytes}
@@ -149,7 +168,7 @@ def head_ops(
         gemm("lm_head", logit_rows, model.vocab_size, width, **sizes),
     ]
     if model.final_norm is not None:
-        ops.append(_norm("final_norm", model.final_norm, hidden * rows, hidden, how, numbers))
+        ops.append(_norm("final_norm", model.final_norm, hidden * rows, hidden, implementation, numbers))
     if isinstance(model.positions, float) and model.positions:
         ops.append(pointwise("positions", hidden * rows, moves=5.0, kernels=2.0, bytes_each=each))
     if model.embedding_size is not None:

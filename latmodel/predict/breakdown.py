@@ -33,14 +33,14 @@ def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload:
 def _operators(
     model: Architecture, step: Step, logit_rows: float, target: Target, workload: Workload
 ) -> Iterator[tuple[float, OpCost]]:
-    how, numbers = target.how, workload.numbers()
+    implementation, numbers = target.implementation, workload.numbers()
     for group in model.groups:
         for op in (
-            *dense_ops(group.block, model.hidden_size, step.rows, how, numbers),
-            *context_ops(group.block, step, how, numbers),
+            *dense_ops(group.block, model.hidden_size, step.rows, implementation, numbers),
+            *context_ops(group.block, step, implementation, numbers),
         ):
             yield group.count, op
-    for op in head_ops(model, step.rows, logit_rows, how, numbers):
+    for op in head_ops(model, step.rows, logit_rows, implementation, numbers):
         yield 1.0, op
 
 

@@ -26,7 +26,7 @@ class Target(NamedTuple):
     sheet: Sheet
     device: Device
     runtime: RuntimeCoefficients
-    how: Implementation
+    implementation: Implementation
     corrector: Corrector | None = None
 
 
@@ -114,11 +114,14 @@ def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
 
 def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
     """One block; with one of its layers missing, the other layer alone."""
-    how, numbers, aligned = target.how, work.numbers, block.aligned
+    implementation, numbers, aligned = target.implementation, work.numbers, block.aligned
     step = work.prefill()
-    prompt_ops = [*dense_ops(block, hidden, step.rows, how, numbers), *context_ops(block, step, how, numbers)]
+    prompt_ops = [
+        *dense_ops(block, hidden, step.rows, implementation, numbers),
+        *context_ops(block, step, implementation, numbers),
+    ]
     prefill = load(prompt_ops, target, aligned=aligned)
-    dense = load(dense_ops(block, hidden, work.batch, how, numbers), target, aligned=aligned)
+    dense = load(dense_ops(block, hidden, work.batch, implementation, numbers), target, aligned=aligned)
     first, last = _context_loads(block, work, target)
     return Cost(prefill, dense.plus(first), dense.plus(last))
 
@@ -126,8 +129,8 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
 def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
     """What depends on the context, in the first and the last decode step; attention shares all but the context."""
     at_first, at_last = work.decode()
-    first = context_ops(block, at_first, target.how, work.numbers)
-    last = context_ops(block, at_last, target.how, work.numbers)
+    first = context_ops(block, at_first, target.implementation, work.numbers)
+    last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
     if isinstance(block.attention, Attention) and not isinstance(target.device, CpuCoefficients):
         law = decode_law(first[0], target.device.decode, target.sheet)  # its operators begin with the attention itself
@@ -139,8 +142,8 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     rows = work.prefill().rows
     logit_rows = rows if work.logits_all else work.batch
     aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
-    at_prompt = head_ops(model, rows, logit_rows, target.how, work.numbers)
-    at_step = head_ops(model, work.batch, work.batch, target.how, work.numbers)
+    at_prompt = head_ops(model, rows, logit_rows, target.implementation, work.numbers)
+    at_step = head_ops(model, work.batch, work.batch, target.implementation, work.numbers)
     if work.logits_all:
         prefill, decode = (load(ops, target, aligned=aligned) for ops in (at_prompt, at_step))
         return Cost(prefill, decode, decode)

@@ -59,9 +59,9 @@ class Predictor:
         self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name)
         self._corrected = corrected
         # How the runtime carries out the operators; what the profile measured of it replaces the default.
-        how, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
-        how = how if moves is None else how._replace(unpack_moves=moves)
-        self._how = how._replace(multiplies_float8=profile.multiplies_float8)
+        implementation, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
+        implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
+        self._how = implementation._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[str, tuple[Target, bool]] = {}
 
     @classmethod
@@ -168,7 +168,7 @@ class Predictor:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
-            how=self._how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+            implementation=self._how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
             parameters=parameters, cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
 

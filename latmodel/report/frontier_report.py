@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..search.frontier import Baseline, Frontier
 
 
-def frontier_text(found: "Frontier", limit: int, how: Any, score: Any = None) -> str:
+def frontier_text(found: "Frontier", limit: int, output: Any, score: Any = None) -> str:
     """At most `limit` rows of what a search found: the best marked, score and band if any, ratios to a baseline.
 
     What is best, and what ties with it, is judged among all that was found, not among the rows shown.
@@ -33,8 +33,8 @@ def frontier_text(found: "Frontier", limit: int, how: Any, score: Any = None) ->
             ("× params", lambda row: f"{row['parameters_ratio']:.1f}"),
             ("× speed", lambda row: f"{row['speed_ratio']:.2f}"),
         ]
-    text = render(rows, how, columns, title=_title(found))
-    if how != "table":
+    text = render(rows, output, columns, title=_title(found))
+    if output != "table":
         return text
     lines = [
         text,

@@ -18,7 +18,13 @@ from .text import SHAPE_COLUMNS, Column, Format, Row, prediction_columns, render
 
 
 def predict_one(
-    predictor: Predictor, model: Any, workload: Workload, how: Format, *, operators: bool = False, limits: bool = False
+    predictor: Predictor,
+    model: Any,
+    workload: Workload,
+    output: Format,
+    *,
+    operators: bool = False,
+    limits: bool = False,
 ) -> str:
     """One model's prediction as text; JSON is the object of the contract.
 
@@ -29,17 +35,17 @@ def predict_one(
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
     parts = breakdown(predictor, model, workload) if operators else []
-    if how in ("json", "jsonl"):
-        return render([row | ({"breakdown": parts} if operators else {})], how, [], single=True)
-    if how == "csv":
-        return render(parts or [row], how, [])
+    if output in ("json", "jsonl"):
+        return render([row | ({"breakdown": parts} if operators else {})], output, [], single=True)
+    if output == "csv":
+        return render(parts or [row], output, [])
     parameters, *times = prediction_columns(predictor.interval.level)
     columns, title = [parameters, *times], _title(predictor, workload)
     if isinstance(model, ModelConfig):
         row = {**config_dict(model), **_effective(model, workload), **row}
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
-    tables = [render([row], how, columns + (LIMIT_COLUMNS if limits else []), title=title)]
-    return "\n\n".join([*tables, render(parts, how, BREAKDOWN_COLUMNS)] if operators else tables)
+    tables = [render([row], output, columns + (LIMIT_COLUMNS if limits else []), title=title)]
+    return "\n\n".join([*tables, render(parts, output, BREAKDOWN_COLUMNS)] if operators else tables)
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def _title(predictor: Predictor, workload: Workload) -> str:
     )
 
 
-def predict_table(predictor: Predictor, path: Path, workload: Workload, how: Format) -> str:
+def predict_table(predictor: Predictor, path: Path, workload: Workload, output: Format) -> str:
     """Predictions of every row of a table, in its order; rows may name their own work, dtype and runtime.
 
     Raises:
@@ -86,9 +92,11 @@ def predict_table(predictor: Predictor, path: Path, workload: Workload, how: For
         some = [rows[i] for i in index]
         predictions = _predict_group(predictor, some, workload, key, f"{path}", index)
         for i, row, prediction in zip(index, some, predictions, strict=True):
-            done[i] = {**row, **prediction.as_dict()} if how in ("table", "md", "csv") else prediction.as_dict()
-    shown = [{**_filled(row), **(row or {})} for row in done] if how in ("table", "md") else done
-    return render([row for row in shown if row], how, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)])
+            done[i] = {**row, **prediction.as_dict()} if output in ("table", "md", "csv") else prediction.as_dict()
+    shown = [{**_filled(row), **(row or {})} for row in done] if output in ("table", "md") else done
+    return render(
+        [row for row in shown if row], output, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
+    )
 
 
 def _filled(row: Row | None) -> Row:

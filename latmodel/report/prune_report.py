@@ -24,10 +24,10 @@ COLUMNS: list[Column] = [
 ]
 
 
-def table(found: Pruning, how: Format) -> str:
+def table(found: Pruning, output: Format) -> str:
     """The original, and one shape for each way."""
     rows = [found.original.as_dict(), *(curve.shown.as_dict() for curve in found.curves)]
-    return render(rows, how, COLUMNS)
+    return render(rows, output, COLUMNS)
 
 
 def notes(found: Pruning) -> Iterator[str]:

@@ -15,18 +15,18 @@ Column = tuple[str, Callable[[Row], str]]  # heading, and the text of a row
 
 
 def render(
-    rows: Sequence[Row], how: Format, columns: Sequence[Column], *, title: str = "", single: bool = False
+    rows: Sequence[Row], output: Format, columns: Sequence[Column], *, title: str = "", single: bool = False
 ) -> str:
     """Rows as text. JSON and CSV carry every field, unrounded, in SI; `single` gives one JSON object, not a list."""
-    if how == "json":
+    if output == "json":
         return json.dumps(rows[0] if single and len(rows) == 1 else list(rows), indent=1, default=str)
-    if how == "jsonl":
+    if output == "jsonl":
         return "\n".join(json.dumps(row, default=str) for row in rows)
-    if how == "csv":
+    if output == "csv":
         return _csv(rows)
     cells = [[text(row) for _, text in columns] for row in rows]
     headings = [heading for heading, _ in columns]
-    return _markdown(headings, cells) if how == "md" else table(headings, cells, title=title)
+    return _markdown(headings, cells) if output == "md" else table(headings, cells, title=title)
 
 
 def _csv(rows: Sequence[Row]) -> str:

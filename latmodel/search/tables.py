@@ -221,7 +221,7 @@ class _Pricing:
         memory, without = (self.predictor.memory(model, self.work) for model in (one, none))
         held = memory._replace(weight_bytes=memory.weight_bytes - without.weight_bytes)
         parameters = num_parameters(one) - num_parameters(none)
-        return _layer(cost, hidden, parameters, held, workspace_of(one, self.work.numbers, self.target.how))
+        return _layer(cost, hidden, parameters, held, workspace_of(one, self.work.numbers, self.target.implementation))
 
     def head(self, hidden: Array, vocab: Array, tie: Array) -> tuple[Layer, float]:
         """Embedding, final norm and LM head; and the runtime's own memory."""

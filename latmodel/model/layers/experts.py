@@ -19,24 +19,26 @@ def touched_experts(layer: Experts, rows: Array) -> Array:
     return layer.count * (1.0 - (1.0 - share) ** rows)
 
 
-def expert_ops(layer: Experts, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def expert_ops(
+    layer: Experts, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
     """Router, dispatch, the experts' products and what stands beside them."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     sent = rows * layer.per_token
     width = hidden if layer.latent_size is None else layer.latent_size
     inner, matrices = layer.intermediate_size, 2.0 if layer.gated else 1.0
-    kernels, moves = (how.activation_kernels, how.activation_moves) if layer.gated else (1.0, 2.0)
+    kernels, moves = (implementation.activation_kernels, implementation.activation_moves) if layer.gated else (1.0, 2.0)
     each = numbers.activation_bytes
     ops = [
         gemm("router", rows, layer.count, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each),
-        pointwise("dispatch", layer.count * rows, moves=8.0, kernels=how.routing_kernels, bytes_each=4.0),
+        pointwise("dispatch", layer.count * rows, moves=8.0, kernels=implementation.routing_kernels, bytes_each=4.0),
         pointwise("combine", width * sent, moves=6.0, kernels=0.0, bytes_each=each),
-        _product("experts_up", layer, rows, (matrices * inner, width), how, numbers),
+        _product("experts_up", layer, rows, (matrices * inner, width), implementation, numbers),
         pointwise("activation", inner * sent, moves=moves, kernels=kernels, bytes_each=each),
-        _product("experts_down", layer, rows, (width, inner), how, numbers),
+        _product("experts_down", layer, rows, (width, inner), implementation, numbers),
     ]  # fmt: skip
-    if how.expert_kernels:
-        ops.append(_loop(layer, rows, how))
+    if implementation.expert_kernels:
+        ops.append(_loop(layer, rows, implementation))
     if layer.latent_size is not None:
         ops += [gemm("latent_in", rows, width, hidden, **sizes), gemm("latent_out", rows, hidden, width, **sizes)]
     return ops
@@ -52,7 +54,7 @@ def shared_gate_ops(layer: Experts, hidden: Array, rows: Array, numbers: Numbers
 
 
 def _product(
-    name: str, layer: Experts, rows: Array, size: tuple[Array, Array], how: Implementation, numbers: Numbers
+    name: str, layer: Experts, rows: Array, size: tuple[Array, Array], implementation: Implementation, numbers: Numbers
 ) -> OpCost:
     """(rows of each touched expert × k) · (k × n) for `size` (n, k): exact FLOPs, the weights of touched ones.
 
@@ -64,16 +66,16 @@ def _product(
     each = sent / maximum(touched, 1.0)
     flops, weights = (2.0 * sent) * (n * k), touched * (n * k) * numbers.weight_bytes
     moved = sent * (n + k) * numbers.activation_bytes
-    if how.expert_kernels or how.group_kernels:
-        launches = touched + how.group_kernels * layer.count
+    if implementation.expert_kernels or implementation.group_kernels:
+        launches = touched + implementation.group_kernels * layer.count
         return OpCost(name, "gemm", flops, weights, 0.0, moved, launches, each, n, k, touched)
     tiled = touched * (ceil(each / TILE_ROWS) * TILE_ROWS)
     return OpCost(name, "gemm", flops, weights, 0.0, moved, 1.0, tiled, n, k)
 
 
-def _loop(layer: Experts, rows: Array, how: Implementation) -> OpCost:
+def _loop(layer: Experts, rows: Array, implementation: Implementation) -> OpCost:
     """The launches, beside the two products, of a loop over the touched experts."""
-    return OpCost("expert_loop", "pointwise", kernels=how.expert_kernels * touched_experts(layer, rows))
+    return OpCost("expert_loop", "pointwise", kernels=implementation.expert_kernels * touched_experts(layer, rows))
 
 
 def expert_parameters(layer: Experts, hidden: Array) -> Array:

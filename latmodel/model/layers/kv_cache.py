@@ -20,7 +20,7 @@ def elements_per_position(block: Block) -> Array:
     return 0.0
 
 
-def kept_positions(block: Block, positions: Array, how: Implementation) -> Array:
+def kept_positions(block: Block, positions: Array, implementation: Implementation) -> Array:
     """Positions held once `positions` have been seen.
 
     A sliding window caps them: at `window` in place, at `window − 1` where the cache grows by concatenation
@@ -29,12 +29,12 @@ def kept_positions(block: Block, positions: Array, how: Implementation) -> Array
     window = getattr(block.attention, "window", None)
     if window is None:
         return positions
-    return minimum(positions, window - 1.0 if how.cache_copies else window)
+    return minimum(positions, window - 1.0 if implementation.cache_copies else window)
 
 
-def kept_bytes(block: Block, positions: Array, how: Implementation, numbers: Numbers) -> Array:
+def kept_bytes(block: Block, positions: Array, implementation: Implementation, numbers: Numbers) -> Array:
     """Bytes that one block keeps for one sequence after `positions`."""
-    growing = elements_per_position(block) * (kept_positions(block, positions, how) * numbers.cache_bytes)
+    growing = elements_per_position(block) * (kept_positions(block, positions, implementation) * numbers.cache_bytes)
     return growing + state_bytes(block, numbers)
 
 
@@ -61,8 +61,8 @@ def recurrent_elements(mixer: Mamba2 | GatedDelta) -> Array:
     return mixer.value_heads * mixer.key_dim * mixer.value_dim
 
 
-def append_op(block: Block, step: Step, how: Implementation, numbers: Numbers) -> OpCost:
+def append_op(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> OpCost:
     """Append the new positions; a growing cache (`cache_copies`) reads and writes all that it holds."""
-    kept = how.cache_copies * kept_positions(block, step.context - step.tokens, how)
+    kept = implementation.cache_copies * kept_positions(block, step.context - step.tokens, implementation)
     moved = elements_per_position(block) * (2.0 * step.batch * (kept + step.tokens) * numbers.cache_bytes)
-    return OpCost("kv_cache", "pointwise", 0.0, 0.0, 0.0, moved, how.cache_kernels)
+    return OpCost("kv_cache", "pointwise", 0.0, 0.0, 0.0, moved, implementation.cache_kernels)

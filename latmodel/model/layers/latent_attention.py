@@ -10,7 +10,9 @@ from .kv_cache import append_op
 from .unpacking import with_unpacking
 
 
-def latent_dense(m: LatentAttention, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def latent_dense(
+    m: LatentAttention, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
     """Projections of queries, latents and output, their norms, and the rotary part."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     each = numbers.activation_bytes
@@ -29,26 +31,26 @@ def latent_dense(m: LatentAttention, hidden: Array, rows: Array, how: Implementa
         pointwise(
             "latent_norm",
             normed * rows,
-            moves=how.norm_moves,
-            kernels=how.norm_kernels * norms,
+            moves=implementation.norm_moves,
+            kernels=implementation.norm_kernels * norms,
             bytes_each=each,
             summed=normed,
         ),
-        how.rope(turned, each),
+        implementation.rope(turned, each),
         gemm("o_proj", rows, hidden, m.heads * m.value_dim, **sizes),
     ]
 
 
-def latent_context(block: Block, step: Step, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def latent_context(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """Expand every latent in the context, then attend; in decode attend to the latents where the runtime can."""
     m = block.attention
     assert isinstance(m, LatentAttention), "the table of mixers calls it with this kind alone"
-    attend = _attend_latents if how.absorbs_latents and step.phase == "decode" else _attend_expanded
-    ops = [*attend(m, step, how, numbers), append_op(block, step, how, numbers)]
-    return ops if numbers.format is None else with_unpacking("unpack_latents", ops, how, numbers)
+    attend = _attend_latents if implementation.absorbs_latents and step.phase == "decode" else _attend_expanded
+    ops = [*attend(m, step, implementation, numbers), append_op(block, step, implementation, numbers)]
+    return ops if numbers.format is None else with_unpacking("unpack_latents", ops, implementation, numbers)
 
 
-def _attend_expanded(m: LatentAttention, step: Step, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """Keys and values of all heads from each latent: one GEMM over the whole context, then multi-head attention."""
     positions, pairs = step.batch * step.context, step.batch * attended_pairs(step, None)
     key, value, each = m.nope_dim + m.rope_dim, m.value_dim, numbers.activation_bytes
@@ -60,19 +62,26 @@ def _attend_expanded(m: LatentAttention, step: Step, how: Implementation, number
     joined = pointwise("join_keys", positions * (m.heads * key), moves=2.0, kernels=3.0, bytes_each=each)
     width = m.heads * (key + value)
     moved = width * (step.rows * each)
-    if how.attention_passes:
-        moved = moved + m.heads * (how.attention_passes * pairs * each)
+    if implementation.attention_passes:
+        moved = moved + m.heads * (implementation.attention_passes * pairs * each)
     shape = AttentionShape(
         step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, step.context, None
     )
     read = width * (positions * each)  # expanded keys and values
     attend = OpCost(
-        "attention", step.phase, width * (2.0 * pairs), 0.0, read, moved, how.attention_kernels, attention=shape
+        "attention",
+        step.phase,
+        width * (2.0 * pairs),
+        0.0,
+        read,
+        moved,
+        implementation.attention_kernels,
+        attention=shape,
     )
     return [expand, joined, attend]
 
 
-def _attend_latents(m: LatentAttention, step: Step, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def _attend_latents(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """All heads over one shared latent (appendix C of the paper): the expansion moves to queries and output."""
     pairs, each = step.batch * attended_pairs(step, None), numbers.activation_bytes
     wide = m.latent_rank + m.rope_dim
@@ -88,7 +97,7 @@ def _attend_latents(m: LatentAttention, step: Step, how: Implementation, numbers
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
     return [
         absorb,
-        OpCost("attention", step.phase, flops, 0.0, cache, rows, how.attention_kernels, attention=shape),
+        OpCost("attention", step.phase, flops, 0.0, cache, rows, implementation.attention_kernels, attention=shape),
     ]
 
 

@@ -32,18 +32,20 @@ GATED_DELTA_TENSORS = Scan(80.0, 9.0, 61.0, 20.0, 42.0, 16.0, 17.0)
 FUSED = Scan(5.0, 0.0, 1.0, 0.0, 1.0, 2.0, 2.0)
 
 
-def mamba2_dense(m: Mamba2, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def mamba2_dense(
+    m: Mamba2, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
     """Both projections, the convolution and the gated norm, whose launches are counted with the scan."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     inner = m.heads * m.head_dim
     return [
         gemm("in_proj", rows, inner + conv_width(m) + m.heads, hidden, **sizes),
-        *_around(m, inner, rows, how, numbers),
+        *_around(m, inner, rows, implementation, numbers),
         gemm("out_proj", rows, hidden, inner, **sizes),
     ]
 
 
-def mamba2_context(block: Block, step: Step, how: Implementation, _numbers: Numbers) -> list[OpCost]:
+def mamba2_context(block: Block, step: Step, implementation: Implementation, _numbers: Numbers) -> list[OpCost]:
     """The chunked scan: attention within a chunk, one state a head between them; a step updates the state alone.
 
     FLOPs a token (Dao & Gu 2024, section 6.3): 2·c·N for the scores of each group, 2·c·P·H against them, and
@@ -54,13 +56,13 @@ def mamba2_context(block: Block, step: Step, how: Implementation, _numbers: Numb
     assert isinstance(m, Mamba2), "the table of mixers calls it with this kind alone"
     inner, values = m.heads * m.head_dim, m.heads * (m.head_dim + m.state_size)
     if step.phase == "decode":
-        return [_step_op(m, values, step, MAMBA2_TENSORS, how)]
-    chunk, positions = _chunked(m.chunk, step, how)
-    scored = m.groups if how.fuses_scans else m.heads
+        return [_step_op(m, values, step, MAMBA2_TENSORS, implementation)]
+    chunk, positions = _chunked(m.chunk, step, implementation)
+    scored = m.groups if implementation.fuses_scans else m.heads
     flops = 2.0 * chunk * (scored * m.state_size + inner) + 4.0 * recurrent_elements(m)
-    if not how.fuses_scans:
+    if not implementation.fuses_scans:
         flops = flops + recurrent_elements(m) * (2.0 * (positions / chunk + 1.0) ** 2 / positions)
-    scan = FUSED if how.fuses_scans else MAMBA2_TENSORS
+    scan = FUSED if implementation.fuses_scans else MAMBA2_TENSORS
     moved = m.heads * chunk * scan.square_moves + values * scan.row_moves
     return _scan_ops(m, flops, moved, (chunk, positions), step, scan)
 
@@ -73,19 +75,21 @@ def mamba2_parameters(m: Mamba2, hidden: Array) -> Array:
     return total + 3.0 * m.heads + inner + ((projected + hidden) if m.bias else 0.0)
 
 
-def delta_dense(m: GatedDelta, hidden: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def delta_dense(
+    m: GatedDelta, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
     """Projections to queries, keys, values, gate, and the two rates a head; convolution, norm, output."""
     sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
     values = m.value_heads * m.value_dim
     return [
         gemm("qkvz_proj", rows, conv_width(m) + values, hidden, **sizes),
         gemm("ba_proj", rows, 2.0 * m.value_heads, hidden, **sizes),
-        *_around(m, values, rows, how, numbers),
+        *_around(m, values, rows, implementation, numbers),
         gemm("out_proj", rows, hidden, values, **sizes),
     ]
 
 
-def delta_context(block: Block, step: Step, how: Implementation, _numbers: Numbers) -> list[OpCost]:
+def delta_context(block: Block, step: Step, implementation: Implementation, _numbers: Numbers) -> list[OpCost]:
     """The chunked delta rule (Yang et al. 2024, section 3.3). FLOPs a head and a token: 2·c·(2K + V) for scores and
     what they weigh, 6·K·V with the state, and c·(K + V) for the triangular solve of each chunk, which a kernel of its
     own does in passing. Tensor operators pad the prompt to whole chunks.
@@ -94,13 +98,13 @@ def delta_context(block: Block, step: Step, how: Implementation, _numbers: Numbe
     assert isinstance(m, GatedDelta), "the table of mixers calls it with this kind alone"
     values = m.value_heads * (m.key_dim + m.value_dim)
     if step.phase == "decode":
-        return [_step_op(m, values, step, GATED_DELTA_TENSORS, how)]
-    chunk, positions = _chunked(m.chunk, step, how)
+        return [_step_op(m, values, step, GATED_DELTA_TENSORS, implementation)]
+    chunk, positions = _chunked(m.chunk, step, implementation)
     flops = 2.0 * chunk * m.value_heads * (2.0 * m.key_dim + m.value_dim) + 6.0 * recurrent_elements(m)
-    scan = FUSED if how.fuses_scans else GATED_DELTA_TENSORS
+    scan = FUSED if implementation.fuses_scans else GATED_DELTA_TENSORS
     moved = m.value_heads * chunk * scan.square_moves + values * scan.row_moves
     ops = _scan_ops(m, flops, moved, (chunk, positions), step, scan)
-    return ops if how.fuses_scans else [*ops, _solve_op(values, chunk, step.batch * positions)]
+    return ops if implementation.fuses_scans else [*ops, _solve_op(values, chunk, step.batch * positions)]
 
 
 def _solve_op(columns: Array, chunk: float, rows: Array) -> OpCost:
@@ -109,9 +113,9 @@ def _solve_op(columns: Array, chunk: float, rows: Array) -> OpCost:
     return OpCost("scan_solve", "solve", columns * rows * chunk, 0.0, 0.0, 0.0, 0.0, rows, columns, 0.5 * chunk)
 
 
-def _chunked(chunk: float, step: Step, how: Implementation) -> tuple[Array, Array]:
+def _chunked(chunk: float, step: Step, implementation: Implementation) -> tuple[Array, Array]:
     """Positions of a chunk, and of all chunks: kernels stop at the last token, tensor operators pad the last chunk."""
-    if how.fuses_scans:
+    if implementation.fuses_scans:
         return minimum(step.tokens, chunk), step.tokens
     return chunk, ceil(step.tokens / chunk) * chunk
 
@@ -123,18 +127,22 @@ def delta_parameters(m: GatedDelta, hidden: Array) -> Array:
     return hidden * (projected + values) + conv * m.conv_kernel + 2.0 * m.value_heads + m.value_dim
 
 
-def _around(m: Mamba2 | GatedDelta, inner: Array, rows: Array, how: Implementation, numbers: Numbers) -> list[OpCost]:
+def _around(
+    m: Mamba2 | GatedDelta, inner: Array, rows: Array, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
     """Traffic of the short causal convolution with its SiLU, and of the gated norm."""
     each = numbers.activation_bytes
     return [
         OpCost("conv", "conv", activation_bytes=conv_width(m) * rows * (4.0 * each), kernels=1.0, passes=4.0),
-        pointwise("gated_norm", inner * rows, moves=how.norm_moves + 3.0, kernels=0.0, bytes_each=each),
+        pointwise("gated_norm", inner * rows, moves=implementation.norm_moves + 3.0, kernels=0.0, bytes_each=each),
     ]
 
 
-def _step_op(m: Mamba2 | GatedDelta, values: Array, step: Step, tensors: Scan, how: Implementation) -> OpCost:
+def _step_op(
+    m: Mamba2 | GatedDelta, values: Array, step: Step, tensors: Scan, implementation: Implementation
+) -> OpCost:
     """One token: the state is read and written, by one kernel or by each tensor operator anew."""
-    scan = FUSED if how.fuses_scans else tensors
+    scan = FUSED if implementation.fuses_scans else tensors
     moved = (recurrent_elements(m) * scan.step_moves + values) * (step.batch * RECURRENT_BYTES)
     return OpCost("scan", "scan", activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
 

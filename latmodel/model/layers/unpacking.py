@@ -13,9 +13,9 @@ def _is_quantised(op: OpCost) -> bool:
     return op.kind == "gemm" and op.name not in KEPT
 
 
-def multiplies_float8(how: Implementation, numbers: Numbers) -> bool:
+def multiplies_float8(implementation: Implementation, numbers: Numbers) -> bool:
     """Whether products are of 8-bit floats: weights stored so, inputs quantised on the way."""
-    return how.multiplies_float8 and numbers.format is not None and numbers.format.name == "fp8"
+    return implementation.multiplies_float8 and numbers.format is not None and numbers.format.name == "fp8"
 
 
 def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
@@ -27,19 +27,21 @@ def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
     return op._replace(kind="gemm8", activation_bytes=moved, kernels=op.kernels * (1.0 + launches))
 
 
-def with_unpacking(name: str, ops: Sequence[OpCost], how: Implementation, numbers: Numbers) -> list[OpCost]:
+def with_unpacking(name: str, ops: Sequence[OpCost], implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """The same operators of one layer, and one by this name that unpacks the weights of their products.
 
     Where fp8 weights are multiplied as such nothing is unpacked: the products are of 8-bit floats.
-    `how.unpack_moves` values of the dtype are moved for each weight: 2 where a runtime writes the unpacked matrix out
-    and the product reads it back, 0 where it unpacks in registers; `how.unpack_kernels` launches a product.
+    `unpack_moves` values of the dtype are moved for each weight: 2 where a runtime writes the unpacked matrix out and
+    the product reads it back, 0 where it unpacks in registers; `unpack_kernels` launches a product.
     """
-    if multiplies_float8(how, numbers):
-        return [float8_product(op, how.unpack_kernels) if _is_quantised(op) else op for op in ops]
+    if multiplies_float8(implementation, numbers):
+        return [float8_product(op, implementation.unpack_kernels) if _is_quantised(op) else op for op in ops]
     products = [op for op in ops if _is_quantised(op)]
-    if not products or not (how.unpack_moves or how.unpack_kernels):
+    if not products or not (implementation.unpack_moves or implementation.unpack_kernels):
         return list(ops)
     weights = sum(op.weight_bytes for op in products) * (1.0 / numbers.weight_bytes)
-    launches = how.unpack_kernels * sum(op.kernels for op in products)
-    unpack = pointwise(name, weights, moves=how.unpack_moves, kernels=launches, bytes_each=numbers.activation_bytes)
+    launches = implementation.unpack_kernels * sum(op.kernels for op in products)
+    unpack = pointwise(
+        name, weights, moves=implementation.unpack_moves, kernels=launches, bytes_each=numbers.activation_bytes
+    )
     return [*ops, unpack]
