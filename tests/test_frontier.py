@@ -7,13 +7,13 @@ import pytest
 from click.testing import CliRunner
 from search_toy import toy_predictor
 
-from latmodel import ModelConfig, Workload
+from latmodel import ModelConfig, Workload, frontier
 from latmodel.cli.frontier import frontier as command
 from latmodel.cli.search_options import parse_limit, parse_ratio, parse_values
 from latmodel.errors import BudgetError, UsageError
 from latmodel.search.frontier import thin
 from latmodel.search.goals import SHAPE, Objective
-from latmodel.search.run import best_per_depth, frontier
+from latmodel.search.run import best_per_depth
 from latmodel.search.space import SearchSpace, Span
 
 PREDICTOR = toy_predictor()

@@ -89,7 +89,9 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     if baseline is not None:
         found = found.against(baseline)
     if options["plot"] is not None:
-        found.plot(options["plot"])
+        from ..report.frontier_picture import draw_frontier
+
+        draw_frontier(found, options["plot"])
     say_notes(predictor, workload)
     for depth in found.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
