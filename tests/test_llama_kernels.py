@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toy import TWO_BYTES, model
 
 from latmodel.model.implementation import IMPLEMENTATIONS, TRANSFORMERS
-from latmodel.model.transformer import Step, context_ops, dense_ops
+from latmodel.model.step import Step
+from latmodel.model.transformer import context_ops, dense_ops
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # importing is theirs, and warns of what concerns nobody here

@@ -9,7 +9,7 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture
 from latmodel.model.implementation import TORCH, TRANSFORMERS, Implementation
 from latmodel.model.memory import Memory, peak_memory
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 
 
 def memory(architecture: Architecture, implementation: Implementation = TORCH, **changes: float) -> Memory:

@@ -10,8 +10,9 @@ from latmodel.laws.gemm import cached_bytes, compute_seconds, gemm_seconds, hot_
 from latmodel.model.alignment import all_aligned
 from latmodel.model.architecture import Attention
 from latmodel.model.implementation import TRANSFORMERS
+from latmodel.model.layers.attention import attention_op
 from latmodel.model.ops import OpCost, gemm, pointwise
-from latmodel.model.transformer import Step, attention_op
+from latmodel.model.step import Step
 
 
 def product(m: float, n: float, k: float) -> OpCost:

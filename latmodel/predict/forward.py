@@ -11,8 +11,8 @@ from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
-from ..model.architecture import Architecture, Attention, Block
-from ..model.config import Numbers
+from ..model.architecture import Architecture, Block
+from ..model.formats import Numbers
 from ..model.implementation import Implementation
 from ..model.ops import OpCost
 from ..model.step import Step
@@ -127,13 +127,17 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
 
 
 def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
-    """What depends on the context, in the first and the last decode step; attention shares all but the context."""
+    """What depends on the context, in the first and the last decode step.
+
+    Where a block has one attention both steps share all of its law but the context.
+    """
     at_first, at_last = work.decode()
     first = context_ops(block, at_first, target.implementation, work.numbers)
     last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
-    if isinstance(block.attention, Attention) and not isinstance(target.device, CpuCoefficients):
-        law = decode_law(first[0], target.device.decode, target.sheet)  # its operators begin with the attention itself
+    attending = [layer for layer in block.layers if layer.one_attention]
+    if len(attending) == 1 and not isinstance(target.device, CpuCoefficients):
+        law = decode_law(first[0], target.device.decode, target.sheet)
     return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 
 

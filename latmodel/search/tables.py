@@ -14,8 +14,7 @@ from ..arrays import Array
 from ..model.architecture import Architecture, Attention, Block, FeedForward, Group
 from ..model.config import MAX_DIMENSION
 from ..model.memory import Memory, workspace_of
-from ..model.transformer import num_parameters
-from ..model.weights import Workspace
+from ..model.totals import Workspace, num_parameters
 from ..predict.forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
 from ..predict.predictor import Predictor
 from .space import SearchSpace, Stems
