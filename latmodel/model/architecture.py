@@ -1,6 +1,6 @@
 """A decoder as a sequence of groups of identical blocks. Dimensions are numbers or arrays that broadcast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..arrays import Array
 from .layers.attention import Attention
@@ -31,11 +31,11 @@ class Block:
     norm: Norm = RMS
     residual_scale: bool = False  # each branch is multiplied by a constant before it is added
     aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
+    layers: tuple[Layer, ...] = field(init=False, repr=False, compare=False)  # those that are there, the mixer first
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """Those that are there: the mixer first."""
-        return tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
+    def __post_init__(self) -> None:
+        layers = tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
+        object.__setattr__(self, "layers", layers)  # worked out once
 
     def dimensions(self) -> dict[str, Array]:
         """Of its layers, those that every `config.json` has a name for, by that name."""
@@ -62,19 +62,19 @@ class Architecture:
     positions: Array = 0.0  # rows of a learned table of positions
     embedding_size: Array | None = None  # width of the embedding where it is projected to and from hidden_size
     head_bias: bool = False
+    embedding: Embedding = field(init=False, repr=False, compare=False)  # what lies around the blocks, but for the norm
+
+    def __post_init__(self) -> None:
+        embedding = Embedding(
+            self.hidden_size, self.vocab_size, self.tie_word_embeddings, self.positions, self.embedding_size,
+            self.head_bias,
+        )  # fmt: skip
+        object.__setattr__(self, "embedding", embedding)
 
     @property
     def num_hidden_layers(self) -> Array:
         """All blocks."""
         return sum(group.count for group in self.groups)
-
-    @property
-    def embedding(self) -> Embedding:
-        """What lies around the blocks but for the final norm."""
-        return Embedding(
-            self.hidden_size, self.vocab_size, self.tie_word_embeddings, self.positions, self.embedding_size,
-            self.head_bias,
-        )  # fmt: skip
 
 
 def uniform(

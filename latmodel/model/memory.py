@@ -1,9 +1,8 @@
 """Peak bytes on the device: weights, KV cache, the largest transient, and what the runtime itself takes."""
 
-from functools import reduce
 from typing import NamedTuple
 
-from ..arrays import Array, is_array, maximum
+from ..arrays import Array, is_array, largest, maximum
 from .architecture import Architecture, Block
 from .formats import Numbers
 from .implementation import Implementation
@@ -59,7 +58,7 @@ def peak_memory(
     logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
     widest = logits
     for group in model.groups:
-        widest = maximum(widest, _block_transient(group.block, model.hidden_size, rows, numbers))
+        widest = maximum(widest, _block_transient(group.block, rows, numbers))
         for layer in group.block.layers:
             each = layer.elements_per_position
             if is_array(each) or each:
@@ -89,7 +88,6 @@ def cache_bytes(model: Architecture, positions: Array, implementation: Implement
     )
 
 
-def _block_transient(block: Block, hidden: Array, rows: Array, numbers: Numbers) -> Array:
+def _block_transient(block: Block, rows: Array, numbers: Numbers) -> Array:
     """Activations alive at once inside a block: the gated FFN's three, or what its mixer projects to."""
-    inner = reduce(maximum, [layer.live_width for layer in block.layers], 0.0) + 0.0 * hidden
-    return inner * (rows * numbers.activation_bytes)
+    return largest([layer.live_width for layer in block.layers]) * (rows * numbers.activation_bytes)

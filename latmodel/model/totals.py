@@ -1,9 +1,8 @@
 """Parameters of a model, and what its weights take in a format, to the byte: sums over its layers."""
 
-from functools import reduce
 from typing import NamedTuple
 
-from ..arrays import Array, maximum
+from ..arrays import Array, largest, maximum
 from .architecture import Architecture, Block
 from .formats import Numbers, WeightFormat
 from .layers.layer import Linear
@@ -11,10 +10,10 @@ from .layers.layer import Linear
 
 def block_parameters(block: Block, hidden: Array) -> Array:
     """Parameters of one block, exactly."""
-    total = block.norm.parameters(hidden) * block.norms
+    parameters = block.norm.parameters(hidden, block.norms)
     for layer in block.layers:
-        total = total + layer.parameters(hidden)
-    return total
+        parameters = parameters + layer.parameters(hidden)
+    return parameters
 
 
 def embedding_parameters(model: Architecture) -> Array:
@@ -60,8 +59,7 @@ def _saved(block: Block, hidden: Array, form: WeightFormat, dtype_bytes: float) 
 
 def largest_linear(block: Block, hidden: Array) -> Array:
     """Weights of the largest matrix of a block."""
-    sizes = [one.inputs * one.outputs for one in linears(block, hidden)]
-    return reduce(maximum, sizes, 0.0)
+    return largest([one.inputs * one.outputs for one in linears(block, hidden)])
 
 
 class Workspace(NamedTuple):
@@ -91,7 +89,7 @@ def workspace(model: Architecture, numbers: Numbers) -> Workspace:
     if form is None or not form.workspace_bytes:
         return held
     for group in model.groups:
-        widest = reduce(maximum, [one.outputs for one in linears(group.block, model.hidden_size)], 0.0)
+        widest = largest([one.outputs for one in linears(group.block, model.hidden_size)])
         unpacked = largest_linear(group.block, model.hidden_size) * numbers.activation_bytes
         held = held.joined(Workspace(widest * form.workspace_bytes, unpacked))
     return held

@@ -27,7 +27,8 @@ def dense_ops(
         "residual", stream, moves=moves * layers,
         kernels=(implementation.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
-    return [*ops, residual]
+    ops.append(residual)
+    return ops
 
 
 def _layer_ops(
@@ -36,22 +37,30 @@ def _layer_ops(
     """A layer's operators; with quantised weights, an operator named `unpack` for its linear products as well."""
     ops = layer.dense_ops(hidden, rows, implementation, numbers)
     if numbers.format is None:
-        return list(ops)
+        return ops
     quantised = {one.name for one in layer.linears(hidden, fused=implementation.fuses_projections)}
     return with_unpacking(unpack, ops, quantised, implementation, numbers)
 
 
 def context_ops(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """The operators of a block that depend on the context: attention, scans, and the upkeep of caches and states."""
-    return [op for layer in block.layers for op in layer.context_ops(step, implementation, numbers)]
+    ops: list[OpCost] = []
+    for layer in block.layers:
+        ops += layer.context_ops(step, implementation, numbers)
+    return ops
 
 
 def head_ops(
     model: Architecture, rows: Array, logit_rows: Array, implementation: Implementation, numbers: Numbers
 ) -> list[OpCost]:
-    """Embedding lookup, final norm and LM head (`logit_rows` positions get logits), and projections between widths."""
-    embedding, hidden = model.embedding, model.hidden_size
-    ops = embedding.ops(rows, logit_rows, numbers)
+    """Embedding lookup, LM head (`logit_rows` positions get logits), final norm, and projections between widths."""
+    lookup, *rest = stem_ops(model, rows, implementation, numbers)
+    return [lookup, model.embedding.logits_op(logit_rows, numbers), *rest]
+
+
+def stem_ops(model: Architecture, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+    """What lies around the blocks but for the LM head."""
+    ops, hidden = [model.embedding.lookup_op(rows, numbers)], model.hidden_size
     if model.final_norm is not None:
         ops.append(model.final_norm.op("final_norm", hidden * rows, hidden, implementation, numbers))
-    return [*ops, *embedding.extra_ops(rows, numbers)]
+    return ops + model.embedding.extra_ops(rows, numbers)

@@ -16,7 +16,7 @@ from ..model.formats import Numbers
 from ..model.implementation import Implementation
 from ..model.ops import OpCost
 from ..model.step import Step
-from ..model.transformer import context_ops, dense_ops, head_ops
+from ..model.transformer import context_ops, dense_ops, head_ops, stem_ops
 from .timeline import mean_overlapped, overlapped
 
 
@@ -129,32 +129,29 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
 def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
     """What depends on the context, in the first and the last decode step.
 
-    Where a block has one attention both steps share all of its law but the context.
+    Where a block's operators begin with attention, its only one, both steps share all of its law but the context.
     """
     at_first, at_last = work.decode()
     first = context_ops(block, at_first, target.implementation, work.numbers)
     last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
-    attending = [layer for layer in block.layers if layer.one_attention]
-    if len(attending) == 1 and not isinstance(target.device, CpuCoefficients):
+    attending = [op for op in first if op.attention is not None]
+    if len(attending) == 1 and attending[0] is first[0] and not isinstance(target.device, CpuCoefficients):
         law = decode_law(first[0], target.device.decode, target.sheet)
     return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 
 
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """Embedding, final norm and LM head."""
-    rows = work.prefill().rows
-    logit_rows = rows if work.logits_all else work.batch
+    rows, implementation, numbers = work.prefill().rows, target.implementation, work.numbers
     aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
-    at_prompt = head_ops(model, rows, logit_rows, target.implementation, work.numbers)
-    at_step = head_ops(model, work.batch, work.batch, target.implementation, work.numbers)
     if work.logits_all:
-        prefill, decode = (load(ops, target, aligned=aligned) for ops in (at_prompt, at_step))
+        each = (head_ops(model, some, some, implementation, numbers) for some in (rows, work.batch))
+        prefill, decode = (load(ops, target, aligned=aligned) for ops in each)
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    index = [op.name for op in at_step].index("lm_head")
-    logits = load([at_step[index]], target, aligned=aligned)
-    del at_prompt[index], at_step[index]
+    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=aligned)
+    at_prompt, at_step = (stem_ops(model, some, implementation, numbers) for some in (rows, work.batch))
     decode = load(at_step, target, aligned=aligned).plus(logits)
     return Cost(load(at_prompt, target, aligned=aligned).plus(logits), decode, decode)
 

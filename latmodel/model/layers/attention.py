@@ -19,7 +19,6 @@ class Attention(Layer):
     """Softmax attention with grouped keys and values (MHA if `kv_heads == heads`, MQA if 1)."""
 
     always_measured: ClassVar[bool] = True
-    one_attention: ClassVar[bool] = True
 
     heads: Array
     kv_heads: Array
@@ -34,17 +33,14 @@ class Attention(Layer):
     sinks: bool = False  # one learned logit a head
     fused: bool = False  # queries, keys and values come from one product
     query_width: Array = field(init=False, repr=False, compare=False)  # of the queries of all heads
+    projected_width: Array = field(init=False, repr=False, compare=False)  # of their product, the gate included
     key_width: Array = field(init=False, repr=False, compare=False)  # of the keys, and of the values, of all heads
 
     def __post_init__(self) -> None:
         # Worked out once: a dozen formulas ask for them.
         object.__setattr__(self, "query_width", self.heads * self.head_dim)
+        object.__setattr__(self, "projected_width", self.query_width * 2.0 if self.output_gate else self.query_width)
         object.__setattr__(self, "key_width", self.kv_heads * self.head_dim)
-
-    @property
-    def projected_width(self) -> Array:
-        """Outputs of the product that makes the queries, their gate included."""
-        return self.query_width * 2.0 if self.output_gate else self.query_width
 
     def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
         """Queries, keys, values (or all from one product) and the output."""

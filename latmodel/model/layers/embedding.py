@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...arrays import Array
+from ...arrays import Array, is_array, total
 from ..formats import Numbers
 from ..ops import OpCost, gemm, pointwise
 
@@ -29,20 +29,24 @@ class Embedding:
 
     def parameters(self) -> Array:
         """Embedding and, unless tied, LM head, and what projects to and from them."""
-        total = (2.0 - self.tied) * (self.vocab_size * self.embedded_width)
+        sizes = [(2.0 - self.tied) * (self.vocab_size * self.embedded_width)]
         if self.width is not None:
-            total = total + 2.0 * (self.width * self.hidden_size)
+            sizes.append(2.0 * (self.width * self.hidden_size))
         if self.head_bias:
-            total = total + self.vocab_size
-        return total + self.positions * self.hidden_size
+            sizes.append(self.vocab_size)
+        if is_array(self.positions) or self.positions:
+            sizes.append(self.positions * self.hidden_size)
+        return total(sizes)
 
-    def ops(self, rows: Array, logit_rows: Array, numbers: Numbers) -> list[OpCost]:
-        """Look-up of `rows` tokens and logits of `logit_rows` positions."""
-        each = numbers.activation_bytes
-        return [
-            pointwise("embedding", self.embedded_width * rows, moves=2.0, kernels=1.0, bytes_each=each),
-            gemm("lm_head", logit_rows, self.vocab_size, self.embedded_width, numbers.head_bytes, each),
-        ]
+    def lookup_op(self, rows: Array, numbers: Numbers) -> OpCost:
+        """Rows of the table for `rows` tokens."""
+        elements = self.embedded_width * rows
+        return pointwise("embedding", elements, moves=2.0, kernels=1.0, bytes_each=numbers.activation_bytes)
+
+    def logits_op(self, rows: Array, numbers: Numbers) -> OpCost:
+        """The LM head at `rows` positions."""
+        width, each = self.embedded_width, numbers.activation_bytes
+        return gemm("lm_head", rows, self.vocab_size, width, numbers.head_bytes, each)
 
     def extra_ops(self, rows: Array, numbers: Numbers) -> list[OpCost]:
         """The sum with learned positions, and the projections between widths, where there are any."""

@@ -1,7 +1,6 @@
 """What every kind of layer says of itself. Parameters, memory, predictions, pruning and search are sums over layers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -20,16 +19,10 @@ class Linear(NamedTuple):
     outputs: Array
     count: Array = 1.0
 
-    @property
-    def weights(self) -> Array:
-        """Parameters of all of them."""
-        return self.inputs * self.outputs * self.count
-
     def op(self, rows: Array, numbers: Numbers) -> OpCost:
         """Their products with `rows` activations each."""
-        return gemm(
-            self.name, rows, self.outputs, self.inputs, numbers.weight_bytes, numbers.activation_bytes, self.count
-        )
+        name, inputs, outputs, count = self
+        return gemm(name, rows, outputs, inputs, numbers.weight_bytes, numbers.activation_bytes, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +34,6 @@ class Layer(ABC):
     """
 
     always_measured: ClassVar[bool] = False  # every profile is fitted on this kind
-    one_attention: ClassVar[bool] = False  # its context operators begin with softmax attention, the only one
     has_experts: ClassVar[bool] = False
 
     @property
@@ -54,9 +46,7 @@ class Layer(ABC):
         """The products that a weight format applies to; `fused` where a runtime joins those of one input."""
 
     @abstractmethod
-    def dense_ops(
-        self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
-    ) -> Sequence[OpCost]:
+    def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Operators on `rows` tokens whose cost does not depend on the context, weights unpacked."""
 
     @property
@@ -70,7 +60,11 @@ class Layer(ABC):
 
     def parameters(self, hidden: Array) -> Array:
         """All its parameters, exactly."""
-        return total([*(one.weights for one in self.linears(hidden)), *self.vectors(hidden)])
+        sizes = []
+        for _, inputs, outputs, count in self.linears(hidden):
+            once = type(count) is float and count == 1.0  # then spare a pass over an array
+            sizes.append(inputs * outputs if once else inputs * outputs * count)
+        return total(sizes + self.vectors(hidden))
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Operators that depend on the context, upkeep of the cache included."""

@@ -16,9 +16,9 @@ class Norm:
     kind: Literal["rms", "layer"] = "rms"
     vectors: float = 1.0
 
-    def parameters(self, width: Array) -> Array:
-        """Learned values of a norm over rows of `width`."""
-        return width * self.vectors
+    def parameters(self, width: Array, count: float = 1.0) -> Array:
+        """Learned values of `count` norms over rows of `width`."""
+        return width * (count * self.vectors)
 
     def op(
         self,
