@@ -44,6 +44,7 @@ POOLED_ROWS = 400  # of each, to fit by
 POOLED_NOISE = 0.15  # one law for all cards is off by this much
 LEAST_SPREAD = 0.05
 NARROWEST = 256
+UNBOUND = 0.85  # share of the peak from which a card is not held back by its power limit
 
 
 def sample(card: str, family: str, count: int) -> list[OperatorObservation]:
@@ -130,6 +131,26 @@ def pooled_phases(tables: Mapping[str, Mapping[Phase, Sequence[float]]]) -> dict
     return {phase: chip_scores({card: table[phase] for card, table in tables.items()}) for phase in phases}
 
 
+def sustained(profiles: Sequence[Profile]) -> dict[str, dict[str, Any]]:
+    """What a multiprocessor sustains in long 16-bit products, and at which power, by architecture.
+
+    Of the cards whose power limit binds: one that sustains nearly its peak is held back by something else. Of several
+    the one that makes most of its power.
+    """
+    best: dict[str, dict[str, Any]] = {}
+    for profile in profiles:
+        card = datasheet(profile.gpu)
+        efficiency = profile.device.coefficients[DTYPE]["gemm.compute_efficiency"].value
+        if card.power_limit_w is None or efficiency > UNBOUND:
+            continue
+        rate, watts = efficiency * card.peak_flops_per_s[DTYPE] / card.sm_count, card.power_limit_w / card.sm_count
+        kept = best.get(card.architecture)
+        if kept is None or rate / watts > kept["flops_per_s_per_sm"] / kept["watts_per_sm"]:
+            row = {"flops_per_s_per_sm": float(f"{rate:.4g}"), "watts_per_sm": float(f"{watts:.4g}")}
+            best[card.architecture] = {**row, "card": profile.gpu}
+    return best
+
+
 def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The file's content, and lines that say what leaving each card out showed."""
     left_out = {}
@@ -167,6 +188,7 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
             name: runtimes["nvidia"][name].model_dump(mode="json", exclude={"conformal_scores"}) for name in kept
         },
         "errors": errors,
+        "sustained": sustained([read_profile(path) for path in sorted(folder.glob("nvidia-*.json"))]),
         "provenance": {
             "source": f"data sheet; one law fitted to the kernels of {', '.join(NVIDIA)}",
             "date": datetime.date.today().isoformat(), "rows": "none of this card",
