@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from latmodel.device.profile import Profile
-from latmodel.report.text import Column, Format, render
+from latmodel.report.text import Column, OutputFormat, render
 
 from .fit import Fitted
 
@@ -36,7 +36,7 @@ COLUMNS: list[Column] = [
 ]
 
 
-def fit_report(fitted: Fitted, profile: Profile, dtype: str, output: Format) -> str:
+def fit_report(fitted: Fitted, profile: Profile, dtype: str, output: OutputFormat) -> str:
     """The report as text; as a table it is followed by rates against the data sheet, errors and notes."""
     text = render(report_rows(fitted), output, COLUMNS)
     if output not in ("table", "md"):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
+from ..report.text import OUTPUT_FORMATS
 from ..units import parse_duration, parse_power, parse_shape, parse_size
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ shape_options = apply(
 format_option = click.option(
     "--format",
     "format_",
-    type=click.Choice(["table", "json", "jsonl", "csv", "md"]),
+    type=click.Choice(OUTPUT_FORMATS),
     default="table",
     show_default=True,
 )

@@ -19,7 +19,11 @@ SLOW_START_K = 150.0
 
 
 def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
-    """(seconds, compute seconds) of `op`."""
+    """(seconds, compute seconds) of `op`.
+
+    Pointwise: bytes / (B · pointwise_bandwidth). Convolution: kernels · conv_call_s + bytes / (B · conv_bandwidth).
+    Scan: bytes / (B · scan_bandwidth). Solve: FLOPs / (P · solve_efficiency). Products and attention: below.
+    """
     if op.kind == "gemm":
         return product_seconds(op, c, sheet)
     if op.kind == "pointwise":
@@ -38,7 +42,11 @@ def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Ar
 def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
     """Streaming (or repacking) the weights, and arithmetic, of which the shorter hides in part behind the longer.
 
-    A product that repacks pays for the call; one that does not, for starting on each row of its weights.
+    passes = 1 + repack from repack_rows rows on (oneDNN, "Matmul" primitive: weights reordered to a blocked layout),
+    else 1 + (m − 1) · w / (w + near_cache · C), w the weight's bytes; memory = w · passes / (B · weight_bandwidth);
+    compute = FLOPs / (P · compute_efficiency), times misfit_slowdown where n or k is no multiple of 8; t = max +
+    overlap_gap · min + (call_s if repacked, else n · output_s · k / (k + 150)). A product that repacks pays for the
+    call; one that does not, for starting on each row of its weights.
     """
     repacked = (op.m >= c.repack_rows) * 1.0
     each_bytes = op.weight_bytes * (1.0 / op.repeat)
@@ -55,7 +63,8 @@ def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array
 def attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
     """Arithmetic of the query-key pairs, at a rate of its own in each phase, and reading the keys and values.
 
-    In decode every query head makes products of one row, also where heads share keys (PyTorch 2.13).
+    FLOPs / (P · prefill_efficiency or decode_efficiency) and cache bytes / (B · cache_bandwidth); max + overlap_gap ·
+    min. In decode every query head makes products of one row, also where heads share keys (PyTorch 2.13).
     """
     share = c.prefill_efficiency if op.kind == "prefill" else c.decode_efficiency
     compute = op.flops * (1.0 / (sheet.peak_flops_per_s * share))
