@@ -11,13 +11,11 @@ from ..arrays import Array
 from ..model.config import CONFIG_FIELDS
 from ..model.transformer import embedding_parameters, num_parameters
 from ..quality import FFN_RATIO_RANGE, KV_GROUPS_RANGE, Score, band, best, flags, score, tied
+from .goals import COUNTS
 
 if TYPE_CHECKING:
     from .frontier import Frontier
     from .space import SearchSpace
-
-# Scores of size alone: searched by the built-in counts, which are the quickest, and free in every dimension.
-COUNTS = ("params", "non-embedding-params")
 
 
 @dataclass(frozen=True)
