@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
-from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..measure.cases import Case
 from ..observations.decoder_config import DecoderConfig
@@ -35,7 +35,7 @@ BlockFunction = Callable[[BlockWeights, Tensor, Tensor, Tensor, Cache, int], Ten
 
 
 class Runtime(NamedTuple):
-    """Software that launches kernels. `implementation` names its row in `latmodel.model.implementation`."""
+    """Software that launches kernels. `implementation` names it in `latmodel.runtimes.registry`."""
 
     name: str
     implementation: str
