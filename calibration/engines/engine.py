@@ -7,7 +7,7 @@ import torch
 
 from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
-from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..measure.cases import Case
 from ..observations.decoder_config import DecoderConfig

@@ -166,7 +166,10 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
         "nvidia": pooled_phases({name: phase_scores(left_out[name]) for name in NVIDIA}),
         "other": phase_scores(left_out[OTHER]),
     }
-    return _content(spread, scores, left_out), lines
+    content = _content(spread, scores, left_out)
+    provenance = content.pop("provenance")
+    cards = [read_profile(path) for path in sorted(folder.glob("nvidia-*.json"))]
+    return {**content, "sustained": sustained(cards), "provenance": provenance}, lines
 
 
 def _content(
@@ -197,7 +200,6 @@ def _content(
             name: runtimes["nvidia"][name].model_dump(mode="json", exclude={"conformal_scores"}) for name in kept
         },
         "errors": errors,
-        "sustained": sustained([read_profile(path) for path in sorted(folder.glob("nvidia-*.json"))]),
         "provenance": {
             "source": f"data sheet; one law fitted to the kernels of {', '.join(NVIDIA)}",
             "date": datetime.date.today().isoformat(), "rows": "none of this card",
