@@ -7,7 +7,7 @@ import torch
 
 from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
-from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..measure.cases import Case
 from ..observations.decoder_config import DecoderConfig
@@ -24,7 +24,7 @@ def _nothing_to_install() -> None:
 class Engine(NamedTuple):
     """Software that runs models as the runtime of its name does.
 
-    `implementation` names whose kernels it launches (`latmodel.model.implementation`).
+    `implementation` names whose kernels it launches (`latmodel.runtimes`).
     """
 
     name: str

@@ -14,8 +14,9 @@ from latmodel.laws.correction import Correction, Corrector, decode_features, gem
 from latmodel.laws.correction_part import Family
 from latmodel.laws.float8 import FLOAT8_PRIORS
 from latmodel.laws.priors import Prior
-from latmodel.model.implementation import IMPLEMENTATIONS, Implementation
+from latmodel.model.implementation import Implementation
 from latmodel.predict.intervals import conformal_quantile
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.operators import OperatorObservation, cost_of, operator_evidence
 from . import make

@@ -9,7 +9,7 @@ from latmodel.device.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
 from latmodel.device.uncalibrated import sheet_of, sheet_part
 from latmodel.laws.coefficients import RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
-from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.evidence import evidence
 from ..observations.record import Observation

@@ -166,15 +166,16 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
         "nvidia": pooled_phases({name: phase_scores(left_out[name]) for name in NVIDIA}),
         "other": phase_scores(left_out[OTHER]),
     }
-    profiles = [read_profile(path) for path in sorted(folder.glob("nvidia-*.json"))]
-    return _content(spread, scores, left_out, profiles), lines
+    content = _content(spread, scores, left_out)
+    provenance = content.pop("provenance")
+    cards = [read_profile(path) for path in sorted(folder.glob("nvidia-*.json"))]
+    return {**content, "sustained": sustained(cards), "provenance": provenance}, lines
 
 
 def _content(
     spread: Mapping[str, tuple[float, float]],
     scores: Mapping[str, Mapping[Phase, Sequence[float]]],
     left_out: Mapping[str, Mapping[str, np.ndarray]],
-    profiles: Sequence[Profile],
 ) -> dict[str, Any]:
     runtimes = {who: host_runtimes("{gpu}", some, {}, [], unseen=1.0, beyond=1.0) for who, some in scores.items()}
     kept = ("transformers-eager", "cuda-graph")
@@ -199,7 +200,6 @@ def _content(
             name: runtimes["nvidia"][name].model_dump(mode="json", exclude={"conformal_scores"}) for name in kept
         },
         "errors": errors,
-        "sustained": sustained(profiles),
         "provenance": {
             "source": f"data sheet; one law fitted to the kernels of {', '.join(NVIDIA)}",
             "date": datetime.date.today().isoformat(), "rows": "none of this card",

@@ -11,7 +11,7 @@ from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.laws.priors import Prior
 from latmodel.model.config import DType
-from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..fit import make
 from ..fit.fit import Fitted, Setup

@@ -12,8 +12,8 @@ from latmodel.device.store import load_profile
 from latmodel.errors import LatmodelError, NoisyError, UsageError
 from latmodel.laws.coefficients import HOST_TERMS
 from latmodel.model.config import ModelConfig, Workload
-from latmodel.model.implementation import IMPLEMENTATIONS
 from latmodel.report.progress import Progress, no_progress
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..fit import make
 from ..fit.fit import Fitted, Setup
