@@ -97,7 +97,7 @@ class DevicePart(_Part):
 class RuntimePart(_Part):
     """What is true of a runtime on the host where it was measured."""
 
-    implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
+    implementation: Text  # a name of `runtimes.registry`
     host: Text
     note: Text = ""
     memory_overhead_bytes: NonNegative = 0.0
@@ -110,6 +110,13 @@ class RuntimePart(_Part):
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @field_validator("implementation")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if name not in IMPLEMENTATIONS:
+            raise ValueError(f"no such runtime is known; choose from {', '.join(IMPLEMENTATIONS)}")
+        return name
 
     @field_validator("coefficients")
     @classmethod
