@@ -21,23 +21,23 @@ SLOW_START_K = 150.0
 
 
 def pointwise_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
-    """Traffic alone."""
-    return op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.pointwise_bandwidth)), 0.0
+    """Traffic alone: bytes / (B · pointwise_bandwidth)."""
+    return op.bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.pointwise_bandwidth)), 0.0
 
 
 def conv_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
-    """Setting each call up, and traffic on a transposed input."""
+    """Setting each call up, and traffic on a transposed input: kernels · conv_call_s + bytes / (B · conv_bandwidth)."""
     moved = op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.conv_bandwidth))
     return op.kernels * c.conv_call_s + moved, 0.0
 
 
 def scan_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
-    """Traffic, at the rate of running sums and exponentials."""
+    """Traffic, at the rate of running sums and exponentials: bytes / (B · scan_bandwidth)."""
     return op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.scan_bandwidth)), 0.0
 
 
 def solve_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
-    """Arithmetic alone, column by column."""
+    """Arithmetic alone, column by column: FLOPs / (P · solve_efficiency)."""
     compute = op.flops * (1.0 / (sheet.peak_flops_per_s * c.solve_efficiency))
     return compute, compute
 
@@ -45,7 +45,11 @@ def solve_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, 
 def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
     """Streaming (or repacking) the weights, and arithmetic, of which the shorter hides in part behind the longer.
 
-    A product that repacks pays for the call; one that does not, for starting on each row of its weights.
+    passes = 1 + repack from repack_rows rows on (oneDNN, "Matmul" primitive: weights reordered to a blocked layout),
+    else 1 + (m − 1) · w / (w + near_cache · C), w the weight's bytes; memory = w · passes / (B · weight_bandwidth);
+    compute = FLOPs / (P · compute_efficiency), times misfit_slowdown where n or k is no multiple of 8; t = max +
+    overlap_gap · min + (call_s if repacked, else n · output_s · k / (k + 150)). A product that repacks pays for the
+    call; one that does not, for starting on each row of its weights.
     """
     repacked = (op.m >= c.repack_rows) * 1.0
     each_bytes = op.weight_bytes * (1.0 / op.repeat)
@@ -71,7 +75,11 @@ def decode_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array,
 
 
 def _attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet, share: float) -> tuple[Array, Array]:
-    """Arithmetic of the query-key pairs, at a rate of its own in each phase, and reading the keys and values."""
+    """Arithmetic of the query-key pairs, at a rate of its own in each phase, and reading the keys and values.
+
+    FLOPs / (P · share) and cache bytes / (B · cache_bandwidth); max + overlap_gap · min. `share` is the phase's:
+    prefill_efficiency or decode_efficiency.
+    """
     compute = op.flops * (1.0 / (sheet.peak_flops_per_s * share))
     memory = op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_bandwidth))
     return maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute

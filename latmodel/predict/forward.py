@@ -187,7 +187,10 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
 
 
 def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:
-    """Host time of `depth` blocks that cost `blocks` in all, in prefill and in a decode step."""
+    """Host time of L = `depth` blocks that cost `blocks` in all, in prefill and in a decode step.
+
+    Prefill: kernels · launch_s + L · (block_s + prefill_block_s); a decode step: kernels · launch_s + L · block_s.
+    """
     r = target.runtime
     prefill = blocks.prefill.kernels * r.launch_s + depth * (r.block_s + r.prefill_block_s)
     return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
