@@ -100,7 +100,7 @@ class DevicePart(_Part):
 class RuntimePart(_Part):
     """What is true of a runtime on the host where it was measured."""
 
-    implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
+    implementation: Text  # a name of `runtimes.registry`
     host: Text
     machine: Annotated[str, Field(pattern=r"^[0-9a-f]{0,16}$")] = ""  # where a user measured it: `machine_key`
     note: Text = ""
@@ -114,6 +114,13 @@ class RuntimePart(_Part):
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @field_validator("implementation")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if name not in IMPLEMENTATIONS:
+            raise ValueError(f"no such runtime is known; choose from {', '.join(IMPLEMENTATIONS)}")
+        return name
 
     @field_validator("coefficients")
     @classmethod
