@@ -10,13 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from toy import TWO_BYTES
 
 from latmodel.model.architecture import Architecture, Attention, Block, uniform
-from latmodel.model.implementation import TORCH, TRANSFORMERS
 from latmodel.model.layers.attention import attention_op
 from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.memory import peak_memory
 from latmodel.model.step import Step, attended_pairs
 from latmodel.model.totals import block_parameters, num_parameters
 from latmodel.model.transformer import context_ops, dense_ops, head_ops
+from latmodel.runtimes.torch_eager import TORCH
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # importing is theirs, and warns of what concerns nobody here

@@ -6,7 +6,7 @@ from typing import ClassVar
 from ...arrays import Array, ceil, maximum
 from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost, gemm, pointwise
+from ..ops import GEMM, POINTWISE, OpCost, gemm, pointwise
 from .feed_forward import FeedForward, activation_op
 from .layer import Layer, Linear, part_of
 
@@ -144,11 +144,11 @@ def _product(
     moved = sent * (n + k) * numbers.activation_bytes
     if implementation.expert_kernels or implementation.group_kernels:
         launches = touched + implementation.group_kernels * layer.count
-        return OpCost(name, "gemm", flops, weights, 0.0, moved, launches, each, n, k, touched)
+        return OpCost(name, GEMM, flops, weights, 0.0, moved, launches, each, n, k, touched)
     tiled = touched * (ceil(each / TILE_ROWS) * TILE_ROWS)
-    return OpCost(name, "gemm", flops, weights, 0.0, moved, 1.0, tiled, n, k)
+    return OpCost(name, GEMM, flops, weights, 0.0, moved, 1.0, tiled, n, k)
 
 
 def _loop(layer: Experts, rows: Array, implementation: Implementation) -> OpCost:
     """The launches, beside the two products, of a loop over the touched experts."""
-    return OpCost("expert_loop", "pointwise", kernels=implementation.expert_kernels * touched_experts(layer, rows))
+    return OpCost("expert_loop", POINTWISE, kernels=implementation.expert_kernels * touched_experts(layer, rows))

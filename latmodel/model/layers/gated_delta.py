@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from ...arrays import Array
 from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost
+from ..ops import OpCost, OpKind
 from ..step import Step
 from .layer import Linear, part_of
 from .recurrent import FUSED, Recurrent, Scan, chunked, scan_ops, step_op
@@ -86,4 +86,4 @@ class GatedDelta(Recurrent):
 def _solve_op(columns: Array, chunk: float, rows: Array) -> OpCost:
     """A unit triangular system of `chunk` unknowns for each of `columns` right-hand sides in every chunk of `rows`:
     half of the chunk's square is multiplied. Its launches are counted with the scan."""
-    return OpCost("scan_solve", "solve", columns * rows * chunk, 0.0, 0.0, 0.0, 0.0, rows, columns, 0.5 * chunk)
+    return OpCost("scan_solve", OpKind.SOLVE, columns * rows * chunk, 0.0, 0.0, 0.0, 0.0, rows, columns, 0.5 * chunk)

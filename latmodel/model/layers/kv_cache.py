@@ -2,7 +2,7 @@
 
 from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost
+from ..ops import POINTWISE, OpCost
 from ..step import Step
 from .layer import Layer
 
@@ -11,4 +11,4 @@ def append_op(layer: Layer, step: Step, implementation: Implementation, numbers:
     """Append the new positions; a growing cache (`cache_copies`) reads and writes all that it holds."""
     kept = implementation.cache_copies * layer.kept_positions(step.context - step.tokens, implementation)
     moved = layer.elements_per_position * (2.0 * step.batch * (kept + step.tokens) * numbers.cache_bytes)
-    return OpCost("kv_cache", "pointwise", 0.0, 0.0, 0.0, moved, implementation.cache_kernels)
+    return OpCost("kv_cache", POINTWISE, 0.0, 0.0, 0.0, moved, implementation.cache_kernels)

@@ -114,7 +114,7 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
     )
     read = width * (positions * each)  # expanded keys and values
     flops, kernels = width * (2.0 * pairs), implementation.attention_kernels
-    return [expand, joined, OpCost("attention", step.phase, flops, 0.0, read, moved, kernels, attention=shape)]
+    return [expand, joined, OpCost("attention", step.attention_kind, flops, 0.0, read, moved, kernels, attention=shape)]
 
 
 def _attend_latents(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
@@ -131,7 +131,5 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     cache = step.batch * step.context * wide * numbers.cache_bytes
     rows = m.heads * (wide + m.latent_rank) * (step.rows * each)
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
-    return [
-        absorb,
-        OpCost("attention", step.phase, flops, 0.0, cache, rows, implementation.attention_kernels, attention=shape),
-    ]
+    kernels = implementation.attention_kernels
+    return [absorb, OpCost("attention", step.attention_kind, flops, 0.0, cache, rows, kernels, attention=shape)]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...arrays import Array, ceil, minimum
 from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost, pointwise
+from ..ops import OpCost, OpKind, pointwise
 from ..step import Step
 from .layer import Layer
 
@@ -69,7 +69,9 @@ class Recurrent(Layer):
         """Traffic of the convolution with its SiLU, and of the gated norm, whose launches are counted with the scan."""
         each, moves = numbers.activation_bytes, implementation.norm_moves + 3.0
         return [
-            OpCost("conv", "conv", activation_bytes=self.conv_width * rows * (4.0 * each), kernels=1.0, passes=4.0),
+            OpCost(
+                "conv", OpKind.CONV, activation_bytes=self.conv_width * rows * (4.0 * each), kernels=1.0, passes=4.0
+            ),
             pointwise("gated_norm", self.inner_width * rows, moves=moves, kernels=0.0, bytes_each=each),
         ]
 
@@ -85,7 +87,7 @@ def step_op(layer: Recurrent, values: Array, step: Step, tensors: Scan, implemen
     """One token: the state is read and written, by one kernel or by each tensor operator anew."""
     scan = FUSED if implementation.fuses_scans else tensors
     moved = (layer.state_elements * scan.step_moves + values) * (step.batch * RECURRENT_BYTES)
-    return OpCost("scan", "scan", activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
+    return OpCost("scan", OpKind.SCAN, activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
 
 
 def scan_ops(
@@ -99,6 +101,6 @@ def scan_ops(
     inner = layer.inner_width
     rows, depth = step.batch * positions, flops_each / (2.0 * inner)
     return [
-        OpCost("scan", "scan", activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
-        OpCost("scan_products", "gemm", flops_each * rows, 0.0, 0.0, 0.0, 0.0, rows, inner, depth),
+        OpCost("scan", OpKind.SCAN, activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
+        OpCost("scan_products", OpKind.GEMM, flops_each * rows, 0.0, 0.0, 0.0, 0.0, rows, inner, depth),
     ]

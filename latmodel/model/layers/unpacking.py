@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost, pointwise
+from ..ops import OpCost, OpKind, pointwise
 
 
 def multiplies_float8(implementation: Implementation, numbers: Numbers) -> bool:
@@ -18,7 +18,7 @@ def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
     It reads the input in half of the bytes; quantising it is part of the operator's law and of the runtime's launches.
     """
     moved = op.activation_bytes * ((op.k * 0.5 + op.n) / (op.k + op.n))
-    return op._replace(kind="gemm8", activation_bytes=moved, kernels=op.kernels * (1.0 + launches))
+    return op._replace(kind=OpKind.GEMM8, activation_bytes=moved, kernels=op.kernels * (1.0 + launches))
 
 
 def with_unpacking(
