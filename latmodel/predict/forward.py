@@ -157,33 +157,58 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
-    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head.
-
-    A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
-    ahead across steps, so all of a step's host time overlaps all of its device time.
-    """
-    r, loss = target.runtime, target.runtime.overlap_loss
+    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head."""
+    loss, ends = target.runtime.overlap_loss, around_blocks(head, target)
     prefill_host, decode_host = host_seconds(depth, blocks, target)
+    first, last = blocks.first.seconds, blocks.last.seconds
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
-    decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
-    prefill_head = overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss)
-    head_host, head_device = head.first.kernels * r.launch_s, head.first.seconds
-    prefill = prefill_blocks + prefill_head + r.pass_s
-    step = mean_overlapped(
-        decode_host + (head_host + r.pass_s + r.token_s),
-        blocks.first.seconds + head_device,
-        blocks.last.seconds + head_device,
-        loss,
-    )
+    decode_blocks = mean_overlapped(decode_host, first, last, loss)
+    prefill, step = ends.prefill(prefill_blocks), ends.step(decode_host, first, last, loss)
     return Forecast(
         prefill_s=prefill,
-        forward_s=decode_blocks + overlapped(head_host, head_device, loss) + r.pass_s,
+        forward_s=decode_blocks + ends.decode_s + ends.pass_s,
         step_s=step,
         prefill_blocks_s=prefill_blocks,
         decode_blocks_s=decode_blocks,
         prefill_host_s=prefill_host,
         decode_host_s=decode_host,
         response_s=prefill + work.new * step,
+    )
+
+
+class Around(NamedTuple):
+    """Seconds of what lies around the blocks: of its host and device together, and of each in a free-running loop.
+
+    A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
+    ahead across steps, so all of a step's host time overlaps all of its device time.
+    """
+
+    prefill_s: Array
+    decode_s: Array
+    pass_s: float  # of the host, once a synchronised pass
+    step_host_s: Array
+    step_device_s: Array
+
+    def prefill(self, blocks_s: Array) -> Array:
+        """A prefill whose blocks take `blocks_s`."""
+        return blocks_s + self.prefill_s + self.pass_s
+
+    def step(self, host_s: Array, first_s: Array, last_s: Array, loss: float) -> Array:
+        """The mean free-running decode step; of the blocks, the host and the device in the first and last step."""
+        device_s = self.step_device_s
+        return mean_overlapped(host_s + self.step_host_s, first_s + device_s, last_s + device_s, loss)
+
+
+def around_blocks(head: Cost, target: Target) -> Around:
+    """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token."""
+    r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
+    decode_host = head.first.kernels * r.launch_s
+    return Around(
+        overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
+        overlapped(decode_host, decode_device, loss),
+        r.pass_s,
+        decode_host + r.pass_s + r.token_s,
+        decode_device,
     )
 
 
