@@ -1,6 +1,5 @@
 """`Prediction` and `Predictions`: what is said of one architecture, or of many."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -70,8 +69,7 @@ class Source(NamedTuple):
 def one_prediction(values: Values, source: Source) -> Prediction:
     """Plain numbers as a prediction, with the intervals, memory and names of what they come from."""
     outside = values.outside > 0.0
-    width = source.interval.width
-    prefill, decode, response = (math.exp(width(phase, outside)) for phase in ("prefill", "decode", "response"))
+    prefill, decode, response = source.interval.factors(outside)
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,

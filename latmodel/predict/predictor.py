@@ -14,7 +14,6 @@ from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
 from ..model.memory import Memory, peak_memory
-from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
 from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
@@ -174,7 +173,7 @@ class Predictor:
 
     def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
         target, measured = self._target(dtype)
-        depth, parameters = model.num_hidden_layers, num_parameters(model)
+        depth, parameters = model.num_hidden_layers, model.num_parameters
         blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
         times = respond(depth, blocks, head, work, target)
         return Values(
