@@ -116,11 +116,11 @@ class Predictor:
         if self.host == "published" and is_measured(self._part):
             notes.append(f"intervals are for the host that was measured alone: {self._part.host}")
         if self._hosts != SAME_HOST:
+            low, high = self._hosts
             notes.append(
                 f"host time was measured on {self._part.host}; intervals hold on any machine with this device, hosts "
-                f"of {self._hosts.fastest:.2g} to {self._hosts.slowest:.2g} times that: --host published is for that one "
-                f"alone, `latmodel calibrate --gpu {self.profile.gpu} --runtime {self.runtime} --host-only` (half a "
-                "minute) for yours"
+                f"of {low:.2g} to {high:.2g} times that: --host published is for that one alone, `latmodel calibrate "
+                f"--gpu {self.profile.gpu} --runtime {self.runtime} --host-only` (half a minute) for yours"
             )
         return notes
 
