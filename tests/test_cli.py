@@ -240,7 +240,8 @@ def test_formats_parse(name: str, run: Callable[..., Ran]) -> None:
 CONTRACT = (
     "num_parameters prefill_s decode_s_per_token response_s prefill_s_per_layer decode_s_per_layer response_s_low "
     "response_s_high interval peak_memory_bytes fits_memory bound extrapolated gpu runtime profile prefill_s_low "
-    "prefill_s_high decode_s_per_token_low decode_s_per_token_high"
+    "prefill_s_high decode_s_per_token_low decode_s_per_token_high host response_s_low_published "
+    "response_s_high_published"
 )
 
 
