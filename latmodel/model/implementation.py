@@ -7,6 +7,8 @@ own dtype (a float32 intermediate counts twice).
 from typing import NamedTuple
 
 from ..arrays import Array
+from .formats import WeightFormat
+from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
 
 
@@ -37,14 +39,26 @@ class Implementation(NamedTuple):
     # Latent attention and recurrent layers.
     absorbs_latents: bool  # latent attention decodes on the latents themselves, without expanding them
     fuses_scans: bool  # recurrent layers have kernels of their own
-    # Quantised weights.
-    unpack_moves: float  # values moved to unpack a quantised weight: 2 if written out and read, 0 in registers
-    unpack_kernels: float  # launches for that, a linear layer
+    # Quantised weights: the kernel of each format (name → kernel), and that of any other.
+    kernels: tuple[tuple[str, WeightKernel], ...] = ()
+    other_kernel: WeightKernel = UNPACKED
+    unpack_moves: float = 2.0  # values moved for each weight that is unpacked: written out once, read back once
     # What most runtimes do not do.
     strided_rope: bool = False  # rotary embedding on transposed views of queries and keys
     fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
     multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
+
+    def kernel(self, form: WeightFormat) -> WeightKernel:
+        """What multiplies by weights of a format; products of 8-bit floats only where the device has them."""
+        for name, one in self.kernels:
+            if name == form.name:
+                return one if self.multiplies_float8 or one.way is not Way.FLOAT8 else one.beyond or UNPACKED
+        return self.other_kernel
+
+    def format_step_s(self, form: WeightFormat | None) -> float:
+        """Seconds by which a pass takes longer because its weights are quantised, whatever the model."""
+        return 0.0 if form is None else self.kernel(form).step_s
 
     def rope(self, values: Array, bytes_each: float) -> OpCost:
         """Rotary embedding of so many values of queries and keys."""

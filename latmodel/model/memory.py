@@ -17,7 +17,6 @@ from .architecture import (
 from .config import Numbers
 from .implementation import Implementation
 from .layers.kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
-from .layers.unpacking import multiplies_float8
 from .weights import Workspace, largest_linear, weight_bytes, workspace
 
 
@@ -73,19 +72,17 @@ def peak_memory(
         kept = kept_positions(group.block, prompt + new, implementation)
         grown = elements_per_position(group.block) * (implementation.cache_copies * kept * batch * numbers.cache_bytes)
         widest = maximum(widest, grown)
-        if (
-            numbers.format is not None
-            and implementation.unpack_moves
-            and not multiplies_float8(implementation, numbers)
-        ):
+        if numbers.format is not None and implementation.kernel(numbers.format).unpacks:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
     held = workspace_of(model, numbers, implementation)
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
 
 
 def workspace_of(model: Architecture, numbers: Numbers, implementation: Implementation) -> Workspace:
-    """What a format's kernels hold where the runtime writes unpacked weights out; else nothing."""
-    return workspace(model, numbers) if implementation.unpack_moves else Workspace()
+    """What the format's kernel holds as long as the model lives; nothing where it holds none."""
+    if numbers.format is None or not implementation.kernel(numbers.format).holds_workspace:
+        return Workspace()
+    return workspace(model, numbers)
 
 
 def cache_bytes(model: Architecture, positions: Array, implementation: Implementation, numbers: Numbers) -> Array:

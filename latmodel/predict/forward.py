@@ -162,21 +162,22 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
     ahead across steps, so all of a step's host time overlaps all of its device time.
     """
     r, loss = target.runtime, target.runtime.overlap_loss
+    pass_s = r.pass_s + target.implementation.format_step_s(work.numbers.format)
     prefill_host, decode_host = host_seconds(depth, blocks, target)
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
     decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
     prefill_head = overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss)
     head_host, head_device = head.first.kernels * r.launch_s, head.first.seconds
-    prefill = prefill_blocks + prefill_head + r.pass_s
+    prefill = prefill_blocks + prefill_head + pass_s
     step = mean_overlapped(
-        decode_host + (head_host + r.pass_s + r.token_s),
+        decode_host + (head_host + pass_s + r.token_s),
         blocks.first.seconds + head_device,
         blocks.last.seconds + head_device,
         loss,
     )
     return Forecast(
         prefill_s=prefill,
-        forward_s=decode_blocks + overlapped(head_host, head_device, loss) + r.pass_s,
+        forward_s=decode_blocks + overlapped(head_host, head_device, loss) + pass_s,
         step_s=step,
         prefill_blocks_s=prefill_blocks,
         decode_blocks_s=decode_blocks,

@@ -5,6 +5,7 @@ were timed one by one (`calibration.published`).
 """
 
 from ..model.implementation import Implementation
+from .kernels import MARLIN_FORMATS
 
 SERVING = Implementation(
     name="serving",
@@ -24,7 +25,6 @@ SERVING = Implementation(
     expert_kernels=0,
     absorbs_latents=True,
     fuses_scans=True,
-    unpack_moves=0,  # in registers (Marlin)
-    unpack_kernels=0,
+    kernels=MARLIN_FORMATS,
     fuses_projections=True,  # QKVParallelLinear, MergedColumnParallelLinear
 )

@@ -4,6 +4,7 @@ Counts are by design, not measured: what a fusing compiler can join, no reductio
 """
 
 from ..model.implementation import Implementation
+from .kernels import FUSED_FORMATS
 
 COMPILED = Implementation(
     name="compiled",
@@ -23,6 +24,5 @@ COMPILED = Implementation(
     expert_kernels=0,
     absorbs_latents=True,
     fuses_scans=True,
-    unpack_moves=0,  # in registers
-    unpack_kernels=0,
+    kernels=FUSED_FORMATS,  # torchao's, which a compiler calls or makes
 )

@@ -5,6 +5,7 @@ Counts are of the operators that PyTorch's dispatcher sees in `calibration.engin
 """
 
 from ..model.implementation import Implementation
+from .kernels import FLOAT8_BLOCKS_MODULE, FLOAT8_MODULE, FUSED_FORMATS
 
 TORCH = Implementation(
     name="torch",
@@ -28,6 +29,6 @@ TORCH = Implementation(
     expert_kernels=13,
     absorbs_latents=False,
     fuses_scans=False,
-    unpack_moves=2,  # the unpacked matrix is written and read back: plain operators cannot do otherwise
-    unpack_kernels=1,
+    # As linear layers that hold one fused kernel (torchao, ExLlamaV2, AWQ's fused modules).
+    kernels=(("fp8", FLOAT8_MODULE), ("fp8-block", FLOAT8_BLOCKS_MODULE), *FUSED_FORMATS),
 )

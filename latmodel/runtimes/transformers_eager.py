@@ -5,6 +5,15 @@ Counts are of the operators that PyTorch's dispatcher sees in one `LlamaDecoderL
 """
 
 from ..model.implementation import Implementation
+from .kernels import (
+    AWQ_MODULE,
+    EXLLAMA_MODULE,
+    FLOAT8_BLOCKS_UNPACKED,
+    FLOAT8_UNPACKED,
+    GPTQ_8BIT_MODULE,
+    LLM_INT8,
+    NF4_MODULE,
+)
 
 TRANSFORMERS = Implementation(
     name="transformers",
@@ -30,10 +39,17 @@ TRANSFORMERS = Implementation(
     expert_kernels=0,
     absorbs_latents=False,  # `DeepseekV3Attention` expands the latents
     fuses_scans=False,  # kernels of their own need packages that Transformers does not install
-    # The unpacked matrix is written and read back (an assumption: no kernel of a quantised format is counted here).
-    unpack_moves=2,
-    unpack_kernels=1,
+    kernels=(
+        ("int4-gptq", EXLLAMA_MODULE),
+        ("int4-awq", AWQ_MODULE),
+        ("int8-gptq", GPTQ_8BIT_MODULE),
+        ("int8-awq", GPTQ_8BIT_MODULE._replace(name="awq, 8 bits", source="")),
+        ("int8", LLM_INT8),
+        ("nf4", NF4_MODULE),
+        ("fp8", FLOAT8_UNPACKED),
+        ("fp8-block", FLOAT8_BLOCKS_UNPACKED),
+    ),
 )
 # PyTorch's grouped product on a CPU is a loop over all experts, of views and a product; where no token was sent to an
 # expert its turn takes a third of a launch (1 against 3.5 us, one core of an AMD EPYC).
-TRANSFORMERS_CPU = TRANSFORMERS._replace(name="transformers-cpu", group_kernels=0.3)
+TRANSFORMERS_CPU = TRANSFORMERS._replace(name="transformers-cpu", group_kernels=0.3, kernels=())
