@@ -12,7 +12,7 @@ from latmodel.cli.verbs import group
 from latmodel.device.profile import Profile
 from latmodel.errors import UsageError
 from latmodel.model.formats import FORMATS, WeightFormat
-from latmodel.model.implementation import Implementation
+from latmodel.model.implementation import AttentionPath, Implementation
 from latmodel.model.kernels import UNPACKED
 from latmodel.model.weights import weight_bytes
 from latmodel.predict.forward import blocks_cost
@@ -22,7 +22,7 @@ from latmodel.runtimes.registry import IMPLEMENTATIONS
 TOY = Implementation(
     name="toy-runtime",
     norm_kernels=1, norm_moves=2, rope_kernels=1, rope_moves=2, activation_kernels=1, activation_moves=3,
-    residual_kernels=1, cache_kernels=1, cache_copies=0, attention_kernels=1, attention_passes=0, padding_kernels=0,
+    residual_kernels=1, cache_kernels=1, cache_copies=0, attentions=(AttentionPath(name="toy"),), padding_kernels=0,
     routing_kernels=1, expert_kernels=0, absorbs_latents=True, fuses_scans=True,
     other_kernel=UNPACKED._replace(launches=4.0),
 )  # fmt: skip

@@ -69,7 +69,7 @@ def block_launches() -> float:
         implementation.rope_kernels
         + implementation.activation_kernels
         + implementation.cache_kernels
-        + implementation.attention_kernels
+        + implementation.attention.kernels
     )
     return twice + once + PRODUCTS
 

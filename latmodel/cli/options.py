@@ -85,6 +85,9 @@ target_options = apply(
     click.option("--memory", type=SIZE, default=None, help="Memory of the device: 24GB. [default: data sheet]"),
     click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
                  help="Level of the intervals."),
+    click.option("--attention", default=None, metavar="NAME",
+                 help="How attention runs: sdpa, eager, flash; sdpa-4, flash-4 before Transformers 5. "
+                      "[default: the runtime's]"),
     click.option("--power-limit", type=POWER, default=None,
                  help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
 )  # fmt: skip
@@ -148,7 +151,9 @@ def predictor_from(options: dict[str, Any]) -> Any:
         from ..device.power import with_power_limit
 
         profile = with_power_limit(profile, options["power_limit"])
-    return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+    return Predictor(
+        profile, options["runtime"], options["confidence"], options["memory"], attention=options["attention"]
+    )
 
 
 def say_notes(predictor: Any, workload: "Workload | None" = None) -> None:

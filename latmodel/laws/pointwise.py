@@ -4,10 +4,11 @@ from ..arrays import Array, maximum
 from ..model.ops import OpCost
 from .coefficients import PointwiseCoefficients, Sheet
 
-# Share of the pointwise rate at which PyTorch concatenates a long cache and repeats its heads, and at which attention
-# then reads the repeated one. An A100 moves 0.85 to 0.89 TB/s where its pointwise kernels move 1.6: fitted to
-# QwenLM/Qwen3@a912d239 (Transformers 4.46, flash attention 2, contexts to 30k).
-COPY_RATE = 0.53
+# Share of the pointwise rate at which PyTorch repeats the heads of a cache (`expand` and `reshape` walk a broadcast view
+# value by value). An A100 moves 0.56 TB/s so and 1.6 otherwise: what Qwen2.5 7B and 32B (groups of 7 and 5) take longer
+# with every 1000 tokens of context, both within 1 % (QwenLM/Qwen3@a912d239, Transformers 4.46, flash attention 2).
+# Concatenation runs at the pointwise rate (RTX 3090, hbfreed/inference-pareto).
+COPY_RATE = 0.34
 
 
 def copy_seconds(op: OpCost, c: PointwiseCoefficients, sheet: Sheet) -> Array:

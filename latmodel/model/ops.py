@@ -21,7 +21,7 @@ class OpKind(StrEnum):
     SCAN = "scan"  # a recurrence
     SOLVE = "solve"  # triangular systems
     DEQUANTIZE = "dequantize"  # weights unpacked in registers: what that costs beyond the product
-    COPY = "copy"  # of a long cache: concatenated, or repeated for each query head
+    COPY = "copy"  # keys and values repeated for each query head
 
 
 # Bound once: looking a member up in its class costs as much as making an operator.

@@ -62,8 +62,6 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
     joined = pointwise("join_keys", positions * (m.heads * key), moves=2.0, kernels=3.0, bytes_each=each)
     width = m.heads * (key + value)
     moved = width * (step.rows * each)
-    if implementation.attention_passes:
-        moved = moved + m.heads * (implementation.attention_passes * pairs * each)
     shape = AttentionShape(
         step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, step.context, None
     )
@@ -75,7 +73,7 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
         0.0,
         read,
         moved,
-        implementation.attention_kernels,
+        implementation.attention.kernels,
         attention=shape,
     )
     return [expand, joined, attend]
@@ -98,7 +96,7 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     return [
         absorb,
         OpCost(
-            "attention", step.attention_kind, flops, 0.0, cache, rows, implementation.attention_kernels, attention=shape
+            "attention", step.attention_kind, flops, 0.0, cache, rows, implementation.attention.kernels, attention=shape
         ),
     ]
 
