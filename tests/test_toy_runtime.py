@@ -14,7 +14,7 @@ from latmodel.errors import UsageError
 from latmodel.model.formats import FORMATS, WeightFormat
 from latmodel.model.implementation import AttentionPath, Implementation
 from latmodel.model.kernels import UNPACKED
-from latmodel.model.weights import weight_bytes
+from latmodel.model.totals import weight_bytes
 from latmodel.predict.forward import blocks_cost
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 

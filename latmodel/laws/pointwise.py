@@ -4,9 +4,9 @@ from ..arrays import Array, maximum
 from ..model.ops import OpCost
 from .coefficients import PointwiseCoefficients, Sheet
 
-# Share of the pointwise rate at which PyTorch repeats the heads of a cache (`expand` and `reshape` walk a broadcast view
-# value by value). An A100 moves 0.56 TB/s so and 1.6 otherwise: what Qwen2.5 7B and 32B (groups of 7 and 5) take longer
-# with every 1000 tokens of context, both within 1 % (QwenLM/Qwen3@a912d239, Transformers 4.46, flash attention 2).
+# Share of the pointwise rate at which PyTorch repeats the heads of a cache (`expand`, `reshape`: a view walked value by
+# value). An A100 moves 0.56 TB/s so and 1.6 otherwise: what Qwen2.5 7B and 32B (groups of 7 and 5) take longer with
+# every 1000 tokens of context, both within 1 % (QwenLM/Qwen3@a912d239, Transformers 4.46, flash attention 2).
 # Concatenation runs at the pointwise rate (RTX 3090, hbfreed/inference-pareto).
 COPY_RATE = 0.34
 

@@ -21,7 +21,11 @@ class AttentionPath(NamedTuple):
     expand_kernels: float = 0.0  # launches that write grouped keys and values out once a query head; 0: shared as kept
     score_kernels: float = 0.0  # launches between the two products of attention that writes its scores
     score_moves: float = 0.0  # values moved for each score, by those kernels and by the products; 0: never written
-    source: str = ""
+
+    @property
+    def keeps_on_chip(self) -> bool:
+        """Whether neither scores nor repeated keys and values are written out."""
+        return not (self.expand_kernels or self.score_moves)
 
 
 class Implementation(NamedTuple):

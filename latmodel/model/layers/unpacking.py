@@ -1,18 +1,12 @@
 """What quantised weights cost beyond their bytes: more launches, arithmetic to dequantise, or a matrix written out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...arrays import Array, indicator, is_array
-from ..config import Numbers
+from ..formats import Numbers
 from ..implementation import Implementation
 from ..kernels import Way, WeightKernel
-from ..ops import GEMM, OpCost, OpKind, pointwise
-
-KEPT = ("router", "shared_gate")  # products whose weights stay in the dtype
-
-
-def _is_quantised(op: OpCost) -> bool:
-    return op.kind is GEMM and op.name not in KEPT
+from ..ops import OpCost, OpKind, pointwise
 
 
 def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
@@ -24,8 +18,10 @@ def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
     return op._replace(kind=OpKind.GEMM8, activation_bytes=moved, kernels=op.kernels * (1.0 + launches))
 
 
-def with_unpacking(name: str, ops: Sequence[OpCost], implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-    """The same operators of one layer, its products by quantised weights as the runtime's kernel makes them.
+def with_unpacking(
+    name: str, ops: Sequence[OpCost], quantised: Collection[str], implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
+    """The same operators of one layer, its `quantised` products as the runtime's kernel makes them.
 
     A fused kernel reads the stored bytes; what its launches, floors and instructions cost beyond is one operator of
     kind DEQUANTIZE. Unpacking is one pointwise operator by this `name`: `unpack_moves` values of the dtype moved for
@@ -34,8 +30,8 @@ def with_unpacking(name: str, ops: Sequence[OpCost], implementation: Implementat
     assert numbers.format is not None, "weights in the dtype are not unpacked"
     kernel = implementation.kernel(numbers.format)
     if kernel.way is Way.FLOAT8:
-        return [float8_product(op, kernel.launches - 1.0) if _is_quantised(op) else op for op in ops]
-    products = [op for op in ops if _is_quantised(op)]
+        return [float8_product(op, kernel.launches - 1.0) if op.name in quantised else op for op in ops]
+    products = [op for op in ops if op.name in quantised]
     if not products:
         return list(ops)
     if kernel.beyond is None:
@@ -63,7 +59,7 @@ def _side_ops(
     if not (kernel.floors or kernel.instructions or kernel.launches != 1.0):
         return []
     flops, floors = kernel.instructions * weights, kernel.floors * count
-    return [OpCost(f"{name}_in_registers", OpKind.DEQUANTIZE, flops, kernels=launches, repeat=floors)]
+    return [OpCost(name, OpKind.DEQUANTIZE, flops, kernels=launches, repeat=floors)]
 
 
 def _part(op: OpCost, share: Array) -> OpCost:
