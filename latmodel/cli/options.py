@@ -87,6 +87,9 @@ target_options = apply(
                  help="Level of the intervals."),
     click.option("--host", type=click.Choice(["any", "published", "this"]), default=None,
                  help="Whose host the intervals are for. [default: this where it was measured, else any]"),
+    click.option("--attention", default=None, metavar="NAME",
+                 help="How attention runs: sdpa, eager, flash; sdpa-4, flash-4 before Transformers 5. "
+                      "[default: the runtime's]"),
     click.option("--power-limit", type=POWER, default=None,
                  help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
 )  # fmt: skip
@@ -150,7 +153,10 @@ def predictor_from(options: dict[str, Any]) -> Any:
         from ..device.power import with_power_limit
 
         profile = with_power_limit(profile, options["power_limit"])
-    return Predictor(profile, options["runtime"], options["confidence"], options["memory"], host=options["host"])
+    return Predictor(
+        profile, options["runtime"], options["confidence"], options["memory"], host=options["host"],
+        attention=options["attention"],
+    )  # fmt: skip
 
 
 def say_notes(predictor: Any, workload: "Workload | None" = None) -> None:
