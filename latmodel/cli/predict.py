@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 def predict(**options: Any) -> None:
     """Latency, memory, bound and interval of one architecture or of a table of them."""
     from ..errors import UsageError
-    from ..report.predict_rows import predict_one, predict_table
+    from ..report.predict_rows import predict_one
+    from ..report.predict_table import predict_table
 
     predictor, workload = predictor_from(options), workload_from(options)
     output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}

@@ -128,13 +128,23 @@ class Predictor:
             self._targets[dtype] = (target, measured)
         return self._targets[dtype]
 
-    def predict(self, model: ModelConfig | Architecture, workload: Workload | None = None) -> Prediction:
+    def predict(self, model: Any, workload: Workload | None = None) -> Prediction:
         """Latency, memory and bound of one model under one workload.
+
+        `model` is a `ModelConfig`, an `Architecture`, or whatever `configs.models.read_model` reads: "80x576", a
+        preset's name, the path of a `config.json`, a dictionary, a `PretrainedConfig`. Weights that the configuration
+        says are quantised are priced so, unless the workload names a format.
 
         Raises:
             ProfileError: the profile cannot price the workload's dtype.
+            UsageError: there is no such model, or its configuration cannot be read.
         """
         asked = workload or Workload()
+        if not isinstance(model, ModelConfig | Architecture):
+            from ..configs.models import read_model
+
+            named = read_model(model)
+            model, asked = named.model, named.under(asked)
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
         return one_prediction(self._price(architecture, work_of(asked), asked.dtype), self._source)
 

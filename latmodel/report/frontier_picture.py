@@ -28,10 +28,10 @@ def draw_frontier(front: Frontier, path: "str | os.PathLike[str]") -> None:
     if front.budget_s is not None:
         axes.axhline(front.budget_s, color="tab:red", linestyle="--", linewidth=1, label=f"budget {front.budget_s:g} s")
     if front.baseline is not None:
-        base, shape = front.baseline.prediction, front.baseline.config
+        base = front.baseline.prediction
         value = base.num_parameters if front.quality_name == "params" else None
         if value is not None:
-            label = f"baseline {shape.num_hidden_layers}×{shape.hidden_size}"
+            label = f"baseline {front.baseline.name}"
             axes.plot([value], [base.response_s], "*", markersize=14, color="tab:red", label=label)
     axes.set_xlabel("parameters" if front.quality_name == "params" else front.quality_name)
     work = front.workload

@@ -114,8 +114,8 @@ def _title(front: "Frontier") -> str:
 
 
 def _baseline_line(baseline: "Baseline") -> str:
-    shape, predicted = baseline.config, baseline.prediction
+    predicted = baseline.prediction
     return (
-        f"Baseline {shape.num_hidden_layers} × {shape.hidden_size}: {show_count(predicted.num_parameters)} parameters, "
+        f"Baseline {baseline.name.replace('x', ' × ') if baseline.name[0].isdigit() else baseline.name}: {show_count(predicted.num_parameters)} parameters, "
         f"{show_seconds(predicted.response_s)}."
     )

@@ -1,19 +1,14 @@
-"""What `latmodel predict` prints: one prediction, a table of them, or the breakdown of one by operator."""
+"""What `latmodel predict` prints: one prediction, or the breakdown of one by operator."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..configs.model_input import WORK_FIELDS, config_dict, read_table
-from ..errors import UsageError
-from ..model.config import CONFIG_FIELDS, ModelConfig, Workload
+from ..configs.model_input import config_dict
+from ..model.config import ModelConfig, Workload
 from ..predict.breakdown import breakdown
 from ..predict.capacity import capacity
-from ..predict.prediction import Prediction
 from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
+from .rows import full_row, run_notes, shape_fields
 from .text import SHAPE_COLUMNS, Column, OutputFormat, Row, prediction_columns, render
 
 
@@ -25,31 +20,35 @@ def predict_one(
     *,
     operators: bool = False,
     limits: bool = False,
+    notes: list[str] | None = None,
 ) -> str:
     """One model's prediction as text; JSON is the object of the contract.
 
     `limits` adds the largest batch at this context and the longest context at this batch; `operators` what every
     operator of the prefill and of the last decode step costs: within the object in JSON, alone in CSV, a table below.
+    `notes` are of the model.
     """
     row: dict[str, Any] = predictor.predict(model, workload).as_dict()
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
+    row = full_row(row, predictor, workload, run_notes(predictor, workload, notes or []), shape=shape_fields(model))
     parts = breakdown(predictor, model, workload) if operators else []
     if output_format in ("json", "jsonl"):
         return render([row | ({"breakdown": parts} if operators else {})], output_format, [], single=True)
     if output_format == "csv":
         return render(parts or [row], output_format, [])
     parameters, *times = prediction_columns(predictor.interval.level)
-    columns, title = [parameters, *times], _title(predictor, workload)
+    columns = [*SHAPE_COLUMNS, parameters, *times]
     if isinstance(model, ModelConfig):
-        row = {**config_dict(model), **_effective(model, workload), **row}
+        row = {**row, **_effective(model, workload)}
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
+    title = _title(predictor, workload)
     tables = [render([row], output_format, columns + (LIMIT_COLUMNS if limits else []), title=title)]
     return "\n\n".join([*tables, render(parts, output_format, BREAKDOWN_COLUMNS)] if operators else tables)
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
-    """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and what to doubt."""
+    """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and its cautions."""
     from ..quality import band, flags, score
     from ..search.scored import with_counts
 
@@ -78,84 +77,6 @@ def _title(predictor: Predictor, workload: Workload) -> str:
         f"{predictor.profile.title}, {predictor.runtime}, {workload.numbers_name}, batch {workload.batch_size}: "
         f"{workload.prompt_tokens} prompt + {workload.new_tokens} new tokens"
     )
-
-
-def predict_table(predictor: Predictor, path: Path, workload: Workload, output_format: OutputFormat) -> str:
-    """Predictions of every row of a table, in its order; rows may name their own work, dtype and runtime.
-
-    Raises:
-        UsageError: a row or column of the table is wrong; it is named.
-    """
-    rows = read_table(path)
-    done: list[Row | None] = [None] * len(rows)
-    for key, index in _groups(rows).items():
-        some = [rows[i] for i in index]
-        predictions = _predict_group(predictor, some, workload, key, f"{path}", index)
-        for i, row, prediction in zip(index, some, predictions, strict=True):
-            done[i] = (
-                {**row, **prediction.as_dict()} if output_format in ("table", "md", "csv") else prediction.as_dict()
-            )
-    shown = [{**_filled(row), **(row or {})} for row in done] if output_format in ("table", "md") else done
-    return render(
-        [row for row in shown if row], output_format, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
-    )
-
-
-def _filled(row: Row | None) -> Row:
-    heads = (row or {}).get("num_attention_heads", 1)
-    hidden = (row or {}).get("hidden_size", heads)
-    return {"num_key_value_heads": heads, "head_dim": hidden // heads}
-
-
-def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[int]]:
-    """Row numbers by what cannot be an array: logits, dtype, runtime."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault((row.get("logits"), row.get("dtype"), row.get("runtime")), []).append(index)
-    return groups
-
-
-def _predict_group(
-    predictor: Predictor,
-    rows: Sequence[Row],
-    workload: Workload,
-    key: tuple[Any, ...],
-    where: str,
-    index: Sequence[int],
-) -> Sequence[Prediction]:
-    logits, dtype, runtime = key
-    work = workload.model_dump()
-    work.update({name: value for name, value in (("logits", logits), ("dtype", dtype)) if value is not None})
-    try:
-        columns = {name: _column(rows, name, work) for name in (*CONFIG_FIELDS, *WORK_FIELDS[:3])}
-        given = {name: values for name, values in columns.items() if values is not None}
-        some = predictor if runtime is None else Predictor(predictor.profile, runtime, predictor.interval.level)
-        predictions = some.predict_many(given, Workload(**work))
-    except UsageError as error:
-        raise UsageError(f"{where}: {_renumbered(str(error), index)}") from None
-    return [predictions[i] for i in range(len(rows))]
-
-
-def _renumbered(message: str, index: Sequence[int]) -> str:
-    """Row numbers of a group as those of the file, counted from 1."""
-    if not message.startswith("row "):
-        return message
-    number, rest = message[4:].split(":", 1)
-    return f"row {index[int(number)] + 1}:{rest}"
-
-
-def _column(rows: Sequence[Row], name: str, work: dict[str, Any]) -> Any:
-    """A column of the group, with defaults where a row leaves it out; None if all leave it out."""
-    if not any(name in row for row in rows):
-        return None
-    heads = [row.get("num_attention_heads", 1) for row in rows]
-    defaults: dict[str, list[Any]] = {
-        "num_key_value_heads": heads,
-        "head_dim": [row.get("hidden_size", 0) / h for row, h in zip(rows, heads, strict=True)],
-        "tie_word_embeddings": [False] * len(rows),
-    }
-    fallback = defaults.get(name, [work.get(name, np.nan)] * len(rows))
-    return [row.get(name, other) for row, other in zip(rows, fallback, strict=True)]
 
 
 BREAKDOWN_COLUMNS: list[Column] = [

@@ -35,12 +35,18 @@ def render(
 
 
 def _csv(rows: Sequence[Row]) -> str:
+    """Every field of every row; a list's entries are joined by "; ", what is None is empty."""
     out = io.StringIO()
     if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n", extrasaction="ignore")
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _csv_cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue().rstrip("\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    return "; ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
