@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..measure.samples import Times
+from ..measure.bench import Times
 
 CPU_CACHE_BYTES = 32e6  # where the system does not tell
 CLEARING = 2.0  # caches' worth of reading after which nothing of before is left

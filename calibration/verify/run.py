@@ -10,8 +10,9 @@ from latmodel.errors import ProfileError
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 
-from ..devices.device import Hardware, TorchLab, detect
-from ..engines.runtimes import runtime
+from ..devices.hardware import Hardware, detect
+from ..devices.lab import TorchLab
+from ..engines.registry import find_engine
 from ..fit.outcome import About, calibrated, measured_layers
 from ..fit.start import problem
 from ..observations.decoder_config import DecoderConfig
@@ -42,7 +43,7 @@ def verify_here(
     wanted = "cpu" if predictor.profile.gpu == "cpu" and device is None else device
     hardware = detect(wanted, threads)
     _same_device(predictor, hardware)
-    chosen = runtime(predictor.runtime)
+    chosen = find_engine(predictor.runtime)
     chosen.check(config)
     lab = TorchLab(hardware, chosen, workload.dtype)
     file = Path(path) if path is not None else find_profile(predictor.profile.name)
@@ -85,6 +86,6 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
     kind, layers = "cpu" if profile.gpu == "cpu" else "cuda", measured_layers([*kept, *new])
     task = problem(kind, profile.sheet(dtype), implementations, layers)
     done = calibrated(task, profile.device.sheet, [*kept, *new], about)
-    write_records(kept_path, [found.model_dump(mode="json") for found in done.observations])
+    write_records(kept_path, [observed.model_dump(mode="json") for observed in done.observations])
     write_profile(done.profile, where)
     return f"refitted with {len(kept) + len(new)} observations: {where}"

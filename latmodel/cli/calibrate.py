@@ -52,17 +52,16 @@ def calibrate(**options: Any) -> None:
     if options["host_only"]:
         _calibrate_host(options)
         return
-    run = load("verbs.calibrate")
     if options["plot"] is not None:
         load("fit.plot").check(options["plot"])
-    ready = run.prepare(_request(options))
+    ready = load("verbs.prepare").prepare(_request(options))
     cases = sum(len(plan.cases) for plan in ready.plans.values())
     _say(f"{cases} cases on {ready.hardware.name}, about {ready.estimate_s() / 60.0:.1f} minutes")
     if options["dry_run"]:
         click.echo(_plan_text(ready, options["format_"]))
         return
     with progress_bar("measuring") as progress:
-        done = run.calibrate(ready, _say, progress)
+        done = load("verbs.calibrate").calibrate(ready, _say, progress)
     click.echo(load("fit.report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
     if options["plot"] is not None:
         load("fit.plot").draw(done, options["plot"])
@@ -87,7 +86,7 @@ def _request(options: dict[str, Any]) -> Any:
     from .calibration_package import load
 
     like = None if options["like"] is None else _to_build(options["like"])
-    return load("verbs.calibrate").Request(
+    return load("verbs.request").Request(
         gpu=options["gpu"], device=options["device"], runtimes=options["runtimes"] or ("transformers-eager",),
         dtype=options["dtype"], effort=options["effort"], threads=options["threads"], out=options["out"],
         resume=options["resume"], seed=options["seed"], max_noise=options["max_noise"], like=like,

@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..errors import ProfileError
 from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
-from ..laws.correction import Corrector, corrections_of
-from ..laws.correction_part import CorrectionPart, Family, check_family
+from ..laws.correction import Corrector
+from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
 from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType, describe
-from ..model.implementation import IMPLEMENTATIONS
+from ..runtimes.registry import IMPLEMENTATIONS
 from ..strict_json import load_json
 
 SCHEMA_VERSION = 1

@@ -14,7 +14,7 @@ from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Attention, Block
 from ..model.config import Numbers
 from ..model.implementation import Implementation
-from ..model.ops import OpCost
+from ..model.ops import POINTWISE, OpCost
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops, head_ops
 from .timeline import mean_overlapped, overlapped
@@ -207,7 +207,7 @@ def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: Decod
     for op in ops[1:]:
         more, floor, arithmetic = op_terms(op, sheet, device, gap_s, False, aligned, corrector, law)
         kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
-        if op.kind != "pointwise":
+        if op.kind is not POINTWISE:
             compute = compute + arithmetic
     return Load(kernels, work + fixed, compute)
 

@@ -19,6 +19,7 @@ from .tables import SLACK, Tables
 
 SHAPE = CONFIG_FIELDS  # columns of a row of shapes, in this order
 
+# Scores of size alone: the quickest to search, and free in every dimension.
 PARAMETER_COUNTS = ("params", "non-embedding-params")
 TIMES = {"prefill": "prefill_s", "decode": "step_s", "response": "response_s"}
 METRICS = (*PARAMETER_COUNTS, *TIMES, "memory", "throughput")
