@@ -1,6 +1,6 @@
 """Options that several verbs share, each written once; values are checked as they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -81,7 +81,9 @@ workload_options = apply(
 target_options = apply(
     click.option("--gpu", default=None, help="Device to predict for: 3090, h100, … [default: 3090]"),
     click.option("--profile", default=None, metavar="PATH", help="Profile to use instead of the device's own."),
-    click.option("--runtime", default=None, help="Runtime that launches the kernels. [default: the profile's first]"),
+    click.option("--runtime", default=None, metavar="RUNTIME",
+                 help="Runtime that launches the kernels: transformers-eager, torch-eager, torch-compile, cuda-graph, "
+                 "vllm, those that the profile has (`latmodel profile list`). [default: the profile's first]"),
     click.option("--memory", type=SIZE, default=None, help="Memory of the device: 24GB. [default: data sheet]"),
     click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
                  help="Level of the intervals."),
@@ -101,19 +103,25 @@ shape_options = apply(
     click.option("--hidden", type=WHOLE, default=None, help="hidden_size"),
     click.option("--ffn", type=WHOLE, default=None, help="intermediate_size [default: 8/3 × hidden]"),
     click.option("--heads", type=WHOLE, default=None, help="num_attention_heads [default: hidden / head_dim]"),
-    click.option("--kv-heads", type=WHOLE, default=None, help="num_key_value_heads [default: groups of 4, 3, 2 or 1]"),
+    click.option("--kv-heads", type=WHOLE, default=None,
+                 help="num_key_value_heads [default: --heads if given, else groups of 4, 3, 2 or 1]"),
     click.option("--head-dim", type=WHOLE, default=None, help="head_dim [default: 64, or hidden / heads]"),
     click.option("--vocab", type=WHOLE, default=None, help="vocab_size [default: 65536]"),
-    click.option("--tie-embeddings/--untie-embeddings", default=True, show_default=True),
+    click.option("--tie-embeddings/--untie-embeddings", default=None, help="[default: tied]"),
 )  # fmt: skip
 
-format_option = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(OUTPUT_FORMATS),
-    default="table",
-    show_default=True,
-)
+
+def _set_wide(_context: click.Context, _option: click.Parameter, value: bool) -> None:
+    from ..report.fitted import WIDE
+
+    WIDE.set(value)
+
+
+format_option = apply(
+    click.option("--format", "format_", type=click.Choice(OUTPUT_FORMATS), default="table", show_default=True),
+    click.option("--wide", is_flag=True, expose_value=False, callback=_set_wide,
+                 help="Every column of a table, however wide. [default: those that fit the terminal]"),
+)  # fmt: skip
 
 
 def workload_from(options: dict[str, Any]) -> "Workload":
@@ -150,7 +158,7 @@ def predictor_from(options: dict[str, Any]) -> Any:
     return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
 
 
-def say_notes(predictor: Any, workload: "Workload | None" = None) -> None:
-    """What the profile warns of, on stderr: once, beside an answer and not beside an error."""
-    for line in [*predictor.notes, *(predictor.number_notes(workload) if workload is not None else [])]:
+def say_notes(notes: Iterable[str]) -> None:
+    """Notes on stderr: beside an answer and not beside an error. JSON rows hold the same."""
+    for line in notes:
         click.echo(f"note: {line}", err=True)

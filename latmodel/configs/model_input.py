@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ..errors import UsageError
 from ..model.config import CONFIG_FIELDS, ModelConfig
 
 
@@ -22,10 +21,16 @@ def shape_config(
     Raises:
         UsageError: the dimensions do not divide as they must.
     """
+    given = {
+        "intermediate_size": ffn, "num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": head_dim,
+        "vocab_size": vocab,
+    }  # fmt: skip
     return ModelConfig(
-        num_hidden_layers=layers, hidden_size=hidden, intermediate_size=ffn, num_attention_heads=heads,
-        num_key_value_heads=kv_heads, head_dim=head_dim, vocab_size=vocab, tie_word_embeddings=tie,
-    )  # fmt: skip
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        tie_word_embeddings=tie,
+        **{name: value for name, value in given.items() if value is not None},
+    )
 
 
 def config_dict(config: ModelConfig) -> dict[str, Any]:

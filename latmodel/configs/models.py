@@ -23,6 +23,11 @@ class NamedModel(NamedTuple):
     format: WeightFormat | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def architecture(self) -> Architecture:
+        """The model as a sequence of blocks."""
+        return self.model.architecture() if isinstance(self.model, ModelConfig) else self.model
+
     def under(self, workload: Workload) -> Workload:
         """The workload with the model's own weight format, unless the workload names one."""
         return workload.model_copy(update={"weights": workload.weights or self.format})

@@ -1,4 +1,4 @@
-"""What a dimension is that was left out: one rule for flags, tables and Python, for one shape or for columns of many."""
+"""What a dimension is that was left out: one rule for flags, tables and Python, for one shape or for many."""
 
 from collections.abc import Mapping
 from typing import Any

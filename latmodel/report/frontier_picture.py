@@ -69,9 +69,9 @@ def _points(figure: Any, axes: Any, front: Frontier) -> None:
 def html_table(rows: Sequence[Mapping[str, Any]], level: float) -> str:
     """Rows as an HTML table, with the units that people read; their intervals are of this level."""
     columns = [*SHAPE_COLUMNS, *prediction_columns(level)]
-    heading = "".join(f"<th>{html.escape(name)}</th>" for name, _ in columns)
+    heading = "".join(f"<th>{html.escape(column.heading)}</th>" for column in columns)
     lines = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(text(row))}</td>" for _, text in columns) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{html.escape(column.text(row))}</td>" for column in columns) + "</tr>" for row in rows
     )
     return f"<table><thead><tr>{heading}</tr></thead><tbody>{lines}</tbody></table>"
 

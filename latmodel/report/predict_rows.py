@@ -1,15 +1,18 @@
 """What `latmodel predict` prints: one prediction, or the breakdown of one by operator."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..configs.model_input import config_dict
+from ..configs.models import NamedModel
 from ..model.config import ModelConfig, Workload
 from ..predict.breakdown import breakdown
 from ..predict.capacity import capacity
 from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
+from .fitted import paragraph
 from .rows import full_row, run_notes, shape_fields
-from .text import SHAPE_COLUMNS, Column, OutputFormat, Row, prediction_columns, render
+from .text import SHAPE_COLUMNS, Column, OutputFormat, Row, legend, prediction_columns, render
 
 
 def predict_one(
@@ -44,7 +47,23 @@ def predict_one(
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
     title = _title(predictor, workload)
     tables = [render([row], output_format, columns + (LIMIT_COLUMNS if limits else []), title=title)]
+    if output_format == "table":
+        tables[0] += "\n" + paragraph("\n".join(legend([row])))
     return "\n\n".join([*tables, render(parts, output_format, BREAKDOWN_COLUMNS)] if operators else tables)
+
+
+def predict_models(
+    predictor: Predictor, models: Sequence[NamedModel], workload: Workload, output_format: OutputFormat
+) -> str:
+    """Several models as rows, in order, each under its own weight format."""
+    rows = []
+    for named in models:
+        own = named.under(workload)
+        row = {"model": named.name, **predictor.predict(named.model, own).as_dict()}
+        notes = run_notes(predictor, own, named.notes)
+        rows.append(full_row(row, predictor, own, notes, shape=shape_fields(named.model)))
+    columns = [MODEL_COLUMN, *SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
+    return render(rows, output_format, columns, title=_title(predictor, workload))
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
@@ -69,7 +88,8 @@ def _effective_text(row: Row) -> str:
     return f"{value} ({low}–{high})" + (" ?" if row["effective_parameters_doubts"] else "")
 
 
-SCORE_COLUMN: Column = ("effective-params", _effective_text)
+MODEL_COLUMN = Column("model", lambda row: row["model"])
+SCORE_COLUMN = Column("effective-params", _effective_text)
 
 
 def _title(predictor: Predictor, workload: Workload) -> str:
@@ -80,21 +100,21 @@ def _title(predictor: Predictor, workload: Workload) -> str:
 
 
 BREAKDOWN_COLUMNS: list[Column] = [
-    ("phase", lambda row: row["phase"]),
-    ("operator", lambda row: row["operator"]),
-    ("count", lambda row: f"{row['count']:.0f}"),
-    ("kernels", lambda row: f"{row['kernels']:.0f}"),
-    ("FLOPs", lambda row: show_count(row["flops"])),
-    ("bytes", lambda row: show_bytes(row["bytes"])),
-    ("device", lambda row: show_seconds(row["device_s"])),
-    ("host", lambda row: show_seconds(row["host_s"])),
-    ("MFU", lambda row: f"{100 * row['mfu']:.0f}%"),
-    ("MBU", lambda row: f"{100 * row['mbu']:.0f}%"),
-    ("bound", lambda row: row["bound"]),
+    Column("phase", lambda row: row["phase"]),
+    Column("operator", lambda row: row["operator"]),
+    Column("count", lambda row: f"{row['count']:.0f}", 3),
+    Column("kernels", lambda row: f"{row['kernels']:.0f}", 2),
+    Column("FLOPs", lambda row: show_count(row["flops"]), 3),
+    Column("bytes", lambda row: show_bytes(row["bytes"]), 3),
+    Column("device", lambda row: show_seconds(row["device_s"])),
+    Column("host", lambda row: show_seconds(row["host_s"])),
+    Column("MFU", lambda row: f"{100 * row['mfu']:.0f}%", 2),
+    Column("MBU", lambda row: f"{100 * row['mbu']:.0f}%", 2),
+    Column("bound", lambda row: row["bound"], 1),
 ]
 
 
 LIMIT_COLUMNS: list[Column] = [
-    ("largest batch", lambda row: str(row["largest_batch"])),
-    ("longest context", lambda row: str(row["longest_context"])),
+    Column("largest batch", lambda row: str(row["largest_batch"]), 0),
+    Column("longest context", lambda row: str(row["longest_context"]), 0),
 ]

@@ -24,7 +24,7 @@ class Group(NamedTuple):
 
     predictor: Predictor
     workload: Workload
-    index: list[int]
+    members: list[int]
 
 
 def predict_table(predictor: Predictor, path: Path, workload: Workload, output_format: OutputFormat) -> str:
@@ -40,9 +40,9 @@ def predict_table(predictor: Predictor, path: Path, workload: Workload, output_f
     rows = read_table(path)
     done: list[Row] = [{} for _ in rows]
     for group in _groups(rows, predictor, workload, path):
-        some = [rows[i] for i in group.index]
+        some = [rows[i] for i in group.members]
         notes = run_notes(group.predictor, group.workload)
-        for i, row, prediction in zip(group.index, some, _predict(group, some, path), strict=True):
+        for i, row, prediction in zip(group.members, some, _predict(group, some, path), strict=True):
             own = group.workload.model_copy(update={name: row[name] for name in WORK_COLUMNS if name in row})
             done[i] = full_row({**row, **prediction.as_dict()}, group.predictor, own, notes)
     return render(done, output_format, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)])
@@ -81,7 +81,7 @@ def _predict(group: Group, rows: Sequence[dict[str, Any]], path: Path) -> list[P
         columns = {name: [row.get(name, work.get(name)) for row in rows] for name in (*CONFIG_FIELDS, *WORK_COLUMNS)}
         predictions = group.predictor.predict_many(columns, group.workload)
     except UsageError as error:
-        raise UsageError(f"{path}: {_renumbered(str(error), group.index)}") from None
+        raise UsageError(f"{path}: {_renumbered(str(error), group.members)}") from None
     return [predictions[i] for i in range(len(rows))]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from ..arrays import Array
-from ..configs.models import read_model
+from ..configs.models import NamedModel, read_model
 from ..errors import LatmodelError, UsageError
 from ..model.config import ModelConfig, Workload
 from ..predict.prediction import Prediction, Predictions
@@ -104,7 +104,7 @@ class Frontier:
 
         `model` is whatever `Predictor.predict` takes.
         """
-        named = read_model(model)
+        named = model if isinstance(model, NamedModel) else read_model(model)
         prediction = self.predictor.predict(named.model, named.under(self.workload))
         return replace(self, baseline=Baseline(named.name, prediction))
 
