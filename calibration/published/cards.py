@@ -178,7 +178,7 @@ def _profile(
     ]  # fmt: skip
     dtype = families["gemm"].rows[0].dtype
     return Profile(
-        schema_version=1,
+        schema_version=2,
         name=card.name,
         gpu=card.name,
         title=card.title,

@@ -133,7 +133,7 @@ def build(data: Path) -> Profile:
         ranges=make.measured_ranges(observations),
     )  # fmt: skip
     return Profile(
-        schema_version=1,
+        schema_version=2,
         name=card.name,
         gpu=card.name,
         title=card.title,
