@@ -67,7 +67,7 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
         raise UsageError("--verify builds models in --dtype: leave out --weights and --kv-cache")
     from ..configs.models import read_model
-    from ..report.frontier_report import frontier_text, missing_notes
+    from ..report.frontier_report import frontier_text, missing_notes, score_of
     from ..report.rows import run_notes
     from ..search.frontier import thin
 
@@ -75,15 +75,11 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     budget = options["budget"]
     if budget is None and baseline is not None:
         budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
-    quality, score = _quality(options)
     space = space_from(options)
-    if score is not None:
-        from ..search.scored import near_usual
-
-        space = near_usual(space)
     arguments: dict[str, Any] = {
         "space": space, "workload": workload, "budget_s": budget, "memory_bytes": options["memory"],
-        "quality": quality, "limits": [parse_limit(text) for text in options["limits"]],
+        "quality": options["quality"], "tokens": options["tokens"],
+        "limits": [parse_limit(text) for text in options["limits"]],
         "also": [scenario_from(text, options) for text in options["also"]],
         "sure": context.get_parameter_source("confidence") is click.core.ParameterSource.COMMANDLINE,
     }  # fmt: skip
@@ -95,25 +91,16 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         from ..report.frontier_picture import draw_frontier
 
         draw_frontier(front, options["plot"])
-    notes = run_notes(predictor, workload, notes, getattr(score, "warnings", ()), missing_notes(front))
+    notes = run_notes(predictor, workload, notes, getattr(score_of(front), "warnings", ()), missing_notes(front))
     say_notes(notes)
     limit = len(front) if options["depths"] else options["rows"]
-    click.echo(frontier_text(front, limit, options["format_"], score, notes))
+    click.echo(frontier_text(front, limit, options["format_"], notes))
     if options["verified"] is not None:
         from .calibrate import verify_configs
 
         shown = thin(front, limit)
         some = min(options["verified"], len(shown))
         click.echo(verify_configs(predictor, [shown.config(row) for row in range(some)], workload, options["format_"]))
-
-
-def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
-    """What to maximise, and its score if it has one."""
-    if options["objectives"]:
-        return "params", None
-    from ..search.scored import quality_from
-
-    return quality_from(options["quality"], options["tokens"])
 
 
 def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:

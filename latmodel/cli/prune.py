@@ -39,6 +39,7 @@ def prune(**options: Any) -> None:
     """
     from ..pruning.prune import parse_target
     from ..pruning.prune import prune as pruned
+    from ..report.fitted import paragraph
     from ..report.prune_report import draw, notes, table
     from ..report.rows import run_notes
 
@@ -51,6 +52,6 @@ def prune(**options: Any) -> None:
     say_notes(known)
     click.echo(table(pruning, options["format_"], predictor, workload, known))
     for line in notes(pruning):
-        click.echo(line, err=options["format_"] not in ("table", "md"))
+        click.echo(paragraph(line), err=options["format_"] not in ("table", "md"))
     if options["plot"] is not None:
         draw(pruning, options["plot"], f"{named.name} on {predictor.profile.title}, {predictor.runtime}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..search.frontier import Frontier
 from .figures import new_figure, save
+from .frontier_report import score_of
 from .text import SHAPE_COLUMNS, prediction_columns
 
 # Points beyond these only overplot each other; intervals are drawn for fewer still.
@@ -48,7 +49,7 @@ def _points(figure: Any, axes: Any, front: Frontier) -> None:
     few = front.take(np.unique(np.linspace(0, len(front) - 1, MAX_INTERVALS).astype(int)))
     low, high = few.predictions.low_high("response")
     axes.vlines(few.quality, low, high, color="0.75", linewidth=1, zorder=1)
-    score = getattr(front.objectives[0].metric, "score", None)
+    score = score_of(front)
     if score is not None:
         from ..quality import band
         from ..search.scored import with_counts

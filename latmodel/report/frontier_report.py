@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from ..search.frontier import Baseline, Frontier
 
 
-def frontier_text(
-    front: "Frontier", limit: int, output_format: Any, score: Any = None, notes: Sequence[str] = ()
-) -> str:
+def score_of(front: "Frontier") -> Any:
+    """The quality score that the frontier's first objective is, or None for a plain measure."""
+    return getattr(front.objectives[0].metric, "score", None)
+
+
+def frontier_text(front: "Frontier", limit: int, output_format: Any, notes: Sequence[str] = ()) -> str:
     """At most `limit` rows of what a search found: the best marked, score and band if any, ratios to a baseline.
 
     What is best, and what ties with it, is judged among all that was found, not among the rows shown. A table shows
     the best row first. `notes` are those on the prediction; in JSON what a table says below its rows is among them.
     """
+    score = score_of(front)
     scored = None if score is None else Scored(front, score)
     rows = _marked_by_quality(front, limit) if scored is None else scored.rows(_with_best(front, limit, scored.best))
     said = _lines(front, scored, rows)

@@ -53,14 +53,14 @@ def _groups(rows: list[dict[str, Any]], predictor: Predictor, workload: Workload
     for index, row in enumerate(rows):
         by_key.setdefault(tuple(row.get(name) for name in GROUPED), []).append(index)
     groups = []
-    for key, index in by_key.items():
+    for key, members in by_key.items():
         gpu, runtime, *formats = key
         given = {name: value for name, value in zip(GROUPED[2:], formats, strict=True) if value is not None}
         try:
             work = Workload(**{**workload.model_dump(), **given})
         except UsageError as error:
-            raise UsageError(f"{path}: row {index[0] + 1}: {error}") from None
-        groups.append(Group(_predictor(predictor, gpu, runtime), work, index))
+            raise UsageError(f"{path}: row {members[0] + 1}: {error}") from None
+        groups.append(Group(_predictor(predictor, gpu, runtime), work, members))
     return groups
 
 
