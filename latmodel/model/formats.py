@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple
 
 from ..arrays import Array, ceil
 
-WeightName = Literal["fp8", "int8", "int4-gptq", "int4-awq"]
 CacheName = Literal["fp8", "int8"]
 # One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.
 CACHE_BYTES: dict[str, float] = {"fp8": 1.0, "int8": 1.0}
