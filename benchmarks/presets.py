@@ -15,7 +15,8 @@ from latmodel.configs.presets import names
 from latmodel.model.architecture import Architecture, Attention, Block, Group
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
-from latmodel.report.text import Column, prediction_columns, table
+from latmodel.report.column import Column
+from latmodel.report.text import prediction_columns, table
 
 LONG = 32_768  # a context where windows matter
 

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 from latmodel.device.profile import Profile
-from latmodel.report.text import Column, OutputFormat, render
+from latmodel.report.column import Column
+from latmodel.report.text import OutputFormat, render
 
 from .fit import Fitted
 

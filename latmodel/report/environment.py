@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..device.store import profile_folders
-from .text import Column, OutputFormat, render
+from .column import Column
+from .text import OutputFormat, render
 
 COLUMNS = [
     Column("name", lambda row: row["name"]),

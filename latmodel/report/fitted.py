@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from .text import Column, is_number
+from .column import Column, is_number
 
 FALLBACK_COLUMNS = 100  # where there is no terminal and COLUMNS is not set
 GAP = 2  # between columns, of which the box takes one

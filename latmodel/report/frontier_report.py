@@ -9,9 +9,10 @@ from ..search.frontier import thin, thin_rows
 from ..search.goals import METRICS
 from ..search.scored import Scored
 from ..units import show_bytes, show_count, show_seconds
+from .column import Column
 from .fitted import paragraph
 from .rows import full_row
-from .text import SHAPE_COLUMNS, Column, legend, prediction_columns, render
+from .text import SHAPE_COLUMNS, legend, prediction_columns, render
 
 if TYPE_CHECKING:
     from ..search.frontier import Baseline, Frontier

@@ -10,9 +10,10 @@ from ..predict.breakdown import breakdown
 from ..predict.capacity import capacity
 from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
+from .column import Column, Row
 from .fitted import paragraph
 from .rows import full_row, run_notes, shape_fields
-from .text import SHAPE_COLUMNS, Column, OutputFormat, Row, legend, prediction_columns, render
+from .text import SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
 
 def predict_one(

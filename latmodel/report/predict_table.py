@@ -12,8 +12,9 @@ from ..model.defaults import fill_dimensions
 from ..predict.columns import WORK_COLUMNS
 from ..predict.prediction import Prediction
 from ..predict.predictor import Predictor
+from .column import Row
 from .rows import full_row, run_notes
-from .text import SHAPE_COLUMNS, OutputFormat, Row, prediction_columns, render
+from .text import SHAPE_COLUMNS, OutputFormat, prediction_columns, render
 
 # What cannot be an array: rows that share all of it are predicted at once.
 GROUPED = ("gpu", "runtime", "dtype", "weights", "kv_cache", "logits")

@@ -12,7 +12,7 @@ from ..errors import ProfileError
 from ..laws.float8 import FLOAT8_PRIORS
 from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
 from ..units import show_bytes
-from .text import Column, Row
+from .column import Column, Row
 
 
 def list_rows() -> tuple[list[Row], list[str]]:

@@ -8,9 +8,10 @@ from ..predict.predictor import Predictor
 from ..pruning.prune import NAMES, Curve, Pruning
 from ..quality import NOT_COVERED
 from ..units import show_bytes, show_count, show_seconds
+from .column import Column
 from .figures import new_figure, save
 from .rows import full_row, shape_fields
-from .text import SHAPE_COLUMNS, Column, OutputFormat, render
+from .text import SHAPE_COLUMNS, OutputFormat, render
 
 COLUMNS: list[Column] = [
     Column("way", lambda row: row["way"]),

@@ -3,27 +3,15 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from ..units import show_bytes, show_count, show_seconds
+from .column import Column, Row, is_number
+from .fitted import fitted_table
 
 OutputFormat = Literal["table", "json", "jsonl", "csv", "md"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("table", "json", "jsonl", "csv", "md")
-Row = Mapping[str, Any]
-
-
-class Column(NamedTuple):
-    """A heading and the text of a row under it.
-
-    `rank` 0 is always shown in a table; higher ranks as far as the terminal's width allows, the lowest first. Text of a
-    column that `wraps` may be broken between words.
-    """
-
-    heading: str
-    text: Callable[[Row], str]
-    rank: int = 0
-    wraps: bool = False
 
 
 def render(
@@ -49,8 +37,6 @@ def render(
     cells = [[column.text(row) for column in known] for row in rows]
     if output_format == "md":
         return _markdown([column.heading for column in known], cells)
-    from .fitted import fitted_table
-
     return fitted_table(known, cells, title=title, styles=styles)
 
 
@@ -89,11 +75,6 @@ def table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, title: str
     rule = "  ".join("─" * width for width in widths)
     body = [line_of(headings), rule, *map(line_of, cells)]
     return "\n".join([title, *body] if title else body)
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell starts like a number, a sign or a mark aside."""
-    return not text or text[0].isdigit() or (text[0] in "+-–±×*" and any(c.isdigit() for c in text))
 
 
 def seconds_with_interval(row: Row, name: str) -> str:

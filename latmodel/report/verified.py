@@ -3,7 +3,8 @@
 from typing import Any
 
 from ..units import show_seconds
-from .text import Column, OutputFormat, field_column, render
+from .column import Column
+from .text import OutputFormat, field_column, render
 
 
 def verified_text(run: Any, output_format: OutputFormat) -> str:
