@@ -168,7 +168,7 @@ def test_command_prints_a_table_with_the_best_marked(profile_path):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert len([line for line in lines if line.startswith("*")]) == 1
-    assert "within 4.00 s and 24.0 GiB" in lines[0]
+    assert "within 4.00 s and 23.2 GiB" in lines[0]
 
 
 def test_command_takes_the_baselines_time_as_budget(profile_path):

@@ -77,7 +77,7 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
     space = space_from(options)
     arguments: dict[str, Any] = {
-        "space": space, "workload": workload, "budget_s": budget, "memory_bytes": options["memory"],
+        "space": space, "workload": workload, "budget_s": budget,
         "quality": options["quality"], "tokens": options["tokens"],
         "limits": [parse_limit(text) for text in options["limits"]],
         "also": [scenario_from(text, options) for text in options["also"]],

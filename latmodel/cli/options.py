@@ -54,6 +54,15 @@ SHAPE = Parsed("shape", parse_shape)
 WHOLE = Parsed("number", parse_whole)
 
 
+def parse_margin(text: str) -> float:
+    """Bytes that stay free; 0 is none.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    return 0.0 if text.strip() == "0" else parse_size(text)
+
+
 def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Several decorators as one, in reading order."""
 
@@ -84,7 +93,10 @@ target_options = apply(
     click.option("--runtime", default=None, metavar="RUNTIME",
                  help="Runtime that launches the kernels: transformers-eager, torch-eager, torch-compile, cuda-graph, "
                  "vllm, those that the profile has (`latmodel profile list`). [default: the profile's first]"),
-    click.option("--memory", type=SIZE, default=None, help="Memory of the device: 24GB. [default: data sheet]"),
+    click.option("--memory", type=SIZE, default=None,
+                 help="Memory that a model may fill: 24GB. [default: the data sheet's, less 1.25 % for the driver]"),
+    click.option("--memory-margin", type=Parsed("size", parse_margin), default=None, metavar="SIZE",
+                 help="Kept free of that: 1GB, or 0. [default: 2 %, the error of peak memory; none with --memory]"),
     click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
                  help="Level of the intervals."),
     click.option("--power-limit", type=POWER, default=None,
@@ -143,9 +155,11 @@ def predictor_from(options: dict[str, Any]) -> Any:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
     """
     from ..device.datasheets import datasheet
+    from ..device.room import room
     from ..device.store import load_profile
     from ..errors import ProfileError
     from ..predict.predictor import Predictor
+    from ..units import show_bytes
 
     profile = load_profile(options["profile"] or options["gpu"] or "3090")
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
@@ -156,7 +170,13 @@ def predictor_from(options: dict[str, Any]) -> Any:
         from ..device.power import with_power_limit
 
         profile = with_power_limit(profile, options["power_limit"])
-    return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+    memory, margin = options["memory"], options["memory_margin"]
+    if margin is not None:
+        usable = memory or room(profile.device.sheet.memory_bytes, driver=not profile.is_cpu).usable_bytes
+        if margin >= usable:
+            raise UsageError(f"--memory-margin leaves nothing of {show_bytes(usable)}; give less")
+        memory = usable - margin
+    return Predictor(profile, options["runtime"], options["confidence"], memory)
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -35,24 +35,21 @@ def predict(**options: Any) -> None:
     from ..errors import UsageError
     from ..report.predict_rows import predict_models, predict_one
     from ..report.predict_table import predict_table
-    from ..report.rows import run_notes
 
     predictor, workload = predictor_from(options), workload_from(options)
     output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
     if options["table"] is not None:
         if any(details.values()) or options["models"] or options["configs"] or options["layers"] or options["hidden"]:
             raise UsageError("--input holds the models: leave out MODEL, its dimensions, --breakdown and --limits")
-        text, notes = predict_table(predictor, options["table"], workload, output_format), []
+        answer = predict_table(predictor, options["table"], workload, output_format)
     else:
         models = models_from(options)
-        notes = [note for named in models for note in named.notes]
         if len(models) == 1:
-            named = models[0]
-            workload = named.under(workload)
-            text = predict_one(predictor, named.model, workload, output_format, **details, notes=notes)
+            model, own, notes = models[0].model, models[0].under(workload), models[0].notes
+            answer = predict_one(predictor, model, own, output_format, **details, notes=notes)
         elif any(details.values()):
             raise UsageError("--breakdown and --limits are of one model")
         else:
-            text = predict_models(predictor, models, workload, output_format)
-    say_notes(run_notes(predictor, workload, notes))
-    click.echo(text)
+            answer = predict_models(predictor, models, workload, output_format)
+    say_notes(answer.notes)
+    click.echo(answer.text)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays import Array, indicator
 from ..device.profile import FLOAT8_PHASE, Profile
+from ..device.room import room
 from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
@@ -32,7 +33,8 @@ class Predictor:
         profile: coefficients of the device.
         runtime: one of the profile's runtimes; its first if None.
         confidence: level of the intervals, 0.5 to 0.99.
-        memory_bytes: memory of the device, if not the data sheet's.
+        memory_bytes: what a model may fill. By default the data sheet's memory less what the driver keeps, less a
+            margin for the error of the prediction (`device.room`).
         corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
             laws' alone, which never fall as a dimension grows.
 
@@ -52,7 +54,8 @@ class Predictor:
     ) -> None:
         self.profile = profile
         self.runtime, self._part = profile.runtime(runtime)
-        self.memory_bytes = profile.device.sheet.memory_bytes if memory_bytes is None else memory_bytes
+        self.room = room(profile.device.sheet.memory_bytes, driver=not profile.is_cpu)
+        self.memory_bytes = self.room.limit_bytes if memory_bytes is None else memory_bytes
         if not 0 < self.memory_bytes < 1e16:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)

@@ -134,6 +134,9 @@ def _title(front: "Frontier") -> str:
     work, limits = front.workload, [show_bytes(front.memory_bytes)]
     if front.budget_s is not None:
         limits.insert(0, show_seconds(front.budget_s))
+    kept_free = front.predictor.room.sheet_bytes - front.memory_bytes
+    if front.memory_bytes == front.predictor.room.limit_bytes:
+        limits[-1] += f" ({show_bytes(kept_free)} kept free for the driver and as a margin)"
     return (
         f"{front.predictor.profile.title}, {front.predictor.runtime}, {work.numbers_name}: "
         f"{work.prompt_tokens} prompt + {work.new_tokens} new tokens, batch {work.batch_size}, "

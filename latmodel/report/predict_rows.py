@@ -12,7 +12,7 @@ from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column, Row
 from .fitted import paragraph
-from .rows import full_row, run_notes, shape_fields
+from .rows import Answer, full_row, notes_of, run_notes, shape_fields
 from .text import SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
 
@@ -24,8 +24,8 @@ def predict_one(
     *,
     operators: bool = False,
     limits: bool = False,
-    notes: list[str] | None = None,
-) -> str:
+    notes: Sequence[str] = (),
+) -> Answer:
     """One model's prediction as text; JSON is the object of the contract.
 
     `limits` adds the largest batch at this context and the longest context at this batch; `operators` what every
@@ -35,12 +35,13 @@ def predict_one(
     row: dict[str, Any] = predictor.predict(model, workload).as_dict()
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
-    row = full_row(row, predictor, workload, run_notes(predictor, workload, notes or []), shape=shape_fields(model))
+    row = full_row(row, predictor, workload, run_notes(predictor, workload, notes), shape=shape_fields(model))
     parts = breakdown(predictor, model, workload) if operators else []
     if output_format in ("json", "jsonl"):
-        return render([row | ({"breakdown": parts} if operators else {})], output_format, [], single=True)
+        whole = row | ({"breakdown": parts} if operators else {})
+        return Answer(render([whole], output_format, [], single=True), row["notes"])
     if output_format == "csv":
-        return render(parts or [row], output_format, [])
+        return Answer(render(parts or [row], output_format, []), row["notes"])
     parameters, *times = prediction_columns(predictor.interval.level)
     columns = [*SHAPE_COLUMNS, parameters, *times]
     if isinstance(model, ModelConfig):
@@ -50,12 +51,14 @@ def predict_one(
     tables = [render([row], output_format, columns + (LIMIT_COLUMNS if limits else []), title=title)]
     if output_format == "table":
         tables[0] += "\n" + paragraph("\n".join(legend([row])))
-    return "\n\n".join([*tables, render(parts, output_format, BREAKDOWN_COLUMNS)] if operators else tables)
+    if operators:
+        tables.append(render(parts, output_format, BREAKDOWN_COLUMNS))
+    return Answer("\n\n".join(tables), row["notes"])
 
 
 def predict_models(
     predictor: Predictor, models: Sequence[NamedModel], workload: Workload, output_format: OutputFormat
-) -> str:
+) -> Answer:
     """Several models as rows, in order, each under its own weight format."""
     rows = []
     for named in models:
@@ -64,7 +67,7 @@ def predict_models(
         notes = run_notes(predictor, own, named.notes)
         rows.append(full_row(row, predictor, own, notes, shape=shape_fields(named.model)))
     columns = [MODEL_COLUMN, *SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
-    return render(rows, output_format, columns, title=_title(predictor, workload))
+    return Answer(render(rows, output_format, columns, title=_title(predictor, workload)), notes_of(rows))
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..predict.columns import WORK_COLUMNS
 from ..predict.prediction import Prediction
 from ..predict.predictor import Predictor
 from .column import Row
-from .rows import full_row, run_notes
+from .rows import Answer, full_row, notes_of, run_notes
 from .text import SHAPE_COLUMNS, OutputFormat, prediction_columns, render
 
 # What cannot be an array: rows that share all of it are predicted at once.
@@ -28,7 +28,7 @@ class Group(NamedTuple):
     members: list[int]
 
 
-def predict_table(predictor: Predictor, path: Path, workload: Workload, output_format: OutputFormat) -> str:
+def predict_table(predictor: Predictor, path: Path, workload: Workload, output_format: OutputFormat) -> Answer:
     """Predictions of every row of a table, in its order, with the row's own columns.
 
     Rows may name their own workload, number formats, device and runtime, which go before the given ones. Columns that
@@ -46,7 +46,8 @@ def predict_table(predictor: Predictor, path: Path, workload: Workload, output_f
         for i, row, prediction in zip(group.members, some, _predict(group, some, path), strict=True):
             own = group.workload.model_copy(update={name: row[name] for name in WORK_COLUMNS if name in row})
             done[i] = full_row({**row, **prediction.as_dict()}, group.predictor, own, notes)
-    return render(done, output_format, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)])
+    columns = [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
+    return Answer(render(done, output_format, columns), notes_of(done))
 
 
 def _groups(rows: list[dict[str, Any]], predictor: Predictor, workload: Workload, path: Path) -> list[Group]:

@@ -1,14 +1,27 @@
 """Rows as programs read them: the model's shape, the workload, what is predicted, versions and notes. SI units."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..configs.model_input import config_dict
 from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
 from ..predict.predictor import Predictor
 from ..pruning.prune import dimensions
+from ..units import show_bytes
 from ..version import __version__
+
+
+class Answer(NamedTuple):
+    """What goes to stdout, and the notes on it, which a table leaves to stderr and rows hold themselves."""
+
+    text: str
+    notes: Sequence[str]
+
+
+def notes_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The notes of some rows, each once, in order."""
+    return list(dict.fromkeys(note for row in rows for note in row["notes"]))
 
 
 def shape_fields(model: ModelConfig | Architecture) -> dict[str, Any]:
@@ -37,6 +50,18 @@ def run_notes(predictor: Predictor, workload: Workload, *more: Iterable[str]) ->
     return list(dict.fromkeys(lines))
 
 
+def memory_note(predictor: Predictor, peak_bytes: float) -> list[str]:
+    """That a model misses the memory by less than the margin, if it does."""
+    known = predictor.room
+    if not predictor.memory_bytes < peak_bytes <= known.sheet_bytes:
+        return []
+    return [
+        f"near miss: {show_bytes(peak_bytes)} of the device's {show_bytes(known.sheet_bytes)}, of which the driver "
+        f"leaves about {show_bytes(known.usable_bytes)}; a model may fill {show_bytes(predictor.memory_bytes)}, "
+        "which leaves a margin for the error of this prediction (--memory-margin)"
+    ]
+
+
 def full_row(
     row: Mapping[str, Any],
     predictor: Predictor,
@@ -58,5 +83,5 @@ def full_row(
         **{name: value for name, value in workload_fields(workload).items() if name not in row},
         "host": row.get("host", host),
         "latmodel_version": __version__,
-        "notes": list(dict.fromkeys([*own, *notes])),
+        "notes": list(dict.fromkeys([*own, *notes, *memory_note(predictor, row["peak_memory_bytes"])])),
     }
