@@ -13,7 +13,7 @@ from latmodel.device.profile import Profile
 from latmodel.errors import UsageError
 from latmodel.model.formats import FORMATS, WeightFormat
 from latmodel.model.implementation import Implementation
-from latmodel.model.weights import weight_bytes
+from latmodel.model.totals import weight_bytes
 from latmodel.predict.forward import blocks_cost
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 

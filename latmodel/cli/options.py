@@ -99,6 +99,8 @@ target_options = apply(
                  help="Kept free of that: 1GB, or 0. [default: 2 %, the error of peak memory; none with --memory]"),
     click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
                  help="Level of the intervals."),
+    click.option("--host", type=click.Choice(["any", "published", "this"]), default=None,
+                 help="Whose host the intervals are for. [default: this where it was measured, else any]"),
     click.option("--power-limit", type=POWER, default=None,
                  help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
 )  # fmt: skip
@@ -176,7 +178,7 @@ def predictor_from(options: dict[str, Any]) -> Any:
         if margin >= usable:
             raise UsageError(f"--memory-margin leaves nothing of {show_bytes(usable)}; give less")
         memory = usable - margin
-    return Predictor(profile, options["runtime"], options["confidence"], memory)
+    return Predictor(profile, options["runtime"], options["confidence"], memory, host=options["host"])
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import UsageError
 from .architecture import Architecture, uniform
 from .defaults import TIE_WORD_EMBEDDINGS, VOCAB_SIZE, fill_dimensions
-from .formats import CACHE_BYTES, FORMATS, CacheName, WeightFormat
+from .formats import CACHE_BYTES, FORMATS, CacheName, Numbers, WeightFormat
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000
@@ -30,20 +30,6 @@ CONFIG_FIELDS = (
     "vocab_size",
     "tie_word_embeddings",
 )
-
-
-class Numbers(NamedTuple):
-    """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
-
-    weight_bytes: float
-    activation_bytes: float
-    cache_bytes: float
-    format: WeightFormat | None = None
-
-    @property
-    def head_bytes(self) -> float:
-        """Bytes per weight of the LM head, which quantised formats leave alone."""
-        return self.weight_bytes if self.format is None else self.activation_bytes
 
 
 class _Checked(BaseModel):

@@ -39,6 +39,20 @@ class WeightFormat(NamedTuple):
         return self.bits / 8.0 + ((self.scale_bytes + self.zero_bits / 8.0) / shared if shared else 0.0)
 
 
+class Numbers(NamedTuple):
+    """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
+
+    weight_bytes: float
+    activation_bytes: float
+    cache_bytes: float
+    format: WeightFormat | None = None
+
+    @property
+    def head_bytes(self) -> float:
+        """Bytes per weight of the LM head, which quantised formats leave alone."""
+        return self.weight_bytes if self.format is None else self.activation_bytes
+
+
 FORMATS: dict[str, WeightFormat] = {
     # One float32 scale a tensor, as static fp8 checkpoints have.
     "fp8": WeightFormat("fp8", 8.0, None, None, 4.0),

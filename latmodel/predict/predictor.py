@@ -1,26 +1,27 @@
 """`Predictor`: latency, memory, bound and interval of one architecture or of millions."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from ..arrays import Array, indicator
+from ..device.hosts import SAME_HOST, Host, host_of, is_measured
 from ..device.profile import FLOAT8_PHASE, Profile
 from ..device.room import room
 from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
-from ..model.architecture import Architecture, Attention, FeedForward, uniform
+from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
 from ..model.memory import Memory, peak_memory
-from ..model.transformer import num_parameters
+from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
 from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
-from .prediction import Prediction, Predictions, Source, Values, one_prediction
+from .prediction import Ends, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
 
 KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
@@ -35,12 +36,14 @@ class Predictor:
         confidence: level of the intervals, 0.5 to 0.99.
         memory_bytes: what a model may fill. By default the data sheet's memory less what the driver keeps, less a
             margin for the error of the prediction (`device.room`).
+        host: whose host the intervals are for: "any" machine with this device, the one of the profile ("published"), or
+            "this", where the runtime was measured on it; None: "this" if it was, else "any".
         corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
             laws' alone, which never fall as a dimension grows.
 
     Raises:
         ProfileError: the profile has no such runtime.
-        UsageError: the confidence or the memory is out of range.
+        UsageError: the confidence or the memory is out of range, or "this" host was not measured.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Predictor:
         confidence: float = 0.9,
         memory_bytes: float | None = None,
         *,
+        host: Host | None = None,
         corrected: bool = True,
     ) -> None:
         self.profile = profile
@@ -59,7 +63,8 @@ class Predictor:
         if not 0 < self.memory_bytes < 1e16:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
-        self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name)
+        self.host, self._hosts = host_of(profile, self.runtime, host)
+        self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name, self.host)
         self._corrected = corrected
         # How the runtime carries out the operators; what the profile measured of it replaces the default.
         implementation, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
@@ -92,12 +97,35 @@ class Predictor:
         }
         runtimes = {**self.profile.runtimes, self.runtime: self._part.model_copy(update={"coefficients": slower})}
         profile = self.profile.model_copy(update={"runtimes": runtimes})
-        return Predictor(profile, self.runtime, self.interval.level, self.memory_bytes, corrected=self._corrected)
+        return Predictor(
+            profile, self.runtime, self.interval.level, self.memory_bytes, host=self.host, corrected=self._corrected
+        )
+
+    def at_end(self, end: Literal["low", "high"]) -> "Predictor":
+        """The same on the fastest ("low") or slowest host that its intervals hold, for that host alone."""
+        if self._hosts == SAME_HOST:
+            return self
+        factor = self._hosts.fastest if end == "low" else self._hosts.slowest
+        there = self.with_slower_host(factor)
+        return Predictor(
+            there.profile, self.runtime, self.interval.level, self.memory_bytes, host="published",
+            corrected=self._corrected,
+        )  # fmt: skip
 
     @property
     def notes(self) -> list[str]:
         """What a user must know before trusting the numbers: where the host term comes from."""
-        return [self._part.note] if self._part.note else []
+        notes = [self._part.note] if self._part.note else []
+        if self.host == "published" and is_measured(self._part):
+            notes.append(f"intervals are for the host that was measured alone: {self._part.host}")
+        if self._hosts != SAME_HOST:
+            notes.append(
+                f"host time was measured on {self._part.host}; intervals hold on any machine with this device, hosts "
+                f"of {self._hosts.fastest:.2g} to {self._hosts.slowest:.2g} times that: --host published is for that "
+                f"one alone, `latmodel calibrate --gpu {self.profile.gpu} --runtime {self.runtime} --host-only` (half a "
+                "minute) for yours"
+            )
+        return notes
 
     def number_notes(self, workload: Workload) -> list[str]:
         """How weights in fp8 are priced, if they are asked for: multiplied as such, or unpacked before."""
@@ -149,7 +177,10 @@ class Predictor:
             named = read_model(model)
             model, asked = named.model, named.under(asked)
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
-        return one_prediction(self._price(architecture, work_of(asked), asked.dtype), self._source)
+        work = work_of(asked)
+        values = self._price(architecture, work, asked.dtype)
+        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype)
+        return one_prediction(values, self._source, ends)
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
@@ -163,19 +194,25 @@ class Predictor:
         _keep_freed_memory()
         rows, table = check_columns(columns)
         starts = range(0, rows, CHUNK)
-        parts = [
-            self._price_rows(
-                {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
-            )
-            for start in starts
-        ]
-        return Predictions.joined(parts, [min(CHUNK, rows - start) for start in starts], self._source)
+        counts = [min(CHUNK, rows - start) for start in starts]
 
-    def _price_rows(self, columns: dict[str, Any], asked: Workload) -> Values:
+        def chunks() -> Iterator[tuple[Architecture, Work]]:
+            for start in starts:
+                yield self._rows(
+                    {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
+                )
+
+        def price_ends() -> Ends:
+            return joined_ends([self._ends(*chunk, asked.dtype) for chunk in chunks()], counts)
+
+        parts = [self._price(*chunk, asked.dtype) for chunk in chunks()]
+        return Predictions.joined(parts, counts, self._source, None if self._hosts == SAME_HOST else price_ends)
+
+    def _rows(self, columns: dict[str, Any], asked: Workload) -> tuple[Architecture, Work]:
         loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
         work = work_of(asked)._replace(**loads)
         aligned = all_aligned(*(columns[k] for k in ("hidden_size", "intermediate_size", "head_dim", "vocab_size")))
-        return self._price(uniform(**columns, aligned=aligned), work, asked.dtype)
+        return uniform(**columns, aligned=aligned), work
 
     def memory(self, model: Architecture, work: Work, retained: Array = 0.0, parameters: Array | None = None) -> Memory:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
@@ -202,6 +239,19 @@ class Predictor:
             self._outside(model, work, measured),
         )
 
+    def _ends(self, model: Architecture, work: Work, dtype: str) -> Ends:
+        """Times on the fastest and on the slowest host that the intervals hold; the kernels are priced once."""
+        target = self.target(dtype)
+        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
+
+        def on_host(factor: float) -> Times:
+            slower = {name: getattr(target.runtime, name) * factor for name in HOST_TERMS}
+            there = target._replace(runtime=target.runtime._replace(**slower))
+            times = respond(model.num_hidden_layers, blocks, head, work, there)
+            return Times(times.prefill_s, times.step_s, times.response_s)
+
+        return Ends(on_host(self._hosts.fastest), on_host(self._hosts.slowest))
+
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
         asked = workload or Workload()
@@ -218,10 +268,8 @@ class Predictor:
 
 
 def special_layers(model: Architecture) -> set[str]:
-    """The kinds of layer, by the names of their classes, besides attention and a dense feed-forward layer, which every
-    profile is fitted on."""
-    layers = (layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward))
-    return {type(layer).__name__ for layer in layers if not isinstance(layer, Attention | FeedForward | None)}
+    """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
+    return {layer.kind for group in model.groups for layer in group.block.layers if not layer.always_measured}
 
 
 def _keep_freed_memory() -> None:

@@ -76,12 +76,10 @@ def full_row(
     first.
     """
     own = list(row.get("notes", ()))
-    host = predictor.profile.runtimes[predictor.runtime].host
     return {
         **(shape or {}),
         **{name: value for name, value in row.items() if name != "notes"},
         **{name: value for name, value in workload_fields(workload).items() if name not in row},
-        "host": row.get("host", host),
         "latmodel_version": __version__,
         "notes": list(dict.fromkeys([*own, *notes, *memory_note(predictor, row["peak_memory_bytes"])])),
     }
