@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import Array, indicator
 from ..device.hosts import SAME_HOST, Host, host_of
 from ..device.profile import Profile
+from ..device.room import room
 from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
@@ -34,7 +35,8 @@ class Predictor:
         profile: coefficients of the device.
         runtime: one of the profile's runtimes; its first if None.
         confidence: level of the intervals, 0.5 to 0.99.
-        memory_bytes: memory of the device, if not the data sheet's.
+        memory_bytes: what a model may fill. By default the data sheet's memory less what the driver keeps, less a
+            margin for the error of the prediction (`device.room`).
         host: whose host the intervals are for: "any" machine with this device, the one of the profile ("published"), or
             "this", where the runtime was measured on it; None: "this" if it was, else "any".
         corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
@@ -60,7 +62,8 @@ class Predictor:
     ) -> None:
         self.profile = profile
         self.runtime, self._part = profile.runtime(runtime)
-        self.memory_bytes = profile.device.sheet.memory_bytes if memory_bytes is None else memory_bytes
+        self.room = room(profile.device.sheet.memory_bytes, driver=not profile.is_cpu)
+        self.memory_bytes = self.room.limit_bytes if memory_bytes is None else memory_bytes
         if not 0 < self.memory_bytes < 1e16:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
@@ -138,13 +141,23 @@ class Predictor:
             self._targets[dtype] = (target, measured)
         return self._targets[dtype]
 
-    def predict(self, model: ModelConfig | Architecture, workload: Workload | None = None) -> Prediction:
+    def predict(self, model: Any, workload: Workload | None = None) -> Prediction:
         """Latency, memory and bound of one model under one workload.
+
+        `model` is a `ModelConfig`, an `Architecture`, or whatever `configs.models.read_model` reads: "80x576", a
+        preset's name, the path of a `config.json`, a dictionary, a `PretrainedConfig`. Weights that the configuration
+        says are quantised are priced so, unless the workload names a format.
 
         Raises:
             ProfileError: the profile cannot price the workload's dtype.
+            UsageError: there is no such model, or its configuration cannot be read.
         """
         asked = workload or Workload()
+        if not isinstance(model, ModelConfig | Architecture):
+            from ..configs.models import read_model
+
+            named = read_model(model)
+            model, asked = named.model, named.under(asked)
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
         work = work_of(asked)
         values = self._price(architecture, work, asked.dtype)
