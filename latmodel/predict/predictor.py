@@ -19,7 +19,7 @@ from ..model.memory import Memory, peak_memory
 from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
-from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
+from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
 from .notes import format_notes, host_notes
 from .prediction import Ends, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
@@ -160,8 +160,9 @@ class Predictor:
             model, asked = named.model, named.under(asked)
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
         work = work_of(asked)
-        values = self._price(architecture, work, asked.dtype)
-        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype)
+        costs = self._costs(architecture, work, asked.dtype)
+        values = self._price(architecture, work, asked.dtype, costs)
+        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype, costs)
         return one_prediction(values, self._source, ends)
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
@@ -185,9 +186,10 @@ class Predictor:
                 )
 
         def price_ends() -> Ends:
-            return joined_ends([self._ends(*chunk, asked.dtype) for chunk in chunks()], counts)
+            parts = [self._ends(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+            return joined_ends(parts, counts)
 
-        parts = [self._price(*chunk, asked.dtype) for chunk in chunks()]
+        parts = [self._price(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
         return Predictions.joined(parts, counts, self._source, None if self._hosts == SAME_HOST else price_ends)
 
     def _rows(self, columns: dict[str, Any], asked: Workload) -> tuple[Architecture, Work]:
@@ -204,10 +206,15 @@ class Predictor:
             parameters=parameters, cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
 
-    def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
+    def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
+        """Of the blocks and of what is around them, the same on any host."""
+        target = self.target(dtype)
+        return blocks_cost(model, work, target), head_cost(model, work, target)
+
+    def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
         target, measured = self._target(dtype)
         depth, parameters = model.num_hidden_layers, num_parameters(model)
-        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
+        blocks, head = costs
         times = respond(depth, blocks, head, work, target)
         return Values(
             parameters,
@@ -221,18 +228,13 @@ class Predictor:
             self._outside(model, work, measured),
         )
 
-    def _ends(self, model: Architecture, work: Work, dtype: str) -> Ends:
-        """Times on the fastest and on the slowest host that the intervals hold; the kernels are priced once."""
-        target = self.target(dtype)
-        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
-
-        def on_host(factor: float) -> Times:
-            slower = {name: getattr(target.runtime, name) * factor for name in HOST_TERMS}
-            there = target._replace(runtime=target.runtime._replace(**slower))
-            times = respond(model.num_hidden_layers, blocks, head, work, there)
-            return Times(times.prefill_s, times.step_s, times.response_s)
-
-        return Ends(on_host(self._hosts.fastest), on_host(self._hosts.slowest))
+    def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
+        """Times on the fastest and on the slowest host that the intervals hold."""
+        target, sides = self.target(dtype), []
+        for factor in self._hosts:
+            times = respond(model.num_hidden_layers, *costs, work, target.on_slower_host(factor))
+            sides.append(Times(times.prefill_s, times.step_s, times.response_s))
+        return Ends(*sides)
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
