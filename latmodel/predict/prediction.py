@@ -151,7 +151,8 @@ class Predictions:
 
     values: Values
     source: Source
-    price_ends: Callable[[], Ends] | None = None  # of all rows, worked out when first asked for
+    # Of all rows, worked out when first asked for.
+    price_ends: Callable[[], Ends] | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, Ends] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
