@@ -189,7 +189,8 @@ def test_a_profile_of_another_device_is_refused(run: Callable[..., Ran], tmp_pat
 
 # --- Help -----------------------------------------------------------------------------------------
 
-HELP = [[verb] for verb in VERBS] + [["profile", verb] for verb in ("list", "show", "diff", "export")] + [[]]
+HELP = [[verb] for verb in VERBS] + [["profile", verb] for verb in ("list", "show", "diff", "export")]
+HELP += [["preset", "list"], ["quality", "check"], []]
 
 
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
@@ -221,6 +222,8 @@ PRINTS = {
     "show": ["profile", "show", "3090"],
     "diff": ["profile", "diff", "3090", "3090"],
     "env": ["env"],
+    "compare": ["compare", "80x576", "llama-7b"],
+    "presets": ["preset", "list"],
 }
 
 

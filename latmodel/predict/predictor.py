@@ -121,9 +121,9 @@ class Predictor:
         if self._hosts != SAME_HOST:
             notes.append(
                 f"host time was measured on {self._part.host}; intervals hold on any machine with this device, hosts "
-                f"of {self._hosts.fastest:.2g} to {self._hosts.slowest:.2g} times that: --host published is for that "
-                f"one alone, `latmodel calibrate --gpu {self.profile.gpu} --runtime {self.runtime} --host-only` (half a "
-                "minute) for yours"
+                f"of {self._hosts.fastest:.2g} to {self._hosts.slowest:.2g} times that. --host published is for that "
+                f"one alone; `latmodel calibrate --gpu {self.profile.gpu} --runtime {self.runtime} --host-only` "
+                "measures yours in half a minute"
             )
         return notes
 
