@@ -110,6 +110,9 @@ def _target_options(*, several: bool) -> Callable[[F], F]:
                      help="Level of the intervals."),
         click.option("--host", type=click.Choice(["any", "published", "this"]), default=None,
                      help="Whose host the intervals are for. [default: this where it was measured, else any]"),
+        click.option("--attention", default=None, metavar="NAME",
+                     help="How attention runs: sdpa, eager, flash; sdpa-4, flash-4 before Transformers 5. "
+                     "[default: the runtime's]"),
         click.option("--power-limit", type=POWER, default=None,
                      help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
     )  # fmt: skip
@@ -191,7 +194,10 @@ def predictor_from(options: dict[str, Any]) -> Any:
         if margin >= usable:
             raise UsageError(f"--memory-margin leaves nothing of {show_bytes(usable)}; give less")
         memory = usable - margin
-    return Predictor(profile, options["runtime"], options["confidence"], memory, host=options["host"])
+    return Predictor(
+        profile, options["runtime"], options["confidence"], memory, host=options["host"],
+        attention=options["attention"],
+    )  # fmt: skip
 
 
 def several_predictors(options: dict[str, Any]) -> list[Any]:

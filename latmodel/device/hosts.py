@@ -56,7 +56,7 @@ def block_launches() -> float:
     """Kernels that Transformers launches for a Llama block in one decode step."""
     i = IMPLEMENTATIONS["transformers"]
     twice = 2.0 * (i.norm_kernels + i.residual_kernels)
-    return twice + i.rope_kernels + i.activation_kernels + i.cache_kernels + i.attention_kernels + PRODUCTS
+    return twice + i.rope_kernels + i.activation_kernels + i.cache_kernels + i.attention.kernels + PRODUCTS
 
 
 def is_measured(part: RuntimePart) -> bool:

@@ -33,7 +33,8 @@ def fill_dimensions(given: Mapping[str, Any]) -> dict[str, Any]:
     hidden = filled.get("hidden_size")
     if hidden is None:
         return filled
-    filled.setdefault("intermediate_size", -(-hidden // 24) * 64)  # ⌈8/3 · hidden / 64⌉ · 64
+    if "intermediate_size" not in filled:  # for a million rows a default that nobody takes costs milliseconds
+        filled["intermediate_size"] = -(-hidden // 24) * 64  # ⌈8/3 · hidden / 64⌉ · 64
     if "num_attention_heads" not in filled:
         size = filled.setdefault("head_dim", HEAD_DIM)
         filled["num_attention_heads"] = _quotient(hidden, size, "head_dim", "num_attention_heads")

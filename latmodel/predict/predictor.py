@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..arrays import Array, indicator
-from ..device.hosts import SAME_HOST, Host, host_of, is_measured
-from ..device.profile import FLOAT8_PHASE, Profile
+from ..device.hosts import SAME_HOST, Host, host_of
+from ..device.profile import Profile
 from ..device.room import room
 from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
@@ -19,8 +19,9 @@ from ..model.memory import Memory, peak_memory
 from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
-from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
+from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
+from .notes import format_notes, host_notes
 from .prediction import Ends, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
 
 KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
@@ -40,10 +41,12 @@ class Predictor:
             "this", where the runtime was measured on it; None: "this" if it was, else "any".
         corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
             laws' alone, which never fall as a dimension grows.
+        attention: one of the runtime's ways to attend (`sdpa`, `eager`, `flash`); its default if None.
 
     Raises:
         ProfileError: the profile has no such runtime.
-        UsageError: the confidence or the memory is out of range, or "this" host was not measured.
+        UsageError: the confidence or the memory is out of range, "this" host was not measured, or the runtime
+            has no such attention.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Predictor:
         *,
         host: Host | None = None,
         corrected: bool = True,
+        attention: str | None = None,
     ) -> None:
         self.profile = profile
         self.runtime, self._part = profile.runtime(runtime)
@@ -66,10 +70,12 @@ class Predictor:
         self.host, self._hosts = host_of(profile, self.runtime, host)
         self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name, self.host)
         self._corrected = corrected
-        # How the runtime carries out the operators; what the profile measured of it replaces the default.
+        # What the profile measured of the runtime's implementation replaces the default.
+        self.attention = attention
         implementation, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
         implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
-        self._how = implementation._replace(multiplies_float8=profile.multiplies_float8)
+        implementation = implementation if attention is None else implementation.with_attention(attention)
+        self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[str, tuple[Target, bool]] = {}
 
     @classmethod
@@ -98,8 +104,9 @@ class Predictor:
         runtimes = {**self.profile.runtimes, self.runtime: self._part.model_copy(update={"coefficients": slower})}
         profile = self.profile.model_copy(update={"runtimes": runtimes})
         return Predictor(
-            profile, self.runtime, self.interval.level, self.memory_bytes, host=self.host, corrected=self._corrected
-        )
+            profile, self.runtime, self.interval.level, self.memory_bytes, host=self.host, corrected=self._corrected,
+            attention=self.attention,
+        )  # fmt: skip
 
     def at_end(self, end: Literal["low", "high"]) -> "Predictor":
         """The same on the fastest ("low") or slowest host that its intervals hold, for that host alone."""
@@ -109,42 +116,17 @@ class Predictor:
         there = self.with_slower_host(factor)
         return Predictor(
             there.profile, self.runtime, self.interval.level, self.memory_bytes, host="published",
-            corrected=self._corrected,
+            corrected=self._corrected, attention=self.attention,
         )  # fmt: skip
 
     @property
     def notes(self) -> list[str]:
         """What a user must know before trusting the numbers: where the host term comes from."""
-        notes = [self._part.note] if self._part.note else []
-        if self.host == "published" and is_measured(self._part):
-            notes.append(f"intervals are for the host that was measured alone: {self._part.host}")
-        if self._hosts != SAME_HOST:
-            notes.append(
-                f"host time was measured on {self._part.host}; intervals hold on any machine with this device, hosts "
-                f"of {self._hosts.fastest:.2g} to {self._hosts.slowest:.2g} times that. --host published is for that "
-                f"one alone; `latmodel calibrate --gpu {self.profile.gpu} --runtime {self.runtime} --host-only` "
-                "measures yours in half a minute"
-            )
-        return notes
+        return host_notes(self.profile, self.runtime, self.host, self._hosts)
 
     def number_notes(self, workload: Workload) -> list[str]:
-        """How weights in fp8 are priced, if they are asked for: multiplied as such, or unpacked before."""
-        form = workload.numbers().format
-        if form is None or form.name != "fp8":
-            return []
-        if not self._how.multiplies_float8:
-            return [
-                f"profile {self.profile.name} has no products in fp8: fp8 weights are priced as stored in 8 bits and "
-                f"multiplied in {workload.dtype}; where the device and the runtime multiply them as such, prefill is "
-                "faster"
-            ]
-        error = next((row for row in self.profile.quality.errors if row.phase == FLOAT8_PHASE), None)
-        off = "" if error is None else f" ({error.mape_percent:.1f} % off on shapes held out)"
-        blocks = ", scales by block as if by tensor" if form.group else ""
-        return [
-            f"products in fp8, inputs quantised on the way, as vLLM's kernels were timed one by one{off}{blocks}: "
-            "another runtime's may differ; intervals are those of 16-bit models"
-        ]
+        """What stands behind the price of quantised weights, if they are in the workload."""
+        return format_notes(self.profile, self._implementation, workload)
 
     def target(self, dtype: str) -> Target:
         """Coefficients that price a model of `dtype`."""
@@ -155,7 +137,7 @@ class Predictor:
             device, measured = self.profile.device_coefficients(dtype, self.runtime)
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
-            target = Target(self.profile.sheet(dtype), device, runtime, self._how, corrector)
+            target = Target(self.profile.sheet(dtype), device, runtime, self._implementation, corrector)
             self._targets[dtype] = (target, measured)
         return self._targets[dtype]
 
@@ -178,8 +160,9 @@ class Predictor:
             model, asked = named.model, named.under(asked)
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
         work = work_of(asked)
-        values = self._price(architecture, work, asked.dtype)
-        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype)
+        costs = self._costs(architecture, work, asked.dtype)
+        values = self._price(architecture, work, asked.dtype, costs)
+        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype, costs)
         return one_prediction(values, self._source, ends)
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
@@ -203,9 +186,10 @@ class Predictor:
                 )
 
         def price_ends() -> Ends:
-            return joined_ends([self._ends(*chunk, asked.dtype) for chunk in chunks()], counts)
+            parts = [self._ends(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+            return joined_ends(parts, counts)
 
-        parts = [self._price(*chunk, asked.dtype) for chunk in chunks()]
+        parts = [self._price(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
         return Predictions.joined(parts, counts, self._source, None if self._hosts == SAME_HOST else price_ends)
 
     def _rows(self, columns: dict[str, Any], asked: Workload) -> tuple[Architecture, Work]:
@@ -218,14 +202,19 @@ class Predictor:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
-            implementation=self._how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+            implementation=self._implementation, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
             parameters=parameters, cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
 
-    def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
+    def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
+        """Of the blocks and of what is around them, the same on any host."""
+        target = self.target(dtype)
+        return blocks_cost(model, work, target), head_cost(model, work, target)
+
+    def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
         target, measured = self._target(dtype)
         depth, parameters = model.num_hidden_layers, num_parameters(model)
-        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
+        blocks, head = costs
         times = respond(depth, blocks, head, work, target)
         return Values(
             parameters,
@@ -239,18 +228,13 @@ class Predictor:
             self._outside(model, work, measured),
         )
 
-    def _ends(self, model: Architecture, work: Work, dtype: str) -> Ends:
-        """Times on the fastest and on the slowest host that the intervals hold; the kernels are priced once."""
-        target = self.target(dtype)
-        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
-
-        def on_host(factor: float) -> Times:
-            slower = {name: getattr(target.runtime, name) * factor for name in HOST_TERMS}
-            there = target._replace(runtime=target.runtime._replace(**slower))
-            times = respond(model.num_hidden_layers, blocks, head, work, there)
-            return Times(times.prefill_s, times.step_s, times.response_s)
-
-        return Ends(on_host(self._hosts.fastest), on_host(self._hosts.slowest))
+    def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
+        """Times on the fastest and on the slowest host that the intervals hold."""
+        target, sides = self.target(dtype), []
+        for factor in self._hosts:
+            times = respond(model.num_hidden_layers, *costs, work, target.on_slower_host(factor))
+            sides.append(Times(times.prefill_s, times.step_s, times.response_s))
+        return Ends(*sides)
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
