@@ -218,6 +218,23 @@ def test_limits_that_make_no_sense_are_refused(text):
         parse_limit(text)
 
 
+def test_confidence_given_or_left_out_answers_the_same_and_sure_means_the_upper_end(profile_path):
+    import json
+
+    arguments = ("--profile", profile_path, *SMALL, "--format", "json", "--rows", "100000", "--budget", "3s")
+    left_out, given, sure, surer = (
+        json.loads(run(*arguments, *more).stdout)
+        for more in ((), ("--confidence", "0.9"), ("--sure",), ("--sure", "--confidence", "0.99"))
+    )
+    assert given == left_out
+    assert max(row["response_s_high"] for row in left_out) > 3.0
+    for rows, level in ((sure, 0.9), (surer, 0.99)):
+        assert {row["interval"] for row in rows} == {
+            level
+        }  # the interval that is shown is the one that keeps the budget
+        assert 2.5 < max(row["response_s_high"] for row in rows) <= 3.0 * (1 + 1e-9)
+
+
 def test_command_takes_objectives_limits_and_confidence(profile_path):
     import json
 
@@ -227,7 +244,7 @@ def test_command_takes_objectives_limits_and_confidence(profile_path):
     assert all(row["num_parameters"] >= 1e9 for row in rows)
     memory = [row["peak_memory_bytes"] for row in rows]
     assert memory == sorted(memory, reverse=True)
-    rows = json.loads(run(*arguments, "--budget", "3s", "--confidence", "0.9").stdout)
+    rows = json.loads(run(*arguments, "--budget", "3s", "--sure").stdout)
     assert max(row["response_s_high"] for row in rows) <= 3.0 * (1 + 1e-9)
     loose = json.loads(run(*arguments, "--budget", "3s").stdout)
     assert max(row["response_s_high"] for row in loose) > 3.0
