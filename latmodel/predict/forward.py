@@ -185,7 +185,7 @@ class Around(NamedTuple):
 
     prefill_s: Array
     decode_s: Array
-    pass_s: float  # of the host, once a synchronised pass
+    pass_s: Array  # of the host, once a synchronised pass
     step_host_s: Array
     step_device_s: Array
 
@@ -202,10 +202,12 @@ class Around(NamedTuple):
 def around_blocks(head: Cost, work: Work, target: Target) -> Around:
     """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token.
 
-    What quantised weights add to each pass of an engine, nothing hides.
+    What an engine does between two passes, nothing hides.
     """
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
-    engine_s = target.implementation.format_step_s(work.numbers.format)
+    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
+    if r.sequence_s:
+        engine_s = engine_s + r.sequence_s * work.batch
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
