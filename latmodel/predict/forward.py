@@ -6,7 +6,7 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 
 from typing import NamedTuple
 
-from ..arrays import Array, indicator, maximum
+from ..arrays import Array, indicator, is_array, maximum
 from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
@@ -206,7 +206,7 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
     """
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
     engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
-    if r.sequence_s:
+    if is_array(r.sequence_s) or r.sequence_s:
         engine_s = engine_s + r.sequence_s * work.batch
     decode_host = head.first.kernels * r.launch_s
     return Around(
