@@ -35,7 +35,7 @@ GRAPH_NOTE = (
 )
 VLLM_NOTE = (
     "vllm: that framework's kernels in a graph, as published one by one; its scheduler and sampler as on an A100 "
-    "and an H100 (1.3 ms a pass and 0.06 ms a sequence); no whole model was measured"
+    "and an H100 (1.3 ms a pass and 0.04 ms a sequence); no whole model was measured"
 )
 
 
