@@ -149,7 +149,9 @@ def test_bisection_finds_the_last_that_fits(limit: int) -> None:
 def test_a_quarter_of_the_bytes_holds_over_three_times_the_parameters() -> None:
     predictor, small = Predictor.load("3090"), 8e9
     plain, packed = (
-        frontier(predictor, SearchSpace(), Workload(weights=weights), memory_bytes=small).num_parameters[0]
+        frontier(
+            predictor, SearchSpace(), Workload(weights=weights), memory_bytes=small, quality="params"
+        ).num_parameters[0]
         for weights in (None, "int4-awq")
     )
     assert 3.0 < packed / plain < 4.0  # embeddings, cache and scales stay as they were

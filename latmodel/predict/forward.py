@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, indicator, is_array, maximum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
+from ..laws.coefficients import HOST_TERMS, CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Block
@@ -28,6 +28,11 @@ class Target(NamedTuple):
     runtime: RuntimeCoefficients
     implementation: Implementation
     corrector: Corrector | None = None
+
+    def on_slower_host(self, factor: float) -> "Target":
+        """The same device on a host that takes `factor` times as long for everything."""
+        slower = {name: getattr(self.runtime, name) * factor for name in HOST_TERMS}
+        return self._replace(runtime=self.runtime._replace(**slower))
 
 
 class Work(NamedTuple):

@@ -1,5 +1,6 @@
 """What a user must know before trusting the price of some number format or way to attend."""
 
+from ..device.hosts import SAME_HOST, Host, HostFactors, is_measured
 from ..device.profile import FLOAT8_PHASE, Profile
 from ..model.config import Workload
 from ..model.implementation import Implementation
@@ -40,3 +41,18 @@ def _float8_note(profile: Profile, blocks: bool) -> str:
         f"products in fp8, inputs quantised on the way, as vLLM's kernels were timed one by one{off}{by_block}: "
         "another runtime's may differ; intervals are those of 16-bit models"
     )
+
+
+def host_notes(profile: Profile, runtime: str, host: Host, factors: HostFactors) -> list[str]:
+    """Where the host's time comes from, whose host the intervals are for, and what the profile itself warns of."""
+    part = profile.runtimes[runtime]
+    notes = [part.note] if part.note else []
+    if host == "published" and is_measured(part):
+        notes.append(f"intervals are for the host that was measured alone: {part.host}")
+    if factors != SAME_HOST:
+        notes.append(
+            f"host time was measured on {part.host}; intervals hold on any machine with this device, hosts of "
+            f"{factors.fastest:.2g} to {factors.slowest:.2g} times that: --host published is for that one alone, "
+            f"`latmodel calibrate --gpu {profile.gpu} --runtime {runtime} --host-only` (half a minute) for yours"
+        )
+    return notes
