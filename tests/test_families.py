@@ -108,7 +108,7 @@ def test_prefill_products_equal_the_flop_counter(family: str, seed: int) -> None
     """Products with weights. Attention itself is left to the next test: the eager one computes the whole square."""
     module, model = small(family, seed)
     flops = counted(module, PROMPT, DynamicCache(config=module.config))
-    ops = operators(model, Step(BATCH, float(PROMPT), float(PROMPT), "prefill"))
+    ops = operators(model, Step(float(PROMPT), batch_size=BATCH))
     ours = sum(op.flops for op in ops if op.kind == "gemm" and op.name != "scan_products")
     assert ours == sum(flops.get(op, 0) for op in ("mm", "addmm", "_grouped_mm"))
 
@@ -123,5 +123,5 @@ def test_decode_products_and_attention_equal_the_flop_counter(family: str, seed:
     flops = counted(module, 1, cache)
     wanted = GEMMS if attention_is_plain(model) else ("mm", "addmm", "_grouped_mm")
     kinds = ("gemm", "decode") if attention_is_plain(model) else ("gemm",)
-    ours = sum(op.flops for op in operators(model, Step(BATCH, 1.0, PROMPT + 1.0, "decode")) if op.kind in kinds)
+    ours = sum(op.flops for op in operators(model, Step(1.0, float(PROMPT), BATCH)) if op.kind in kinds)
     assert ours == sum(flops.get(op, 0) for op in wanted)

@@ -46,12 +46,12 @@ class Work(NamedTuple):
 
     def prefill(self) -> Step:
         """The pass over the prompt into an empty cache."""
-        return Step(self.batch, self.prompt, self.prompt, "prefill")
+        return Step(self.prompt, 0.0, self.batch)
 
     def decode(self) -> tuple[Step, Step]:
         """The first and the last step of the generation: contexts `prompt + 1` and `prompt + new`."""
-        first, last = self.prompt + 1.0, self.prompt + maximum(self.new, 1.0)
-        return Step(self.batch, 1.0, first, "decode"), Step(self.batch, 1.0, last, "decode")
+        last = self.prompt + (maximum(self.new, 1.0) - 1.0)
+        return Step(1.0, self.prompt, self.batch), Step(1.0, last, self.batch)
 
 
 class Load(NamedTuple):

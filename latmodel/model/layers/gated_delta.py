@@ -75,7 +75,7 @@ class GatedDelta(Recurrent):
         scan = FUSED if implementation.fuses_scans else GATED_DELTA_TENSORS
         moved = self.value_heads * chunk * scan.square_moves + values * scan.row_moves
         ops = scan_ops(self, flops, moved, (chunk, positions), step, scan)
-        return ops if implementation.fuses_scans else [*ops, _solve_op(values, chunk, step.batch * positions)]
+        return ops if implementation.fuses_scans else [*ops, _solve_op(values, chunk, step.batch_size * positions)]
 
     def fewer_heads(self, share: float) -> "GatedDelta":
         """Values go with the keys that they share."""

@@ -100,7 +100,7 @@ class LatentAttention(Layer):
 
 def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """Keys and values of all heads from each latent: one GEMM over the whole context, then multi-head attention."""
-    positions, pairs = step.batch * step.context, step.batch * attended_pairs(step, None)
+    positions, pairs = step.batch_size * step.context, step.batch_size * attended_pairs(step, None)
     key, value, each = m.key_dim, m.value_dim, numbers.activation_bytes
     expand = m.expansion().op(positions, numbers)
     # keys are put together from a part of their own and a shared one
@@ -108,7 +108,7 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
     width = m.heads * (key + value)
     moved = width * (step.rows * each)
     shape = AttentionShape(
-        step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, step.context, None
+        step.batch_size, m.heads, m.heads, 0.5 * (key + value), step.new_tokens, step.context, step.context, None
     )
     read = width * (positions * each)  # expanded keys and values
     flops, kernels = width * (2.0 * pairs), implementation.attention.kernels
@@ -117,16 +117,16 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
 
 def _attend_latents(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """All heads over one shared latent (appendix C of the paper): the expansion moves to queries and output."""
-    pairs, each = step.batch * attended_pairs(step, None), numbers.activation_bytes
+    pairs, each = step.batch_size * attended_pairs(step, None), numbers.activation_bytes
     wide = m.latent_rank + m.rope_dim
     absorb = gemm(
         ABSORBED, step.rows, m.nope_dim + m.value_dim, m.latent_rank * m.heads,
         weight_bytes=numbers.weight_bytes, activation_bytes=each,
     )._replace(kernels=2.0)  # fmt: skip
     shape = AttentionShape(
-        step.batch, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.tokens, step.context, step.context, None
+        step.batch_size, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.new_tokens, step.context, step.context, None
     )
-    cache = step.batch * step.context * wide * numbers.cache_bytes
+    cache = step.batch_size * step.context * wide * numbers.cache_bytes
     rows = m.heads * (wide + m.latent_rank) * (step.rows * each)
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
     kernels = implementation.attention.kernels
