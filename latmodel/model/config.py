@@ -109,8 +109,9 @@ class Workload(_Checked):
     """What is asked of the model: read `prompt_tokens`, then generate `new_tokens`, for `batch_size` sequences at once.
 
     `logits="all"` computes logits for every prompt position, as a bare `model(input_ids)` does; `generate` needs
-    the last one only. The response is the prefill and `new_tokens` decode steps. `weights` quantises the linear layers
-    of the blocks, `kv_cache` the cache; None leaves them in `dtype`, in which all arithmetic is done.
+    the last one only. The response is the prefill and `new_tokens` decode steps. `cached_tokens` positions before the
+    prompt are in the KV cache already, as a prefix that was read earlier. `weights` quantises the linear layers of the
+    blocks, `kv_cache` the cache; None leaves them in `dtype`, in which all arithmetic is done.
 
     Raises:
         UsageError: a value is not a whole number in range, or not one of the choices.
@@ -123,6 +124,7 @@ class Workload(_Checked):
     logits: Logits = "last"
     weights: str | WeightFormat | None = None  # a name of FORMATS, or a format of your own
     kv_cache: CacheName | None = None
+    cached_tokens: Annotated[int, Field(ge=0, le=MAX_DIMENSION, strict=True)] = 0
 
     @field_validator("weights")
     @classmethod

@@ -36,20 +36,24 @@ def peak_memory(
     retained: Array = 0.0,
     parameters: Array | None = None,
     cache_copies: float = 1.0,
+    cached: Array = 0.0,
 ) -> Memory:
     """Bytes at the peak of one response.
 
-    The cache grows to `prompt + new` positions; `retained` adds the positions of an older cache that is still alive.
-    `parameters` are the model's, where they are at hand. `cache_copies` is a coefficient of the runtime: copies of the
-    whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one (and an
-    allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the format's
-    kernels is overhead.
+    The cache grows to `cached + prompt + new` positions; `retained` adds the positions of an older cache that is still
+    alive. `parameters` are the model's, where they are at hand. `cache_copies` is a coefficient of the runtime: copies
+    of the whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one
+    (and an allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the
+    format's kernels is overhead.
     The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
     stream) and the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
     writes it out). Fragmentation is not counted.
     """
     weights = weight_bytes(model, numbers, parameters)
-    cache = cache_bytes(model, prompt + new, implementation, numbers) * (batch * cache_copies)
+    positions = prompt + new
+    if is_array(cached) or cached:
+        positions = positions + cached
+    cache = cache_bytes(model, positions, implementation, numbers) * (batch * cache_copies)
     if is_array(retained) or retained:
         cache = cache + cache_bytes(model, retained, implementation, numbers) * batch
     rows = batch * prompt
@@ -61,7 +65,7 @@ def peak_memory(
         for layer in group.block.layers:
             each = layer.elements_per_position
             if is_array(each) or each:
-                kept = layer.kept_positions(prompt + new, implementation)
+                kept = layer.kept_positions(positions, implementation)
                 widest = maximum(widest, each * (implementation.cache_copies * kept * batch * numbers.cache_bytes))
         if numbers.format is not None and implementation.kernel(numbers.format).unpacks:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)

@@ -10,7 +10,8 @@ from ..model.ops import OpCost, OpKind
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops, head_ops
 from .forward import Target
-from .predictor import Predictor, work_of
+from .inputs import work_of
+from .predictor import Predictor
 
 
 def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from ..model.architecture import Architecture
 from ..model.config import MAX_DIMENSION, ModelConfig, Workload
-from .predictor import Predictor, work_of
+from .inputs import work_of
+from .predictor import Predictor
 
 
 class Capacity(NamedTuple):

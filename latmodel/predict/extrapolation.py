@@ -1,6 +1,6 @@
 """What of a model and a workload lies outside what a profile was fitted on: marked on arrays, named for one."""
 
-from ..arrays import Array, indicator
+from ..arrays import Array, indicator, is_array
 from ..device.profile import RuntimePart
 from ..model.architecture import Architecture
 from ..model.formats import WeightFormat
@@ -16,6 +16,8 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     form = work.numbers.format
     measured = dtype and (form is None or _measured(form, implementation))
     found: Array = not (measured and special_layers(model) <= set(part.layers))
+    if is_array(work.cached) or work.cached:
+        found = found | (work.cached > 0.0)
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         found = found | (value < low) | (value > high)
@@ -23,16 +25,23 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
 
 
 def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation) -> list[str]:
-    """The same of one model, named: kinds of layer, the weights' format, dimensions with their range."""
+    """The same of one model, named: kinds of layer, weights, a cached prefix, dimensions with their range."""
     lines = [f"layers of kind {kind}" for kind in sorted(special_layers(model) - set(part.layers))]
     form = work.numbers.format
     if form is not None and not _measured(form, implementation):
         lines.append(f"weights {form.name}")
+    if work.cached:
+        lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         if not low <= value <= high:
             lines.append(f"{name} {value:g} ({low:g} to {high:g} measured)")
     return lines
+
+
+def over_cache(new: float, cached: float) -> str:
+    """That no whole pass of several tokens over a cache was measured: its attention alone was, on one card."""
+    return f"a pass of {new:g} tokens over {cached:g} cached: never measured"
 
 
 def special_layers(model: Architecture) -> set[str]:

@@ -16,7 +16,7 @@ from ..model.formats import Numbers
 from ..model.implementation import Implementation
 from ..model.ops import POINTWISE, OpCost
 from ..model.step import Step
-from ..model.transformer import context_ops, dense_ops, head_ops, stem_ops
+from ..model.transformer import context_ops, dense_ops, stem_ops
 from .timeline import mean_overlapped, overlapped
 
 
@@ -36,22 +36,27 @@ class Target(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element."""
+    """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element, and
+    positions before the prompt that are cached."""
 
     prompt: Array
     new: Array
     batch: Array
     logits_all: bool
     numbers: Numbers
+    cached: Array = 0.0
 
     def prefill(self) -> Step:
-        """The pass over the prompt into an empty cache."""
-        return Step(self.prompt, 0.0, self.batch)
+        """The pass over the prompt, into an empty cache or behind a cached prefix."""
+        return Step(self.prompt, self.cached, self.batch)
 
     def decode(self) -> tuple[Step, Step]:
-        """The first and the last step of the generation: contexts `prompt + 1` and `prompt + new`."""
-        last = self.prompt + (maximum(self.new, 1.0) - 1.0)
-        return Step(1.0, self.prompt, self.batch), Step(1.0, last, self.batch)
+        """The first and the last step of the generation: over `cached + prompt` positions, and `new - 1` more."""
+        first = self.prompt
+        if is_array(self.cached) or self.cached:
+            first = first + self.cached
+        last = first + (maximum(self.new, 1.0) - 1.0)
+        return Step(1.0, first, self.batch), Step(1.0, last, self.batch)
 
 
 class Load(NamedTuple):
@@ -119,16 +124,21 @@ def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
 
 def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
     """One block; with one of its layers missing, the other layer alone."""
-    implementation, numbers, aligned = target.implementation, work.numbers, block.aligned
-    step = work.prefill()
-    prompt_ops = [
-        *dense_ops(block, hidden, step.rows, implementation, numbers),
-        *context_ops(block, step, implementation, numbers),
-    ]
-    prefill = load(prompt_ops, target, aligned=aligned)
-    dense = load(dense_ops(block, hidden, work.batch, implementation, numbers), target, aligned=aligned)
+    prefill = block_load(block, hidden, work.prefill(), work.numbers, target)
+    dense = _dense_load(block, hidden, work.batch, work.numbers, target)
     first, last = _context_loads(block, work, target)
     return Cost(prefill, dense.plus(first), dense.plus(last))
+
+
+def block_load(block: Block, hidden: Array, step: Step, numbers: Numbers, target: Target) -> Load:
+    """One block in one pass."""
+    dense = _dense_load(block, hidden, step.rows, numbers, target)
+    return dense.plus(load(context_ops(block, step, target.implementation, numbers), target, aligned=block.aligned))
+
+
+def _dense_load(block: Block, hidden: Array, rows: Array, numbers: Numbers, target: Target) -> Load:
+    """What does not depend on the context."""
+    return load(dense_ops(block, hidden, rows, target.implementation, numbers), target, aligned=block.aligned)
 
 
 def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
@@ -148,17 +158,28 @@ def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load
 
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """Embedding, final norm and LM head."""
-    rows, implementation, numbers = work.prefill().rows, target.implementation, work.numbers
-    aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
+    rows, numbers = work.prefill().rows, work.numbers
     if work.logits_all:
-        each = (head_ops(model, some, some, implementation, numbers) for some in (rows, work.batch))
-        prefill, decode = (load(ops, target, aligned=aligned) for ops in each)
+        prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=aligned)
-    at_prompt, at_step = (stem_ops(model, some, implementation, numbers) for some in (rows, work.batch))
-    decode = load(at_step, target, aligned=aligned).plus(logits)
-    return Cost(load(at_prompt, target, aligned=aligned).plus(logits), decode, decode)
+    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=_all_aligned(model))
+    at_prompt, decode = (_stem_load(model, some, numbers, target).plus(logits) for some in (rows, work.batch))
+    return Cost(at_prompt, decode, decode)
+
+
+def head_load(model: Architecture, rows: Array, logit_rows: Array, numbers: Numbers, target: Target) -> Load:
+    """Embedding, final norm and LM head of a pass of so many rows, of which `logit_rows` get logits."""
+    logits = load([model.embedding.logits_op(logit_rows, numbers)], target, aligned=_all_aligned(model))
+    return _stem_load(model, rows, numbers, target).plus(logits)
+
+
+def _stem_load(model: Architecture, rows: Array, numbers: Numbers, target: Target) -> Load:
+    return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=_all_aligned(model))
+
+
+def _all_aligned(model: Architecture) -> bool:
+    return bool(model.groups) and all(group.block.aligned for group in model.groups)
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
@@ -193,6 +214,7 @@ class Around(NamedTuple):
     pass_s: Array  # of the host, once a synchronised pass
     step_host_s: Array
     step_device_s: Array
+    engine_s: Array  # between two passes, which nothing hides; counted in the pass and in the step's device
 
     def prefill(self, blocks_s: Array) -> Array:
         """A prefill whose blocks take `blocks_s`."""
@@ -220,6 +242,7 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
         r.pass_s + engine_s,
         decode_host + r.pass_s + r.token_s,
         decode_device + engine_s,
+        engine_s,
     )
 
 
@@ -256,14 +279,14 @@ def bound_code(times: Forecast, blocks: Cost, head: Cost, new_tokens: Array) -> 
     """
     decode_s = times.step_s * new_tokens
     prefill, decode = times.prefill_s >= decode_s, times.prefill_s < decode_s
-    device_in_prefill, compute_in_prefill = _binding(times.prefill_host_s, blocks.prefill, head.prefill)
-    device_in_decode, compute_in_decode = _binding(times.decode_host_s, blocks.last, head.last)
+    device_in_prefill, compute_in_prefill = binding(times.prefill_host_s, blocks.prefill, head.prefill)
+    device_in_decode, compute_in_decode = binding(times.decode_host_s, blocks.last, head.last)
     device = (prefill & device_in_prefill) | (decode & device_in_decode)
     compute = (prefill & compute_in_prefill) | (decode & compute_in_decode)
     return indicator(device, times.prefill_s) + indicator(compute, times.prefill_s)
 
 
-def _binding(host_s: Array, blocks: Load, head: Load) -> tuple[Array, Array]:
+def binding(host_s: Array, blocks: Load, head: Load) -> tuple[Array, Array]:
     """Whether the device binds a pass; whether its arithmetic does: it takes half of the kernels' time or more."""
     device = host_s < blocks.seconds
     return device, device & (2.0 * (blocks.compute_s + head.compute_s) >= blocks.seconds + head.seconds)

@@ -4,9 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import numpy as np
-
-from ..arrays import Array
+from ..arrays import Array, is_array
 from ..device.hosts import SAME_HOST, Host, host_of
 from ..device.profile import Profile
 from ..device.room import room
@@ -14,17 +12,20 @@ from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
-from ..model.config import ModelConfig, Workload
+from ..model.config import Workload
 from ..model.memory import Memory, peak_memory
+from ..model.step import Step
 from ..runtimes.registry import IMPLEMENTATIONS
-from .columns import WORK_COLUMNS, check_columns
+from .columns import WORK_COLUMNS, check_columns, keep_freed_memory
 from .extrapolation import outside, reasons
 from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
+from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
 from .notes import format_notes, host_notes
+from .passes import step_times
 from .prediction import Ends, Explained, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
+from .step_prediction import StepPrediction, step_prediction
 
-KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
 
 
@@ -160,19 +161,40 @@ class Predictor:
             ProfileError: the profile cannot price the workload's dtype.
             UsageError: there is no such model, or its configuration cannot be read.
         """
-        asked = workload or Workload()
-        if not isinstance(model, ModelConfig | Architecture):
-            from ..configs.models import read_model
-
-            named = read_model(model)
-            model, asked = named.model, named.under(asked)
-        architecture = model.architecture() if isinstance(model, ModelConfig) else model
+        architecture, asked = read_any(model, workload or Workload())
         work = work_of(asked)
+        if work.cached:
+            check_positions(architecture, work.cached + work.prompt + work.new)
         costs = self._costs(architecture, work, asked.dtype)
         values = self._price(architecture, work, asked.dtype, costs)
         ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype, costs)
         because = self._because(architecture, work, asked.dtype) if values.outside else ()
         return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(asked))
+
+    def step(self, model: Any, step: Step, workload: Workload | None = None) -> StepPrediction:
+        """One pass of `step.new_tokens` over `step.cached_tokens`, of numbers or of arrays that broadcast.
+
+        `model` as in `predict`, or an `Architecture` of arrays; `workload` gives dtype, number formats and logits. A
+        step into an empty cache equals `prefill_s`, one of one token the `decode_s_per_token` of one new token.
+
+        Raises:
+            ProfileError, UsageError: as `predict`; a value is out of range, or beyond a learned table of positions.
+        """
+        architecture, asked = read_any(model, workload or Workload())
+        step = check_step(step)
+        check_positions(architecture, step.context)
+        target, measured = self._target(asked.dtype)
+        priced = (architecture, step, asked.logits == "all", asked.numbers())
+        times = step_times(*priced, target)
+        ends = times, times
+        if self._hosts != SAME_HOST:
+            fast, slow = (step_times(*priced, target.on_slower_host(factor)) for factor in self._hosts)
+            ends = fast, slow
+        work = work_of_step(step, asked)
+        outside = self._outside(architecture, work, measured)
+        alone = not is_array(times.seconds)
+        because = self._because(architecture, work, asked.dtype) if alone and outside else ()
+        return step_prediction(step, times, ends, self.interval, outside, because, self._workload_notes(asked))
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
@@ -183,7 +205,7 @@ class Predictor:
             UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
         """
         asked = workload or Workload()
-        _keep_freed_memory()
+        keep_freed_memory()
         rows, table = check_columns(columns)
         starts = range(0, rows, CHUNK)
         counts = [min(CHUNK, rows - start) for start in starts]
@@ -217,7 +239,7 @@ class Predictor:
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
             implementation=self._implementation, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
-            parameters=parameters, cache_copies=self._part.memory_cache_copies,
+            parameters=parameters, cache_copies=self._part.memory_cache_copies, cached=work.cached,
         )  # fmt: skip
 
     def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
@@ -263,21 +285,3 @@ class Predictor:
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
         return outside(model, work, self._part, self._implementation, measured)
-
-
-def _keep_freed_memory() -> None:
-    """Tell the C library's allocator that large blocks come and go here, so that it keeps what is freed for the next.
-
-    glibc gives freed memory back to the system beyond a threshold that is low at first; every temporary array is then
-    paid for in page faults, a third of the time of `predict_many`. The threshold follows the largest block that was
-    freed, so one that is never touched raises it. Other allocators pay a microsecond.
-    """
-    np.empty(KEPT_BYTES, dtype=np.uint8)
-
-
-def work_of(workload: Workload) -> Work:
-    """A checked workload as the numbers that the formulas take."""
-    return Work(
-        float(workload.prompt_tokens), float(workload.new_tokens), float(workload.batch_size),
-        workload.logits == "all", workload.numbers(),
-    )  # fmt: skip

@@ -10,7 +10,8 @@ from ..model.ops import OpCost
 from ..model.step import Step
 from .breakdown import block_operators, operators
 from .forward import Target, blocks_cost, head_cost, host_seconds
-from .predictor import Predictor, work_of
+from .inputs import work_of
+from .predictor import Predictor
 
 HOST_PARTS = ("kernel launches", "blocks", "pass", "token loop")
 DEVICE_PARTS = ("weights", "KV cache", "activations", "arithmetic", "kernel floors")

@@ -96,7 +96,9 @@ def scan_ops(
     """A scan over the prompt, `length` (chunk, positions): its traffic and launches, and its products as one GEMM."""
     chunk, positions = length
     chunks = ceil(positions / chunk)
-    moved = moved_each * (step.batch_size * positions) + layer.state_elements * (step.batch_size * chunks * scan.state_moves)
+    moved = moved_each * (step.batch_size * positions) + layer.state_elements * (
+        step.batch_size * chunks * scan.state_moves
+    )
     kernels = scan.prefill_kernels + scan.chunk_kernels * chunks
     inner = layer.inner_width
     rows, depth = step.batch_size * positions, flops_each / (2.0 * inner)
