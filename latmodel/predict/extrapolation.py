@@ -17,7 +17,7 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     measured = dtype and (form is None or _measured(form, implementation))
     found: Array = not (measured and special_layers(model) <= set(part.layers))
     if is_array(work.cached) or work.cached:
-        found = found | (work.cached > 0.0)
+        found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         found = found | (value < low) | (value > high)
@@ -30,7 +30,7 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     form = work.numbers.format
     if form is not None and not _measured(form, implementation):
         lines.append(f"weights {form.name}")
-    if work.cached:
+    if work.cached and work.prompt > 1.0:
         lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)

@@ -32,6 +32,12 @@ class Interval:
         """Half-width in log units, NaN where no residual is known; `phase` is prefill, decode or response."""
         return self._widths.get(phase, math.nan) * (1.0 + (self._factor - 1.0) * extrapolated)
 
+    @property
+    def widest(self) -> float:
+        """The largest half-width of any phase outside the measured range; NaN where one of them cannot be had."""
+        widths = [self.width(phase, 1.0) for phase in PHASES]
+        return math.nan if any(map(math.isnan, widths)) else max(widths)
+
     def attainable(self, phase: str) -> float:
         """The highest level at which as many residuals as there are can hold: n / (n + 1)."""
         count = self._counts.get(phase, 0)

@@ -141,6 +141,13 @@ class Predictor:
         """Coefficients that price a model of `dtype`."""
         return self._target(dtype)[0]
 
+    def targets(self, dtype: str) -> tuple[Target, Target, Target]:
+        """The profile's own host, and the fastest and slowest ones that intervals must hold."""
+        own = self.target(dtype)
+        if self._hosts == SAME_HOST:
+            return own, own, own
+        return own, own.on_slower_host(self._hosts.fastest), own.on_slower_host(self._hosts.slowest)
+
     def _target(self, dtype: str) -> tuple[Target, bool]:
         if dtype not in self._targets:
             device, measured = self.profile.device_coefficients(dtype, self.runtime)
@@ -183,15 +190,10 @@ class Predictor:
         architecture, asked = read_any(model, workload or Workload())
         step = check_step(step)
         check_positions(architecture, step.context)
-        target, measured = self._target(asked.dtype)
         priced = (architecture, step, asked.logits == "all", asked.numbers())
-        times = step_times(*priced, target)
-        ends = times, times
-        if self._hosts != SAME_HOST:
-            fast, slow = (step_times(*priced, target.on_slower_host(factor)) for factor in self._hosts)
-            ends = fast, slow
+        times, *ends = (step_times(*priced, target) for target in self.targets(asked.dtype))
         work = work_of_step(step, asked)
-        outside = self._outside(architecture, work, measured)
+        outside = self._outside(architecture, work, self._target(asked.dtype)[1])
         alone = not is_array(times.seconds)
         because = self._because(architecture, work, asked.dtype) if alone and outside else ()
         return step_prediction(step, times, ends, self.interval, outside, because, self._workload_notes(asked))
@@ -266,9 +268,9 @@ class Predictor:
 
     def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
         """Times on the fastest and on the slowest host that the intervals hold."""
-        target, sides = self.target(dtype), []
-        for factor in self._hosts:
-            times = respond(model.num_hidden_layers, *costs, work, target.on_slower_host(factor))
+        sides = []
+        for target in self.targets(dtype)[1:]:
+            times = respond(model.num_hidden_layers, *costs, work, target)
             sides.append(Times(times.prefill_s, times.step_s, times.response_s))
         return Ends(*sides)
 

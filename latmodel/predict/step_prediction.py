@@ -1,5 +1,6 @@
 """What is predicted of one step: seconds, host and device, an interval, and what of it was never measured."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ def interval_factor(step: Step, outside: Array, interval: Interval) -> Array:
 def step_prediction(
     step: Step,
     times: PassTimes,
-    ends: tuple[PassTimes, PassTimes],
+    ends: Sequence[PassTimes],
     interval: Interval,
     outside: Array,
     because: tuple[str, ...] = (),
