@@ -163,6 +163,7 @@ def workload_from(options: dict[str, Any]) -> "Workload":
         prompt_tokens=options["prompt"], new_tokens=options["generate"], batch_size=options["batch"],
         dtype=options["dtype"], logits=options["logits"],
         weights=options.get("weights"), kv_cache=options.get("kv_cache"),
+        cached_tokens=options.get("cached", 0),
     )  # fmt: skip
 
 

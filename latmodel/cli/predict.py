@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from .generation import generation_from, generation_options
 from .models import model_options, models_from
 from .options import (
     format_option,
@@ -23,6 +24,7 @@ from .options import (
 @click.option("--input", "table", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Architectures in a table (CSV, JSON or JSON Lines), one a row.")  # fmt: skip
 @workload_options
+@generation_options
 @number_options
 @click.option("--limits", is_flag=True, help="The largest batch and the longest context that fit the memory.")
 @click.option("--breakdown", is_flag=True, help="Every operator: FLOPs, bytes, device and host time, MFU, MBU, bound.")
@@ -36,20 +38,21 @@ def predict(**options: Any) -> None:
     from ..report.predict_rows import predict_models, predict_one
     from ..report.predict_table import predict_table
 
-    predictor, workload = predictor_from(options), workload_from(options)
+    predictor, workload, generation = predictor_from(options), workload_from(options), generation_from(options)
     output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
     if options["table"] is not None:
         if any(details.values()) or options["models"] or options["configs"] or options["layers"] or options["hidden"]:
             raise UsageError("--input holds the models: leave out MODEL, its dimensions, --breakdown and --limits")
+        if generation.given:
+            raise UsageError("--chunk, --draft, --block, --energy and --price are not of --input: name the models")
         answer = predict_table(predictor, options["table"], workload, output_format)
     else:
         models = models_from(options)
+        if any(details.values()) and (len(models) > 1 or generation.changes_passes):
+            raise UsageError("--breakdown and --limits are of one model, its prompt in one pass, a token a pass")
         if len(models) == 1:
-            model, own, notes = models[0].model, models[0].under(workload), models[0].notes
-            answer = predict_one(predictor, model, own, output_format, **details, notes=notes)
-        elif any(details.values()):
-            raise UsageError("--breakdown and --limits are of one model")
+            answer = predict_one(predictor, models[0], workload, output_format, **details, generation=generation)
         else:
-            answer = predict_models(predictor, models, workload, output_format)
+            answer = predict_models(predictor, models, workload, output_format, generation)
     say_notes(answer.notes)
     click.echo(answer.text)

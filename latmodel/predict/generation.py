@@ -46,10 +46,11 @@ class Denoising(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Seconds that one kind of pass takes of the response, and what binds it (an index of BOUNDS)."""
+    """What one kind of pass takes of the response: seconds, what binds it (an index of BOUNDS), seconds of kernels."""
 
     seconds: float
     bound_code: int
+    device_s: float
 
 
 class Timed(NamedTuple):
@@ -78,11 +79,12 @@ class Generated:
     bound: str
     extrapolated: bool
     extrapolated_because: tuple[str, ...]
+    device_s: float  # of the kernels of the whole response
     details: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """Flat: the details beside the rest."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "details"}
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("details", "device_s")}
         return {**values, "extrapolated_because": list(self.extrapolated_because), **self.details}
 
 
@@ -107,7 +109,8 @@ def generate(
         raise UsageError("a draft and denoised blocks are of tokens to generate, and there are none (--generate 0)")
     work = work_of(workload)
     check_positions(model, work.cached + work.prompt + work.new + _overshoot(way))
-    plain = predictor.predict(model, workload)
+    in_chunks = chunks is not None and chunks.chunk_tokens < workload.prompt_tokens
+    plain = predictor.predict(model, workload.model_copy(update={"cached_tokens": 0}) if in_chunks else workload)
     because = tuple(dict.fromkeys([*_because(work, chunks, way), *plain.extrapolated_because]))
     own, fast, slow = (_timed(model, work, target, chunks, way) for target in predictor.targets(workload.dtype))
     factor = math.exp(predictor.interval.widest)
@@ -116,7 +119,8 @@ def generate(
     peak = peak_bytes(predictor, model, work, chunks, way)
     return Generated(
         *own.times, low[0], high[0], low[1], high[1], low[2], high[2], peak, peak <= predictor.memory_bytes,
-        BOUNDS[max(own.parts).bound_code], bool(because), because, own.details,
+        BOUNDS[max(own.parts).bound_code], bool(because), because,
+        sum(part.device_s for part in own.parts), own.details,
     )  # fmt: skip
 
 
@@ -164,33 +168,32 @@ def check_way(chunks: Chunks | None, way: Draft | Denoising | None) -> None:
         raise UsageError(f"acceptance must lie between 0 and 1 (got {way.acceptance:g})")
 
 
-def chunked_prefill(model: Architecture, work: Work, target: Target, chunks: Chunks | None) -> tuple[float, PassTimes]:
-    """Seconds of the passes over a prompt, and the last of them."""
+def chunked_prefill(model: Architecture, work: Work, target: Target, chunks: Chunks | None) -> Part:
+    """The passes over a prompt; the last one tells what binds."""
     chunk = work.prompt if chunks is None else min(float(chunks.chunk_tokens), work.prompt)
     before = math.ceil(work.prompt / chunk) - 1
     last = Step(work.prompt - before * chunk, work.cached + before * chunk, work.batch)
     at_last = step_times(model, last, work.logits_all, work.numbers, target)
-    seconds = at_last.seconds
-    if before:
-        some = Step(np.full(before, chunk), work.cached + chunk * np.arange(before), work.batch)
-        seconds += float(np.sum(step_times(model, some, work.logits_all, work.numbers, target).seconds))
-    return seconds, at_last
+    one = part_of(at_last)
+    if not before:
+        return one
+    some = Step(np.full(before, chunk), work.cached + chunk * np.arange(before), work.batch)
+    rest = step_times(model, some, work.logits_all, work.numbers, target)
+    return Part(one.seconds + float(np.sum(rest.seconds)), one.bound_code, one.device_s + float(np.sum(rest.device_s)))
 
 
 def _timed(
     model: Architecture, work: Work, target: Target, chunks: Chunks | None, way: Draft | Denoising | None
 ) -> Timed:
-    prefill_s, last = chunked_prefill(model, work, target, chunks)
-    prefill = Part(prefill_s, _code(last))
+    prefill = chunked_prefill(model, work, target, chunks)
     details = {} if chunks is None else {"chunk_tokens": chunks.chunk_tokens}
     if isinstance(way, Draft):
         return _drafted(model, work, target, prefill, way, details)
     if isinstance(way, Denoising):
         return _denoised(model, work, target, prefill, way, details)
     mean = _decode_step(model, work, target)
-    decode_s = mean.seconds
-    parts = [prefill, Part(work.new * decode_s, _code(mean))]
-    return Timed(Times(prefill_s, decode_s, prefill_s + work.new * decode_s), parts, details)
+    times = Times(prefill.seconds, mean.seconds, prefill.seconds + work.new * mean.seconds)
+    return Timed(times, [prefill, part_of(mean, work.new)], details)
 
 
 def _drafted(
@@ -210,12 +213,7 @@ def _drafted(
     tokens, round_s = expected_tokens(draft.acceptance, k), k * one.seconds + check.seconds
     rounds, plain_s = work.new / tokens, _decode_step(model, work, target).seconds
     prefill_s, decode_s = prefill.seconds + own_prefill.seconds, round_s / tokens
-    parts = [
-        prefill,
-        Part(own_prefill.seconds, _code(own_prefill)),
-        Part(rounds * k * one.seconds, _code(one)),
-        Part(rounds * check.seconds, _code(check)),
-    ]
+    parts = [prefill, part_of(own_prefill), part_of(one, rounds * k), part_of(check, rounds)]
     details = {
         **details, "draft": draft.name, "lookahead": k, "acceptance": draft.acceptance, "tokens_per_round": tokens,
         "round_s": round_s, "draft_step_s": one.seconds, "verification_s": check.seconds,
@@ -236,12 +234,12 @@ def _denoised(
     passes = step_times(
         model, Step(np.full(blocks, float(way.block_tokens)), starts, work.batch), True, work.numbers, target
     )
-    total = way.denoising_steps * float(np.sum(passes.seconds))
-    last = PassTimes(*(column[-1] for column in passes))
+    total, busy = (way.denoising_steps * float(np.sum(some)) for some in (passes.seconds, passes.device_s))
+    last = part_of(PassTimes(*(column[-1] for column in passes)))
     details = {**details, "block_tokens": way.block_tokens, "denoising_steps": way.denoising_steps,
                "passes": blocks * way.denoising_steps}  # fmt: skip
     times = Times(prefill.seconds, total / work.new, prefill.seconds + total)
-    return Timed(times, [prefill, Part(total, _code(last))], details)
+    return Timed(times, [prefill, Part(total, last.bound_code, busy)], details)
 
 
 def _decode_step(model: Architecture, work: Work, target: Target, ahead: float = 0.0) -> PassTimes:
@@ -272,8 +270,10 @@ def _overshoot(way: Draft | Denoising | None) -> int:
     return way.lookahead if isinstance(way, Draft) else way.block_tokens - 1 if isinstance(way, Denoising) else 0
 
 
-def _code(times: PassTimes) -> int:
-    return int(times.device_bound) + int(times.compute_bound)
+def part_of(times: PassTimes, count: float = 1.0) -> Part:
+    """`count` such passes."""
+    code = int(times.device_bound) + int(times.compute_bound)
+    return Part(count * times.seconds, code, count * times.device_s)
 
 
 def _because(work: Work, chunks: Chunks | None, way: Draft | Denoising | None) -> tuple[str, ...]:
