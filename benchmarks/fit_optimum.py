@@ -30,7 +30,7 @@ from calibration.observations.record import Observation, read_observations
 from calibration.published.boards import BOARDS, read_board, read_models
 from calibration.verbs.simulated_board import Records
 from latmodel.device.datasheets import datasheet
-from latmodel.device.profile import read_profile
+from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
 from latmodel.laws.priors import Prior
 

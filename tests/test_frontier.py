@@ -26,7 +26,7 @@ BASELINE = ModelConfig(
 
 @pytest.fixture(scope="module")
 def found():
-    return frontier(PREDICTOR, SPACE, budget_s=4.0)
+    return frontier(PREDICTOR, SPACE, budget_s=4.0, quality="params")
 
 
 def test_every_shape_keeps_budget_and_memory_and_is_predicted_alike_one_by_one(found):
@@ -62,15 +62,15 @@ def test_thinned_keeps_the_best_and_the_quickest_and_spaces_evenly(found):
 
 def test_best_per_depth_equals_a_search_of_that_depth_alone():
     depths = (60, 40, 10)
-    table = best_per_depth(PREDICTOR, depths, SPACE, budget_s=5.0)
+    table = best_per_depth(PREDICTOR, depths, SPACE, budget_s=5.0, quality="params")
     assert table.columns["num_hidden_layers"].tolist() == list(depths)
     for row, depth in enumerate(depths):
-        alone = frontier(PREDICTOR, SPACE.pin(num_hidden_layers=depth), budget_s=5.0)
+        alone = frontier(PREDICTOR, SPACE.pin(num_hidden_layers=depth), budget_s=5.0, quality="params")
         assert table.config(row) == alone.config(0)
 
 
 def test_depths_at_which_nothing_fits_are_listed():
-    table = best_per_depth(PREDICTOR, (500, 10), SPACE, budget_s=2.0)
+    table = best_per_depth(PREDICTOR, (500, 10), SPACE, budget_s=2.0, quality="params")
     assert table.missing == (500,)
     assert table.columns["num_hidden_layers"].tolist() == [10]
 
@@ -84,7 +84,7 @@ def test_baseline_gives_ratios_by_hand(found):
 
 def test_a_budget_that_nothing_meets_names_the_quickest_shape():
     with pytest.raises(BudgetError) as caught:
-        frontier(PREDICTOR, SPACE, budget_s=1e-4)
+        frontier(PREDICTOR, SPACE, budget_s=1e-4, quality="params")
     # 4 layers of hidden 512 with the smallest FFN (2 × 512) and fewest KV heads: nothing in the space does less.
     assert (
         "within 100 µs: the quickest among those that keep the other limits, 4 layers x hidden 512 x FFN 1024, takes"
@@ -108,13 +108,13 @@ def test_a_memory_that_nothing_fits_names_the_smallest_shape():
     with pytest.raises(
         BudgetError, match=r"fits in 1\.00 MiB: the smallest among .*, 4 layers x hidden 512 x FFN 1024, takes"
     ):
-        frontier(PREDICTOR, SPACE, budget_s=1.0, memory_bytes=2.0**20)
+        frontier(PREDICTOR, SPACE, budget_s=1.0, memory_bytes=2.0**20, quality="params")
 
 
 @pytest.mark.parametrize("limit", [0.0, -3.0, float("nan"), float("inf")])
 def test_a_limit_that_is_no_positive_number_is_refused(limit):
     with pytest.raises(UsageError, match="budget_s"):
-        frontier(PREDICTOR, SPACE, budget_s=limit)
+        frontier(PREDICTOR, SPACE, budget_s=limit, quality="params")
 
 
 def test_plot_and_html(found, tmp_path):
@@ -124,7 +124,7 @@ def test_plot_and_html(found, tmp_path):
         found.plot(tmp_path / "missing" / "front.png")
     page = found._repr_html_()
     assert page.count("<tr>") == 21
-    assert "<th>layers</th>" in page
+    assert "<th>shape</th>" in page
 
 
 def test_to_pandas(found):
@@ -168,7 +168,7 @@ def test_command_prints_a_table_with_the_best_marked(profile_path):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert len([line for line in lines if line.startswith("*")]) == 1
-    assert "within 4.00 s and 24.0 GiB" in lines[0]
+    assert "within 4.00 s and 23.2 GiB" in lines[0]
 
 
 def test_command_takes_the_baselines_time_as_budget(profile_path):
@@ -218,6 +218,47 @@ def test_limits_that_make_no_sense_are_refused(text):
         parse_limit(text)
 
 
+def test_confidence_given_or_left_out_answers_the_same_and_sure_means_the_upper_end(profile_path):
+    import json
+
+    arguments = ("--profile", profile_path, *SMALL, "--format", "json", "--rows", "100000", "--budget", "3s")
+    left_out, given, sure, surer = (
+        json.loads(run(*arguments, *more).stdout)
+        for more in ((), ("--confidence", "0.9"), ("--sure",), ("--sure", "--confidence", "0.99"))
+    )
+    assert given == left_out
+    assert max(row["response_s_high"] for row in left_out) > 3.0
+    for rows, level in ((sure, 0.9), (surer, 0.99)):
+        assert {row["interval"] for row in rows} == {
+            level
+        }  # the interval that is shown is the one that keeps the budget
+        assert 2.5 < max(row["response_s_high"] for row in rows) <= 3.0 * (1 + 1e-9)
+
+
+def test_the_picture_marks_what_it_is_about(found):
+    """Its star lies where the best row does, its diamond where the baseline's own prediction does."""
+    figure = found.against("80x576").plot()
+    axes = figure.axes[0]
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    best = max(found.to_rows(), key=lambda row: row["quality"])
+    assert drawn["best"][0] == pytest.approx([best["quality"], best["response_s"]], rel=1e-12)
+    base = found.predictor.predict("80x576", found.workload)
+    assert drawn["baseline 80x576"][0] == pytest.approx([base.num_parameters, base.response_s], rel=1e-12)
+    assert f"{found.workload.prompt_tokens} prompt + {found.workload.new_tokens} new tokens" in axes.get_title()
+    names = {text.get_text() for text in axes.texts}
+    assert f"{best['num_hidden_layers']}×{best['hidden_size']}" in names
+    assert axes.get_xlabel() == "parameters"
+    assert axes.xaxis.get_major_formatter()(2e9, 0) == "2B"
+    assert axes.yaxis.get_major_formatter()(0.5, 0) == "500 ms"
+
+
+def test_axes_belong_to_the_objectives():
+    front = frontier(PREDICTOR, SPACE, objectives=["memory", "prefill"])
+    axes = front.plot().axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("peak memory", "TTFT")
+    assert axes.xaxis.get_major_formatter()(2.0**31, 0) == "2 GiB"
+
+
 def test_command_takes_objectives_limits_and_confidence(profile_path):
     import json
 
@@ -227,7 +268,7 @@ def test_command_takes_objectives_limits_and_confidence(profile_path):
     assert all(row["num_parameters"] >= 1e9 for row in rows)
     memory = [row["peak_memory_bytes"] for row in rows]
     assert memory == sorted(memory, reverse=True)
-    rows = json.loads(run(*arguments, "--budget", "3s", "--confidence", "0.9").stdout)
+    rows = json.loads(run(*arguments, "--budget", "3s", "--sure").stdout)
     assert max(row["response_s_high"] for row in rows) <= 3.0 * (1 + 1e-9)
     loose = json.loads(run(*arguments, "--budget", "3s").stdout)
     assert max(row["response_s_high"] for row in loose) > 3.0
@@ -253,7 +294,7 @@ def test_the_best_is_judged_among_all_that_was_found(limit: int) -> None:
     found = frontier(PREDICTOR, SPACE, budget_s=4.0, quality=ScoreObjective(chosen))
     wanted = best(chosen, with_counts(found.columns), found.response_s)
     assert wanted is not None
-    rows = json.loads(frontier_text(found, limit, "json", chosen))
+    rows = json.loads(frontier_text(found, limit, "json"))
     assert len(rows) <= max(limit, 1)
     (marked,) = [row for row in rows if row["best"]]
     assert marked["num_hidden_layers"] == found.columns["num_hidden_layers"][wanted]

@@ -21,7 +21,8 @@ from calibration.fit.residual import learn
 from calibration.fit.setup import Setup
 from calibration.observations.operators import OperatorObservation, cost_of, operator_evidence
 from calibration.published.cards import folds
-from calibration.published.hosts import KNOWN_HOSTS, block_launches, eager_coefficients, host_runtimes, typical_host_s
+from calibration.published.hosts import eager_coefficients, host_runtimes
+from latmodel.device.hosts import KNOWN_HOSTS, block_launches, typical_host_s
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet, coefficient_values
 from latmodel.laws.correction import log_factor
@@ -181,7 +182,7 @@ def test_the_typical_host_is_the_geometric_mean_of_the_known() -> None:
 
 def test_the_host_term_counts_the_launches_of_a_real_block() -> None:
     from latmodel.model.architecture import Attention, Block, FeedForward
-    from latmodel.model.config import Numbers
+    from latmodel.model.formats import Numbers
     from latmodel.model.step import Step
     from latmodel.model.transformer import context_ops, dense_ops
 

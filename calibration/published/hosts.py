@@ -3,23 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from latmodel.device.hosts import KNOWN_HOSTS, block_launches, typical_host_s
 from latmodel.device.profile import Coefficient, Phase, RangeName, RuntimePart
 from latmodel.laws.correction_part import Family
-from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
+from latmodel.laws.priors import DEVICE_PRIORS, ENGINE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
 from latmodel.model.config import DType
 from latmodel.predict.intervals import conformal_quantile
-from latmodel.runtimes.registry import IMPLEMENTATIONS
 
-# Host seconds of one decode step's Llama block in Transformers eager, by host, with source.
-KNOWN_HOSTS = {
-    "RTX 3090 (hbfreed/inference-pareto: 0.67-0.70 ms a layer)": 0.685e-3,
-    "RTX 3090 (Shortened LLaMA, tables 2 and 3: slope of the depth-pruned rows)": 1.25e-3,
-    "H100 (Shortened LLaMA, the same)": 0.55e-3,
-    "H100 (this project, Transformers 5.17 on a virtual Intel Xeon, 2026-11-25)": 0.57e-3,
-    "H100 (another such machine the same day)": 0.85e-3,
-}
 RANGE_S = (0.5e-3, 1.3e-3)  # what those leave open at both ends
-PRODUCTS = 7.0  # matrix products of a Llama block: queries, keys, values, output, gate, up, down
 HOST_SPREAD = 0.35  # standard deviation of log(host seconds) over hosts
 MEMORY_OVERHEAD_BYTES = 0.6e9  # as in `rtx3090.OVERHEAD_BYTES`
 UNSEEN = 2.0  # whole models were never measured: twice the width that single kernels show
@@ -34,8 +25,8 @@ GRAPH_NOTE = (
     "`latmodel calibrate --gpu {gpu} --runtime cuda-graph`"
 )
 VLLM_NOTE = (
-    "vllm: that framework's kernels in a graph, as published one by one; its scheduler is not priced, "
-    "and no whole model was measured"
+    "vllm: that framework's kernels in a graph, as published one by one; its scheduler and sampler as on an A100 "
+    "and an H100 (1.3 ms a pass and 0.04 ms a sequence); no whole model was measured"
 )
 
 
@@ -51,27 +42,6 @@ def pytorch_kernels() -> dict[str, Coefficient]:
         for name, value in PYTORCH_ATTENTION.items()
     }
     return shortest | dict.fromkeys(SERVED_ONLY, Coefficient(value=0.0))
-
-
-def typical_host_s() -> float:
-    """Geometric mean of the published hosts, seconds of a block."""
-    product = 1.0
-    for seconds in KNOWN_HOSTS.values():
-        product *= seconds
-    return float(product ** (1.0 / len(KNOWN_HOSTS)))
-
-
-def block_launches() -> float:
-    """Kernels that Transformers launches for a Llama block in one decode step."""
-    implementation = IMPLEMENTATIONS["transformers"]
-    twice = 2.0 * (implementation.norm_kernels + implementation.residual_kernels)
-    once = (
-        implementation.rope_kernels
-        + implementation.activation_kernels
-        + implementation.cache_kernels
-        + implementation.attention_kernels
-    )
-    return twice + once + PRODUCTS
 
 
 def eager_coefficients() -> dict[str, Coefficient]:
@@ -94,6 +64,14 @@ def graph_coefficients() -> dict[str, Coefficient]:
         "token_s": Coefficient(value=1e-5, stderr_log=1.0, status="prior"),
         "overlap_loss": Coefficient(value=0.02, stderr_log=0.7, status="prior"),
         **_no_gap(),
+    }
+
+
+def engine_coefficients() -> dict[str, Coefficient]:
+    """What vLLM does between two passes, on top of a graph replay."""
+    return {
+        name: Coefficient(value=prior.value, stderr_log=prior.spread, status="prior")
+        for name, prior in ENGINE_PRIORS.items()
     }
 
 
@@ -137,6 +115,8 @@ def host_runtimes(
         implementation: str, note: str, kernels: Sequence[Family], widths: Mapping[Phase, list[float]]
     ) -> RuntimePart:
         table = eager_coefficients() if implementation == "transformers" else graph_coefficients()
+        if implementation == "serving":
+            table |= engine_coefficients()
         host = "a prior over published hosts" if implementation == "transformers" else "a graph replay, launch assumed"
         own: dict[DType, dict[str, Coefficient]] = (
             {} if implementation == "serving" else {"bfloat16": pytorch_kernels()}

@@ -1,28 +1,23 @@
 """`Profile`: the coefficients of one device with its runtimes, where they come from and how far to trust them.
 
-One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicate keys, no NaN, every number in range.
+Strict: no unknown key, every number in range.
 """
 
-import contextlib
-import json
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..errors import ProfileError
 from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
 from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
-from ..model.config import DType, describe
+from ..laws.priors import ENGINE_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..model.config import DType
+from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
-from ..strict_json import load_json
 
-SCHEMA_VERSION = 1
-MAX_PROFILE_BYTES = 1_000_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -33,7 +28,6 @@ FLOAT8: Literal["float8"] = "float8"
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
-LayerName = Literal["Experts", "LatentAttention", "Mamba2", "GatedDelta"]  # classes of `architecture`
 RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
 
 
@@ -97,8 +91,9 @@ class DevicePart(_Part):
 class RuntimePart(_Part):
     """What is true of a runtime on the host where it was measured."""
 
-    implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
+    implementation: Text  # a name of `runtimes.registry`
     host: Text
+    machine: Annotated[str, Field(pattern=r"^[0-9a-f]{0,16}$")] = ""  # where a user measured it: `machine_key`
     note: Text = ""
     memory_overhead_bytes: NonNegative = 0.0
     memory_cache_copies: Annotated[float, Field(ge=1, le=10)] = 1.0  # of the whole KV cache alive at the peak
@@ -108,13 +103,28 @@ class RuntimePart(_Part):
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
-    layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
+    layers: list[str] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @field_validator("implementation")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if name not in IMPLEMENTATIONS:
+            raise ValueError(f"no such runtime is known; choose from {', '.join(IMPLEMENTATIONS)}")
+        return name
+
+    @field_validator("layers")
+    @classmethod
+    def _kinds(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in KINDS:
+                raise ValueError(f"no such kind of layer is known; choose from {', '.join(KINDS)}")
+        return names
 
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
-        _check_names(table, RUNTIME_PRIORS, "coefficients")
+        _check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS)
         return table
 
     @field_validator("device")
@@ -162,7 +172,7 @@ class Provenance(_Part):
 class Profile(_Part):
     """The fitted coefficients of one device with its runtimes."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]  # what it was under another: `profile_file`
     name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
     gpu: Text
     title: Text
@@ -217,6 +227,11 @@ class Profile(_Part):
         return device_coefficients(values), measured
 
     @property
+    def is_cpu(self) -> bool:
+        """Whether the device is a CPU, which has laws and coefficients of its own."""
+        return any(name.startswith("cpu.") for table in self.device.coefficients.values() for name in table)
+
+    @property
     def multiplies_float8(self) -> bool:
         """Whether products of 8-bit floats were measured on the device."""
         return FLOAT8 in self.device.coefficients
@@ -241,11 +256,13 @@ class Profile(_Part):
         return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
 
 
-def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
-    missing = sorted(priors.keys() - table.keys())
-    if missing and table.keys() <= priors.keys():
+def _check_names(
+    table: dict[str, Coefficient], priors: dict[str, Prior], where: str, optional: dict[str, Prior] | None = None
+) -> None:
+    missing, known = sorted(priors.keys() - table.keys()), priors | (optional or {})
+    if missing and table.keys() <= known.keys():
         raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
-    _check_values(table, priors, where)
+    _check_values(table, known, where)
 
 
 def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
@@ -254,39 +271,3 @@ def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where
             raise ValueError(f"{where}.{name} is not a known coefficient; calibrate again if another release made it")
         if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
-
-
-def read_profile(path: Path) -> Profile:
-    """Read and check a profile.
-
-    Raises:
-        ProfileError: the file is missing, too large, not JSON, or breaks the schema; the key is named.
-    """
-    data = load_json(path, MAX_PROFILE_BYTES)
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ProfileError(
-            f"{path}: schema_version is {str(version)[:20]}, this version reads {SCHEMA_VERSION}; fit anew"
-        )
-    try:
-        # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
-        return Profile.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        raise ProfileError(f"{path}: {describe(error, 'profile')}") from None
-
-
-def write_profile(profile: Profile, path: Path) -> None:
-    """Write a profile whole or not at all (a temporary file beside it is renamed over it).
-
-    Raises:
-        ProfileError: the path cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(profile.model_dump_json(indent=1) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None

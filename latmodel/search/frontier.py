@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from ..arrays import Array
+from ..configs.models import NamedModel, read_model
 from ..errors import LatmodelError, UsageError
+from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
 from ..predict.prediction import Prediction, Predictions
 from ..predict.predictor import Predictor
@@ -24,15 +26,16 @@ if TYPE_CHECKING:
 class Drawing(Protocol):
     """What `report` gives a frontier: a picture in a file, and a table for a notebook."""
 
-    def draw(self, front: "Frontier", path: "str | os.PathLike[str]") -> None: ...
+    def draw(self, front: "Frontier", path: "str | os.PathLike[str] | None") -> Any: ...
     def html(self, front: "Frontier") -> str: ...
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model to compare with: its shape and what is predicted of it."""
+    """A model to compare with: its name and what is predicted of it."""
 
-    config: ModelConfig
+    name: str
+    model: ModelConfig | Architecture
     prediction: Prediction
 
 
@@ -98,9 +101,14 @@ class Frontier:
         columns, values = ({k: v[rows] for k, v in table.items()} for table in (self.columns, self.values))
         return replace(self, columns=columns, values=values)
 
-    def against(self, config: ModelConfig) -> "Frontier":
-        """The same with a baseline: rows then carry ratios of parameters and of speed to it."""
-        return replace(self, baseline=Baseline(config, self.predictor.predict(config, self.workload)))
+    def against(self, model: Any) -> "Frontier":
+        """The same with a baseline: rows then carry ratios of parameters and of speed to it.
+
+        `model` is whatever `Predictor.predict` takes.
+        """
+        named = model if isinstance(model, NamedModel) else read_model(model)
+        prediction = self.predictor.predict(named.model, named.under(self.workload))
+        return replace(self, baseline=Baseline(named.name, named.model, prediction))
 
     def config(self, row: int) -> ModelConfig:
         """The shape of one row."""
@@ -136,13 +144,13 @@ class Frontier:
             raise UsageError("to_pandas needs pandas; run `pip install pandas`") from None
         return pandas.DataFrame(self.to_rows())
 
-    def plot(self, path: "str | os.PathLike[str]") -> None:
-        """Draw the shapes to a file: parameters against response, coloured by depth, budget and baseline marked.
+    def plot(self, path: "str | os.PathLike[str] | None" = None) -> Any:
+        """A matplotlib figure of the first objective against the second, written to a file where a path is given.
 
         Raises:
             UsageError: matplotlib is not installed, or the path cannot be written.
         """
-        _drawing().draw(self, path)
+        return _drawing().draw(self, path)
 
     def _repr_html_(self) -> str:
         return _drawing().html(thin(self))
