@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ...strict_json import no_duplicates
+from ...strict_json import no_duplicates, read_regular
 
 MAX_BYTES = 256_000  # the largest configurations of decoders have a few tens of kB
 # Where a multimodal wrapper keeps its decoder.
@@ -52,8 +52,7 @@ def plain_data(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> dict
 def _file(path: Path) -> dict[str, Any]:
     where = path / "config.json" if path.is_dir() else path
     try:
-        with where.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = read_regular(where, MAX_BYTES)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}") from None
     return parse(raw, str(where))
