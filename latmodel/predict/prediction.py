@@ -182,8 +182,9 @@ class Predictions:
 
     values: Values
     source: Source
-    price_ends: Callable[[], Ends] | None = None  # of all rows, worked out when first asked for
-    explain: Callable[[int], Explained] | None = None  # of one row
+    # Of all rows, worked out when first asked for.
+    price_ends: Callable[[], Ends] | None = field(default=None, repr=False, compare=False)
+    explain: Callable[[int], Explained] | None = field(default=None, repr=False, compare=False)  # of one row
     _kept: dict[str, Ends] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
