@@ -86,6 +86,11 @@ class Attention(Layer):
         """Keys and values of one position."""
         return 2.0 * self.key_width
 
+    @property
+    def fills_at(self) -> Array | None:
+        """Where its window is full."""
+        return self.window
+
     def kept_positions(self, positions: Array, implementation: Implementation) -> Array:
         """Positions held once `positions` have been seen.
 
