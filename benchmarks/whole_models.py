@@ -19,7 +19,7 @@ from reported_cases import case_table
 from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
-from calibration.fit.fit import Setup
+from calibration.fit.setup import Setup
 from calibration.observations.record import Observation
 from calibration.verbs.fit import problem
 from latmodel.device.datasheets import datasheet

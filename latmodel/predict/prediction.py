@@ -182,9 +182,9 @@ class Predictions:
 
     values: Values
     source: Source
-    # Of all rows, worked out when first asked for.
+    # Of all rows, worked out when first asked for; and why one row is extrapolated.
     price_ends: Callable[[], Ends] | None = field(default=None, repr=False, compare=False)
-    explain: Callable[[int], Explained] | None = field(default=None, repr=False, compare=False)  # of one row
+    explain: Callable[[int], Explained] | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, Ends] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
