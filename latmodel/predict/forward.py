@@ -6,7 +6,7 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 
 from typing import NamedTuple
 
-from ..arrays import Array, indicator, maximum
+from ..arrays import Array, indicator, is_array, maximum
 from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import HOST_TERMS, CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
@@ -190,7 +190,7 @@ class Around(NamedTuple):
 
     prefill_s: Array
     decode_s: Array
-    pass_s: float  # of the host, once a synchronised pass
+    pass_s: Array  # of the host, once a synchronised pass
     step_host_s: Array
     step_device_s: Array
 
@@ -207,10 +207,12 @@ class Around(NamedTuple):
 def around_blocks(head: Cost, work: Work, target: Target) -> Around:
     """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token.
 
-    What quantised weights add to each pass of an engine, nothing hides.
+    What an engine does between two passes, nothing hides.
     """
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
-    engine_s = target.implementation.format_step_s(work.numbers.format)
+    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
+    if is_array(r.sequence_s) or r.sequence_s:
+        engine_s = engine_s + r.sequence_s * work.batch
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),

@@ -132,7 +132,7 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
         step.batch, attention.heads, kv_heads, attention.head_dim,
-        step.tokens, step.context, seen, attention.window,
+        step.tokens, step.context, seen, attention.window, implementation.attention.splits,
     )  # fmt: skip
     return OpCost(
         "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
