@@ -13,8 +13,9 @@ from .families.build import build
 from .families.family import Family, Sparse
 from .families.fields import ALIASES, Fields
 from .families.harmless import HARMLESS, NEUTRAL
-from .families.patterns import all_sliding, sparse_after_first
+from .families.patterns import all_sliding
 from .families.reading import decoder_part, plain_data
+from .families.sparsity import sparse_after_first
 from .families.table import FAMILIES
 from .presets import preset
 

@@ -116,6 +116,7 @@ class Block:
     norms: int = 2
     norm: Norm = Norm()
     residual_scale: bool = False  # each branch is multiplied by a constant before it is added
+    scalars: Array = 0.0  # learned values that stand in no product: gates' biases, scales, an activation's constants
     aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
 
 
@@ -139,6 +140,8 @@ class Architecture:
     positions: Array = 0.0  # rows of a learned table of positions
     embedding_size: Array | None = None  # width of the embedding where it is projected to and from hidden_size
     head_bias: bool = False
+    embedding_norm: Norm | None = None  # between the embedding and the first block
+    assumed: tuple[str, ...] = ()  # what of a configuration was guessed: predictions are extrapolated
 
     @property
     def num_hidden_layers(self) -> Array:

@@ -167,6 +167,8 @@ def head_ops(
         pointwise("embedding", width * rows, moves=2.0, kernels=1.0, bytes_each=each),
         gemm("lm_head", logit_rows, model.vocab_size, width, **sizes),
     ]
+    if model.embedding_norm is not None:
+        ops.append(_norm("embedding_norm", model.embedding_norm, hidden * rows, hidden, implementation, numbers))
     if model.final_norm is not None:
         ops.append(_norm("final_norm", model.final_norm, hidden * rows, hidden, implementation, numbers))
     if isinstance(model.positions, float) and model.positions:
@@ -204,7 +206,7 @@ def feed_forward_parameters(f: FeedForward, hidden: Array) -> Array:
 
 def block_parameters(block: Block, hidden: Array) -> Array:
     """Parameters of one block, exactly."""
-    total = hidden * (block.norms * block.norm.vectors)
+    total = hidden * (block.norms * block.norm.vectors) + block.scalars
     mixer, layer = block.attention, block.feed_forward
     if isinstance(mixer, Attention):
         total = total + attention_parameters(mixer, hidden)
@@ -226,6 +228,8 @@ def embedding_parameters(model: Architecture) -> Array:
         total = total + 2.0 * (width * model.hidden_size)
     if model.head_bias:
         total = total + model.vocab_size
+    if model.embedding_norm is not None:
+        total = total + model.hidden_size * model.embedding_norm.vectors
     return total + model.positions * model.hidden_size
 
 
