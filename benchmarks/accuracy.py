@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from limits import worse
 from rich.console import Console
 from rich.progress import Progress
 from scipy.stats import kendalltau
@@ -115,16 +116,18 @@ TARGETS = {"prefill": (2.5, 4.0), "decode": (2.2, 3.0), "response": (2.5, 3.0)}
 
 
 def main() -> int:
-    """Print the figures beside their targets; 1 if one is missed."""
+    """Print the figures beside their targets; 1 if one is missed or worse than the stored one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     data = parser.parse_args().data
     found = residual_tables(data)
     rows, cells, good = found.rows, [], True
+    stored: dict[str, dict[str, float]] = {}
     for phase, (limit, limit_beyond) in TARGETS.items():
         mine, more = of_phase(rows, found.unseen, phase), of_phase(found.large_rows, found.beyond, phase)
         figures = (make.mape_percent(mine), make.mape_percent(more), coverage(mine))
         good &= figures[0] <= limit and figures[1] <= limit_beyond and 0.85 <= figures[2] <= 0.95
+        stored[phase] = {"left_out_percent": figures[0], "larger_percent": figures[1]}
         ranks = [f"{rank_correlation(rows, some, phase):.3f}" for some in (found.seen, found.unseen)]
         cells.append(
             [phase, f"{len(mine)}", f"{figures[0]:.2f} %", f"{limit} %", f"{len(more)}", f"{figures[1]:.2f} %",
@@ -138,7 +141,9 @@ def main() -> int:
     print(f"peak memory: {mape:.2f} % MAPE over {len(memory)} rows (target 5 %)")
     good &= mape <= 5.0 and rank_correlation(rows, found.seen, "decode") >= 0.95
     print("all targets met" if good else "a target is missed")
-    return 0 if good else 1
+    fallen = worse("accuracy", {**stored, "memory": {"percent": mape}})
+    print("\n".join(fallen), end="\n" if fallen else "", file=sys.stderr)
+    return 0 if good and not fallen else 1
 
 
 if __name__ == "__main__":

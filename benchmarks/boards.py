@@ -8,9 +8,12 @@ six narrow layers.
 """
 
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from limits import worse
 
 from calibration.observations.record import Observation
 from calibration.published.boards import BOARDS, read_models
@@ -61,8 +64,9 @@ def summary(found: Sequence[Compared], runtime: str, phase: str) -> tuple[float,
     return 100.0 * statistics.mean(abs(one.error) for one in some), sum(one.inside for one in some), len(some)
 
 
-def main() -> None:
-    """Print every model and the figures of each runtime and phase."""
+def main() -> int:
+    """Print every model and the figures of each runtime and phase; 1 if one is worse than the stored one."""
+    figures: dict[str, dict[str, float]] = {}
     for board in BOARDS:
         found = compare(read_models(board, FOLDER))
         print(f"{board.card}: {board.source}")
@@ -75,7 +79,11 @@ def main() -> None:
             for phase in ("prefill", "decode"):
                 mape, inside, count = summary(found, runtime, phase)
                 print(f"{runtime} {phase}: MAPE {mape:.1f} %, {inside} of {count} inside their 90 % interval")
+                figures.setdefault(f"{board.card} {runtime}", {})[f"{phase}_percent"] = mape
+    fallen = worse("boards", figures)
+    print("\n".join(fallen), end="\n" if fallen else "", file=sys.stderr)
+    return 1 if fallen else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

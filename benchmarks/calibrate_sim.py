@@ -17,7 +17,7 @@ from calibration.fit.make import Problem
 from calibration.fit.outcome import About, Calibrated, calibrated
 from calibration.fit.start import problem
 from calibration.measure.plan import CPU, make_plan
-from calibration.measure.samples import measure
+from calibration.measure.rounds import measure
 from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.measure.summary import combine, observations
 from calibration.verify.whole_models import model_cases

@@ -22,12 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from calibration.devices.device import Hardware
+from calibration.devices.hardware import Hardware
 from calibration.fit.start import problem
 from calibration.measure.plan import CPU, make_plan
 from calibration.measure.session import read_samples
 from calibration.measure.simulated import Disturbance, SimulatedLab
-from calibration.verbs.calibrate import Prepared, Request, calibrate
+from calibration.verbs.calibrate import calibrate
+from calibration.verbs.prepare import Prepared
+from calibration.verbs.request import Request
 from latmodel.device.profile import SheetPart, read_profile
 from latmodel.laws.coefficients import Sheet
 

@@ -21,12 +21,12 @@ from latmodel.errors import LatmodelError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.config import Workload
 from latmodel.model.formats import WeightName
-from latmodel.model.implementation import TRANSFORMERS
 from latmodel.model.memory import Memory, peak_memory
 from latmodel.predict.forward import Target, forecast
 from latmodel.predict.predictor import Predictor, work_of
 from latmodel.pruning.ways import fewer_blocks
 from latmodel.report.text import table
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 GIB = 2.0**30  # the paper's "GB": its 12.8 for 13.5e9 bytes of weights can be nothing else
 WEIGHTS: dict[str, WeightName | None] = {"fp16": None, "gptq-int4": "int4-gptq"}

@@ -12,9 +12,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from calibration.devices.device import TorchLab
-from calibration.engines.runtimes import runtime
-from calibration.verbs.calibrate import Request, calibrate, prepare
+from calibration.devices.lab import TorchLab
+from calibration.engines.registry import find_engine
+from calibration.verbs.calibrate import calibrate
+from calibration.verbs.prepare import prepare
+from calibration.verbs.request import Request
 from calibration.verify.since import drift_since_calibration
 from calibration.verify.whole_models import RULES, Drift, Verified, coverage, mape_percent, verify
 from latmodel.device.profile import read_profile
@@ -65,7 +67,7 @@ def main() -> None:
         start = time.time()
         profile = calibrate(ready, print).profile
         print(f"calibrated in {time.time() - start:.0f} s, {time.process_time():.0f} s of CPU time", flush=True)
-    lab = TorchLab(ready.hardware, runtime(RUNTIME), options.dtype)
+    lab = TorchLab(ready.hardware, find_engine(RUNTIME), options.dtype)
     with drift_since_calibration(lab, RUNTIME, options.dtype, ready.samples_path) as drift:
         rows = [_repeated(lab, Predictor(profile, RUNTIME), name, options, drift) for name, *_ in MODELS]
     print(report(rows))

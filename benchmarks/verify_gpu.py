@@ -10,9 +10,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from calibration.devices.device import TorchLab, detect
-from calibration.engines.runtimes import runtime
-from calibration.verbs.calibrate import Request, calibrate, prepare
+from calibration.devices.hardware import detect
+from calibration.devices.lab import TorchLab
+from calibration.engines.registry import find_engine
+from calibration.verbs.calibrate import calibrate
+from calibration.verbs.prepare import prepare
+from calibration.verbs.request import Request
 from calibration.verify.since import drift_since_calibration
 from calibration.verify.whole_models import RULES, Drift, Verified, coverage, mape_percent, verify
 from latmodel.device.datasheets import slug
@@ -55,7 +58,7 @@ def main() -> None:
     done = calibrate(ready, print)
     work = Workload(prompt_tokens=options.prompt, new_tokens=options.generate, dtype=options.dtype)
     for one in runtimes:
-        lab = TorchLab(ready.hardware, runtime(one), options.dtype)
+        lab = TorchLab(ready.hardware, find_engine(one), options.dtype)
         with drift_since_calibration(lab, one, options.dtype, ready.samples_path) as drift:
             rows = verified(lab, Predictor(done.profile, one), work, drift)
         hits, total = coverage(rows)

@@ -9,8 +9,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from calibration.verbs.calibrate import Request
 from calibration.verbs.fleet import calibrate_board, calibrate_fleet, lines
+from calibration.verbs.request import Request
 from calibration.verbs.simulated_board import SimulatedBoard, calibrate_simulated
 from latmodel.device.profile import write_profile
 

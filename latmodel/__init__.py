@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from .configs.huggingface import read_config as read_config
     from .device.profile import Profile as Profile
     from .model.config import ModelConfig as ModelConfig
     from .model.config import Workload as Workload
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
     from .predict.prediction import Predictions as Predictions
     from .predict.predictor import Predictor as Predictor
     from .search.frontier import Frontier as Frontier
+    from .search.goals import Objective as Objective
+    from .search.goals import Scenario as Scenario
+    from .search.per_layer.layers import search_layers as search_layers
+    from .search.run import best_per_depth as best_per_depth
     from .search.run import frontier as frontier
     from .search.space import SearchSpace as SearchSpace
     from .search.space import Span as Span
 
-# Where each public name lives; loaded when first asked for, so that `latmodel --help` starts at once.
+# The public names, documented in docs/api.md, and where each lives; loaded when first used, so that `latmodel --help`
+# starts at once.
 _HOMES = {
     "Frontier": "search.frontier",
     "ModelConfig": "model.config",
@@ -27,21 +33,27 @@ _HOMES = {
     "Predictions": "predict.prediction",
     "Predictor": "predict.predictor",
     "Profile": "device.profile",
+    "Scenario": "search.goals",
     "SearchSpace": "search.space",
     "Span": "search.space",
+    "best_per_depth": "search.run",
     "frontier": "search.run",
     "read_config": "configs.huggingface",
     "search_layers": "search.per_layer.layers",
 }
 __all__ = [
-    "Frontier", "ModelConfig", "Objective", "Prediction", "Predictions", "Predictor", "Profile", "SearchSpace", "Span",
-    "Workload", "__version__", "frontier", "read_config", "search_layers",
+    "Frontier", "ModelConfig", "Objective", "Prediction", "Predictions", "Predictor", "Profile", "Scenario",
+    "SearchSpace", "Span", "Workload", "__version__", "best_per_depth", "frontier", "read_config", "search_layers",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'latmodel' has no attribute {name!r}")
-    if name in ("Frontier", "frontier"):  # `report` stands to the right of `search`: here it gives frontiers their plot
+    if name in (
+        "Frontier",
+        "best_per_depth",
+        "frontier",
+    ):  # `report` stands to the right of `search`: here it gives frontiers their plot
         import_module(".report.frontier_picture", __name__)
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -39,18 +39,18 @@ def forecast(
         predictor: what prices the model.
         model: tensors or numbers by Hugging Face name, of any real value and broadcasting; or an `Architecture` of
             them, whose groups may differ.
-        workload: what is asked of the model.
+        workload: prompt, new tokens, batch and number formats; the default `Workload` if None.
         smooth: without the steps of tiles, waves and alignment. Off, values equal `Predictor.predict_many`'s.
 
     Raises:
         UsageError: a dimension is missing or unknown, or the predictor uses a learned correction.
     """
-    asked, shape = workload or Workload(), architecture(model)
-    target = predictor.target(asked.dtype)
+    workload, shape = workload or Workload(), architecture(model)
+    target = predictor.target(workload.dtype)
     if target.corrector is not None:
         raise UsageError("the profile's learned correction has no gradient; load the predictor with corrected=False")
     with _smoothed(smooth), _precision(shape):
-        return priced(shape, work_of(asked), target)
+        return priced(shape, work_of(workload), target)
 
 
 def parameters(model: Mapping[str, Any] | Architecture) -> Array:

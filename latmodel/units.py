@@ -7,6 +7,7 @@ from .errors import UsageError
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(us|µs|ms|s|min)?")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, None: 1.0}
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?)\s*(b|kb|mb|gb|tb|kib|mib|gib|tib)?", re.IGNORECASE)
+_POWER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,6})?)\s*w?", re.IGNORECASE)
 _BYTES = {
     None: 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
     "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40,
@@ -38,6 +39,19 @@ def parse_size(text: str) -> float:
     if not 0.0 < size <= 1e15:
         raise UsageError(f"{text[:40]!r} is no memory size: write 24GB or 24GiB")
     return size
+
+
+def parse_power(text: str) -> float:
+    """Watts from "275W" or a bare number of watts.
+
+    Raises:
+        UsageError: anything else, zero, or more than 1e5 W.
+    """
+    match = _POWER.fullmatch(text.strip())
+    watts = float(match[1]) if match else 0.0
+    if not 0.0 < watts <= 1e5:
+        raise UsageError(f"{text[:40]!r} is no power: write 275W")
+    return watts
 
 
 def parse_shape(text: str) -> tuple[int, int]:

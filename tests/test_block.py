@@ -9,7 +9,8 @@ from calibration_support import case, config  # noqa: E402
 
 from calibration.engines.block import Arena, block_forward  # noqa: E402
 from calibration.engines.llama import llama  # noqa: E402
-from calibration.engines.runtimes import OwnDecoder, runtime  # noqa: E402
+from calibration.engines.registry import find_engine  # noqa: E402
+from calibration.engines.torch_blocks import OwnDecoder  # noqa: E402
 from calibration.measure.cases import Case, weight_elements  # noqa: E402
 from latmodel.errors import UsageError  # noqa: E402
 from latmodel.model.config import ModelConfig, Workload  # noqa: E402
@@ -63,7 +64,7 @@ def test_every_case_runs_and_stays_finite(name: str, part: str, phase: str, dtyp
     one = Case("x", part, phase, config(layers=12), Workload(prompt_tokens=16, new_tokens=3, dtype=dtype), name)  # type: ignore[arg-type]
     arena = Arena(weight_elements(one), getattr(torch, dtype), CPU)  # exactly what is promised must be enough
     with torch.no_grad():
-        run = runtime(name).build(one, arena, CPU)
+        run = find_engine(name).build(one, arena, CPU)
         for _ in range(3):
             found = run()
     if isinstance(found, torch.Tensor):
@@ -87,11 +88,11 @@ def test_a_decode_of_transformers_starts_from_the_prompt_each_time() -> None:
     one = case("x", "decode", "blocks", layers=2)
     arena = Arena(weight_elements(one), torch.float32, CPU)
     with torch.no_grad():
-        run = runtime("transformers-eager").build(one, arena, CPU)
+        run = find_engine("transformers-eager").build(one, arena, CPU)
         first = run()
         torch.testing.assert_close(run(), first)  # a context that kept growing would change the result
 
 
 def test_an_unknown_runtime_is_named() -> None:
     with pytest.raises(UsageError, match="torch-eager"):
-        runtime("vllm")
+        find_engine("vllm")

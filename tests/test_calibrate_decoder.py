@@ -14,7 +14,7 @@ from calibration.measure.cases import weight_elements
 from calibration.measure.plan import CPU, Plan, active_parameters, make_plan
 from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.observations.decoder_config import DecoderConfig
-from calibration.verbs.calibrate import expected_seconds
+from calibration.verbs.prepare import expected_seconds
 from calibration.verify.whole_models import model_cases, verify
 from latmodel.model.config import Workload
 from latmodel.model.transformer import num_parameters

@@ -11,7 +11,8 @@ from calibration_support import CPU_SHEET, GPU_SHEET, MemoryLog, task
 from calibration.fit.make import Problem
 from calibration.fit.outcome import About, Calibrated, calibrated, folds, shape_of
 from calibration.measure.plan import CPU, GPU, Plan, make_plan
-from calibration.measure.samples import Rules, measure
+from calibration.measure.rounds import measure
+from calibration.measure.samples import Rules
 from calibration.measure.session import open_samples, read_samples
 from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.measure.summary import combine, observations

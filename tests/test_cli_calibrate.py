@@ -29,8 +29,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
     """Narrow shapes, a cache of 1 MB and short samples: a calibration of some seconds."""
     scale = plan_module.Scale((64, 192), (16, 32), (16, 32), (256, 512), 2, 2e8, cold_models=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("locks")))  # a calibration may be running here
-    monkeypatch.setattr("calibration.verbs.calibrate.CPU", scale)
-    monkeypatch.setattr("calibration.devices.device.cache_bytes", lambda: 1e6)
+    monkeypatch.setattr("calibration.verbs.prepare.CPU", scale)
+    monkeypatch.setattr("calibration.devices.hardware.cache_bytes", lambda: 1e6)
     monkeypatch.setitem(plan_module.EFFORTS, "quick", (5, 2, 1, 1, Rules(rounds=2, block_s=1e-3, sample_s=0.01)))
 
 

@@ -13,7 +13,7 @@ from transformers import CONFIG_MAPPING  # noqa: E402
 
 from calibration.engines.block import Arena  # noqa: E402
 from calibration.engines.decoder import build_decoder, decoder_run  # noqa: E402
-from calibration.engines.runtimes import runtime  # noqa: E402
+from calibration.engines.registry import find_engine  # noqa: E402
 from calibration.measure.cases import Case, case_bytes, weight_elements  # noqa: E402
 from calibration.observations.decoder_config import DecoderConfig, decoder_config  # noqa: E402
 from calibration.observations.evidence import model_of  # noqa: E402
@@ -150,7 +150,7 @@ def test_a_model_of_other_parameters_than_were_read_is_refused() -> None:
 
 def test_other_runtimes_build_llamas_alone() -> None:
     with pytest.raises(UsageError, match="transformers-eager"):
-        runtime("torch-eager").check(config_of("mixtral"))
-    runtime("transformers-eager").check(config_of("mixtral"))
-    assert runtime("transformers-eager").on("cpu") == "transformers-cpu"
-    assert runtime("transformers-eager").on("cuda") == "transformers"
+        find_engine("torch-eager").check(config_of("mixtral"))
+    find_engine("transformers-eager").check(config_of("mixtral"))
+    assert find_engine("transformers-eager").on("cpu") == "transformers-cpu"
+    assert find_engine("transformers-eager").on("cuda") == "transformers"

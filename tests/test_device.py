@@ -9,14 +9,17 @@ from calibration_support import case
 
 torch = pytest.importorskip("torch")
 
-from calibration.devices import device, nvml  # noqa: E402
-from calibration.devices.device import CudaBench, Guarded, Hardware, memory_errors  # noqa: E402
+from calibration.devices import hardware as present  # noqa: E402
+from calibration.devices import nvml  # noqa: E402
+from calibration.devices.cuda import CudaBench  # noqa: E402
+from calibration.devices.hardware import Hardware  # noqa: E402
 from calibration.devices.host import ColdCpuBench  # noqa: E402
+from calibration.devices.memory import Guarded, memory_errors  # noqa: E402
 from calibration.engines.block import Arena  # noqa: E402
-from calibration.engines.runtimes import RUNTIMES  # noqa: E402
+from calibration.engines.registry import ENGINES  # noqa: E402
+from calibration.measure.bench import OutOfMemory, Times  # noqa: E402
 from calibration.measure.cases import weight_elements  # noqa: E402
-from calibration.measure.samples import OutOfMemory, Times  # noqa: E402
-from calibration.verbs import calibrate as run  # noqa: E402
+from calibration.verbs.request import Request, identify  # noqa: E402
 from latmodel.errors import UnknownDeviceError  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -84,9 +87,9 @@ def test_why_a_gpu_is_slow(
     """Found by its UUID, whole or a MIG instance, by either name of the library's calls; a power cap is no reason."""
     fake = FakeNvml(known, active, processes, events)
     monkeypatch.setitem(sys.modules, "pynvml", fake)
-    assert device.throttle_reasons(hardware()) == reasons
+    assert present.throttle_reasons(hardware()) == reasons
     assert nvml.driver_version("1234") == "550.1"
-    text = device.clocks(hardware())
+    text = present.clocks(hardware())
     assert text is not None and "SM 1000 of 2000 MHz, memory 2000 of 4000 MHz, power limit 350 W" in text
     assert ("power cap in force" in text) == bool(active & CAP)
     assert fake.open == 0  # every call gave the library back
@@ -94,10 +97,10 @@ def test_why_a_gpu_is_slow(
 
 def test_a_gpu_that_the_library_does_not_know_or_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("GPU-other"))
-    assert device.throttle_reasons(hardware()) == () and device.clocks(hardware()) is None
+    assert present.throttle_reasons(hardware()) == () and present.clocks(hardware()) is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert device.throttle_reasons(hardware()) == () and nvml.driver_version("1234") is None
-    assert device.throttle_reasons(hardware("xpu")) == ()
+    assert present.throttle_reasons(hardware()) == () and nvml.driver_version("1234") is None
+    assert present.throttle_reasons(hardware("xpu")) == ()
 
 
 def test_a_device_is_locked_as_itself_not_by_its_number() -> None:
@@ -138,7 +141,7 @@ def test_free_memory_counts_what_torch_keeps_unused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (4_000, 24_000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 15_000)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda index: 12_000)
-    assert device.free_memory(hardware()) == 7_000
+    assert present.free_memory(hardware()) == 7_000
 
 
 def test_an_accelerator_that_tells_little_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,15 +149,15 @@ def test_an_accelerator_that_tells_little_of_itself(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         torch, "get_device_module", lambda asked: SimpleNamespace(recommended_max_memory=lambda: 12_000_000_000)
     )
-    found = device._other(SimpleNamespace(type="mps", index=None))  # type: ignore[arg-type]
+    found = present._other(SimpleNamespace(type="mps", index=None))  # type: ignore[arg-type]
     assert found.kind == "mps" and found.memory_bytes == 12e9 and found.name.endswith("mps")
 
 
 def test_a_gpu_without_a_data_sheet_can_be_named_if_it_is_the_one_here() -> None:
     unlisted = hardware("xpu", "Intel(R) Data Center GPU Max 1550")
-    assert run.identify(run.Request("max-1550"), unlisted) == ("intel-data-center-gpu-max-1550", None)
+    assert identify(Request("max-1550"), unlisted) == ("intel-data-center-gpu-max-1550", None)
     with pytest.raises(UnknownDeviceError):
-        run.identify(run.Request("max-1100"), unlisted)
+        identify(Request("max-1100"), unlisted)
 
 
 class FakeCuda:
@@ -231,9 +234,7 @@ def test_every_case_is_compiled_from_code_of_its_own(monkeypatch: pytest.MonkeyP
     compiled: list[Any] = []
     monkeypatch.setattr(torch, "compile", lambda block, dynamic: compiled.append(block) or block)
     one = case("a", "prefill", runtime="torch-compile")
-    runs = [
-        RUNTIMES["torch-compile"].build(one, Arena(weight_elements(one), torch.float32, CPU), CPU) for _ in range(2)
-    ]
+    runs = [ENGINES["torch-compile"].build(one, Arena(weight_elements(one), torch.float32, CPU), CPU) for _ in range(2)]
     assert compiled[0].__code__ is not compiled[1].__code__
     for run_once in runs:
         run_once()

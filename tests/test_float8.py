@@ -20,13 +20,14 @@ from latmodel.errors import ProfileError
 from latmodel.laws.coefficients import Float8, QuantizeCoefficients, coefficient_values, device_coefficients
 from latmodel.laws.correction import Correction, Corrector, Table
 from latmodel.laws.dispatch import op_seconds
-from latmodel.model.implementation import COMPILED, TRANSFORMERS
 from latmodel.model.layers.unpacking import float8_product
 from latmodel.model.memory import peak_memory
 from latmodel.model.ops import OpCost, gemm
 from latmodel.model.transformer import dense_ops
 from latmodel.predict.breakdown import breakdown
 from latmodel.predict.predictor import work_of
+from latmodel.runtimes.torch_compile import COMPILED
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 LLAMA = read_config("llama-7b")
 FP8 = Workload(weights="fp8", batch_size=8)

@@ -13,13 +13,14 @@ from latmodel.cli import group
 from latmodel.configs.huggingface import read_config, read_decoder
 from latmodel.model.config import Numbers
 from latmodel.model.formats import FORMATS, format_of
-from latmodel.model.implementation import COMPILED, TRANSFORMERS
 from latmodel.model.memory import cache_bytes, peak_memory
 from latmodel.model.transformer import dense_ops
 from latmodel.model.weights import linears, weight_bytes
 from latmodel.predict.capacity import capacity, largest
 from latmodel.predict.predictor import work_of
 from latmodel.pruning.ways import fewer_blocks
+from latmodel.runtimes.torch_compile import COMPILED
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 LLAMA = read_config("llama-7b")
 

@@ -7,11 +7,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from calibration.devices.device import TorchLab, bench, detect, free_memory, throttle_reasons  # noqa: E402
-from calibration.engines.runtimes import RUNTIMES, runtime  # noqa: E402
+from calibration.devices.hardware import detect, free_memory, throttle_reasons  # noqa: E402
+from calibration.devices.lab import TorchLab  # noqa: E402
+from calibration.devices.timers import bench  # noqa: E402
+from calibration.engines.registry import ENGINES, find_engine  # noqa: E402
+from calibration.measure.bench import OutOfMemory  # noqa: E402
 from calibration.measure.cases import Case  # noqa: E402
-from calibration.measure.samples import OutOfMemory, Rules, sample  # noqa: E402
-from calibration.verbs.calibrate import Request, calibrate, prepare  # noqa: E402
+from calibration.measure.samples import Rules, sample  # noqa: E402
+from calibration.verbs.calibrate import calibrate  # noqa: E402
+from calibration.verbs.prepare import prepare  # noqa: E402
+from calibration.verbs.request import Request  # noqa: E402
 from calibration.verify.whole_models import verify  # noqa: E402
 from latmodel.model.config import ModelConfig, Workload  # noqa: E402
 from latmodel.predict.predictor import Predictor  # noqa: E402
@@ -28,10 +33,10 @@ SHAPE = ModelConfig(
 WORK = Workload(prompt_tokens=128, new_tokens=4)
 
 
-@pytest.mark.parametrize("name", list(RUNTIMES))
+@pytest.mark.parametrize("name", list(ENGINES))
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_every_runtime_runs_and_its_clocks_agree(name: str, phase: str) -> None:
-    lab = TorchLab(detect("cuda:0"), runtime(name), "bfloat16")
+    lab = TorchLab(detect("cuda:0"), find_engine(name), "bfloat16")
     opened = lab.open(Case("x", "blocks", phase, SHAPE, WORK, name))  # type: ignore[arg-type]
     found = sample(opened, lab.now, Rules(sample_s=0.3))
     opened.close()
@@ -43,7 +48,7 @@ def test_every_runtime_runs_and_its_clocks_agree(name: str, phase: str) -> None:
 
 def test_eager_decode_of_a_small_model_is_bound_by_the_host() -> None:
     small = SHAPE.model_copy(update={"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 24})
-    lab = TorchLab(detect("cuda:0"), runtime("transformers-eager"), "bfloat16")
+    lab = TorchLab(detect("cuda:0"), find_engine("transformers-eager"), "bfloat16")
     wall, _, replay = sample(
         lab.open(Case("x", "blocks", "decode", small, WORK, "transformers-eager")), lab.now, Rules()
     ).times
@@ -61,7 +66,7 @@ def test_a_product_takes_no_less_time_than_its_arithmetic() -> None:
 
 def test_what_does_not_fit_is_refused_before_it_is_allocated() -> None:
     hardware = detect("cuda:0")
-    lab = TorchLab(hardware, runtime("torch-eager"), "bfloat16")
+    lab = TorchLab(hardware, find_engine("torch-eager"), "bfloat16")
     before = free_memory(hardware)
     deep = SHAPE.model_copy(update={"num_hidden_layers": 100_000})
     with pytest.raises(OutOfMemory):
@@ -80,6 +85,6 @@ def test_a_quick_calibration_predicts_a_model_it_never_saw(tmp_path: Path) -> No
 
     ready = prepare(Request(slug(hardware.name), "cuda:0", ("torch-eager",), out=tmp_path / "gpu.json", max_noise=0.3))
     done = calibrate(ready, print, lambda done, total, what: None)
-    lab = TorchLab(hardware, runtime("torch-eager"), "bfloat16")
+    lab = TorchLab(hardware, find_engine("torch-eager"), "bfloat16")
     row = verify(lab, Predictor(done.profile, "torch-eager"), SHAPE, Workload(prompt_tokens=512, new_tokens=32))
     assert row.worst < 0.15

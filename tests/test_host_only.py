@@ -14,8 +14,8 @@ from latmodel.cli import group
 from latmodel.device.profile import Profile
 from latmodel.device.store import load_profile
 from latmodel.errors import NoisyError
-from latmodel.model.implementation import IMPLEMENTATIONS
 from latmodel.predict.forward import Target
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 RUNTIME = "transformers-eager"
 HOST = 1.6  # the planted host takes so many times what the profile's does

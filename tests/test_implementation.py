@@ -11,11 +11,11 @@ from calibration_support import config  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from calibration.engines.block import Arena  # noqa: E402
-from calibration.engines.runtimes import runtime  # noqa: E402
+from calibration.engines.registry import find_engine  # noqa: E402
 from calibration.measure.cases import Case, weight_elements  # noqa: E402
 from latmodel.model.config import Workload  # noqa: E402
-from latmodel.model.implementation import IMPLEMENTATIONS  # noqa: E402
 from latmodel.model.transformer import Step, context_ops, dense_ops  # noqa: E402
+from latmodel.runtimes.registry import IMPLEMENTATIONS  # noqa: E402
 
 # Operators that launch nothing: views and bookkeeping. `aten::to` is counted where it converts.
 VIEWS = {"view", "transpose", "slice", "unsqueeze", "alias", "reshape", "lift_fresh", "detach_", "t", "expand", "_reshape_alias",
@@ -50,7 +50,7 @@ def launches(name: str, phase: str) -> Counter[str]:
         one = Case("x", "blocks", phase, config(layers=layers), work, name)  # type: ignore[arg-type]
         arena = Arena(weight_elements(one), torch.bfloat16, torch.device("cpu"))
         with torch.inference_mode():  # operators reach the mode whole, as one launch each
-            run = runtime(name).build(one, arena, torch.device("cpu"))
+            run = find_engine(name).build(one, arena, torch.device("cpu"))
             run()
             with Counting() as counting:
                 run()

@@ -25,7 +25,8 @@ from calibration.published.hosts import KNOWN_HOSTS, block_launches, eager_coeff
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet, coefficient_values
 from latmodel.laws.correction import log_factor
-from latmodel.model.implementation import TORCH, TRANSFORMERS
+from latmodel.runtimes.torch_eager import TORCH
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 A100 = Sheet(312e12, 2.039e12, 108.0, 40 * 2.0**20)
 COMMON: dict[str, Any] = {"gpu": "toy", "runtime": "torch-eager", "seconds": 1e-5}

@@ -11,8 +11,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy import TWO_BYTES, model
 
-from latmodel.model.implementation import IMPLEMENTATIONS, TRANSFORMERS
 from latmodel.model.transformer import Step, context_ops, dense_ops
+from latmodel.runtimes.registry import IMPLEMENTATIONS
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # importing is theirs, and warns of what concerns nobody here

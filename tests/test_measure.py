@@ -5,7 +5,9 @@ import math
 import pytest
 from calibration_support import MemoryLog, case, task
 
-from calibration.measure.samples import Hung, Rules, Times, disputed, measure, sample
+from calibration.measure.bench import Hung, Times
+from calibration.measure.rounds import disputed, measure
+from calibration.measure.samples import Rules, sample
 from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.measure.summary import combine, noise_level, observations, reference_level
 

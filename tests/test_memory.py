@@ -7,9 +7,11 @@ from toy import TWO_BYTES, model
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture
-from latmodel.model.implementation import TORCH, TRANSFORMERS, Implementation
+from latmodel.model.implementation import Implementation
 from latmodel.model.memory import Memory, peak_memory
 from latmodel.model.transformer import num_parameters
+from latmodel.runtimes.torch_eager import TORCH
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 
 def memory(architecture: Architecture, implementation: Implementation = TORCH, **changes: float) -> Memory:

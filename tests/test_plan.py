@@ -5,8 +5,8 @@ from calibration_support import task
 
 from calibration.measure.cases import case_bytes, ring_depth, weight_elements
 from calibration.measure.plan import CPU, EFFORTS, GPU, Plan, Scale, make_plan
-from calibration.measure.samples import Reference
-from calibration.verbs.calibrate import expected_seconds
+from calibration.measure.reference import Reference
+from calibration.verbs.prepare import expected_seconds
 from latmodel.model.config import ModelConfig
 from latmodel.model.transformer import num_parameters
 

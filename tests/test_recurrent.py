@@ -13,11 +13,13 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 from latmodel.configs.huggingface import read_decoder
 from latmodel.model.architecture import Experts
 from latmodel.model.config import Numbers
-from latmodel.model.implementation import TORCH, TRANSFORMERS, Implementation
+from latmodel.model.implementation import Implementation
 from latmodel.model.layers.experts import touched_experts
 from latmodel.model.ops import OpCost
 from latmodel.model.step import Step
 from latmodel.model.transformer import context_ops, dense_ops
+from latmodel.runtimes.torch_eager import TORCH
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 BFLOAT16 = Numbers(2.0, 2.0, 2.0)
 # Operators that move nothing: views, and tensors without values.

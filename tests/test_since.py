@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from calibration.devices.device import TorchLab, detect
-from calibration.engines.runtimes import runtime
+from calibration.devices.hardware import detect
+from calibration.devices.lab import TorchLab
+from calibration.engines.registry import find_engine
 from calibration.measure.cases import Case
 from calibration.measure.session import open_samples
 from calibration.verify import since
@@ -33,7 +34,7 @@ class Slow:
 
 @pytest.fixture
 def lab() -> TorchLab:
-    return TorchLab(detect("cpu", 1), runtime(RUNTIME), "float32")
+    return TorchLab(detect("cpu", 1), find_engine(RUNTIME), "float32")
 
 
 @pytest.fixture

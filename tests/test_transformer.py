@@ -10,11 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from toy import TWO_BYTES
 
 from latmodel.model.architecture import Architecture, Attention, Block, uniform
-from latmodel.model.implementation import TORCH, TRANSFORMERS
 from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.memory import peak_memory
 from latmodel.model.step import Step, attended_pairs
 from latmodel.model.transformer import attention_op, block_parameters, context_ops, dense_ops, head_ops, num_parameters
+from latmodel.runtimes.torch_eager import TORCH
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # importing is theirs, and warns of what concerns nobody here

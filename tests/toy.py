@@ -11,8 +11,8 @@ from latmodel.laws.coefficients import (
 )
 from latmodel.model.architecture import Architecture, uniform
 from latmodel.model.config import Numbers
-from latmodel.model.implementation import TRANSFORMERS
 from latmodel.predict.forward import Target, Work
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 # 1e12 FLOP/s, 1e11 B/s, ten SMs, a cache too small to hold anything.
 SHEET = Sheet(peak_flops_per_s=1e12, bandwidth_bytes_per_s=1e11, sm_count=10.0, cache_bytes=1.0)

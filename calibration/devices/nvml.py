@@ -13,8 +13,8 @@ def driver_version(uuid: str) -> str | None:
     """Of the driver."""
 
     def ask(nvml: Any, _: Any) -> str:
-        found = nvml.nvmlSystemGetDriverVersion()
-        return found.decode() if isinstance(found, bytes) else str(found)
+        version = nvml.nvmlSystemGetDriverVersion()
+        return version.decode() if isinstance(version, bytes) else str(version)
 
     return _ask(uuid, ask)  # type: ignore[no-any-return]
 
@@ -55,11 +55,11 @@ def _active(nvml: Any, handle: Any) -> int:
 
 
 def _bits(nvml: Any, names: tuple[str, ...]) -> int:
-    found = 0
+    mask = 0
     for name in names:
         old = getattr(nvml, f"nvmlClocksThrottleReason{name}", 0)
-        found |= int(getattr(nvml, f"nvmlClocksEventReason{name}", old))
-    return found
+        mask |= int(getattr(nvml, f"nvmlClocksEventReason{name}", old))
+    return mask
 
 
 def _has_others(nvml: Any, handle: Any) -> bool:

@@ -18,7 +18,8 @@ from latmodel.model.transformer import num_parameters
 from ..measure.cases import Case
 from ..observations.decoder_config import DecoderConfig
 from .block import DTYPES, Arena, case_tokens
-from .llama import Run, fill
+from .engine import Run
+from .llama import fill
 
 
 def build_decoder(config: DecoderConfig, arena: Arena, device: torch.device, dtype: torch.dtype) -> Any:

@@ -1,6 +1,5 @@
 """Transformers' Llama with random weights: its decoder layers, its head, the whole model. Imports Transformers."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +11,7 @@ from latmodel.model.config import ModelConfig
 
 from ..measure.cases import Case
 from .block import DTYPES, Arena, Cache, case_tokens, new_cache
-
-Run = Callable[[], object]
+from .engine import Run
 
 
 def llama(config: ModelConfig, arena: Arena, device: torch.device) -> Any:

@@ -61,7 +61,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The outcome of a fit: the setup it found, each free coefficient with its error, residuals by row."""
+    """The outcome of a fit: the setup it ended at, each free coefficient with its error, residuals by row."""
 
     setup: Setup
     coefficients: dict[str, Coefficient]
@@ -169,8 +169,8 @@ def _status(error: float, prior: Prior, at_bound: bool) -> Literal["boundary", "
 
 
 def _log_residuals(pieces: Sequence[Evidence], setup: Setup) -> dict[int, float]:
-    found: dict[int, float] = {}
+    residuals: dict[int, float] = {}
     for piece in pieces:
         logs = np.log(np.asarray(piece.predict(setup.target(piece.runtime))) / piece.seconds)
-        found.update(zip(piece.index, logs.tolist(), strict=True))
-    return found
+        residuals.update(zip(piece.index, logs.tolist(), strict=True))
+    return residuals

@@ -14,8 +14,9 @@ from latmodel.laws.correction import Correction, Corrector, decode_features, gem
 from latmodel.laws.correction_part import Family
 from latmodel.laws.float8 import FLOAT8_PRIORS
 from latmodel.laws.priors import Prior
-from latmodel.model.implementation import IMPLEMENTATIONS, Implementation
+from latmodel.model.implementation import Implementation
 from latmodel.predict.intervals import conformal_quantile
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.operators import OperatorObservation, cost_of, operator_evidence
 from . import make
@@ -49,14 +50,14 @@ class Kernels:
 
     def seconds(self, rows: Sequence[OperatorObservation], *, corrected: bool = True) -> Vector:
         """Predicted seconds of rows of one family, hot or cold as each says."""
-        found = np.zeros(len(rows))
+        seconds = np.zeros(len(rows))
         runtime = next(iter(self.setup.runtimes))
         target = self.setup.target(runtime)
         if corrected and self.correction is not None:
             target = target._replace(corrector=Corrector({self.family: self.correction}, self.window_whole))
         for piece in operator_evidence(rows):
-            found[list(piece.index)] = piece.predict(target)
-        return found
+            seconds[list(piece.index)] = piece.predict(target)
+        return seconds
 
 
 def start_at(sheet: Any, runtime: str) -> Setup:
@@ -94,16 +95,16 @@ def fit_law(
 def _fit_once(
     family: str, rows: Sequence[OperatorObservation], start: Setup, priors: dict[str, Prior] | None
 ) -> Kernels:
-    """For decode the kernel's treatment of windowed layers is found by fitting both ways and keeping the better."""
+    """For decode the kernel's treatment of windowed layers is chosen by fitting both ways and keeping the better."""
     free = priors if priors is not None else family_priors(family, hot=any(row.hot for row in rows))
     evidence = operator_evidence(rows)
     choices = FLASH_PACKS if family == "decode" and any(row.window for row in rows) else (None,)
     best = None
     for choice in choices:
         begin = start if choice is None else start.moved({"device.decode.window_whole": choice})
-        found = fit(evidence, begin, free)
-        if best is None or found.cost < best.cost:
-            best = found
+        one = fit(evidence, begin, free)
+        if best is None or one.cost < best.cost:
+            best = one
     assert best is not None, "there is at least one choice"
     return Kernels(family, best.setup, best.coefficients)
 
@@ -134,8 +135,8 @@ def features_of(law: Kernels, rows: Sequence[OperatorObservation]) -> dict[str, 
     if law.family in PRODUCTS:
         return gemm_features(*(np.array([float(getattr(row, name)) for row in rows]) for name in "mnk"))
     shape = shape_of(cost_of("attention", rows, PLAIN))
-    found = prefill_features(shape) if law.family == "prefill" else decode_features(shape, law.window_whole)
-    return {name: np.broadcast_to(np.asarray(values, dtype=float), len(rows)) for name, values in found.items()}
+    features = prefill_features(shape) if law.family == "prefill" else decode_features(shape, law.window_whole)
+    return {name: np.broadcast_to(np.asarray(values, dtype=float), len(rows)) for name, values in features.items()}
 
 
 def grid_of(family: str, rows: Sequence[OperatorObservation]) -> Sequence[Grid]:

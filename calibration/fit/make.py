@@ -9,7 +9,7 @@ from latmodel.device.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
 from latmodel.device.uncalibrated import sheet_of, sheet_part
 from latmodel.laws.coefficients import RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
-from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.evidence import evidence
 from ..observations.record import Observation
@@ -65,18 +65,18 @@ def tightened(
     apart: float = BOARD_SPREAD,
     loosen_hosts: bool = False,
 ) -> dict[str, Prior]:
-    """Priors moved to what another fit found, as sure as that fit is, but no surer than the two are alike.
+    """Priors moved to what another fit fitted, as sure as that fit is, but no surer than the two are alike.
 
     `apart` is how far what was measured there differs from what will be here, in log units. With `loosen_hosts`
     runtime coefficients keep their wide spread: another host may be twice as slow.
     """
     moved = dict(priors)
-    for name, found in coefficients.items():
+    for name, fitted in coefficients.items():
         if name in moved:
-            spread = min(moved[name].spread, float(np.hypot(found.stderr_log, apart)))
+            spread = min(moved[name].spread, float(np.hypot(fitted.stderr_log, apart)))
             if loosen_hosts and name.startswith("runtime."):
                 spread = max(spread, HOST_SPREAD)
-            moved[name] = moved[name]._replace(value=found.value, spread=spread)
+            moved[name] = moved[name]._replace(value=fitted.value, spread=spread)
     return moved
 
 
@@ -94,12 +94,12 @@ class Problem:
 
 def residuals_of(fitted: Fitted, observations: Sequence[Observation]) -> list[float]:
     """log(predicted / measured) of each observation, seen in the fit or not."""
-    found = [0.0] * len(observations)
+    residuals = [0.0] * len(observations)
     for piece in evidence(observations):
         predicted = np.asarray(piece.predict(fitted.setup.target(piece.runtime)))
         for index, value in zip(piece.index, np.log(predicted / piece.seconds).tolist(), strict=True):
-            found[index] = value
-    return found
+            residuals[index] = value
+    return residuals
 
 
 def leave_out(
@@ -168,11 +168,11 @@ def coefficient_table(
     wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS
     table = {}
     for name, value in values.items():
-        found = fitted.get(prefix + name, Coefficient(value=value, status="fixed"))
-        narrowed = name in wide and found.stderr_log <= UNDETERMINED * wide[name].spread
-        status = "fitted" if found.status == "undetermined" and narrowed else found.status
-        rounded = {"value": float(f"{found.value:.5g}"), "stderr_log": float(f"{found.stderr_log:.3g}")}
-        table[name] = found.model_copy(update={**rounded, "status": status})
+        one = fitted.get(prefix + name, Coefficient(value=value, status="fixed"))
+        narrowed = name in wide and one.stderr_log <= UNDETERMINED * wide[name].spread
+        status = "fitted" if one.status == "undetermined" and narrowed else one.status
+        rounded = {"value": float(f"{one.value:.5g}"), "stderr_log": float(f"{one.stderr_log:.3g}")}
+        table[name] = one.model_copy(update={**rounded, "status": status})
     return table
 
 
@@ -193,10 +193,10 @@ def runtime_part(fitted: Fitted, runtime: str, **others: object) -> RuntimePart:
 def measured_ranges(observations: Sequence[Observation]) -> dict[str, tuple[float, float]]:
     """Smallest and largest of each dimension that was measured; outside them predictions are marked extrapolated."""
     names = ("num_hidden_layers", "hidden_size", "prompt_tokens", "batch_size")
-    found = {}
+    ranges = {}
     for name in names:
         values = [float(getattr(row, name)) for row in observations]
-        found[name] = (min(values), max(values))
+        ranges[name] = (min(values), max(values))
     last = max(row.prompt_tokens + row.new_tokens for row in observations)
-    found["prompt_tokens"] = (found["prompt_tokens"][0], float(last))
-    return found
+    ranges["prompt_tokens"] = (ranges["prompt_tokens"][0], float(last))
+    return ranges

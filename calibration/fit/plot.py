@@ -11,7 +11,7 @@ from .outcome import Calibrated
 
 
 def check(path: Path) -> None:
-    """Whether a picture could be written there: asked before minutes of measuring.
+    """Whether a picture could be written there: checked before minutes of measuring.
 
     Raises:
         UsageError: matplotlib is not installed, the folder is missing, or the format is none of its own.

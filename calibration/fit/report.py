@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from latmodel.device.profile import Profile
-from latmodel.report.text import Column, Format, render
+from latmodel.report.text import Column, OutputFormat, render
 
 from .fit import Fitted
 
@@ -14,14 +14,14 @@ def report_rows(fitted: Fitted) -> list[dict[str, Any]]:
     return [
         {
             "coefficient": name,
-            "value": found.value,
-            "stderr_log": found.stderr_log,
+            "value": one.value,
+            "stderr_log": one.stderr_log,
             "prior": fitted.priors[name].value,
-            "ratio": found.value / fitted.priors[name].value,
-            "status": found.status,
+            "ratio": one.value / fitted.priors[name].value,
+            "status": one.status,
             "meaning": fitted.priors[name].meaning,
         }
-        for name, found in fitted.coefficients.items()
+        for name, one in fitted.coefficients.items()
     ]
 
 
@@ -36,7 +36,7 @@ COLUMNS: list[Column] = [
 ]
 
 
-def fit_report(fitted: Fitted, profile: Profile, dtype: str, output: Format) -> str:
+def fit_report(fitted: Fitted, profile: Profile, dtype: str, output: OutputFormat) -> str:
     """The report as text; as a table it is followed by rates against the data sheet, errors and notes."""
     text = render(report_rows(fitted), output, COLUMNS)
     if output not in ("table", "md"):
@@ -56,11 +56,11 @@ def _rates(fitted: Fitted, profile: Profile, dtype: str) -> list[str]:
         ("weight_bandwidth", sheet.bandwidth_bytes_per_s, "GB/s", 1e9),
     ):
         for family in ("gemm", "cpu"):
-            found = coefficients.get(f"device.{family}.{suffix}")
-            if found is not None and figure is not None:
+            rate = coefficients.get(f"device.{family}.{suffix}")
+            if rate is not None and figure is not None:
                 lines.append(
-                    f"{family} {suffix}: {found.value * figure / scale:.3g} of {figure / scale:.3g} {unit} "
-                    f"({100 * found.value:.0f} %); source: {sheet.source}"
+                    f"{family} {suffix}: {rate.value * figure / scale:.3g} of {figure / scale:.3g} {unit} "
+                    f"({100 * rate.value:.0f} %); source: {sheet.source}"
                 )
     return lines
 
@@ -76,7 +76,7 @@ def _warnings(fitted: Fitted) -> list[str]:
     """Coefficients that the measurements say nothing about, and those that ran into a bound."""
     lines = []
     for status, text in (("undetermined", "undetermined (their priors stand)"), ("boundary", "at a boundary")):
-        names = [name for name, found in fitted.coefficients.items() if found.status == status]
+        names = [name for name, one in fitted.coefficients.items() if one.status == status]
         if names:
             lines.append(f"{text}: {', '.join(name.removeprefix('device.') for name in names)}")
     return lines

@@ -29,9 +29,9 @@ class CpuProblem(Problem):
         best: Fitted | None = None
         for rows in REPACK_ROWS:
             one = replace(self, start=self.start.moved({"device.cpu.repack_rows": rows}))
-            found = Problem.solve(one, observations, begin)
-            begin = {name: item.value for name, item in found.coefficients.items()}  # the next is not far from it
-            best = found if best is None or found.cost < best.cost else best
+            fitted = Problem.solve(one, observations, begin)
+            begin = {name: item.value for name, item in fitted.coefficients.items()}  # the next is not far from it
+            best = fitted if best is None or fitted.cost < best.cost else best
         assert best is not None
         return best
 

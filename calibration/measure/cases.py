@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES, ModelConfig, Workload
-from latmodel.model.implementation import TRANSFORMERS
 from latmodel.model.memory import peak_memory
 from latmodel.model.transformer import block_parameters, num_parameters
+from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 from ..observations.decoder_config import DecoderConfig
 from ..observations.record import Observation

@@ -13,7 +13,8 @@ from latmodel.model.transformer import block_parameters, num_parameters
 
 from ..observations.decoder_config import DecoderConfig
 from .cases import RING_OVER_CACHE, Case, Part, Phase, ring_depth
-from .samples import Reference, Rules
+from .reference import Reference
+from .samples import Rules
 
 Effort = Literal["quick", "normal", "rigorous"]
 

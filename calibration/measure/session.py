@@ -10,7 +10,7 @@ from typing import Any
 from latmodel.errors import LatmodelError, NoisyError, UsageError
 
 from ..observations.record import append_record, read_records
-from .samples import Record
+from .rounds import Record
 
 FORMAT = 2
 
@@ -106,13 +106,13 @@ def _is_known(record: Record) -> bool:
 
 
 def _belongs(kept: SampleFile, header: Record) -> bool:
-    found = kept.header
-    if not found:
+    kept_header = kept.header
+    if not kept_header:
         return False
     for key, value in header.items():
-        if found.get(key) != value:
+        if kept_header.get(key) != value:
             raise UsageError(
-                f"{kept.path} holds measurements with {key} {str(found.get(key))[:60]!r}, this run has "
+                f"{kept.path} holds measurements with {key} {str(kept_header.get(key))[:60]!r}, this run has "
                 f"{str(value)[:60]!r}; they do not mix: use --no-resume to begin anew, or another --out"
             )
     return True

@@ -11,8 +11,8 @@ from latmodel.laws.coefficients import HOST_TERMS
 from latmodel.predict.forward import Target
 
 from ..observations.evidence import FORMULAS, model_of, work_of
+from .bench import OutOfMemory, Times
 from .cases import Case, case_bytes
-from .samples import OutOfMemory, Times
 
 
 @dataclass

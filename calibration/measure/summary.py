@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from ..observations.record import Observation
 from .cases import Case, Timing
-from .samples import Record, device_clock
+from .reference import device_clock
+from .rounds import Record
 
 LEAST_NOISE = 0.003  # no clock and no machine repeat better
 # What counts as undisturbed: this quantile of the reference's times, each the median of so many neighbours (a single
@@ -67,11 +68,11 @@ def _undisturbed(records: Sequence[Record]) -> dict[str, float]:
 
 
 def _by_case(records: Iterable[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
+    by_case: dict[str, list[Record]] = {}
     for record in records:
         if record["kind"] == "sample":
-            found.setdefault(record["case"], []).append(record)
-    return found
+            by_case.setdefault(record["case"], []).append(record)
+    return by_case
 
 
 def drift(record: Record, clock: str, level: Level) -> float:
@@ -179,8 +180,8 @@ def _quantile(values: Sequence[float], share: float) -> float:
 def drift_range(records: Sequence[Record], level: Level) -> Mapping[str, tuple[float, float]]:
     """Least and greatest drift (log) of the run by clock: what the correction had to bridge."""
     rows = [record for record in records if "before" in record]
-    found = {}
+    ranges = {}
     for clock in level.seconds:
         values = [drift(record, clock, level) for record in rows]
-        found[clock] = (min(values), max(values))
-    return found
+        ranges[clock] = (min(values), max(values))
+    return ranges

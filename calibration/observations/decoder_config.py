@@ -55,8 +55,8 @@ class DecoderConfig:
     @property
     def fields(self) -> dict[str, Any]:
         """The configuration by the names of its `config.json`."""
-        found: dict[str, Any] = json.loads(self.text)
-        return found
+        fields: dict[str, Any] = json.loads(self.text)
+        return fields
 
     def architecture(self) -> Architecture:
         """What it describes."""

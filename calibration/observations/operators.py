@@ -14,7 +14,7 @@ from latmodel.model.architecture import Attention
 from latmodel.model.config import DTYPE_BYTES, DType, Numbers
 from latmodel.model.implementation import Implementation
 from latmodel.model.layers.unpacking import float8_product
-from latmodel.model.ops import OpCost, gemm, pointwise
+from latmodel.model.ops import POINTWISE, OpCost, gemm, pointwise
 from latmodel.model.step import Step
 from latmodel.model.transformer import attention_op
 from latmodel.predict.forward import Target
@@ -115,7 +115,7 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], implementation: Imple
         step = Step(m, _column(rows, "tokens"), _column(rows, "context"), phase_of(rows[0]))
         return attention_op(attention, step, implementation, Numbers(size, size, size))
     if op == "pointwise":
-        return OpCost("pointwise", "pointwise", activation_bytes=_column(rows, "moved_bytes"), passes=2.0)
+        return OpCost("pointwise", POINTWISE, activation_bytes=_column(rows, "moved_bytes"), passes=2.0)
     if op == "rope":
         return implementation.rope(m * n, size)
     if op == "norm":

@@ -55,19 +55,19 @@ def with_board(profile: Profile, board: Board, rows: Sequence[Observation]) -> P
         notes=board.notes, implementations=kernels,
         memory_overhead_bytes=max(part.memory_overhead_bytes for part in profile.runtimes.values()),
     )  # fmt: skip
-    found = calibrated(task, profile.device.sheet, rows, about).profile
+    board_profile = calibrated(task, profile.device.sheet, rows, about).profile
     note = HOST_NOTE.format(host=board.host, gpu=profile.gpu)
     parts = {
         name: part.model_copy(
-            update={"device": found.device.coefficients, "note": note if name == "transformers-eager" else ""}
+            update={"device": board_profile.device.coefficients, "note": note if name == "transformers-eager" else ""}
         )
-        for name, part in found.runtimes.items()
+        for name, part in board_profile.runtimes.items()
     }
-    errors = [row.model_copy(update={"split": f"PyTorch, {row.split}"}) for row in found.quality.errors]
+    errors = [row.model_copy(update={"split": f"PyTorch, {row.split}"}) for row in board_profile.quality.errors]
     before = profile.provenance
     provenance = before.model_copy(
         update={
-            "source": f"{before.source}; {board.source}", "rows": f"{before.rows}; {found.provenance.rows}",
+            "source": f"{before.source}; {board.source}", "rows": f"{before.rows}; {board_profile.provenance.rows}",
             "notes": [*before.notes, *board.notes],
         }
     )  # fmt: skip

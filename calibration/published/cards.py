@@ -94,7 +94,7 @@ def fit_card(gpu: str, source: str = "aiconfigurator", data: Path = Path("../sha
         raise UsageError(f"no such source: {source!r}; use one of: {', '.join(SOURCES)}")
     card = datasheet(gpu)
     families = SOURCES[source](card, data)
-    outcomes = {family: _solve(card, family, found.rows) for family, found in families.items()}
+    outcomes = {family: _solve(card, family, evidence.rows) for family, evidence in families.items()}
     return _profile(card, source, families, outcomes)
 
 
@@ -157,8 +157,8 @@ def _profile(
         for family, o in outcomes.items()
     }
     float8 = {name.removeprefix(f"{FLOAT8}."): item for name, item in fitted.pop("gemm8", {}).items()}
-    for found in fitted.values():
-        table |= found
+    for coefficients in fitted.values():
+        table |= coefficients
     corrections: dict[Family, CorrectionPart] = {}
     for family in FAMILIES:
         learnt = outcomes[family].kernels.correction if family in outcomes else None
@@ -178,7 +178,7 @@ def _profile(
     ]  # fmt: skip
     dtype = families["gemm"].rows[0].dtype
     return Profile(
-        schema_version=1,
+        schema_version=2,
         name=card.name,
         gpu=card.name,
         title=card.title,
@@ -190,9 +190,9 @@ def _profile(
         runtimes=host_runtimes(card.name, device_scores(outcomes), _ranges(families), list(corrections)),
         quality=Quality(kind="published", errors=errors),
         provenance=Provenance(
-            source=", ".join(found.source for found in families.values()),
+            source=", ".join(one.source for one in families.values()),
             date=datetime.date.today().isoformat(),
-            rows=", ".join(f"{len(found.rows)} {PHASES.get(family, family)}" for family, found in families.items()),
+            rows=", ".join(f"{len(one.rows)} {PHASES.get(family, family)}" for family, one in families.items()),
             made_by=f"latmodel fit --gpu {card.name} --from {source}",
             notes=_notes(families, dtype),
         ),
@@ -202,8 +202,8 @@ def _profile(
 def _notes(families: Mapping[str, Evidence], dtype: str) -> list[str]:
     notes = [
         f"{family}: {count} rows left out ({reason})"
-        for family, found in families.items()
-        for reason, count in found.dropped.items()
+        for family, evidence in families.items()
+        for reason, count in evidence.dropped.items()
     ]
     if dtype != DTYPE:
         notes.append(f"kernels are {dtype}: the card runs both 16-bit types at the same rate")
@@ -233,13 +233,13 @@ def _ranges(families: Mapping[str, Evidence]) -> dict[RangeName, tuple[float, fl
     """What was measured, in a model's dimensions; outside predictions are marked extrapolated."""
     gemms = families["gemm"].rows
     widths = [float(size) for row in gemms for size in (row.n, row.k)]
-    found: dict[RangeName, tuple[float, float]] = {
+    ranges: dict[RangeName, tuple[float, float]] = {
         "hidden_size": (min(widths), max(widths)),
         "batch_size": (1.0, max(float(row.m) for row in gemms)),
     }
     if "prefill" in families:
-        found["prompt_tokens"] = (1.0, max(float(row.tokens) for row in families["prefill"].rows))
-    return found
+        ranges["prompt_tokens"] = (1.0, max(float(row.tokens) for row in families["prefill"].rows))
+    return ranges
 
 
 def _aiconfigurator(card: DataSheet, _: Path) -> dict[str, Evidence]:
@@ -248,11 +248,11 @@ def _aiconfigurator(card: DataSheet, _: Path) -> dict[str, Evidence]:
 
 
 def _vidur(card: DataSheet, data: Path) -> dict[str, Evidence]:
-    return {family: Evidence(*found) for family, found in vidur.read(data, card).items()}
+    return {family: Evidence(*rows) for family, rows in vidur.read(data, card).items()}
 
 
 def _llmservingsim(card: DataSheet, data: Path) -> dict[str, Evidence]:
-    return {family: Evidence(*found) for family, found in llmservingsim.read(data, card).items()}
+    return {family: Evidence(*rows) for family, rows in llmservingsim.read(data, card).items()}
 
 
 SOURCES = {"aiconfigurator": _aiconfigurator, "vidur": _vidur, "llmservingsim": _llmservingsim}
@@ -263,6 +263,15 @@ PACKAGED = {
 }
 
 
+def write(name: str, data: Path, folder: Path) -> None:
+    """Fit a packaged card, with the board that this project calibrated if there is one; write it, print its errors."""
+    profile = fit_card(name, PACKAGED[name], data)
+    if (board := board_of(name)) is not None:
+        profile = with_board(profile, board, read_board(board))
+    write_profile(profile, folder / f"{name}.json")
+    print(name, *(f"{row.phase} {row.mape_percent:.1f} % of {row.rows}" for row in profile.quality.errors), flush=True)
+
+
 def main() -> None:
     """Write the packaged profiles, or those named."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -271,13 +280,7 @@ def main() -> None:
     parser.add_argument("cards", nargs="*", help="cards to fit; all if none is named")
     options = parser.parse_args()
     for name in [datasheet(card).name for card in options.cards] or PACKAGED:
-        profile = fit_card(name, PACKAGED[name], options.data)
-        if (board := board_of(name)) is not None:
-            profile = with_board(profile, board, read_board(board))
-        write_profile(profile, options.out / f"{name}.json")
-        print(
-            name, *(f"{row.phase} {row.mape_percent:.1f} % of {row.rows}" for row in profile.quality.errors), flush=True
-        )
+        write(name, options.data, options.out)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ CHIPS = (
     ("nvidia-rtx-pro-6000-blackwell-server-edition",),
 )  # fmt: skip
 NVIDIA = tuple(card for chip in CHIPS for card in chip)
+PATH = Path("latmodel/device/datasheet_prior.json")
 OTHER = "intel-arc-pro-b60-graphics"
 ROWS = 3000  # of each family and card, to judge by
 CHIP_SCORES = 60  # of each chip and phase, evenly by rank
@@ -44,6 +45,7 @@ POOLED_ROWS = 400  # of each, to fit by
 POOLED_NOISE = 0.15  # one law for all cards is off by this much
 LEAST_SPREAD = 0.05
 NARROWEST = 256
+UNBOUND = 0.85  # share of the peak from which a card is not held back by its power limit
 
 
 def sample(card: str, family: str, count: int) -> list[OperatorObservation]:
@@ -70,16 +72,16 @@ def pooled(cards: Sequence[str], family: str) -> Setup:
 
 def card_residuals(card: str, others: Sequence[str]) -> dict[str, np.ndarray]:
     """log(predicted / measured) by family of a card's kernels, from its data sheet and the law of the other cards."""
-    found: dict[str, np.ndarray] = {}
+    residuals: dict[str, np.ndarray] = {}
     for family in FAMILIES:
         setup = replace(pooled(others, family), sheet=make.sheet_of(datasheet(card), DTYPE))
-        found[family] = log_residuals(Kernels(family, setup, {}), sample(card, family, ROWS))
-    return found
+        residuals[family] = log_residuals(Kernels(family, setup, {}), sample(card, family, ROWS))
+    return residuals
 
 
 def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
     """Each device coefficient of all cards' common law, and its spread over the cards in log units."""
-    found = {}
+    shared = {}
     law: dict[str, float] = {}
     for family in FAMILIES:
         law |= values_of(Kernels(family, pooled(cards, family), {}))
@@ -88,8 +90,8 @@ def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple
         value = law.get(name, prior.value)
         # A yes or no is no size; what no published kernel shows is the prior's in every profile, which is no agreement.
         fixed = min(values) <= 0.0 or prior.spread == 0.0 or min(values) == max(values)
-        found[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
-    return found
+        shared[name] = (value, prior.spread if fixed else max(float(np.std(np.log(values), ddof=1)), LEAST_SPREAD))
+    return shared
 
 
 def phase_scores(residuals: Mapping[str, Any]) -> dict[Phase, list[float]]:
@@ -130,20 +132,51 @@ def pooled_phases(tables: Mapping[str, Mapping[Phase, Sequence[float]]]) -> dict
     return {phase: chip_scores({card: table[phase] for card, table in tables.items()}) for phase in phases}
 
 
+def sustained(profiles: Sequence[Profile]) -> dict[str, dict[str, Any]]:
+    """What a multiprocessor sustains in long 16-bit products, and at which power, by architecture.
+
+    Of the cards whose power limit binds: one that sustains nearly its peak is held back by something else. Of several
+    the one that makes most of its power.
+    """
+    best: dict[str, dict[str, Any]] = {}
+    for profile in profiles:
+        card = datasheet(profile.gpu)
+        efficiency = profile.device.coefficients[DTYPE]["gemm.compute_efficiency"].value
+        if card.power_limit_w is None or efficiency > UNBOUND:
+            continue
+        rate, watts = efficiency * card.peak_flops_per_s[DTYPE] / card.sm_count, card.power_limit_w / card.sm_count
+        kept = best.get(card.architecture)
+        if kept is None or rate / watts > kept["flops_per_s_per_sm"] / kept["watts_per_sm"]:
+            row = {"flops_per_s_per_sm": float(f"{rate:.4g}"), "watts_per_sm": float(f"{watts:.4g}")}
+            best[card.architecture] = {**row, "card": profile.gpu}
+    return best
+
+
 def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The file's content, and lines that say what leaving each card out showed."""
     left_out = {}
     for name in (*NVIDIA, OTHER):
         left_out[name] = card_residuals(name, other_chips(name))
     lines = [
-        f"{name:50s} " + "  ".join(f"{f} {make.mape_percent(r.tolist()):5.1f} %" for f, r in found.items())
-        for name, found in left_out.items()
+        f"{name:50s} " + "  ".join(f"{f} {make.mape_percent(r.tolist()):5.1f} %" for f, r in residuals.items())
+        for name, residuals in left_out.items()
     ]
     spread = common(NVIDIA, [read_profile(folder / f"{name}.json") for name in NVIDIA])
     scores = {
         "nvidia": pooled_phases({name: phase_scores(left_out[name]) for name in NVIDIA}),
         "other": phase_scores(left_out[OTHER]),
     }
+    content = _content(spread, scores, left_out)
+    provenance = content.pop("provenance")
+    cards = [read_profile(path) for path in sorted(folder.glob("nvidia-*.json"))]
+    return {**content, "sustained": sustained(cards), "provenance": provenance}, lines
+
+
+def _content(
+    spread: Mapping[str, tuple[float, float]],
+    scores: Mapping[str, Mapping[Phase, Sequence[float]]],
+    left_out: Mapping[str, Mapping[str, np.ndarray]],
+) -> dict[str, Any]:
     runtimes = {who: host_runtimes("{gpu}", some, {}, [], unseen=1.0, beyond=1.0) for who, some in scores.items()}
     kept = ("transformers-eager", "cuda-graph")
     errors = [
@@ -154,7 +187,7 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
         }
         for family in FAMILIES
     ]  # fmt: skip
-    content = {
+    return {
         "coefficients": {
             name: {"value": float(f"{value:.4g}"), "stderr_log": float(f"{error:.3g}"), "status": "prior"}
             for name, (value, error) in spread.items()
@@ -174,18 +207,22 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
             "notes": ["uncalibrated: run `latmodel calibrate` on the card, or `latmodel fit` on times of your own"],
         },
     }  # fmt: skip
-    return content, lines
+
+
+def write(profiles: Path, path: Path) -> None:
+    """Fit to the cards of the folder of profiles, write the file, print what leaving each card out showed."""
+    content, lines = build(profiles)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print("\n".join(lines))
 
 
 def main() -> None:
     """Write the file and print what leaving each card out showed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profiles", type=Path, default=Path("profiles"))
-    parser.add_argument("--out", type=Path, default=Path("latmodel/device/datasheet_prior.json"))
+    parser.add_argument("--out", type=Path, default=PATH)
     options = parser.parse_args()
-    content, lines = build(options.profiles)
-    options.out.write_text(json.dumps(content, indent=1) + "\n")
-    print("\n".join(lines))
+    write(options.profiles, options.out)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from latmodel.device.profile import Coefficient, Phase, RangeName, RuntimePart
 from latmodel.laws.correction_part import Family
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
 from latmodel.model.config import DType
-from latmodel.model.implementation import IMPLEMENTATIONS
 from latmodel.predict.intervals import conformal_quantile
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 # Host seconds of one decode step's Llama block in Transformers eager, by host, with source.
 KNOWN_HOSTS = {

@@ -32,6 +32,7 @@ from ..sources import depth_width, layer_ops
 
 RUNTIME = "transformers-eager"
 CARD = "3090"
+FILE = "nvidia-geforce-rtx-3090.json"
 NOTE = (
     "host time was measured on one machine (the study's); yours may differ by half: "
     "run `latmodel calibrate --gpu 3090 --runtime transformers-eager` on it, or `latmodel fit` on times of your own"
@@ -70,7 +71,7 @@ def models(data: Path) -> list[Observation]:
     """The study's whole models as observations: prefill, decode, responses of 50, 100 and 200 tokens."""
     path = data / "rtx3090_depth_width" / "measurements.csv"
     rows = depth_width.read_rows(path)
-    return [found for i, row in enumerate(rows, 2) for found in depth_width.observations_of(row, f"{path}:{i}")]
+    return [seen for i, row in enumerate(rows, 2) for seen in depth_width.observations_of(row, f"{path}:{i}")]
 
 
 def problem(data: Path) -> make.Problem:
@@ -132,7 +133,7 @@ def build(data: Path) -> Profile:
         ranges=make.measured_ranges(observations),
     )  # fmt: skip
     return Profile(
-        schema_version=1,
+        schema_version=2,
         name=card.name,
         gpu=card.name,
         title=card.title,
@@ -150,16 +151,21 @@ def build(data: Path) -> Profile:
     )
 
 
+def write(data: Path, path: Path) -> None:
+    """Fit and write the profile, print its errors."""
+    profile = build(data)
+    write_profile(profile, path)
+    for row in profile.quality.errors:
+        print(f"{row.split:40s} {row.phase:10s} {row.rows:3d} rows  {row.mape_percent:.2f} %")
+
+
 def main() -> None:
     """Write the profile."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("profiles/nvidia-geforce-rtx-3090.json"))
+    parser.add_argument("--out", type=Path, default=Path("profiles") / FILE)
     options = parser.parse_args()
-    profile = build(options.data)
-    write_profile(profile, options.out)
-    for row in profile.quality.errors:
-        print(f"{row.split:40s} {row.phase:10s} {row.rows:3d} rows  {row.mape_percent:.2f} %")
+    write(options.data, options.out)
 
 
 if __name__ == "__main__":

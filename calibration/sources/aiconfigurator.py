@@ -89,13 +89,13 @@ def read(gpu: str, operator: str, framework: str = "vllm", kernel: str | None = 
 
 
 def _path(card: DataSheet, operator: str, framework: str) -> Path:
-    found = importlib.util.find_spec("aiconfigurator_core")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("aiconfigurator_core")
+    if package is None or not package.submodule_search_locations:
         raise UsageError("the package aiconfigurator-core is not installed; run `pip install 'latmodel[published]'`")
     if card.name not in FOLDERS:
         raise UsageError(f"aiconfigurator-core has no timings of {card.title}; it has: {', '.join(FOLDERS)}")
     family, name = FILES[operator]
-    root = Path(found.submodule_search_locations[0]) / "systems" / "data" / FOLDERS[card.name] / family / framework
+    root = Path(package.submodule_search_locations[0]) / "systems" / "data" / FOLDERS[card.name] / family / framework
     versions = sorted((path for path in root.glob(f"*/{name}")), key=lambda path: _version(path.parts[-2]))
     if not versions:
         raise UsageError(f"aiconfigurator-core has no {operator} timings of {card.title} with {framework}")
@@ -129,8 +129,8 @@ def _load(path: Path, operator: str) -> tuple[Columns, NDArray[np.str_]]:
     ordered, starts = milliseconds[order], np.searchsorted(inverse.ravel()[order], np.arange(len(unique)))
     counts = np.diff([*starts, len(ordered)])
     median = 0.5 * (ordered[starts + (counts - 1) // 2] + ordered[starts + counts // 2])
-    found = {name: unique[:, index] for index, name in enumerate(shape)}
-    return {**found, "seconds": median * 1e-3}, kernels[first]
+    columns_by_name = {name: unique[:, index] for index, name in enumerate(shape)}
+    return {**columns_by_name, "seconds": median * 1e-3}, kernels[first]
 
 
 def _checks(

@@ -13,7 +13,7 @@ from latmodel.errors import UsageError
 from ..observations.operators import OperatorObservation
 from . import aiconfigurator
 from .aiconfigurator import FIRST_TOKENS, NOISE, RUNTIME, WIDEST_HEAD
-from .tables import MICRO, Found, read_table
+from .tables import MICRO, FamilyRows, read_table
 
 COMMIT = "095f58a"
 GPUS = {
@@ -43,34 +43,34 @@ def read(data: Path, card: DataSheet) -> dict[str, tuple[list[OperatorObservatio
     """
     if card.name not in GPUS:
         raise UsageError(f"these tables have no timings of {card.title}; they have: {', '.join(GPUS)}")
-    found = Found(f"ai-dynamo/aiconfigurator@{COMMIT} CSV")
+    kept = FamilyRows(f"ai-dynamo/aiconfigurator@{COMMIT} CSV")
     for family, name in FILES.items():
         for row in read_table(data / "operators" / name, ("gpu", "time_us", *COLUMNS[family].values())):
             if row["gpu"] == GPUS[card.name]:
-                _add(found, card, family, row)
-    return found.read()
+                _add(kept, card, family, row)
+    return kept.by_family()
 
 
-def _add(found: Found, card: DataSheet, family: str, row: dict[str, str]) -> None:
+def _add(kept: FamilyRows, card: DataSheet, family: str, row: dict[str, str]) -> None:
     sizes = {ours: int(float(row[theirs])) for ours, theirs in COLUMNS[family].items()}
     seconds = float(row["time_us"]) * MICRO
     columns = {name: np.array([float(value)]) for name, value in sizes.items()} | {"seconds": np.array([seconds])}
     if family == "decode":
         columns["step"] -= 1.0  # the tables count the new position in the context
     if family != "gemm" and (sizes["head_dim"] > WIDEST_HEAD or (family == "prefill" and sizes["isl"] < FIRST_TOKENS)):
-        found.drop(f"{family}: single tokens or head_dim above 256")
+        kept.drop(f"{family}: single tokens or head_dim above 256")
     elif aiconfigurator.implausible(card, family, columns)[0]:
-        found.drop(f"{family}: faster than the data sheet")
+        kept.drop(f"{family}: faster than the data sheet")
     elif family == "gemm":
-        found.add(family, OperatorObservation(
+        kept.add(family, OperatorObservation(
             op="gemm", seconds=seconds, noise=NOISE["gemm"], gpu=card.name, runtime=RUNTIME, hot=True,
-            source=found.source, m=sizes["m"], n=sizes["n"], k=sizes["k"],
+            source=kept.source, m=sizes["m"], n=sizes["n"], k=sizes["k"],
         ))  # fmt: skip
     else:
         tokens = sizes["isl"] if family == "prefill" else 1
-        found.add(family, OperatorObservation(
+        kept.add(family, OperatorObservation(
             op="attention", seconds=seconds, noise=NOISE["attention"], gpu=card.name, runtime=RUNTIME, hot=True,
-            source=found.source, m=sizes["batch_size"], heads=sizes["num_heads"],
+            source=kept.source, m=sizes["batch_size"], heads=sizes["num_heads"],
             kv_heads=sizes["num_key_value_heads"], head_dim=sizes["head_dim"], window=max(sizes["window_size"], 0),
             tokens=tokens, context=tokens if family == "prefill" else sizes["step"],
         ))  # fmt: skip

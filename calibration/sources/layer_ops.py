@@ -26,7 +26,7 @@ def read_operators(path: Path, gpu: str) -> list[OperatorObservation]:
     """
     try:
         with path.open(newline="") as file:
-            return [found for row in csv.DictReader(file) for found in _observations(row, gpu)]
+            return [kernel for row in csv.DictReader(file) for kernel in _observations(row, gpu)]
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except KeyError as error:

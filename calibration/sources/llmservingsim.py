@@ -12,7 +12,7 @@ from latmodel.device.datasheets import DataSheet
 from latmodel.errors import UsageError
 
 from ..observations.operators import OperatorObservation
-from .tables import MICRO, Found, read_table
+from .tables import MICRO, FamilyRows, read_table
 
 COMMIT = "5daddb2"
 GPU = "nvidia-geforce-rtx-4090"
@@ -30,12 +30,12 @@ def read(data: Path, card: DataSheet) -> dict[str, tuple[list[OperatorObservatio
     """
     if card.name != GPU:
         raise UsageError(f"this source has no timings of {card.title}; it has: {GPU}")
-    found = Found(f"casys-kaist/LLMServingSim@{COMMIT} {NAME.format('*')}")
+    kept = FamilyRows(f"casys-kaist/LLMServingSim@{COMMIT} {NAME.format('*')}")
     folder = data / "operators"
-    common: dict[str, Any] = {"gpu": card.name, "runtime": RUNTIME, "noise": NOISE, "source": found.source}
+    common: dict[str, Any] = {"gpu": card.name, "runtime": RUNTIME, "noise": NOISE, "source": kept.source}
     for row in read_table(folder / NAME.format("dense"), ("layer", "tokens", "time_us", *MODEL)):
         for family, shape in _dense(row["layer"], int(row["tokens"]), *(int(row[name]) for name in MODEL[:5])):
-            found.add(family, OperatorObservation(seconds=float(row["time_us"]) * MICRO, **shape, **common))
+            kept.add(family, OperatorObservation(seconds=float(row["time_us"]) * MICRO, **shape, **common))
     for row in read_table(folder / NAME.format("per_sequence"), ("layer", "sequences", "time_us", *MODEL)):
         if row["layer"] == "lm_head":
             shape = {
@@ -44,19 +44,19 @@ def read(data: Path, card: DataSheet) -> dict[str, tuple[list[OperatorObservatio
                 "n": int(row["vocab_size"]),
                 "k": int(row["hidden_size"]),
             }
-            found.add("gemm", OperatorObservation(seconds=float(row["time_us"]) * MICRO, **shape, **common))
+            kept.add("gemm", OperatorObservation(seconds=float(row["time_us"]) * MICRO, **shape, **common))
     steps = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode")
     for row in read_table(folder / NAME.format("attention"), (*steps, "time_us", *MODEL)):
         prompt, history, decodes, context = (int(row[name]) for name in steps)
         heads = {"heads": int(row["n_heads"]), "kv_heads": int(row["n_kv_heads"]), "head_dim": int(row["head_dim"])}
         timed = {"op": "attention", "seconds": float(row["time_us"]) * MICRO, **heads, **common}
         if decodes == 0 and prompt > 1:
-            found.add("prefill", OperatorObservation(m=1, tokens=prompt, context=history + prompt, **timed))
+            kept.add("prefill", OperatorObservation(m=1, tokens=prompt, context=history + prompt, **timed))
         elif prompt == 0:
-            found.add("decode", OperatorObservation(m=decodes, tokens=1, context=context + 1, **timed))
+            kept.add("decode", OperatorObservation(m=decodes, tokens=1, context=context + 1, **timed))
         else:
-            found.drop("attention of mixed steps")
-    return found.read()
+            kept.drop("attention of mixed steps")
+    return kept.by_family()
 
 
 def _dense(

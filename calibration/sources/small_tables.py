@@ -13,7 +13,7 @@ from latmodel.device.datasheets import DataSheet, datasheet
 from latmodel.errors import UnknownDeviceError
 
 from ..observations.operators import OperatorObservation
-from .tables import MICRO, SEEN, Found, read_table
+from .tables import MICRO, SEEN, FamilyRows, read_table
 
 Rows = dict[str, tuple[list[OperatorObservation], dict[str, int], str]]
 LAUNCH_BOUND_S = 20e-6
@@ -30,16 +30,16 @@ def llmcompass(data: Path, card: DataSheet) -> Rows:
     Raises:
         UsageError: the file cannot be read.
     """
-    found = Found("PrincetonUniversity/LLMCompass@2e015fd llmcompass_ops_a100_fp16.csv")
+    kept = FamilyRows("PrincetonUniversity/LLMCompass@2e015fd llmcompass_ops_a100_fp16.csv")
     columns = ("gpu", "op", "m_tokens", "n_out", "k_in", "time_us")
     for row in read_table(data / "operators" / "llmcompass_ops_a100_fp16.csv", columns):
         if not _same(row["gpu"], card):
             continue
         if row["op"] != "gemm":
-            found.drop(f"{row['op']} in elements per second")
+            kept.drop(f"{row['op']} in elements per second")
             continue
-        found.add("gemm", _gemm(row, card, found, SEEN, "float16", hot=False))
-    return found.read()
+        kept.add("gemm", _gemm(row, card, kept, SEEN, "float16", hot=False))
+    return kept.by_family()
 
 
 def neusight(data: Path, card: DataSheet) -> Rows:
@@ -48,20 +48,20 @@ def neusight(data: Path, card: DataSheet) -> Rows:
     Raises:
         UsageError: the file cannot be read.
     """
-    found = Found("sitar-lab/NeuSight@6945927 neusight_memory_bound_ops_fp32_a100.csv")
+    kept = FamilyRows("sitar-lab/NeuSight@6945927 neusight_memory_bound_ops_fp32_a100.csv")
     columns = ("gpu", "op", "time_us", "bytes_moved")
     for row in read_table(data / "operators" / "neusight_memory_bound_ops_fp32_a100.csv", columns):
         if not _same(row["gpu"], card):
             continue
         seconds = float(row["time_us"]) * MICRO
         if seconds < LAUNCH_BOUND_S:
-            found.drop("shorter than 20 us: mostly launch")
+            kept.drop("shorter than 20 us: mostly launch")
             continue
-        found.add("pointwise", OperatorObservation(
+        kept.add("pointwise", OperatorObservation(
             op="pointwise", seconds=seconds, noise=WALL_NOISE, gpu=card.name, dtype="float32", runtime="torch",
-            moved_bytes=float(row["bytes_moved"]), source=found.source,
+            moved_bytes=float(row["bytes_moved"]), source=kept.source,
         ))  # fmt: skip
-    return found.read()
+    return kept.by_family()
 
 
 def mli(data: Path, card: DataSheet) -> Rows:
@@ -70,16 +70,16 @@ def mli(data: Path, card: DataSheet) -> Rows:
     Raises:
         UsageError: the file cannot be read.
     """
-    found = Found("mli/transformers-benchmarks@3370b2b mli_ops.csv")
+    kept = FamilyRows("mli/transformers-benchmarks@3370b2b mli_ops.csv")
     columns = ("gpu", "op", "dtype", "m_tokens", "n_out", "k_in", "time_us")
     for row in read_table(data / "operators" / "mli_ops.csv", columns):
         if not _same(row["gpu"], card):
             continue
         if row["op"] == "gemm" and row["dtype"] == "fp16":
-            found.add("gemm", _gemm(row, card, found, WALL_NOISE, "float16", hot=True))
+            kept.add("gemm", _gemm(row, card, kept, WALL_NOISE, "float16", hot=True))
         else:
-            found.drop(f"{row['op']} in {row['dtype']}")
-    return found.read()
+            kept.drop(f"{row['op']} in {row['dtype']}")
+    return kept.by_family()
 
 
 def launches(data: Path, card: DataSheet) -> Rows:
@@ -88,28 +88,28 @@ def launches(data: Path, card: DataSheet) -> Rows:
     Raises:
         UsageError: the file cannot be read.
     """
-    found = Found("MegaQwen experiments/RESULTS.md launch_overhead_rtx3090.csv")
+    kept = FamilyRows("MegaQwen experiments/RESULTS.md launch_overhead_rtx3090.csv")
     for row in read_table(data / "operators" / "launch_overhead_rtx3090.csv", ("gpu", "what", "us")):
         if not _same(row["gpu"], card):
             continue
         op = next((op for text, op in EMPTY_KERNELS.items() if text in row["what"]), None)
         if op is None:
-            found.drop("not an empty kernel")
+            kept.drop("not an empty kernel")
             continue
-        found.add(op, OperatorObservation(
+        kept.add(op, OperatorObservation(
             op=op, seconds=float(row["us"]) * MICRO, noise=WALL_NOISE, gpu=card.name,
-            runtime="cuda-graph" if op == "replay" else "c++", source=found.source,
+            runtime="cuda-graph" if op == "replay" else "c++", source=kept.source,
         ))  # fmt: skip
-    return found.read()
+    return kept.by_family()
 
 
 def _gemm(
-    row: dict[str, str], card: DataSheet, found: Found, noise: float, dtype: Any, *, hot: bool
+    row: dict[str, str], card: DataSheet, kept: FamilyRows, noise: float, dtype: Any, *, hot: bool
 ) -> OperatorObservation:
     m, n, k = (int(float(row[name])) for name in ("m_tokens", "n_out", "k_in"))
     return OperatorObservation(
         op="gemm", seconds=float(row["time_us"]) * MICRO, noise=noise, gpu=card.name, dtype=dtype, runtime="torch",
-        m=m, n=n, k=k, hot=hot, source=found.source,
+        m=m, n=n, k=k, hot=hot, source=kept.source,
     )  # fmt: skip
 
 

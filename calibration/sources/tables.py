@@ -12,7 +12,7 @@ MICRO = 1e-6
 SEEN = 0.06  # what the laws are off by: a row is not worth more than that
 
 
-class Found:
+class FamilyRows:
     """Rows by family, how many were left out and why, and where they come from."""
 
     def __init__(self, source: str) -> None:
@@ -28,7 +28,7 @@ class Found:
         """Count a row that is left out."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
-    def read(self) -> dict[str, tuple[list[OperatorObservation], dict[str, int], str]]:
+    def by_family(self) -> dict[str, tuple[list[OperatorObservation], dict[str, int], str]]:
         """(rows, left out, source) by family; what was left out is told with the first family."""
         first = next(iter(self.rows), "")
         return {

@@ -13,7 +13,7 @@ from latmodel.device.datasheets import DataSheet
 from latmodel.errors import UsageError
 
 from ..observations.operators import OperatorObservation
-from .tables import MICRO, Found, read_table, rounding_noise
+from .tables import MICRO, FamilyRows, read_table, rounding_noise
 
 COMMIT = "7d47513"
 FILE = Path("operators") / "vidur_dense_ops_fp16.csv"
@@ -33,19 +33,19 @@ def read(data: Path, card: DataSheet) -> dict[str, tuple[list[OperatorObservatio
     """
     if card.name not in GPUS:
         raise UsageError(f"vidur has no timings of {card.title}; it has: {', '.join(GPUS)}")
-    found = Found(f"microsoft/vidur@{COMMIT} {FILE.name}")
+    kept = FamilyRows(f"microsoft/vidur@{COMMIT} {FILE.name}")
     for row in read_table(data / FILE, COLUMNS):
         if row["gpu"] == GPUS[card.name]:
             for family, column, shape in _shapes(row):
                 if not row[column] or float(row[column]) <= 0.0:
-                    found.drop("no time given")
+                    kept.drop("no time given")
                     continue
                 seconds = float(row[column]) * MICRO
-                found.add(family, OperatorObservation(
+                kept.add(family, OperatorObservation(
                     seconds=seconds, noise=rounding_noise(seconds, MICRO), gpu=card.name, dtype="float16",
-                    runtime=RUNTIME, source=found.source, **shape,
+                    runtime=RUNTIME, source=kept.source, **shape,
                 ))  # fmt: skip
-    return found.read()
+    return kept.by_family()
 
 
 def _shapes(row: dict[str, str]) -> Iterator[tuple[str, str, dict[str, Any]]]:

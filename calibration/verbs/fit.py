@@ -1,4 +1,4 @@
-"""`latmodel fit`: observations from files → a profile, and the report that says what was found."""
+"""`latmodel fit`: observations from files → a profile, and the report on them."""
 
 import csv
 import datetime
@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from latmodel.device.datasheets import DataSheet, datasheet
+from latmodel.device.machine import machine_key
 from latmodel.device.profile import DevicePart, Profile, Provenance, Quality, RuntimePart, write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.laws.priors import Prior
 from latmodel.model.config import DType
-from latmodel.model.implementation import IMPLEMENTATIONS
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..fit import make
 from ..fit.fit import Fitted, Setup
@@ -70,14 +71,14 @@ def _fit_published(card: DataSheet, files: Sequence[Path], form: str, out: Path 
 
 def _prior(card: DataSheet, name: str | None) -> Profile | None:
     try:
-        found = load_profile(name or card.name)
+        prior = load_profile(name or card.name)
     except ProfileError:
         if name is not None:
             raise
         return None
-    if found.gpu != card.name:
-        raise ProfileError(f"prior {found.name} is of {found.gpu}, not of {card.name}; choose another --prior")
-    return found
+    if prior.gpu != card.name:
+        raise ProfileError(f"prior {prior.name} is of {prior.gpu}, not of {card.name}; choose another --prior")
+    return prior
 
 
 def build(
@@ -97,7 +98,7 @@ def build(
     for name in runtimes:
         parts[name] = _runtime_part(fitted, name, rows, held_out, parts.get(name))
     profile = Profile(
-        schema_version=1, name=card.name, gpu=card.name, title=card.title,
+        schema_version=2, name=card.name, gpu=card.name, title=card.title,
         device=_device_part(card, fitted, dtype, prior, runtimes), runtimes=parts,
         quality=Quality(kind="calibrated", errors=errors),
         provenance=Provenance(
@@ -121,7 +122,7 @@ def _device_part(
 
 
 def problem(card: DataSheet, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:
-    """Start and priors: the data sheet's, moved to what a prior profile found."""
+    """Start and priors: the data sheet's, moved to what a prior profile holds."""
     kernels = {name: make.implementation_of(name) for name in runtimes}
     start = make.setup_at_priors(make.sheet_of(card, dtype), kernels)
     free: Mapping[str, Prior] = make.device_priors()
@@ -159,7 +160,7 @@ def _runtime_part(
         scores |= make.conformal_scores(some, [held_out[i] for i in mine])
     own = {rows[0].dtype: make.device_table(fitted)} if before is not None and before.device else {}
     return make.runtime_part(
-        fitted, name, host="as observed", note="", device=own, conformal_scores=scores,
+        fitted, name, host="as observed", machine=machine_key(), note="", device=own, conformal_scores=scores,
         ranges=make.measured_ranges(some),
         layers=sorted(measured_layers(some).union(before.layers if before is not None else ())),
         memory_overhead_bytes=before.memory_overhead_bytes if before is not None else 0.6e9,
@@ -213,7 +214,7 @@ def _number(text: str, kind: Callable[[str], object]) -> object:
 def _depth_width(path: Path) -> list[Observation]:
     rows = depth_width.read_rows(path)
     numbered = ((row, f"{path}: row {number}") for number, row in enumerate(rows, 1))
-    return [found for row, where in numbered for found in depth_width.observations_of(row, where)]
+    return [seen for row, where in numbered for seen in depth_width.observations_of(row, where)]
 
 
 READERS: dict[str, Callable[[Path], list[Observation]]] = {"latmodel": _own, "depth-width": _depth_width}

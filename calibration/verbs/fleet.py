@@ -8,8 +8,9 @@ from latmodel.device.merge import merge, odd_boards
 from latmodel.device.profile import Profile
 from latmodel.search.executors import Executor, pool
 
-from .calibrate import Request, prepare
 from .calibrate import calibrate as measure
+from .prepare import prepare
+from .request import Request
 
 
 @dataclass

@@ -7,22 +7,26 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from latmodel.device.machine import machine_key
 from latmodel.device.profile import Phase, Profile, RuntimePart, write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import LatmodelError, NoisyError, UsageError
 from latmodel.laws.coefficients import HOST_TERMS
 from latmodel.model.config import ModelConfig, Workload
-from latmodel.model.implementation import IMPLEMENTATIONS
 from latmodel.report.progress import Progress, no_progress
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..fit import make
 from ..fit.fit import Fitted, Setup
+from ..measure.bench import Lab
 from ..measure.cases import Case, Part
 from ..measure.cases import Phase as CasePhase
-from ..measure.samples import Lab, Record, Rules, measure
+from ..measure.rounds import Record, measure
+from ..measure.samples import Rules
 from ..measure.summary import combine, noise_level, observations
 from ..observations.record import Observation
-from .calibrate import Request, Say, identify, profile_path
+from .calibrate import Say
+from .request import Request, identify, profile_path
 
 ON_A_CPU = (
     "--host-only needs the GPU: on a CPU one thread both dispatches and computes, and nothing tells them apart; "
@@ -84,15 +88,15 @@ def measure_host(
     """
     cases, log = host_cases(runtime, dtype), Kept()
     measure(lab, cases, cases[:2], log, RULES, 0, progress)
-    found = combine(log.records, cases)
-    if not found:
+    combined = combine(log.records, cases)
+    if not combined:
         raise LatmodelError(f"nothing could be measured with {runtime}: the device has no memory left; free some")
-    if (noise := noise_level(found)) > max_noise:
+    if (noise := noise_level(combined)) > max_noise:
         raise NoisyError(
             f"noise between rounds is {100 * noise:.0f} %, more than --max-noise {100 * max_noise:.0f} %: "
             "quiet the machine and run again, or raise --max-noise"
         )
-    return [row for row in observations(found, gpu) if row.timing != "device"]
+    return [row for row in observations(combined, gpu) if row.timing != "device"]
 
 
 def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: str) -> HostFit:
@@ -109,12 +113,12 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     table = {runtime: (prior.runtime_coefficients(runtime), IMPLEMENTATIONS[part.implementation])}
     start = Setup(prior.sheet(dtype), prior.device_coefficients(dtype, runtime)[0], table)
     fitted = make.Problem(start, {name: free[name] for name in known}).solve(rows)
-    found = make.runtime_part(fitted, runtime, host=host).coefficients
+    fitted_part = make.runtime_part(fitted, runtime, host=host).coefficients
     date = datetime.date.today().isoformat()
     changed = part.model_copy(
         update={
-            "coefficients": {**part.coefficients, **{name: found[name] for name in HOST_TERMS}},
-            "host": host, "conformal_scores": _scores(prior, part),
+            "coefficients": {**part.coefficients, **{name: fitted_part[name] for name in HOST_TERMS}},
+            "host": host, "machine": machine_key(), "conformal_scores": _scores(prior, part),
             "note": f"host time measured on {host}, {date}, by tiny blocks; kernels are those of {prior.name}, "
             f"{prior.quality.kind}: run `latmodel calibrate --gpu {prior.gpu}` without --host-only to measure them too",
         }
@@ -145,8 +149,9 @@ def calibrate_host(request: Request, say: Say, progress: Progress = no_progress)
         ProfileError: the device present is not the one named, or its profile lacks the runtime.
         NoisyError: rounds differ by more than `max_noise`.
     """
-    from ..devices.device import TorchLab, detect
-    from ..engines.runtimes import runtime
+    from ..devices.hardware import detect
+    from ..devices.lab import TorchLab
+    from ..engines.registry import find_engine
     from ..measure.session import device_lock
 
     if request.gpu == "cpu" or (request.device or "").startswith("cpu"):
@@ -159,7 +164,7 @@ def calibrate_host(request: Request, say: Say, progress: Progress = no_progress)
     fits = []
     with device_lock(f"{hardware.kind}-{hardware.index}"):
         for name in request.runtimes:
-            lab = TorchLab(hardware, runtime(name), request.dtype)
+            lab = TorchLab(hardware, find_engine(name), request.dtype)
             rows = measure_host(lab, name, request.dtype, gpu, request.max_noise, progress)
             fits.append(fit_host(profile, name, rows, hardware.host))
             profile = fits[-1].profile

@@ -12,7 +12,7 @@ from ..fit.make import Problem
 from ..fit.outcome import About, calibrated
 from ..fit.start import problem
 from ..measure.plan import GPU, make_plan
-from ..measure.samples import measure
+from ..measure.rounds import measure
 from ..measure.simulated import Disturbance, SimulatedLab
 from ..measure.summary import combine, observations
 

@@ -4,14 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from latmodel.device.datasheets import slug
+from latmodel.device.machine import machine_key
 from latmodel.device.profile import write_profile
 from latmodel.device.store import find_profile
 from latmodel.errors import ProfileError
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 
-from ..devices.device import Hardware, TorchLab, detect
-from ..engines.runtimes import runtime
+from ..devices.hardware import Hardware, detect
+from ..devices.lab import TorchLab
+from ..engines.registry import find_engine
 from ..fit.outcome import About, calibrated, measured_layers
 from ..fit.start import problem
 from ..observations.decoder_config import DecoderConfig
@@ -42,7 +44,7 @@ def verify_here(
     wanted = "cpu" if predictor.profile.gpu == "cpu" and device is None else device
     hardware = detect(wanted, threads)
     _same_device(predictor, hardware)
-    chosen = runtime(predictor.runtime)
+    chosen = find_engine(predictor.runtime)
     chosen.check(config)
     lab = TorchLab(hardware, chosen, workload.dtype)
     file = Path(path) if path is not None else find_profile(predictor.profile.name)
@@ -78,13 +80,13 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
     implementations = {name: part.implementation for name, part in profile.runtimes.items()}
     about = About(
         name=profile.name, gpu=profile.gpu, title=profile.title, host=profile.runtimes[predictor.runtime].host,
-        source=profile.provenance.source, implementations=implementations,
+        source=profile.provenance.source, implementations=implementations, machine=machine_key(),
         notes=(*profile.provenance.notes, f"refitted with {len(new)} times of a verified model"),
     )  # fmt: skip
     dtype = row.workload.dtype
     kind, layers = "cpu" if profile.gpu == "cpu" else "cuda", measured_layers([*kept, *new])
     task = problem(kind, profile.sheet(dtype), implementations, layers)
     done = calibrated(task, profile.device.sheet, [*kept, *new], about)
-    write_records(kept_path, [found.model_dump(mode="json") for found in done.observations])
+    write_records(kept_path, [observed.model_dump(mode="json") for observed in done.observations])
     write_profile(done.profile, where)
     return f"refitted with {len(kept) + len(new)} observations: {where}"

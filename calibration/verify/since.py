@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..devices.device import TorchLab
+from ..devices.lab import TorchLab
 from ..measure.plan import CPU, GPU, make_plan
-from ..measure.samples import Reference
+from ..measure.reference import Reference
 from ..measure.session import read_samples
 from ..measure.summary import Level, reference_level
 from .whole_models import Drift, no_drift

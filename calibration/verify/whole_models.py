@@ -12,8 +12,10 @@ from latmodel.model.config import ModelConfig, Workload
 from latmodel.predict.prediction import Prediction
 from latmodel.predict.predictor import Predictor
 
+from ..measure.bench import Hung, Lab, OutOfMemory
 from ..measure.cases import Case, Phase
-from ..measure.samples import Hung, Lab, OutOfMemory, Rules, device_clock, sample
+from ..measure.reference import device_clock
+from ..measure.samples import Rules, sample
 from ..observations.decoder_config import DecoderConfig
 from ..observations.record import Observation, observation, read_records
 
@@ -161,10 +163,10 @@ def _timed(lab: Lab, case: Case, rules: Rules, drift: Callable[[], float]) -> _T
         try:
             while not logs or (len(logs) < SAMPLES and lab.now() - begin < rules.sample_s):
                 before = drift()
-                found = sample(bench, lab.now, short)
+                one = sample(bench, lab.now, short)
                 drifts.append(0.5 * (before + drift()))
-                logs.append(math.log(found.times.wall_s / case.units) - drifts[-1])
-                spreads.append(found.spread)
+                logs.append(math.log(one.times.wall_s / case.units) - drifts[-1])
+                spreads.append(one.spread)
         finally:
             bench.close()
     except OutOfMemory as error:
@@ -190,14 +192,14 @@ def coverage(rows: Sequence[Verified]) -> tuple[int, int]:
 
 def as_observations(row: Verified, runtime: str, gpu: str) -> list[Observation]:
     """The two measured times as observations, for a refit."""
-    found = []
+    rows = []
     for case in model_cases(row.config, row.workload, runtime):
         prefill = case.phase == "prefill"
         seconds, spread = (
             (row.prefill_s, row.prefill_spread) if prefill else (row.decode_s_per_token, row.decode_spread)
         )
-        found.append(case.observation(gpu, "wall" if prefill else "loop", seconds, max(spread, 0.005), ()))
-    return found
+        rows.append(case.observation(gpu, "wall" if prefill else "loop", seconds, max(spread, 0.005), ()))
+    return rows
 
 
 def kept_observations(path: Path) -> list[Observation]:

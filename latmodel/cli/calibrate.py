@@ -52,17 +52,16 @@ def calibrate(**options: Any) -> None:
     if options["host_only"]:
         _calibrate_host(options)
         return
-    run = load("verbs.calibrate")
     if options["plot"] is not None:
         load("fit.plot").check(options["plot"])
-    ready = run.prepare(_request(options))
+    ready = load("verbs.prepare").prepare(_request(options))
     cases = sum(len(plan.cases) for plan in ready.plans.values())
     _say(f"{cases} cases on {ready.hardware.name}, about {ready.estimate_s() / 60.0:.1f} minutes")
     if options["dry_run"]:
         click.echo(_plan_text(ready, options["format_"]))
         return
     with progress_bar("measuring") as progress:
-        done = run.calibrate(ready, _say, progress)
+        done = load("verbs.calibrate").calibrate(ready, _say, progress)
     click.echo(load("fit.report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
     if options["plot"] is not None:
         load("fit.plot").draw(done, options["plot"])
@@ -78,8 +77,8 @@ def _calibrate_host(options: dict[str, Any]) -> None:
         if options[name]:
             raise UsageError(f"--host-only measures tiny blocks only: leave out --{name.replace('_', '-')}")
     with progress_bar("measuring") as progress:
-        found = load("verbs.host_only").calibrate_host(_request(options), _say, progress)
-    for done in found:
+        runs = load("verbs.host_only").calibrate_host(_request(options), _say, progress)
+    for done in runs:
         click.echo(load("fit.report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
 
 
@@ -87,7 +86,7 @@ def _request(options: dict[str, Any]) -> Any:
     from .calibration_package import load
 
     like = None if options["like"] is None else _to_build(options["like"])
-    return load("verbs.calibrate").Request(
+    return load("verbs.request").Request(
         gpu=options["gpu"], device=options["device"], runtimes=options["runtimes"] or ("transformers-eager",),
         dtype=options["dtype"], effort=options["effort"], threads=options["threads"], out=options["out"],
         resume=options["resume"], seed=options["seed"], max_noise=options["max_noise"], like=like,
@@ -103,11 +102,11 @@ def _to_build(source: str) -> Any:
     for line in decoder.notes:
         _say(f"note: {line}")
     if decoder.format is not None:
-        _say(f"note: weights are built in the dtype asked for, not in {decoder.format.name}")
+        _say(f"note: weights are built in --dtype, not in {decoder.format.name}")
     return load("observations.decoder_config").decoder_config(source)
 
 
-def _plan_text(ready: Any, output: Any) -> str:
+def _plan_text(ready: Any, output_format: Any) -> str:
     from ..report.text import render
 
     rows = [
@@ -120,7 +119,7 @@ def _plan_text(ready: Any, output: Any) -> str:
         for case in plan.cases
     ]  # fmt: skip
     shown = ["runtime", "case", "num_hidden_layers", "hidden_size", "intermediate_size", "batch_size", "prompt_tokens"]
-    return render(rows, output, [_column(key) for key in shown])
+    return render(rows, output_format, [_column(key) for key in shown])
 
 
 @click.command(epilog="Example:  latmodel verify --gpu cpu --layers 12 --hidden 384 --prompt 64 --generate 8")
@@ -172,7 +171,9 @@ def _say_drift(row: Any) -> None:
         _say(f"note: since its calibration the device's pace has changed ({shown}): taken out of what was measured")
 
 
-def verify_configs(predictor: Any, configs: list[Any], workload: Any, output: Any, tolerance: float = 0.15) -> str:
+def verify_configs(
+    predictor: Any, configs: list[Any], workload: Any, output_format: Any, tolerance: float = 0.15
+) -> str:
     """Each model built and run here, measured against predicted, as text.
 
     Raises:
@@ -186,7 +187,11 @@ def verify_configs(predictor: Any, configs: list[Any], workload: Any, output: An
         row = run.verify_here(predictor, config, workload, None, None, 2.0)
         worst = max(worst, row.worst)
         title = f"{config.num_hidden_layers} × {config.hidden_size}, FFN {config.intermediate_size}"
-        parts.append(f"{title}\n{_verified_text(row, output)}" if output == "table" else _verified_text(row, output))
+        parts.append(
+            f"{title}\n{_verified_text(row, output_format)}"
+            if output_format == "table"
+            else _verified_text(row, output_format)
+        )
         _say(f"verified {len(parts)} of {len(configs)}")
     text = "\n\n".join(parts)
     if worst > tolerance:
@@ -204,7 +209,7 @@ def _model(options: dict[str, Any]) -> Any:
     return model_and_workload(options, Workload())[0]
 
 
-def _verified_text(row: Any, output: Any) -> str:
+def _verified_text(row: Any, output_format: Any) -> str:
     from ..report.text import render
     from ..units import show_seconds
 
@@ -214,11 +219,11 @@ def _verified_text(row: Any, output: Any) -> str:
         ("decode/token", row.decode_s_per_token, p.decode_s_per_token, p.decode_s_per_token_low,
          p.decode_s_per_token_high, row.decode_spread),
     ]  # fmt: skip
-    if output != "table":
-        return render([row.as_dict()], output, [_column(key) for key in row.as_dict()], single=True)
+    if output_format != "table":
+        return render([row.as_dict()], output_format, [_column(key) for key in row.as_dict()], single=True)
     rows = [dict(zip(("phase", "measured", "predicted", "low", "high", "spread"), line, strict=True)) for line in lines]
     return render(
-        rows, output,
+        rows, output_format,
         [
             ("phase", lambda r: str(r["phase"])),
             ("measured", lambda r: f"{show_seconds(r['measured'])} ±{100 * r['spread']:.1f} %"),

@@ -79,28 +79,28 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         from ..search.scored import near_usual
 
         space = near_usual(space)
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "space": space, "workload": workload, "budget_s": budget, "memory_bytes": options["memory"],
         "quality": quality, "limits": [parse_limit(text) for text in options["limits"]],
         "also": [scenario_from(text, options) for text in options["also"]],
         "sure": context.get_parameter_source("confidence") is click.core.ParameterSource.COMMANDLINE,
     }  # fmt: skip
-    found = _search(predictor, asked, options)
+    front = _search(predictor, arguments, options)
     if baseline is not None:
-        found = found.against(baseline)
+        front = front.against(baseline)
     if options["plot"] is not None:
         from ..report.frontier_picture import draw_frontier
 
-        draw_frontier(found, options["plot"])
+        draw_frontier(front, options["plot"])
     say_notes(predictor, workload)
-    for depth in found.missing:
+    for depth in front.missing:
         click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
-    limit = len(found) if options["depths"] else options["rows"]
-    click.echo(frontier_text(found, limit, options["format_"], score))
+    limit = len(front) if options["depths"] else options["rows"]
+    click.echo(frontier_text(front, limit, options["format_"], score))
     if options["verified"] is not None:
         from .calibrate import verify_configs
 
-        shown = thin(found, limit)
+        shown = thin(front, limit)
         some = min(options["verified"], len(shown))
         click.echo(verify_configs(predictor, [shown.config(row) for row in range(some)], workload, options["format_"]))
 
@@ -117,20 +117,20 @@ def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
     return quality, score
 
 
-def _search(predictor: Any, asked: dict[str, Any], options: dict[str, Any]) -> Any:
+def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
     from ..search.run import best_per_depth
     from ..search.run import frontier as search
 
     if options["depths"] is None:
         objectives = [objective_from(text) for text in options["objectives"]] or None
         elsewhere = {name: options[name] for name in ("executor", "workers", "checkpoint")}
-        return search(predictor, **asked, **elsewhere, objectives=objectives)
+        return search(predictor, **arguments, **elsewhere, objectives=objectives)
     for name in ("objectives", "executor", "checkpoint"):
         if options[name]:
             raise UsageError(f"--depths goes without --{name.removesuffix('s')}")
     if options["workers"] > 1:
         raise UsageError("--depths goes without --workers: it takes a moment on one core")
-    return best_per_depth(predictor, _listed(options["depths"]), **asked)
+    return best_per_depth(predictor, _listed(options["depths"]), **arguments)
 
 
 def _listed(values: Any) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..units import parse_duration, parse_shape, parse_size
+from ..report.text import OUTPUT_FORMATS
+from ..units import parse_duration, parse_power, parse_shape, parse_size
 
 if TYPE_CHECKING:
     from ..model.config import Workload
@@ -48,6 +49,7 @@ def parse_whole(text: str) -> int:
 
 DURATION = Parsed("duration", parse_duration)
 SIZE = Parsed("size", parse_size)
+POWER = Parsed("power", parse_power)
 SHAPE = Parsed("shape", parse_shape)
 WHOLE = Parsed("number", parse_whole)
 
@@ -83,6 +85,8 @@ target_options = apply(
     click.option("--memory", type=SIZE, default=None, help="Memory of the device: 24GB. [default: data sheet]"),
     click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
                  help="Level of the intervals."),
+    click.option("--power-limit", type=POWER, default=None,
+                 help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
 )  # fmt: skip
 
 number_options = apply(
@@ -106,7 +110,7 @@ shape_options = apply(
 format_option = click.option(
     "--format",
     "format_",
-    type=click.Choice(["table", "json", "jsonl", "csv", "md"]),
+    type=click.Choice(OUTPUT_FORMATS),
     default="table",
     show_default=True,
 )
@@ -139,6 +143,10 @@ def predictor_from(options: dict[str, Any]) -> Any:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
         )
+    if options["power_limit"] is not None:
+        from ..device.power import with_power_limit
+
+        profile = with_power_limit(profile, options["power_limit"])
     return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
 
 

@@ -37,14 +37,14 @@ def predict(**options: Any) -> None:
     from ..report.predict_rows import predict_one, predict_table
 
     predictor, workload = predictor_from(options), workload_from(options)
-    output, asked = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
+    output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
     if options["table"] is None:
         model, workload = model_and_workload(options, workload)
-        text = predict_one(predictor, model, workload, output, **asked)
-    elif any(asked.values()):
+        text = predict_one(predictor, model, workload, output_format, **details)
+    elif any(details.values()):
         raise UsageError("--breakdown and --limits are of one architecture: give it instead of --input")
     else:
-        text = predict_table(predictor, options["table"], workload, output)
+        text = predict_table(predictor, options["table"], workload, output_format)
     say_notes(predictor, workload)
     click.echo(text)
 

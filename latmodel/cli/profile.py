@@ -35,10 +35,10 @@ def show(name: str, format_: Any) -> None:
     from ..report.profile_report import COEFFICIENT_COLUMNS, coefficient_rows, summary
     from ..report.text import render
 
-    found = load_profile(name)
+    loaded = load_profile(name)
     if format_ in ("table", "md"):
-        click.echo(summary(found))
-    click.echo(render(coefficient_rows(found), format_, COEFFICIENT_COLUMNS))
+        click.echo(summary(loaded))
+    click.echo(render(coefficient_rows(loaded), format_, COEFFICIENT_COLUMNS))
 
 
 @profile.command("diff", epilog="Example:  latmodel profile diff 3090 ./mine.json")
@@ -62,11 +62,11 @@ def export(name: str, out: Path | None) -> None:
     from ..device.profile import write_profile
     from ..device.store import load_profile
 
-    found = load_profile(name)
+    loaded = load_profile(name)
     if out is None:
-        click.echo(found.model_dump_json(indent=1))
+        click.echo(loaded.model_dump_json(indent=1))
     else:
-        write_profile(found, out)
+        write_profile(loaded, out)
 
 
 @profile.command("merge", epilog="Example:  latmodel profile merge board1.json board2.json --out merged.json")
@@ -82,10 +82,10 @@ def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
     from ..report.profile_report import ODD_COLUMNS
     from ..report.text import render
 
-    found = [load_profile(name) for name in names]
-    click.echo(render(odd_boards(found), format_, ODD_COLUMNS))
+    profiles = [load_profile(name) for name in names]
+    click.echo(render(odd_boards(profiles), format_, ODD_COLUMNS))
     if out is not None:
-        write_profile(merged(found, out.stem), out)
+        write_profile(merged(profiles, out.stem), out)
         click.echo(f"wrote {out}", err=True)
 
 

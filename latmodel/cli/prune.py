@@ -43,10 +43,10 @@ def prune(**options: Any) -> None:
     target = parse_target(options["target"], options["metric"])
     predictor = predictor_from(options)
     model, workload = model_and_workload(options, workload_from(options))
-    found = pruned(predictor, model, target, workload, options["align"])
+    pruning = pruned(predictor, model, target, workload, options["align"])
     say_notes(predictor, workload)
-    click.echo(table(found, options["format_"]))
-    for line in notes(found):
+    click.echo(table(pruning, options["format_"]))
+    for line in notes(pruning):
         click.echo(line, err=options["format_"] not in ("table", "md"))
     if options["plot"] is not None:
-        draw(found, options["plot"], f"{options['config']} on {predictor.profile.title}, {predictor.runtime}")
+        draw(pruning, options["plot"], f"{options['config']} on {predictor.profile.title}, {predictor.runtime}")

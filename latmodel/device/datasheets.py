@@ -52,6 +52,8 @@ class DataSheet:
         source: the documents the figures come from.
         notes: what was derived, and how; what to beware of.
         boost_clock_hz: the clock behind the tensor rates; None where the maker's figures imply none.
+        power_limit_w: board power in watts; None where it is not known.
+        power_source: where that is from; empty where it was recalled and no document was at hand.
         architecture: CUDA compute capability ("sm_86"), LLVM target ("gfx942") or family ("zen4").
     """
 
@@ -69,6 +71,8 @@ class DataSheet:
     notes: str = ""
     boost_clock_hz: float | None = None
     architecture: str = ""
+    power_limit_w: float | None = None
+    power_source: str = ""
 
 
 def slug(name: str) -> str:

@@ -13,15 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..errors import ProfileError
 from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
-from ..laws.correction import Corrector, corrections_of
-from ..laws.correction_part import CorrectionPart, Family, check_family
+from ..laws.correction import Corrector
+from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
 from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType, describe
-from ..model.implementation import IMPLEMENTATIONS
+from ..runtimes.registry import IMPLEMENTATIONS
 from ..strict_json import load_json
 
-SCHEMA_VERSION = 1
+# 1: the first. 2 (2026-11): runtimes say on which machine their host was measured (`machine`); a 1 is read as a 2 that
+# does not say.
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)
 MAX_PROFILE_BYTES = 1_000_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -99,6 +102,7 @@ class RuntimePart(_Part):
 
     implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
     host: Text
+    machine: Annotated[str, Field(pattern=r"^[0-9a-f]{0,16}$")] = ""  # where a user measured it: `machine_key`
     note: Text = ""
     memory_overhead_bytes: NonNegative = 0.0
     memory_cache_copies: Annotated[float, Field(ge=1, le=10)] = 1.0  # of the whole KV cache alive at the peak
@@ -162,7 +166,7 @@ class Provenance(_Part):
 class Profile(_Part):
     """The fitted coefficients of one device with its runtimes."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
     gpu: Text
     title: Text
@@ -264,13 +268,13 @@ def read_profile(path: Path) -> Profile:
     """
     data = load_json(path, MAX_PROFILE_BYTES)
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version not in READ_VERSIONS:
         raise ProfileError(
-            f"{path}: schema_version is {str(version)[:20]}, this version reads {SCHEMA_VERSION}; fit anew"
+            f"{path}: schema_version is {str(version)[:20]}, this version reads 1 to {SCHEMA_VERSION}; fit anew"
         )
     try:
         # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
-        return Profile.model_validate_json(json.dumps(data))
+        return Profile.model_validate_json(json.dumps({**data, "schema_version": SCHEMA_VERSION}))
     except ValidationError as error:
         raise ProfileError(f"{path}: {describe(error, 'profile')}") from None
 

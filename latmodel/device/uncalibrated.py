@@ -5,14 +5,13 @@ cards with published kernels, and intervals from leaving each of those cards out
 """
 
 import json
-import pkgutil
-from functools import cache
 from typing import Any
 
-from ..errors import ProfileError
 from ..laws.coefficients import Sheet
 from ..laws.priors import CPU_PRIORS
 from .datasheets import DataSheet
+from .power import lowered_values, sustained_share
+from .prior import datasheet_prior
 from .profile import FLOAT8, Profile, SheetPart
 
 RUNTIME_KINDS = {"cuda-graph": ("cuda", "rocm")}  # runtimes that not every kind of device has
@@ -48,22 +47,13 @@ def sheet_part(card: DataSheet) -> SheetPart:
     )
 
 
-@cache
-def _prior() -> dict[str, Any]:
-    raw = pkgutil.get_data("latmodel.device", "datasheet_prior.json")
-    if raw is None:  # only a loader that cannot read data gives None
-        raise ProfileError("latmodel/device/datasheet_prior.json is missing: reinstall latmodel")
-    found: dict[str, Any] = json.loads(raw)
-    return found
-
-
 def datasheet_profile(card: DataSheet) -> Profile:
     """The profile of a card from its data sheet alone.
 
     On a CPU one thread dispatches and computes, so host and device time add. Another maker's cards get the interval
     that NVIDIA's cards left on the one calibrated card that is not theirs.
     """
-    prior = _prior()
+    prior = datasheet_prior()
     scores = prior["scores"]["nvidia" if card.kind == "cuda" else "other"]
     dtype = native_dtype(card)
     runtimes = {}
@@ -80,13 +70,13 @@ def datasheet_profile(card: DataSheet) -> Profile:
     return Profile.model_validate_json(
         json.dumps(
             {
-                "schema_version": 1,
+                "schema_version": 2,
                 "name": card.name,
                 "gpu": card.name,
                 "title": card.title,
                 "device": {
                     "sheet": sheet_part(card).model_dump(mode="json"),
-                    "coefficients": {dtype: _cpu_law() if card.kind == "cpu" else prior["coefficients"]},
+                    "coefficients": {dtype: _cpu_law() if card.kind == "cpu" else _device_law(card, dtype)},
                 },
                 "runtimes": runtimes,
                 "quality": {"kind": "data-sheet", "errors": prior["errors"]},
@@ -94,6 +84,13 @@ def datasheet_profile(card: DataSheet) -> Profile:
             }
         )
     )
+
+
+def _device_law(card: DataSheet, dtype: str) -> dict[str, Any]:
+    """The common law; where the card's power limit leaves less of the peak than calibrated cards sustain, that."""
+    table: dict[str, Any] = datasheet_prior()["coefficients"]
+    share = sustained_share(card, sheet_of(card, dtype).peak_flops_per_s)
+    return table if share is None else lowered_values(table, share)
 
 
 def _cpu_law() -> dict[str, Any]:
@@ -111,4 +108,10 @@ def _note(card: DataSheet, dtype: str, host: str) -> str:
     parts = [f"{card.title} is uncalibrated: its data sheet with {others}"]
     if dtype != "bfloat16":
         parts.append(f"no bfloat16 in its hardware: priced at the {dtype} rate, as extrapolated; use --dtype {dtype}")
+    share = sustained_share(card, sheet_of(card, dtype).peak_flops_per_s)
+    if share is not None and share < datasheet_prior()["coefficients"]["gemm.compute_efficiency"]["value"]:
+        parts.append(
+            f"long products at {100 * share:.0f} % of the peak, what {card.power_limit_w:.0f} W sustain "
+            f"by the watts a multiprocessor of {datasheet_prior()['sustained'][card.architecture]['card']}: an estimate"
+        )
     return "; ".join([*parts, host.replace("{gpu}", card.name)])

@@ -19,9 +19,15 @@ NO_WINDOW = 1e9  # in arrays of windows, the value that stands for none
 def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bool = False) -> tuple[Array, Array]:
     """(seconds beyond the floor, compute seconds) of causal attention over the new positions of each sequence.
 
-    Tiles of `QUERY_BLOCK` queries a head each walk their causal (and windowed) key columns. Compute is the balanced
-    total or the longest tile, with part of the shorter; memory the traffic of queries, keys, values and output. A
-    kernel that writes the cache goes before: beyond its bytes it takes `write_s` for a block of threads a token.
+    With q heads of dimension d, s new positions and a context (or window) of `span`: T = q · batch · ⌈s/128⌉ tiles of
+    128 queries walk columns = span − min(span, s) · span / (2 · context) key columns on average (half a square where
+    all is new), each column 4 · 128 · d / (P · compute_efficiency) seconds, slower by head dimension (`_slowdown`):
+    work = T · (column · (columns + window_columns where windowed + prologue_columns) + tile_s / S), less boost ·
+    boost_s · work / (work + boost_s). The last queries see the whole span: longest = column · longest_tile · S · (span
+    + prologue_columns) + tile_s. compute = max(work, longest) + tail · min(work, longest). memory = (queries and output
+    + kv_passes · keys and values) / (B · bandwidth_efficiency). The two join as in `gemm.joined`. A kernel that writes
+    the cache goes before: beyond its bytes it takes write_s for each full block of threads a token, min(g·d, 512)/512.
+    Scores never leave the chip (FlashAttention; Dao et al. 2022, 2023).
     """
     a = shape_of(op)
     span = a.context if a.window is None else minimum(a.context, a.window)
@@ -47,7 +53,7 @@ def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bo
 
 
 def _slowdown(head_dim: Array, c: PrefillCoefficients) -> Array:
-    """Time per FLOP against head_dim 128, a step function of the head_dim."""
+    """Time per FLOP against head_dim 128: 1/efficiency_64 up to 64, 1 up to 128, then of efficiency_192 and _256."""
     small, wide, widest = 1.0 / c.efficiency_64, 1.0 / c.efficiency_192, 1.0 / c.efficiency_256
     rises = ((64.0, 1.0 - small), (128.0, wide - 1.0), (192.0, widest - wide))
     return total([indicator(head_dim > above, head_dim) * rise for above, rise in rises]) + small
@@ -72,8 +78,14 @@ class DecodeLaw(NamedTuple):
 def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False) -> DecodeLaw:
     """What of decode attention does not depend on the context, so that both ends of a generation share it.
 
-    Grouped query heads share a tile and may split the context over idle SMs; multi-head attention does not, nor do
-    windowed layers where `window_whole` is 1 (flash attention 2).
+    With q heads in g groups and tiles = g · batch (or q · batch, `whole`): a position takes max(compute, memory) +
+    overlap_gap · min of the two; memory = bytes / (B · bandwidth_efficiency) · (1 + idle · 128 / tiles), since few
+    tiles cannot draw the full bandwidth; compute = 4 · d · batch · max(q, 16 · groups) / (P · compute_efficiency),
+    query rows padded to the 16 of a tensor-core instruction. Fixed: tiles · wave_s / S + q · batch · head_wave_s / S. A
+    context of n reads max(n, min_context) positions, and pays split_s for the kernel that merges the parts, phased in
+    from one to two times split_context. Grouped query heads share a tile and may split the context over idle SMs
+    (`idle_split`, Flash-Decoding; Dao et al. 2023); multi-head attention does not (`idle_whole`), nor do windowed
+    layers where `window_whole` is 1 (flash attention 2).
     """
     a = shape_of(op)
     whole, tiles = decode_tiles(a, c.window_whole)

@@ -7,7 +7,8 @@ that a search prices each distinct shape once and looks the others up.
 """
 
 import struct
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array, is_array, minimum
-from ..model.ops import AttentionShape, OpCost
+from ..model.ops import AttentionShape, OpCost, OpKind
 from .attention import NO_WINDOW, decode_tiles, shape_of
 
 Vector = NDArray[np.float64]
@@ -24,7 +25,6 @@ Cells = NDArray[np.int64]
 GEMM_FEATURES = ("m", "n", "k")
 PREFILL_FEATURES = ("tokens", "span", "streams", "group", "head_dim", "whole", "windowed")
 DECODE_FEATURES = ("length", "tiles", "group", "head_dim", "whole", "kv_heads")
-GEMM_KINDS = ("gemm", "gemm8")  # kinds of operators that a table of m, n, k corrects
 FEATURES = {"gemm": GEMM_FEATURES, "prefill": PREFILL_FEATURES, "decode": DECODE_FEATURES}
 
 WIDTH_BITS = 5  # 32 cells an octave: a cell is 3 % wide at most
@@ -159,18 +159,32 @@ def cell_values(cell: Any, bits: int) -> Any:
 
 
 class Corrector:
-    """Corrections by kind of operator (a family's, or "gemm8") on one device, with the tables already worked out."""
+    """Corrections by kind of operator on one device, with the tables already worked out.
+
+    A triangular solve runs as products do, and is corrected as they are.
+    """
 
     def __init__(self, families: Mapping[str, Correction], window_whole: float) -> None:
-        self._families = families
-        self._window_whole = window_whole
+        self._families = dict(families)
+        if OpKind.GEMM in families:
+            self._families[OpKind.SOLVE] = families[OpKind.GEMM]
+        # Kind → the factor on an operator's time; a kind that is not here is not corrected.
+        by_kind = {
+            OpKind.GEMM: self._gemm, OpKind.GEMM8: self._gemm, OpKind.SOLVE: self._gemm,
+            OpKind.PREFILL: self._attention, OpKind.DECODE: self._attention,
+        }  # fmt: skip
+        self._factors = {kind: factor for kind, factor in by_kind.items() if kind in self._families}
+        self._features: dict[OpKind, Callable[[AttentionShape], dict[str, Array]]] = {
+            OpKind.PREFILL: prefill_features, OpKind.DECODE: partial(decode_features, window_whole=window_whole),
+        }  # fmt: skip
         self._memo: dict[Hashable, Any] = {}
 
     def work_s(self, op: OpCost, work_s: Array, floor_s: float) -> Array:
         """Corrected seconds of `op` beyond its floor."""
-        if op.kind not in self._families:
+        factor_of = self._factors.get(op.kind)
+        if factor_of is None:
             return work_s
-        factor = _alike(self._gemm(op) if op.kind in GEMM_KINDS else self._attention(op), work_s)
+        factor = _alike(factor_of(op), work_s)
         return (work_s + floor_s) * factor - floor_s
 
     def _gemm(self, op: OpCost) -> Array:
@@ -222,10 +236,11 @@ class Corrector:
             found = known[code]
         return found if is_array(code) else float(found)
 
-    def _attention_factor(self, kind: str, a: AttentionShape, heads: Array, kv_heads: Array, head_dim: Array) -> Vector:
+    def _attention_factor(
+        self, kind: OpKind, a: AttentionShape, heads: Array, kv_heads: Array, head_dim: Array
+    ) -> Vector:
         a = a._replace(heads=heads, kv_heads=kv_heads, head_dim=head_dim)
-        features = prefill_features(a) if kind == "prefill" else decode_features(a, self._window_whole)
-        return np.exp(log_factor(self._families[kind], features))
+        return np.exp(log_factor(self._families[kind], self._features[kind](a)))
 
     def _remember(self, key: Hashable, make: Any) -> Any:
         if key not in self._memo:
@@ -269,20 +284,3 @@ def _alike(factor: Array, like: Array) -> Array:
 
         return torch.as_tensor(factor, dtype=like.dtype, device=like.device)
     return factor
-
-
-def corrections_of(parts: Mapping[str, Any], families: Sequence[str]) -> dict[str, Correction]:
-    """The tables of a profile's parts (`tables`, `lowest`, `highest`) as arrays, for the families asked for."""
-    found = {}
-    for family in families:
-        if family in parts:
-            part = parts[family]
-            tables = tuple(
-                Table(
-                    tuple(table.features), tuple(np.array(knots) for knots in table.knots),
-                    np.array(table.values).reshape([len(knots) for knots in table.knots]),
-                )
-                for table in part.tables
-            )  # fmt: skip
-            found[family] = Correction(tables, dict(part.lowest), dict(part.highest))
-    return found

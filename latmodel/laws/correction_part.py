@@ -1,12 +1,14 @@
 """How a profile keeps a learned correction: plain numbers, checked."""
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .correction import FEATURES
+from .correction import FEATURES, Correction, Table
 
 MAX_VALUES = 5000  # of one table
 MAX_LOG = 2.0  # a correction beyond e² is no correction but a mistake
@@ -58,3 +60,20 @@ def check_family(family: str, part: CorrectionPart) -> None:
         raise ValueError(f"corrections.{family}: a highest is below its lowest")
     if family == "gemm" and [tuple(table.features) for table in part.tables] != [("m", "n", "k")]:
         raise ValueError("corrections.gemm must be one table of m, n, k")
+
+
+def corrections_of(parts: Mapping[str, CorrectionPart], families: Sequence[str]) -> dict[str, Correction]:
+    """The tables of a profile's parts (`tables`, `lowest`, `highest`) as arrays, for the families asked for."""
+    found = {}
+    for family in families:
+        if family in parts:
+            part = parts[family]
+            tables = tuple(
+                Table(
+                    tuple(table.features), tuple(np.array(knots) for knots in table.knots),
+                    np.array(table.values).reshape([len(knots) for knots in table.knots]),
+                )
+                for table in part.tables
+            )  # fmt: skip
+            found[family] = Correction(tables, dict(part.lowest), dict(part.highest))
+    return found

@@ -8,9 +8,11 @@ a far dimension and transposed copies, which do not stream; a depthwise convolut
 works on a transposed input; a triangular solve goes column by column.
 """
 
+from collections.abc import Callable
+
 from ..arrays import Array, maximum, minimum
 from ..model.alignment import misfit
-from ..model.ops import OpCost
+from ..model.ops import OpCost, OpKind
 from .coefficients import CpuCoefficients, Sheet
 
 # A row of the weights is read slowly at first, until the processor has recognised the stream: float32 rows of 64 to
@@ -18,27 +20,36 @@ from .coefficients import CpuCoefficients, Sheet
 SLOW_START_K = 150.0
 
 
-def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
-    """(seconds, compute seconds) of `op`."""
-    if op.kind == "gemm":
-        return product_seconds(op, c, sheet)
-    if op.kind == "pointwise":
-        return op.bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.pointwise_bandwidth)), 0.0
-    if op.kind == "conv":
-        moved = op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.conv_bandwidth))
-        return op.kernels * c.conv_call_s + moved, 0.0
-    if op.kind == "scan":
-        return op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.scan_bandwidth)), 0.0
-    if op.kind == "solve":
-        compute = op.flops * (1.0 / (sheet.peak_flops_per_s * c.solve_efficiency))
-        return compute, compute
-    return attention_seconds(op, c, sheet)
+def pointwise_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Traffic alone: bytes / (B · pointwise_bandwidth)."""
+    return op.bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.pointwise_bandwidth)), 0.0
+
+
+def conv_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Setting each call up, and traffic on a transposed input: kernels · conv_call_s + bytes / (B · conv_bandwidth)."""
+    moved = op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.conv_bandwidth))
+    return op.kernels * c.conv_call_s + moved, 0.0
+
+
+def scan_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Traffic, at the rate of running sums and exponentials: bytes / (B · scan_bandwidth)."""
+    return op.activation_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.scan_bandwidth)), 0.0
+
+
+def solve_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Arithmetic alone, column by column: FLOPs / (P · solve_efficiency)."""
+    compute = op.flops * (1.0 / (sheet.peak_flops_per_s * c.solve_efficiency))
+    return compute, compute
 
 
 def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
     """Streaming (or repacking) the weights, and arithmetic, of which the shorter hides in part behind the longer.
 
-    A product that repacks pays for the call; one that does not, for starting on each row of its weights.
+    passes = 1 + repack from repack_rows rows on (oneDNN, "Matmul" primitive: weights reordered to a blocked layout),
+    else 1 + (m − 1) · w / (w + near_cache · C), w the weight's bytes; memory = w · passes / (B · weight_bandwidth);
+    compute = FLOPs / (P · compute_efficiency), times misfit_slowdown where n or k is no multiple of 8; t = max +
+    overlap_gap · min + (call_s if repacked, else n · output_s · k / (k + 150)). A product that repacks pays for the
+    call; one that does not, for starting on each row of its weights.
     """
     repacked = (op.m >= c.repack_rows) * 1.0
     each_bytes = op.weight_bytes * (1.0 / op.repeat)
@@ -52,12 +63,40 @@ def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array
     return start + maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute
 
 
-def attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+def prefill_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Attention of a prompt."""
+    return _attention_seconds(op, c, sheet, c.prefill_efficiency)
+
+
+def decode_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Attention of one new token: every query head makes products of one row, also where heads share keys (PyTorch
+    2.13)."""
+    return _attention_seconds(op, c, sheet, c.decode_efficiency)
+
+
+def _attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet, share: float) -> tuple[Array, Array]:
     """Arithmetic of the query-key pairs, at a rate of its own in each phase, and reading the keys and values.
 
-    In decode every query head makes products of one row, also where heads share keys (PyTorch 2.13).
+    FLOPs / (P · share) and cache bytes / (B · cache_bandwidth); max + overlap_gap · min. `share` is the phase's:
+    prefill_efficiency or decode_efficiency.
     """
-    share = c.prefill_efficiency if op.kind == "prefill" else c.decode_efficiency
     compute = op.flops * (1.0 / (sheet.peak_flops_per_s * share))
     memory = op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_bandwidth))
     return maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute
+
+
+# Kind of operator → (seconds, compute seconds). There are no products of 8-bit floats on a CPU.
+CPU_LAWS: dict[OpKind, Callable[[OpCost, CpuCoefficients, Sheet], tuple[Array, Array]]] = {
+    OpKind.GEMM: product_seconds,
+    OpKind.PREFILL: prefill_seconds,
+    OpKind.DECODE: decode_seconds,
+    OpKind.POINTWISE: pointwise_seconds,
+    OpKind.CONV: conv_seconds,
+    OpKind.SCAN: scan_seconds,
+    OpKind.SOLVE: solve_seconds,
+}
+
+
+def cpu_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """(seconds, compute seconds) of `op`."""
+    return CPU_LAWS[op.kind](op, c, sheet)

@@ -27,8 +27,9 @@ def float8_seconds(
 ) -> tuple[Array, Array]:
     """(seconds, compute seconds) beyond the floors of products of 8-bit floats and of quantising their inputs before.
 
-    A scale needs the largest value of a row first: two passes read 16 bits a value, one writes 8, by a block of threads
-    a row (vLLM, `dynamic_per_token_scaled_fp8_quant`). The product begins when all of that is done.
+    gemm_seconds at the 8-bit peak with clusters of 256 × 128 + pointwise seconds of 5·m·k bytes + m · row_s. A scale
+    needs the largest value of a row first: two passes read 16 bits a value, one writes 8, by a block of threads a row
+    (vLLM, `dynamic_per_token_scaled_fp8_quant`). The product begins when all of that is done.
     """
     at_rate = sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s)
     work, compute = gemm_seconds(op, c.gemm, at_rate, hot=hot, aligned=aligned, tile=TILE)

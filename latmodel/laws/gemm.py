@@ -39,7 +39,12 @@ CACHE_BYTES_PER_S = 40e9
 def gemm_seconds(
     op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False, tile: Tile = LARGE_TILE
 ) -> tuple[Array, Array]:
-    """(seconds, compute seconds) of the products of `op` beyond their floors: smooth maximum of compute and memory.
+    """(seconds, compute seconds) of the products of `op` beyond their floors.
+
+    t = joined(compute, memory): the longer and a share of the shorter; memory = (weight + activation bytes) /
+    (bandwidth · bandwidth_efficiency); compute as in `compute_seconds`, times what rough sizes cost (`_rough_seconds`).
+    A weight, an input and an output are each moved once. With P peak FLOP/s, S multiprocessors and B bytes/s of the
+    data sheet, all efficiencies are shares of those (NVIDIA, "Matrix Multiplication Background User's Guide").
 
     `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
     are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
@@ -57,8 +62,9 @@ def gemm_seconds(
 def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, tile: Tile) -> Array:
     """Compute seconds where n or k may be no multiple of 8: of an older, slower kernel, whose tiles have 128 rows.
 
-    A single row goes to a matrix-vector kernel, which does not care. (Seen on an H100, cuBLAS 13: `cutlass_80_…_align2`
-    for multiples of 2, `cutlass_75_…_align1` for odd sizes; 2 to 128 rows take one time.)
+    compute(⌈m/128⌉·128, n, k) · misfit_slowdown where n or k is no multiple of 8, · odd_slowdown besides where one is
+    odd. A single row goes to a matrix-vector kernel, which does not care. (Seen on an H100, cuBLAS 13:
+    `cutlass_80_…_align2` for multiples of 2, `cutlass_75_…_align1` for odd sizes; 2 to 128 rows take one time.)
     """
     coarse, odd = roughness(op.n, op.k)
     padding = ceil(op.m * (1.0 / ROUGH_ROWS)) * ROUGH_ROWS - op.m
@@ -70,9 +76,13 @@ def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, tile: Tile) ->
 def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet, tile: Tile = LARGE_TILE) -> Array:
     """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
 
-    Small tiles either leave SMs idle for the time of one tile, which is also bound by what one SM alone can load, or
-    split k over them at a fixed cost. Up to 16 rows they always win (they pay for 16 rows, large tiles for 128) and
-    large tiles are not priced.
+    With cell = 2·S / (P · compute_efficiency) and k' = k + prologue_k, one tile of 64 × 64 (16 to 64 rows of it used)
+    takes one = k' · max(cell · rows · 64 / small_tile_efficiency, load), load = 64 columns · 2 bytes · S / (B ·
+    tile_bandwidth): what one SM alone can load. All tiles balanced over the SMs take b = ⌈n/64⌉ · ⌈m/64⌉ · k' · cell ·
+    rows · 64 / (small_tile_efficiency · S). Small tiles either leave SMs idle for the time of one tile or split k over
+    them at a fixed cost: small = max(b, min(one, b + split_k_s)). With c the lesser of that and `_large_tiles`, the
+    answer is c − boost · boost_s · c / (c + boost_s). Up to 16 rows small tiles always win (they pay for 16 rows, large
+    tiles for 128) and large tiles are not priced.
     """
     sms = sheet.sm_count
     per_cell = 2.0 * sms / (sheet.peak_flops_per_s * c.compute_efficiency)  # of one k step of one output, a full wave
@@ -89,10 +99,12 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
 
 
 def _large_tiles(m: Array, n: Array, cell_s: Array, c: GemmCoefficients, sheet: Sheet, tile: Tile) -> Array:
-    """Seconds in large tiles, `cell_s` for an output: `waves + wave_rounding · (⌈waves⌉ − waves)` waves, at least one.
+    """Seconds in large tiles (128 × 256 by default), `cell_s` = cell · k' for an output.
 
-    Or k is split in s parts: half a part's time is lost to rounding, 1/(2s) of a wave, and each part writes and reads
-    4-byte sums of all outputs. The best s costs √(2 · wave · sums) beyond the balanced time.
+    With W = cell_s · 128 · 256 for a wave and w = ⌈m/128⌉ · ⌈n/256⌉ / S waves, unsplit: W · max(1, w + wave_rounding ·
+    (⌈w⌉ − w)). Or k is split in s parts: half a part's time is lost to rounding, W/(2s), and each part writes and reads
+    4-byte sums of all outputs, s · sums with sums = 8·m·n / B. The best s costs √(2 · W · sums) beyond the balanced
+    time: w·W + split_k_s + √(2 · W · sums). The lesser of the two is taken.
     """
     wave_s = cell_s * (tile.rows * tile.columns / tile.sms)
     waves = ceil(n * (1.0 / tile.columns)) * ceil(m * (1.0 / tile.rows)) * (tile.sms / sheet.sm_count)
@@ -117,8 +129,10 @@ def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:
 def cached_bytes(op: OpCost, c: GemmCoefficients, cache_bytes: float) -> Array:
     """Bytes of the products of `op` that a hot loop finds in the cache.
 
-    A cache that evicts what was used longest ago keeps all weights that the loop goes round, or, where they do not fit,
-    hardly any. The input comes back with every weight: it stays if one weight and the activations fit.
+    Of the weights stay + (1 − stay) · 0.3 · min(C / loop, 1), stay = resident(loop), loop = 6 · weight + activations;
+    of the activations resident(weight + activations). A cache that evicts what was used longest ago keeps all weights
+    that the loop goes round, or, where they do not fit, hardly any. The input comes back with every weight: it stays if
+    one weight and the activations fit.
     """
     weight, activations = op.weight_bytes / op.repeat, op.activation_bytes / op.repeat
     loop_bytes = HOT_COPIES * weight + activations
@@ -130,7 +144,10 @@ def cached_bytes(op: OpCost, c: GemmCoefficients, cache_bytes: float) -> Array:
 
 
 def resident(nbytes: Array, cache_bytes: float, share: float, width: float) -> Array:
-    """Part of what a hot loop uses that stays: all well below `share` of the cache, nothing well above it."""
+    """Part of what a hot loop uses that stays: all well below `share` of the cache, nothing well above it.
+
+    clip(1/2 + (1 − nbytes / (share · C)) / (2 · width), 0, 1).
+    """
     return minimum(maximum(0.5 + (1.0 - nbytes / (share * cache_bytes)) / (2.0 * width), 0.0), 1.0)
 
 

@@ -3,9 +3,28 @@
 Costs are plain numbers or arrays; what an operator does *not* count is said where it is built.
 """
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from ..arrays import Array
+
+
+class OpKind(StrEnum):
+    """Which law times an operator (`latmodel.laws.dispatch` holds the table)."""
+
+    GEMM = "gemm"  # matrix products
+    GEMM8 = "gemm8"  # matrix products of 8-bit floats
+    PREFILL = "prefill"  # attention of a prompt
+    DECODE = "decode"  # attention of one new token
+    POINTWISE = "pointwise"
+    CONV = "conv"  # a depthwise causal convolution
+    SCAN = "scan"  # a recurrence
+    SOLVE = "solve"  # triangular systems
+
+
+# Bound once: looking a member up in its class costs as much as making an operator.
+GEMM, POINTWISE = OpKind.GEMM, OpKind.POINTWISE
+ATTENTION = {"prefill": OpKind.PREFILL, "decode": OpKind.DECODE}  # by the phase of a step
 
 
 class AttentionShape(NamedTuple):
@@ -24,15 +43,14 @@ class AttentionShape(NamedTuple):
 class OpCost(NamedTuple):
     """The cost of one operator (of `repeat` identical ones, summed).
 
-    `kind` says which law times it: "gemm", "gemm8" (of 8-bit floats), "prefill" or "decode" attention, "pointwise";
-    "conv", "scan", "solve". `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in a real model;
+    `kind` says which law times it. `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in use;
     `cache_bytes` the KV cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each
     of which the host launches. `m`, `n`, `k` are the GEMM that tiling needs (of a pointwise chain `k` is what its
     kernels sum in a row), `attention` the dimensions that attention needs.
     """
 
     name: str
-    kind: str
+    kind: OpKind
     flops: Array = 0.0
     weight_bytes: Array = 0.0
     cache_bytes: Array = 0.0
@@ -49,8 +67,6 @@ class OpCost(NamedTuple):
     @property
     def bytes(self) -> Array:
         """All bytes moved, read and written."""
-        if self.kind == "pointwise":
-            return self.activation_bytes
         return self.weight_bytes + self.cache_bytes + self.activation_bytes
 
 
@@ -64,7 +80,7 @@ def gemm(
     """
     nk = n * k
     return OpCost(
-        name, "gemm", nk * (2.0 * repeat * m), nk * (weight_bytes * repeat), 0.0,
+        name, GEMM, nk * (2.0 * repeat * m), nk * (weight_bytes * repeat), 0.0,
         (n + k) * (activation_bytes * repeat * m), repeat, m, n, k, repeat,
     )  # fmt: skip
 
@@ -80,6 +96,6 @@ def pointwise(
     """
     # By position, the quickest way to make one: a prediction makes some thirty.
     return OpCost(
-        name, "pointwise", 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves,
+        name, POINTWISE, 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves,
         None, strided,
     )  # fmt: skip

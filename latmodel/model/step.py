@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ..arrays import Array, minimum
+from .ops import ATTENTION, OpKind
 
 
 class Step(NamedTuple):
@@ -17,6 +18,11 @@ class Step(NamedTuple):
     def rows(self) -> Array:
         """Rows of every activation matrix."""
         return self.batch * self.tokens
+
+    @property
+    def attention_kind(self) -> OpKind:
+        """The kind of attention operator that the step runs."""
+        return ATTENTION[self.phase]
 
 
 def attended_pairs(step: Step, window: Array | None) -> Array:

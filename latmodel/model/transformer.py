@@ -151,8 +151,8 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
         step.tokens, step.context, seen, attention.window,
     )  # fmt: skip
     return OpCost(
-        "attention", step.phase, width * (4.0 * pairs), 0.0, cache, moved, implementation.attention_kernels + padding,
-        0.0, 0.0, 0.0, 1.0, 1.0, shape,
+        "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
+        implementation.attention_kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
     )  # fmt: skip
 
 

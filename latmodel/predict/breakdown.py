@@ -6,7 +6,7 @@ from typing import Any
 from ..laws.dispatch import op_seconds
 from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
-from ..model.ops import OpCost
+from ..model.ops import OpCost, OpKind
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops, head_ops
 from .forward import Target
@@ -48,7 +48,7 @@ def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]
     time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s, corrector=target.corrector)
     seconds = count * time.seconds
     host = count * op.kernels * target.runtime.launch_s
-    rate = target.sheet.float8_flops_per_s if op.kind == "gemm8" else target.sheet.peak_flops_per_s
+    rate = target.sheet.float8_flops_per_s if op.kind is OpKind.GEMM8 else target.sheet.peak_flops_per_s
     device_bound = "compute" if 2.0 * time.compute_s >= time.seconds else "memory"
     return {
         "phase": phase,

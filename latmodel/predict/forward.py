@@ -14,7 +14,7 @@ from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Attention, Block
 from ..model.config import Numbers
 from ..model.implementation import Implementation
-from ..model.ops import OpCost
+from ..model.ops import POINTWISE, OpCost
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops, head_ops
 from .timeline import mean_overlapped, overlapped
@@ -187,7 +187,10 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
 
 
 def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:
-    """Host time of `depth` blocks that cost `blocks` in all, in prefill and in a decode step."""
+    """Host time of L = `depth` blocks that cost `blocks` in all, in prefill and in a decode step.
+
+    Prefill: kernels · launch_s + L · (block_s + prefill_block_s); a decode step: kernels · launch_s + L · block_s.
+    """
     r = target.runtime
     prefill = blocks.prefill.kernels * r.launch_s + depth * (r.block_s + r.prefill_block_s)
     return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
@@ -204,7 +207,7 @@ def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: Decod
     for op in ops[1:]:
         more, floor, arithmetic = op_terms(op, sheet, device, gap_s, False, aligned, corrector, law)
         kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
-        if op.kind != "pointwise":
+        if op.kind is not POINTWISE:
             compute = compute + arithmetic
     return Load(kernels, work + fixed, compute)
 

@@ -13,9 +13,9 @@ from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, Attention, FeedForward, uniform
 from ..model.config import ModelConfig, Workload
-from ..model.implementation import IMPLEMENTATIONS
 from ..model.memory import Memory, peak_memory
 from ..model.transformer import num_parameters
+from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
 from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval

@@ -18,7 +18,7 @@ MISALIGNED_GAIN = 0.05  # a shape rounded to hardware-friendly sizes that is qui
 NOTHING = 1.1  # a speed-up below this is none
 
 
-class Target(NamedTuple):
+class PruneTarget(NamedTuple):
     """A speed-up over the original, or a time to reach; of decode per token, prefill or the response."""
 
     metric: Metric
@@ -30,7 +30,7 @@ class Target(NamedTuple):
         return original_s / self.speedup if self.speedup is not None else self.seconds or 0.0
 
 
-def parse_target(text: str, metric: Metric = "decode") -> Target:
+def parse_target(text: str, metric: Metric = "decode") -> PruneTarget:
     """`1.5x` is a speed-up, `20ms` a time.
 
     Raises:
@@ -38,14 +38,14 @@ def parse_target(text: str, metric: Metric = "decode") -> Target:
     """
     stripped = text.strip().lower()
     if not stripped.endswith("x"):
-        return Target(metric, None, parse_duration(text))
+        return PruneTarget(metric, None, parse_duration(text))
     try:
         factor = float(stripped[:-1])
     except ValueError:
         factor = 0.0
     if not 1.0 < factor <= 1000.0:
         raise UsageError(f"{text[:40]!r} is no target: write a speed-up such as 1.5x, or a time such as 20ms")
-    return Target(metric, factor, None)
+    return PruneTarget(metric, factor, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ class Pruning:
 
     original: Pruned
     curves: tuple[Curve, ...]
-    target: Target
+    target: PruneTarget
 
 
 def prune(
-    predictor: Predictor, model: Architecture, target: Target, workload: Workload | None = None, step: int = 64
+    predictor: Predictor, model: Architecture, target: PruneTarget, workload: Workload | None = None, step: int = 64
 ) -> Pruning:
     """Shapes pruned in depth, in width and in both that reach `target`, each keeping as many parameters as it can.
 
@@ -103,15 +103,15 @@ def prune(
     """
     if not 1 <= step <= 4096:
         raise UsageError(f"--align {step}: give a step from 1 to 4096")
-    asked = workload or Workload()
-    first = predictor.predict(model, asked)
+    workload = workload or Workload()
+    first = predictor.predict(model, workload)
     original = Pruned("original", model, first, 1.0, 1.0, False)
     before = getattr(first, NAMES[target.metric])
     if target.limit_s(before) >= before:
         raise UsageError(
             f"the original's {target.metric} takes {show_seconds(before)} and meets the target; give a shorter time"
         )
-    bench = _Bench(predictor, asked, original, target)
+    bench = _Bench(predictor, workload, original, target)
     return Pruning(original, tuple(bench.curve(way, step) for way in ways_of(model)), target)
 
 
@@ -122,7 +122,7 @@ class _Bench:
     predictor: Predictor
     workload: Workload
     original: Pruned
-    target: Target
+    target: PruneTarget
 
     def point(self, way: str, architecture: Architecture) -> Pruned:
         prediction = self.predictor.predict(architecture, self.workload)

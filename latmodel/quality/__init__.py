@@ -1,7 +1,5 @@
 """What shape is worth in quality: scores by name, their bands, ties and limits (docs/quality.md)."""
 
-from __future__ import annotations
-
 from ..errors import UsageError
 from .compare import FFN_RATIO_RANGE, KV_GROUPS_RANGE, NOT_COVERED, Comparison, Flags, band, best, compare, flags, tied
 from .constants import DEFAULT, ConstantsBand, ShapeConstants
@@ -33,9 +31,9 @@ __all__ = [
 
 
 def score(spec: str, *, tokens: float | None = None) -> Score:
-    """A quality score by name: one of ``NAMES``, or ``package.module:function``.
+    """A quality score by name: one of `NAMES`, or `package.module:function`.
 
-    Higher is better; the ``loss`` scores return minus the loss, in nats per token.
+    Higher is better; the `loss` scores return minus the loss, in nats per token.
 
     Raises:
         UsageError: unknown name; tokens missing or absurd for a loss, or given for a score that has no use

@@ -1,7 +1,5 @@
 """Score a new ablation of depth and width, so that better evidence can overturn the default."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,14 +17,14 @@ from .scores import EFFECTIVE_PARAMS, EFFECTIVE_PARAMS_LEVINE, NON_EMBEDDING_PAR
 from .shapes import Array
 from .table import Ablation, read_ablation
 
+# Losses, in nats, that differ by less are within the noise of seeds and are not ordered.
 LEAST_GAP = 0.01
-"""Losses, in nats, that differ by less are within the noise of seeds and are not ordered."""
 
 _SCORES: tuple[Score, ...] = (EFFECTIVE_PARAMS, NON_EMBEDDING_PARAMS, EFFECTIVE_PARAMS_LEVINE)
+# Gaps needed beyond one per group before a file's own k and r* are worth stating.
 LEAST_FREE = 4
-"""Gaps needed beyond one per group before a file's own k and r* are worth stating."""
+# Constants whose gap RMSE, in nats, is this near the best cannot be told from them.
 GOOD_AS_BEST = 0.001
-"""Constants whose gap RMSE, in nats, is this near the best cannot be told from them."""
 _K_GRID = np.linspace(0.0, 0.14, 71)  # up to where the score would stop rising with depth
 _RATIO_GRID = np.geomspace(2.0, 400.0, 80)
 
@@ -94,7 +92,7 @@ def check_ablation(path: Path | str) -> AblationReport:
     """Score an ablation with the columns layers, hidden, parameters (non-embedding), loss (nats), group.
 
     Losses are compared within groups only (same data, tokens, recipe, and about one size). Gaps are
-    predicted as ``A size^-alpha`` (alpha of Besiroglu's law) with one A for the whole file, since its token
+    predicted as `A size^-alpha` (alpha of Besiroglu's law) with one A for the whole file, since its token
     count and data are unknown: A, and nothing else, is fitted to the file.
 
     Raises:
@@ -109,13 +107,13 @@ def check_ablation(path: Path | str) -> AblationReport:
         "hidden_size": table.hidden,
         "non_embedding_parameters": table.parameters,
     }
-    found = flags(EFFECTIVE_PARAMS, shapes)
+    marks = flags(EFFECTIVE_PARAMS, shapes)
     return AblationReport(
         rows=len(table.loss),
         groups=len(names),
         single_rows=int((sizes == 1).sum()),
-        extrapolated=int(found.extrapolated.sum()),
-        capped=int(found.capped.sum()),
+        extrapolated=int(marks.extrapolated.sum()),
+        capped=int(marks.capped.sum()),
         scores={score.name: score_gaps(score(shapes), table.loss, members) for score in _SCORES},
         own=_own_constants(table, members),
     )
@@ -175,7 +173,7 @@ def _own_constants(table: Ablation, members: NDArray[np.intp]) -> OwnConstants |
 
 
 def _gap_rmse(sizes: Array, loss: Array, members: NDArray[np.intp]) -> float:
-    """RMSE of the gaps within groups under ``loss = E_group + A size^-alpha``, E and A by least squares."""
+    """RMSE of the gaps within groups under `loss = E_group + A size^-alpha`, E and A by least squares."""
     feature = (sizes / REFERENCE_PARAMETERS) ** -BESIROGLU_ALPHA
     feature, target = _centred(feature, members), _centred(loss, members)
     spread = float(feature @ feature)

@@ -1,7 +1,5 @@
 """Bands, ties and warnings: how far a score may be trusted for each shape."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +9,21 @@ from ..errors import UsageError
 from .scores import Score
 from .shapes import Array, Bools, Shapes, column, common_shape
 
+# Ties only within this fraction: at 1B parameters 10 % is about 0.012 nats, the least a gap may claim.
 TIED_WITHIN = 0.10
-"""Ties only within this fraction: at 1B parameters 10 % is about 0.012 nats, the least a gap may claim."""
 
+# intermediate_size / hidden_size, and query heads per KV head, that a search may use under a shape score: both are
+# worth 0.006-0.03 nats and no score term sees them, so a free search would exploit them.
 FFN_RATIO_RANGE = (2.5, 4.0)
 KV_GROUPS_RANGE = (2.0, 8.0)
-"""intermediate_size / hidden_size, and query heads per KV head, that a search may use under a shape score:
-both are worth 0.006-0.03 nats and no score term sees them, so a free search would exploit them."""
 
+# Kinds of model that no score of shape applies to, and why.
 NOT_COVERED = {
     "mixture": "a mixture of experts: the law was measured on dense models, its parameters are not theirs",
     "hybrid": "a hybrid of attention and other mixers: its depth is not that of a plain decoder",
     "pruned": "pruned: the law is of models trained from scratch at that shape, not cut from a larger one",
     "quantised": "quantised: what rounding the weights costs is not in the law",
 }
-"""Kinds of model that no score of shape applies to, and why."""
 
 
 def band(score: Score, shapes: Shapes) -> tuple[Array, Array]:
@@ -70,7 +68,7 @@ def compare(score: Score, shapes: Shapes, reference: Shapes) -> Comparison:
 
 
 def _aligned(corners: Array, ndim: int) -> Array:
-    """Corners [C, ...] of the reference, so that what follows C broadcasts with [C, ...] of ``ndim`` axes."""
+    """Corners [C, ...] of the reference, so that what follows C broadcasts with [C, ...] of `ndim` axes."""
     padding = (1,) * max(ndim - corners.ndim, 0)
     return corners.reshape(corners.shape[0], *padding, *corners.shape[1:])
 
@@ -106,7 +104,7 @@ class Flags:
     not_covered: tuple[str, ...] = ()
 
     def words(self, index: tuple[int, ...] = ()) -> list[str]:
-        """The flags of one shape in words, for a table or a note; ``()`` for scalar shapes."""
+        """The flags of one shape in words, for a table or a note; `()` for scalar shapes."""
         named = {
             "extrapolated": self.extrapolated,
             "capped": self.capped,
@@ -126,7 +124,7 @@ def flags(
 ) -> Flags:
     """What to say beside each score.
 
-    ``kinds`` names what the models are beyond plain dense decoders (keys of ``NOT_COVERED``). The ranges of
+    `kinds` names what the models are beyond plain dense decoders (keys of `NOT_COVERED`). The ranges of
     FFN ratio and KV groups are those near the user's own values; columns that are absent are not flagged.
 
     Raises:

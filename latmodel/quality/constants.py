@@ -1,7 +1,5 @@
 """The constants of the shape law, their band, and where they come from."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
@@ -16,11 +14,11 @@ from numpy.typing import ArrayLike
 from ..errors import UsageError
 from .shapes import Array
 
+# Size at which `ratio_at_reference` is quoted; inside the measured range, so it is well pinned.
 REFERENCE_PARAMETERS = 5e8
-"""Size at which ``ratio_at_reference`` is quoted; inside the measured range, so it is well pinned."""
 
+# Largest distance |z| that the penalty uses: no shape was measured further from the best ratio.
 CAP = 2.8
-"""Largest distance |z| that the penalty uses: no shape was measured further from the best ratio."""
 
 _LEVINE_DEPTHS = np.geomspace(0.05, 2000.0, 4096)
 
@@ -32,7 +30,7 @@ class ShapeLaw(Protocol):
 
     @property
     def k(self) -> float:
-        """Curvature of the penalty ``k z^2`` on ln N."""
+        """Curvature of the penalty `k z^2` on ln N."""
 
     @property
     def cap(self) -> float:
@@ -44,7 +42,7 @@ class ShapeLaw(Protocol):
 
 @dataclass(frozen=True)
 class ShapeConstants:
-    """``N_eff = N exp(-k z^2)``, ``z = ln(d/L) - ln r*``, ``r* = ratio_at_reference (N / 5e8)^exponent``.
+    """`N_eff = N exp(-k z^2)`, `z = ln(d/L) - ln r*`, `r* = ratio_at_reference (N / 5e8)^exponent`.
 
     Raises:
         UsageError: a constant is not finite, out of its domain, or would let a larger model score worse.
@@ -72,15 +70,15 @@ class ShapeConstants:
         """Whether N_eff rises with depth and with width for every shape.
 
         Depth at fixed width multiplies N (N is proportional to L), so
-        ``d ln N_eff / d ln L = 1 + 2 k z (1 + exponent)``. Width changes ``ln(d/L)`` by 1 and ``ln N`` by
-        1 (only d grows) to 2 (FFN and heads grow with it): ``e - 2 k z (1 - exponent e)`` for e in [1, 2].
-        With ``|z| <= cap`` all are positive when ``2 k cap (1 + |exponent|) < 1``. Beyond the cap the
+        `d ln N_eff / d ln L = 1 + 2 k z (1 + exponent)`. Width changes `ln(d/L)` by 1 and `ln N` by
+        1 (only d grows) to 2 (FFN and heads grow with it): `e - 2 k z (1 - exponent e)` for e in [1, 2].
+        With `|z| <= cap` all are positive when `2 k cap (1 + |exponent|) < 1`. Beyond the cap the
         penalty is constant and N_eff is proportional to N.
         """
         return 2 * self.k * self.cap * (1 + abs(self.exponent)) < 1
 
     def log_best_ratio(self, non_embedding_parameters: ArrayLike) -> Array:
-        """``ln r* = ln ratio_at_reference + exponent ln(N / 5e8)``."""
+        """`ln r* = ln ratio_at_reference + exponent ln(N / 5e8)`."""
         size = np.asarray(non_embedding_parameters, dtype=np.float64)
         offset = math.log(self.ratio_at_reference) - self.exponent * math.log(REFERENCE_PARAMETERS)
         return np.asarray(self.exponent * np.log(size) + offset, dtype=np.float64)
@@ -90,10 +88,10 @@ class ShapeConstants:
 class LevineConstants:
     """The best ratio by Levine et al. 2020, "Limits to Depth Efficiencies of Self-Attention" (2006.12467).
 
-    A width of ``exp(a + b L)`` is the least at which L layers are all of use: ``a = 5.039 +- 0.030``,
-    ``b = 0.0555 +- 0.0013``, from models of 6 to 48 layers and up to 0.6B parameters; the authors
-    extrapolate to GPT-3. The size is ``12 L d^2``. They give no price for being off it: ``k`` is fitted
-    here with their optimum (``calibration/quality_fit.py``).
+    A width of `exp(a + b L)` is the least at which L layers are all of use: `a = 5.039 +- 0.030`,
+    `b = 0.0555 +- 0.0013`, from models of 6 to 48 layers and up to 0.6B parameters; the authors
+    extrapolate to GPT-3. The size is `12 L d^2`. They give no price for being off it: `k` is fitted
+    here with their optimum (`calibration/published/quality.py`).
     """
 
     k: float
@@ -106,7 +104,7 @@ class LevineConstants:
         ShapeConstants(self.k, 1.0, 1.0, self.cap)
 
     def log_best_ratio(self, non_embedding_parameters: ArrayLike) -> Array:
-        """ln r* at the depth that solves ``N = 12 L exp(2 (a + b L))``, interpolated (error < 1e-4)."""
+        """ln r* at the depth that solves `N = 12 L exp(2 (a + b L))`, interpolated (error < 1e-4)."""
         log_widths = self.a + self.b * _LEVINE_DEPTHS
         log_sizes = np.log(12.0 * _LEVINE_DEPTHS) + 2.0 * log_widths
         log_size = np.log(np.asarray(non_embedding_parameters, dtype=np.float64))
@@ -137,9 +135,9 @@ class ConstantsBand:
         return all(low <= value <= high for (low, high), value in pairs)
 
 
+# The form fitted to six loss tables of Gemstones (arXiv 2502.06857) when the form was proposed for this project; the
+# refit of `calibration/published/quality.py` is checked against it.
 PUBLISHED_BAND = ConstantsBand(k=(0.044, 0.067), ratio_at_reference=(18.5, 28.0), exponent=(0.05, 0.26))
-"""The form fitted to six loss tables of Gemstones (arXiv 2502.06857) when the form was proposed for this
-project; the refit of ``calibration/quality_fit.py`` is checked against it."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class Fitted:
 
 
 def load_constants(path: Path = PACKAGED) -> Fitted:
-    """Read a constants file written by ``calibration/quality_fit.py``.
+    """Read a constants file written by `calibration/published/quality.py`.
 
     Raises:
         UsageError: the file is missing, is not such a file, or holds values outside their domain.
@@ -180,6 +178,6 @@ def _levine_laws(k: float, low: float, high: float) -> Iterator[LevineConstants]
 
 FITTED = load_constants()
 DEFAULT = FITTED.constants
+# The central constants, then the corners of their band.
 DEFAULT_LAWS: tuple[ShapeLaw, ...] = (DEFAULT, *FITTED.band.corners(DEFAULT.cap))
-"""The central constants, then the corners of their band."""
 LEVINE_LAWS: tuple[ShapeLaw, ...] = FITTED.levine_laws

@@ -4,8 +4,6 @@ A model of N non-embedding parameters whose shape is off the best ratio of width
 of a smaller model of the best shape. The functions are plain arithmetic on arrays that broadcast.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,7 +17,7 @@ def distance(
     hidden_size: ArrayLike,
     law: ShapeLaw = DEFAULT,
 ) -> Array:
-    """``z = ln(hidden_size / num_hidden_layers) - ln r*``: above 0 too shallow, below 0 too deep."""
+    """`z = ln(hidden_size / num_hidden_layers) - ln r*`: above 0 too shallow, below 0 too deep."""
     ratio = np.divide(hidden_size, num_hidden_layers, dtype=np.float64)
     return np.asarray(np.log(ratio) - law.log_best_ratio(non_embedding_parameters), dtype=np.float64)
 
@@ -32,8 +30,8 @@ def effective_parameters(
 ) -> Array:
     """Parameters of the best-shaped model expected to reach the same loss; broadcasts.
 
-    ``N_eff = N exp(-k z^2)``, ``z = ln(d/L) - ln r*``, ``r* = ratio_at_reference (N / 5e8)^exponent``,
-    |z| capped. Fitted by ``calibration/quality_fit.py`` to the 22 shapes of Gemstones (McLeish et al.
+    `N_eff = N exp(-k z^2)`, `z = ln(d/L) - ln r*`, `r* = ratio_at_reference (N / 5e8)^exponent`,
+    |z| capped. Fitted by `calibration/published/quality.py` to the 22 shapes of Gemstones (McLeish et al.
     2025, arXiv 2502.06857): 0.035-1.85B non-embedding parameters, d/L 3.2-320, 3-80 layers, dense
     decoders with gated FFN. FFN ratio, KV groups and the embedding are not scored. Inputs must be
     positive: nothing is checked here, for speed.

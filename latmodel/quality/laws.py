@@ -1,7 +1,5 @@
 """Published laws that turn a parameter count and a token count into a loss, in nats per token."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +10,19 @@ from numpy.typing import ArrayLike
 from ..errors import UsageError
 from .shapes import Array, Bools
 
+# Fewer cannot train a language model of any size considered here.
 LEAST_TOKENS = 1e6
-"""Fewer cannot train a language model of any size considered here."""
+# More than ten times all public text; a larger figure is a slip of units.
 MOST_TOKENS = 1e15
-"""More than ten times all public text; a larger figure is a slip of units."""
 
 
 @dataclass(frozen=True)
 class LossLaw:
-    """A law ``loss(parameters, tokens)``; ``counts`` names the column that its authors counted."""
+    """A law `loss(parameters, tokens)`; `size_column` names the column that its authors counted."""
 
     name: str
     formula: Callable[[Array, float], Array]
-    counts: str
+    size_column: str
     parameters_range: tuple[float, float]
     tokens_range: tuple[float, float]
     source: str
@@ -72,19 +70,19 @@ class LossLaw:
 
 
 def hoffmann_loss(parameters: Array, tokens: float) -> Array:
-    """``1.69 + 406.4 / N^0.34 + 410.7 / D^0.28``, N all parameters.
+    """`1.69 + 406.4 / N^0.34 + 410.7 / D^0.28`, N all parameters.
 
     Hoffmann et al. 2022 (arXiv 2203.15556), approach 3; 70M to 16B parameters, 5 to 500B tokens.
     """
     return np.asarray(1.69 + 406.4 * parameters**-0.34 + 410.7 * tokens**-0.28, dtype=np.float64)
 
 
+# Exponent of the parameters in Besiroglu et al. 2024: how fast the loss falls with size.
 BESIROGLU_ALPHA = 0.34781
-"""Exponent of the parameters in Besiroglu et al. 2024: how fast the loss falls with size."""
 
 
 def besiroglu_loss(parameters: Array, tokens: float) -> Array:
-    """``1.8172 + 482.01 / N^0.34781 + 2085.43 / D^0.36585``, N all parameters.
+    """`1.8172 + 482.01 / N^0.34781 + 2085.43 / D^0.36585`, N all parameters.
 
     Besiroglu et al. 2024 (arXiv 2404.10102): the same runs as Hoffmann et al., refitted.
     """
@@ -92,7 +90,7 @@ def besiroglu_loss(parameters: Array, tokens: float) -> Array:
 
 
 def kaplan_loss(parameters: Array, tokens: float) -> Array:
-    """``((6.4e13 / N)^(0.076 / 0.103) + 1.8e13 / D)^0.103``, N without embeddings.
+    """`((6.4e13 / N)^(0.076 / 0.103) + 1.8e13 / D)^0.103`, N without embeddings.
 
     Kaplan et al. 2020 (arXiv 2001.08361), equation 1.5 with the constants of table 2; 768 to 1.5B
     parameters and 22M to 23B tokens of WebText2. Section 6.3 of the paper: the law contradicts itself
@@ -105,7 +103,7 @@ def kaplan_loss(parameters: Array, tokens: float) -> Array:
 HOFFMANN = LossLaw(
     name="hoffmann",
     formula=hoffmann_loss,
-    counts="num_parameters",
+    size_column="num_parameters",
     parameters_range=(7e7, 1.6e10),
     tokens_range=(5e9, 5e11),
     source="Hoffmann et al. 2022, arXiv 2203.15556",
@@ -113,7 +111,7 @@ HOFFMANN = LossLaw(
 BESIROGLU = LossLaw(
     name="besiroglu",
     formula=besiroglu_loss,
-    counts="num_parameters",
+    size_column="num_parameters",
     parameters_range=(7e7, 1.6e10),
     tokens_range=(5e9, 5e11),
     source="Besiroglu et al. 2024, arXiv 2404.10102",
@@ -121,7 +119,7 @@ BESIROGLU = LossLaw(
 KAPLAN = LossLaw(
     name="kaplan",
     formula=kaplan_loss,
-    counts="non_embedding_parameters",
+    size_column="non_embedding_parameters",
     parameters_range=(768, 1.5e9),
     tokens_range=(2.2e7, 2.3e10),
     source="Kaplan et al. 2020, arXiv 2001.08361, section 6.3",

@@ -1,7 +1,5 @@
 """Quality scores by name. Every score is higher for the better model; a loss is negated."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,10 +12,10 @@ from .effective import distance, effective_parameters
 from .laws import BESIROGLU, LAWS, LossLaw
 from .shapes import Array, Bools, Shapes, column, common_shape
 
+# Extent of Gemstones (arXiv 2502.06857): non-embedding parameters, hidden_size / layers, layers.
 MEASURED_PARAMETERS = (3e7, 2e9)
 MEASURED_RATIO = (3.2, 320.0)
 MEASURED_LAYERS = (3, 80)
-"""Extent of Gemstones (arXiv 2502.06857): non-embedding parameters, hidden_size / layers, layers."""
 
 NAMES = (
     "params",
@@ -44,7 +42,7 @@ class Score(Protocol):
         """The score of each shape, in the shape all columns broadcast to."""
 
     def corners(self, shapes: Shapes) -> Array:
-        """The score under the central constants (index 0) and each corner of their band: ``[C, ...]``."""
+        """The score under the central constants (index 0) and each corner of their band: `[C, ...]`."""
 
     def size_corners(self, shapes: Shapes) -> Array:
         """What two shapes are compared by, the same way: parameters where the score has them."""
@@ -65,11 +63,11 @@ class CountScore:
     """A plain parameter count: blind to shape."""
 
     name: str
-    counts: str
+    size_column: str
     monotone_in_depth: bool = True
 
     def __call__(self, shapes: Shapes) -> Array:
-        return np.broadcast_to(column(shapes, self.counts), common_shape(shapes))
+        return np.broadcast_to(column(shapes, self.size_column), common_shape(shapes))
 
     def corners(self, shapes: Shapes) -> Array:
         return self(shapes)[np.newaxis]
@@ -86,7 +84,7 @@ class CountScore:
 
 @dataclass(frozen=True)
 class EffectiveScore:
-    """Effective parameters under a shape law; ``laws`` is the central one, then the corners of its band."""
+    """Effective parameters under a shape law; `laws` is the central one, then the corners of its band."""
 
     name: str
     laws: Sequence[ShapeLaw]
@@ -145,15 +143,15 @@ PARAMS = CountScore("params", "num_parameters")
 NON_EMBEDDING_PARAMS = CountScore("non-embedding-params", "non_embedding_parameters")
 EFFECTIVE_PARAMS = EffectiveScore("effective-params", DEFAULT_LAWS)
 EFFECTIVE_PARAMS_LEVINE = EffectiveScore("effective-params:levine", LEVINE_LAWS)
-_COUNTS: dict[str, Score] = {
+_WITHOUT_TOKENS: dict[str, Score] = {
     each.name: each for each in (PARAMS, NON_EMBEDDING_PARAMS, EFFECTIVE_PARAMS, EFFECTIVE_PARAMS_LEVINE)
 }
 
 
 def loss_score(name: str, tokens: float | None) -> LossScore:
-    """``loss`` (Besiroglu's law in effective parameters) or ``loss:LAW`` in the law's own count.
+    """`loss` (Besiroglu's law in effective parameters) or `loss:LAW` in the law's own count.
 
-    The laws' authors counted all parameters or those without embeddings; ``loss`` puts N_eff, which
+    The laws' authors counted all parameters or those without embeddings; `loss` puts N_eff, which
     leaves the embedding out, in their place, so its absolute level is a little high for small models.
 
     Raises:
@@ -165,13 +163,13 @@ def loss_score(name: str, tokens: float | None) -> LossScore:
     if law_name not in LAWS:
         raise UsageError(f"no loss law {law_name!r}; choose from {', '.join(LAWS)}, or plain loss")
     law = LAWS[law_name]
-    return LossScore(name, law, CountScore(law.counts, law.counts), law.check_tokens(tokens))
+    return LossScore(name, law, CountScore(law.size_column, law.size_column), law.check_tokens(tokens))
 
 
 def named_score(spec: str, tokens: float | None) -> Score | None:
     """The built-in score of that name, or None when it is not one."""
-    if spec in _COUNTS:
-        return _COUNTS[spec]
+    if spec in _WITHOUT_TOKENS:
+        return _WITHOUT_TOKENS[spec]
     if spec == "loss" or spec.startswith("loss:"):
         return loss_score(spec, tokens)
     return None

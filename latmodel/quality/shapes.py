@@ -1,21 +1,18 @@
 """Columns that a quality score reads, under the names of the rest of the project."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UsageError
 
-Array: TypeAlias = NDArray[np.float64]
-Bools: TypeAlias = NDArray[np.bool_]
-Shapes: TypeAlias = Mapping[str, ArrayLike]
-"""Arrays that broadcast together, by name: ``num_hidden_layers, hidden_size, intermediate_size,
-num_attention_heads, num_key_value_heads, head_dim, vocab_size, num_parameters,
-non_embedding_parameters``. A score reads the few it needs."""
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+# Arrays that broadcast together, by name: `num_hidden_layers, hidden_size, intermediate_size, num_attention_heads,
+# num_key_value_heads, head_dim, vocab_size, num_parameters, non_embedding_parameters`. A score reads the few it
+# needs.
+Shapes = Mapping[str, ArrayLike]
 
 
 def column(shapes: Shapes, name: str) -> Array:

@@ -1,7 +1,5 @@
 """Strict reading of an ablation's CSV: layers, hidden, parameters, loss, group."""
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools
@@ -20,15 +18,15 @@ from .shapes import Array
 COLUMNS = ("layers", "hidden", "parameters", "loss", "group")
 MAX_BYTES = 1_000_000
 MAX_ROWS = 2_000
+# Larger values are a slip of units (parameters in full, losses in nats).
 MOST = {"layers": 1e4, "hidden": 1e6, "parameters": 1e14, "loss": 100.0}
-"""Larger values are a slip of units (parameters in full, losses in nats)."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One row per trained model; models of one ``group`` were trained alike and are of about one size.
+    """One row per trained model; models of one `group` were trained alike and are of about one size.
 
-    ``parameters`` counts those without embeddings; ``loss`` is in nats per token.
+    `parameters` counts those without embeddings; `loss` is in nats per token.
     """
 
     layers: Array

@@ -1,6 +1,4 @@
-"""A user's own score: ``package.module:function``, loaded, guarded and tried on a small grid."""
-
-from __future__ import annotations
+"""A user's own score: `package.module:function`, loaded, guarded and tried on a small grid."""
 
 import difflib
 import importlib
@@ -9,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from ..errors import UsageError
 from .scores import NAMES
 from .shapes import Array, Bools, Shapes, common_shape
 
-UserFunction: TypeAlias = Callable[[Shapes], Any]
+UserFunction = Callable[[Shapes], Any]
 
 _GRID_LAYERS = np.array([4, 8, 16, 24, 32, 48, 64], dtype=np.int64)
 _GRID_HIDDEN = np.array([256, 512, 1024, 2048, 4096], dtype=np.int64)
@@ -28,7 +26,7 @@ _GRID_VOCAB = 32_000
 class UserScore:
     """A user's function behind the same interface as the built-in scores.
 
-    ``warnings`` says what the trial on a small grid found; the function is used all the same.
+    `warnings` says what the trial on a small grid found; the function is used all the same.
     """
 
     name: str
@@ -53,7 +51,7 @@ class UserScore:
 
 
 def user_score(spec: str) -> UserScore:
-    """Load ``package.module:function`` (the current folder is importable) and try it on a small grid.
+    """Load `package.module:function` (the current folder is importable) and try it on a small grid.
 
     Raises:
         UsageError: the module or function is missing or fails, or returns NaN or the wrong shape.
@@ -71,7 +69,7 @@ def user_score(spec: str) -> UserScore:
 
 
 def load_function(spec: str) -> UserFunction:
-    """Import the function named by ``package.module:function``.
+    """Import the function named by `package.module:function`.
 
     Raises:
         UsageError: malformed, not found, its module fails to import, or it cannot be called.

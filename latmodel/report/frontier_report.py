@@ -15,52 +15,52 @@ if TYPE_CHECKING:
     from ..search.frontier import Baseline, Frontier
 
 
-def frontier_text(found: "Frontier", limit: int, output: Any, score: Any = None) -> str:
+def frontier_text(front: "Frontier", limit: int, output_format: Any, score: Any = None) -> str:
     """At most `limit` rows of what a search found: the best marked, score and band if any, ratios to a baseline.
 
     What is best, and what ties with it, is judged among all that was found, not among the rows shown.
     """
-    scored = None if score is None else Scored(found, score)
-    rows = _marked_by_quality(found, limit) if scored is None else scored.rows(_with_best(found, limit, scored.best))
-    columns = [("", _mark), *SHAPE_COLUMNS, *prediction_columns(found.predictor.interval.level)]
+    scored = None if score is None else Scored(front, score)
+    rows = _marked_by_quality(front, limit) if scored is None else scored.rows(_with_best(front, limit, scored.best))
+    columns = [("", _mark), *SHAPE_COLUMNS, *prediction_columns(front.predictor.interval.level)]
     if score is not None:
         columns[6:6] = score_columns(score)
     else:
-        others = [one for one in found.objectives if one.metric not in METRICS or one.name == "throughput"]
+        others = [one for one in front.objectives if one.metric not in METRICS or one.name == "throughput"]
         columns[6:6] = [(one.name[:20], _number(one.column)) for one in others]
-    if found.baseline is not None:
+    if front.baseline is not None:
         columns += [
             ("× params", lambda row: f"{row['parameters_ratio']:.1f}"),
             ("× speed", lambda row: f"{row['speed_ratio']:.2f}"),
         ]
-    text = render(rows, output, columns, title=_title(found))
-    if output != "table":
+    text = render(rows, output_format, columns, title=_title(front))
+    if output_format != "table":
         return text
     lines = [
         text,
-        f"{len(rows)} of {len(found)} shapes on the frontier of {show_count(found.searched)} searched; * the best.",
+        f"{len(rows)} of {len(front)} shapes on the frontier of {show_count(front.searched)} searched; * the best.",
     ]
     if scored is not None:
         lines += _score_lines(scored)
-    if found.baseline is not None:
-        lines.append(_baseline_line(found.baseline))
+    if front.baseline is not None:
+        lines.append(_baseline_line(front.baseline))
     return "\n".join(lines)
 
 
-def _marked_by_quality(found: "Frontier", limit: int) -> list[dict[str, Any]]:
+def _marked_by_quality(front: "Frontier", limit: int) -> list[dict[str, Any]]:
     """The thinned rows; the one of the highest quality is the best, and is always among them."""
-    rows = thin(found, limit).to_rows()
+    rows = thin(front, limit).to_rows()
     best = max(range(len(rows)), key=lambda index: rows[index]["quality"])
     for index, row in enumerate(rows):
         row["best"] = index == best
     return rows
 
 
-def _with_best(found: "Frontier", limit: int, best: int | None) -> Any:
+def _with_best(front: "Frontier", limit: int, best: int | None) -> Any:
     """Indices of the thinned rows, the best among them."""
-    if best is None or len(found) <= limit:
-        return thin_rows(found, limit)
-    return np.union1d(thin_rows(found, limit - 1) if limit > 1 else [], [best]).astype(np.int64)
+    if best is None or len(front) <= limit:
+        return thin_rows(front, limit)
+    return np.union1d(thin_rows(front, limit - 1) if limit > 1 else [], [best]).astype(np.int64)
 
 
 def _number(name: str) -> Callable[[Mapping[str, Any]], str]:

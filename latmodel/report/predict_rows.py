@@ -14,14 +14,14 @@ from ..predict.capacity import capacity
 from ..predict.prediction import Prediction
 from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
-from .text import SHAPE_COLUMNS, Column, Format, Row, prediction_columns, render
+from .text import SHAPE_COLUMNS, Column, OutputFormat, Row, prediction_columns, render
 
 
 def predict_one(
     predictor: Predictor,
     model: Any,
     workload: Workload,
-    output: Format,
+    output_format: OutputFormat,
     *,
     operators: bool = False,
     limits: bool = False,
@@ -35,17 +35,17 @@ def predict_one(
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
     parts = breakdown(predictor, model, workload) if operators else []
-    if output in ("json", "jsonl"):
-        return render([row | ({"breakdown": parts} if operators else {})], output, [], single=True)
-    if output == "csv":
-        return render(parts or [row], output, [])
+    if output_format in ("json", "jsonl"):
+        return render([row | ({"breakdown": parts} if operators else {})], output_format, [], single=True)
+    if output_format == "csv":
+        return render(parts or [row], output_format, [])
     parameters, *times = prediction_columns(predictor.interval.level)
     columns, title = [parameters, *times], _title(predictor, workload)
     if isinstance(model, ModelConfig):
         row = {**config_dict(model), **_effective(model, workload), **row}
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
-    tables = [render([row], output, columns + (LIMIT_COLUMNS if limits else []), title=title)]
-    return "\n\n".join([*tables, render(parts, output, BREAKDOWN_COLUMNS)] if operators else tables)
+    tables = [render([row], output_format, columns + (LIMIT_COLUMNS if limits else []), title=title)]
+    return "\n\n".join([*tables, render(parts, output_format, BREAKDOWN_COLUMNS)] if operators else tables)
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
@@ -53,14 +53,14 @@ def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
     from ..quality import band, flags, score
     from ..search.scored import with_counts
 
-    found, shapes = score("effective-params"), with_counts(config_dict(model))
-    low, high = band(found, shapes)
+    law, shapes = score("effective-params"), with_counts(config_dict(model))
+    low, high = band(law, shapes)
     kinds = ("quantised",) if workload.weights is not None else ()
     return {
-        "effective_parameters": float(found(shapes)),
+        "effective_parameters": float(law(shapes)),
         "effective_parameters_low": float(low),
         "effective_parameters_high": float(high),
-        "effective_parameters_doubts": flags(found, shapes, kinds=kinds).words(),
+        "effective_parameters_doubts": flags(law, shapes, kinds=kinds).words(),
     }
 
 
@@ -80,7 +80,7 @@ def _title(predictor: Predictor, workload: Workload) -> str:
     )
 
 
-def predict_table(predictor: Predictor, path: Path, workload: Workload, output: Format) -> str:
+def predict_table(predictor: Predictor, path: Path, workload: Workload, output_format: OutputFormat) -> str:
     """Predictions of every row of a table, in its order; rows may name their own work, dtype and runtime.
 
     Raises:
@@ -92,10 +92,12 @@ def predict_table(predictor: Predictor, path: Path, workload: Workload, output: 
         some = [rows[i] for i in index]
         predictions = _predict_group(predictor, some, workload, key, f"{path}", index)
         for i, row, prediction in zip(index, some, predictions, strict=True):
-            done[i] = {**row, **prediction.as_dict()} if output in ("table", "md", "csv") else prediction.as_dict()
-    shown = [{**_filled(row), **(row or {})} for row in done] if output in ("table", "md") else done
+            done[i] = (
+                {**row, **prediction.as_dict()} if output_format in ("table", "md", "csv") else prediction.as_dict()
+            )
+    shown = [{**_filled(row), **(row or {})} for row in done] if output_format in ("table", "md") else done
     return render(
-        [row for row in shown if row], output, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
+        [row for row in shown if row], output_format, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
     )
 
 
@@ -122,13 +124,13 @@ def _predict_group(
     index: Sequence[int],
 ) -> Sequence[Prediction]:
     logits, dtype, runtime = key
-    asked = workload.model_dump()
-    asked.update({name: value for name, value in (("logits", logits), ("dtype", dtype)) if value is not None})
+    work = workload.model_dump()
+    work.update({name: value for name, value in (("logits", logits), ("dtype", dtype)) if value is not None})
     try:
-        columns = {name: _column(rows, name, asked) for name in (*CONFIG_FIELDS, *WORK_FIELDS[:3])}
+        columns = {name: _column(rows, name, work) for name in (*CONFIG_FIELDS, *WORK_FIELDS[:3])}
         given = {name: values for name, values in columns.items() if values is not None}
         some = predictor if runtime is None else Predictor(predictor.profile, runtime, predictor.interval.level)
-        predictions = some.predict_many(given, Workload(**asked))
+        predictions = some.predict_many(given, Workload(**work))
     except UsageError as error:
         raise UsageError(f"{where}: {_renumbered(str(error), index)}") from None
     return [predictions[i] for i in range(len(rows))]
@@ -142,7 +144,7 @@ def _renumbered(message: str, index: Sequence[int]) -> str:
     return f"row {index[int(number)] + 1}:{rest}"
 
 
-def _column(rows: Sequence[Row], name: str, asked: dict[str, Any]) -> Any:
+def _column(rows: Sequence[Row], name: str, work: dict[str, Any]) -> Any:
     """A column of the group, with defaults where a row leaves it out; None if all leave it out."""
     if not any(name in row for row in rows):
         return None
@@ -152,7 +154,7 @@ def _column(rows: Sequence[Row], name: str, asked: dict[str, Any]) -> Any:
         "head_dim": [row.get("hidden_size", 0) / h for row, h in zip(rows, heads, strict=True)],
         "tie_word_embeddings": [False] * len(rows),
     }
-    fallback = defaults.get(name, [asked.get(name, np.nan)] * len(rows))
+    fallback = defaults.get(name, [work.get(name, np.nan)] * len(rows))
     return [row.get(name, other) for row, other in zip(rows, fallback, strict=True)]
 
 

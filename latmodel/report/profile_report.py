@@ -20,11 +20,11 @@ def list_rows() -> tuple[list[Row], list[str]]:
     problems = []
     for name, path in list_profiles().items():
         try:
-            found = read_profile(path)
+            profile = read_profile(path)
         except ProfileError as error:
             problems.append(str(error))
             continue
-        rows.append(_list_row(name, found, str(path)))
+        rows.append(_list_row(name, profile, str(path)))
     rows += [_list_row(sheet.name, datasheet_profile(sheet), "") for sheet in list_uncalibrated()]
     return rows, problems
 

@@ -7,7 +7,7 @@ from ..pruning.prune import NAMES, Curve, Pruning
 from ..quality import NOT_COVERED
 from ..units import show_bytes, show_count, show_seconds
 from .figures import new_figure, save
-from .text import SHAPE_COLUMNS, Column, Format, render
+from .text import SHAPE_COLUMNS, Column, OutputFormat, render
 
 COLUMNS: list[Column] = [
     ("way", lambda row: row["way"]),
@@ -24,18 +24,18 @@ COLUMNS: list[Column] = [
 ]
 
 
-def table(found: Pruning, output: Format) -> str:
+def table(pruning: Pruning, output_format: OutputFormat) -> str:
     """The original, and one shape for each way."""
-    rows = [found.original.as_dict(), *(curve.shown.as_dict() for curve in found.curves)]
-    return render(rows, output, COLUMNS)
+    rows = [pruning.original.as_dict(), *(curve.shown.as_dict() for curve in pruning.curves)]
+    return render(rows, output_format, COLUMNS)
 
 
-def notes(found: Pruning) -> Iterator[str]:
+def notes(pruning: Pruning) -> Iterator[str]:
     """One sentence for each way that needs one, and which way keeps the most."""
-    for curve in found.curves:
+    for curve in pruning.curves:
         if curve.note:
             yield f"{curve.way.name} ({curve.way.what}): {curve.note}"
-    reached = [curve for curve in found.curves if curve.best is not None]
+    reached = [curve for curve in pruning.curves if curve.best is not None]
     if not reached:
         yield "no way of pruning reaches the target"
         return
@@ -48,7 +48,7 @@ def _kept(curve: Curve) -> float:
     return curve.best.kept if curve.best else 0.0
 
 
-def draw(found: Pruning, path: "str | os.PathLike[str]", title: str) -> None:
+def draw(pruning: Pruning, path: "str | os.PathLike[str]", title: str) -> None:
     """Kept parameters against speed-up, one curve for each way; the target as a line.
 
     Raises:
@@ -56,14 +56,14 @@ def draw(found: Pruning, path: "str | os.PathLike[str]", title: str) -> None:
     """
     figure = new_figure()
     axes = figure.add_subplot()
-    for curve in found.curves:
+    for curve in pruning.curves:
         kept = [100.0 * point.kept for point in curve.points]
         axes.plot(kept, [point.speedup for point in curve.points], ".-", markersize=3, label=curve.way.name)
-    original_s = getattr(found.original.prediction, NAMES[found.target.metric])
-    axes.axhline(original_s / found.target.limit_s(original_s), color="0.4", linestyle="--", label="target")
+    original_s = getattr(pruning.original.prediction, NAMES[pruning.target.metric])
+    axes.axhline(original_s / pruning.target.limit_s(original_s), color="0.4", linestyle="--", label="target")
     axes.invert_xaxis()
     axes.set_xlabel("parameters kept in %")
-    axes.set_ylabel(f"speed-up of {found.target.metric}")
+    axes.set_ylabel(f"speed-up of {pruning.target.metric}")
     axes.set_title(title)
     axes.grid(True, alpha=0.2)
     axes.legend()

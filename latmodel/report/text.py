@@ -8,25 +8,30 @@ from typing import Any, Literal
 
 from ..units import show_bytes, show_count, show_seconds
 
-Format = Literal["table", "json", "jsonl", "csv", "md"]
-FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv", "md")
+OutputFormat = Literal["table", "json", "jsonl", "csv", "md"]
+OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("table", "json", "jsonl", "csv", "md")
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]  # heading, and the text of a row
 
 
 def render(
-    rows: Sequence[Row], output: Format, columns: Sequence[Column], *, title: str = "", single: bool = False
+    rows: Sequence[Row],
+    output_format: OutputFormat,
+    columns: Sequence[Column],
+    *,
+    title: str = "",
+    single: bool = False,
 ) -> str:
     """Rows as text. JSON and CSV carry every field, unrounded, in SI; `single` gives one JSON object, not a list."""
-    if output == "json":
+    if output_format == "json":
         return json.dumps(rows[0] if single and len(rows) == 1 else list(rows), indent=1, default=str)
-    if output == "jsonl":
+    if output_format == "jsonl":
         return "\n".join(json.dumps(row, default=str) for row in rows)
-    if output == "csv":
+    if output_format == "csv":
         return _csv(rows)
     cells = [[text(row) for _, text in columns] for row in rows]
     headings = [heading for heading, _ in columns]
-    return _markdown(headings, cells) if output == "md" else table(headings, cells, title=title)
+    return _markdown(headings, cells) if output_format == "md" else table(headings, cells, title=title)
 
 
 def _csv(rows: Sequence[Row]) -> str:

@@ -1,1 +1,1 @@
-"""How a model is carried out: one file a runtime."""
+"""How a model is carried out: one file a runtime, and the registry that profiles name them by."""

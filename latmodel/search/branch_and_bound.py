@@ -113,7 +113,7 @@ class Search:
 
     def run(self, front: Front) -> Front:
         """The front of this part's shapes and the given ones."""
-        stack, found, held = [whole(self.tables[0], self.depths.size)], [], 0
+        stack, unmerged, held = [whole(self.tables[0], self.depths.size)], [], 0
         share = MERGE_SHARE if len(self.goals) > 2 else 0.0
         while stack:
             boxes = stack.pop()
@@ -123,14 +123,14 @@ class Search:
             boxes = boxes.take(self._may_hold(boxes, front))
             small = boxes.shapes <= self.leaf
             points = self._price(boxes.take(small), front)
-            found.append(points)
+            unmerged.append(points)
             held += len(points)
             if held >= max(MERGE, share * len(front)):
-                front, found, held = front.merged(found), [], 0
+                front, unmerged, held = front.merged(unmerged), [], 0
             if not small.all():
                 large = boxes.take(~small)
                 stack.append(split(large, self._splits_depth(large)))
-        return front.merged(found)
+        return front.merged(unmerged)
 
     def _may_hold(self, boxes: Boxes, front: Front) -> Array:
         """Which boxes, by index, may hold a shape that the front lacks."""

@@ -75,8 +75,8 @@ class Stairs:
             probe = np.minimum(step + reach, end)
             step = np.where(self._second[probe] <= second, probe, step)
             reach //= 2
-        found: Array = self._last[step]
-        return found
+        least: Array = self._last[step]
+        return least
 
     def _cell(self, first: Array) -> Array:
         """Where values of the first goal lie; a higher cell means a higher value."""
@@ -141,5 +141,5 @@ class Grid:
     def least(self, values: Array) -> Array:
         """The least last goal of rows as good as some values in all others; goals × points."""
         cells = tuple(np.searchsorted(e, v, side="right") for e, v in zip(self.edges, values[:-1], strict=True))
-        found: Array = self._least[cells]
-        return found
+        least: Array = self._least[cells]
+        return least

@@ -47,7 +47,7 @@ class Frontier:
         limits: what every shape keeps.
         searched: shapes in the space.
         effort: boxes bounded and shapes priced to find these.
-        missing: depths asked for at which nothing meets the limits.
+        missing: depths of the request at which nothing meets the limits.
     """
 
     predictor: Predictor

@@ -19,11 +19,12 @@ from .tables import SLACK, Tables
 
 SHAPE = CONFIG_FIELDS  # columns of a row of shapes, in this order
 
-COUNTS = ("params", "non-embedding-params")
+# Scores of size alone: the quickest to search, and free in every dimension.
+PARAMETER_COUNTS = ("params", "non-embedding-params")
 TIMES = {"prefill": "prefill_s", "decode": "step_s", "response": "response_s"}
-METRICS = (*COUNTS, *TIMES, "memory", "throughput")
+METRICS = (*PARAMETER_COUNTS, *TIMES, "memory", "throughput")
 # What is better larger.
-GAINS = (*COUNTS, "throughput")
+GAINS = (*PARAMETER_COUNTS, "throughput")
 UNITS = {"prefill": "s", "decode": "s_per_token", "response": "s", "memory": "bytes", "throughput": "tokens_per_s"}
 
 Function = Callable[[Mapping[str, Array]], Array]
@@ -32,7 +33,7 @@ End = Literal["value", "low", "high"]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A device with its runtime, and what is asked of it."""
+    """A device with its runtime, and the workload it runs."""
 
     predictor: Predictor
     workload: Workload = field(default_factory=Workload)
@@ -201,8 +202,8 @@ class Measure:
         metric, table = self.objective.metric, shapes.tables[self.scenario]
         if callable(metric):
             return call(metric, self.objective.name, shapes.columns())
-        if metric in COUNTS:
-            return table.parameters(shapes.stem, shapes.ffn, shapes.depth)[COUNTS.index(metric)]
+        if metric in PARAMETER_COUNTS:
+            return table.parameters(shapes.stem, shapes.ffn, shapes.depth)[PARAMETER_COUNTS.index(metric)]
         if metric == "memory":
             return table.memory_bytes(shapes.stem, shapes.ffn, shapes.depth)
         forecast = shapes.forecast(self.scenario)

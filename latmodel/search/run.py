@@ -46,7 +46,7 @@ def frontier(
     Args:
         predictor: what prices a shape.
         space: shapes to search; the default space if None.
-        workload: what is asked of a shape.
+        workload: prompt, new tokens, batch and number formats; the default `Workload` if None.
         budget_s: seconds that a response may take; None for no limit.
         memory_bytes: memory that a shape may take at its peak; the predictor's device if None.
         quality: what to make large beside the response being short: "params", "non-embedding-params", an
@@ -57,7 +57,7 @@ def frontier(
         sure: the budget holds for the upper end of the predictor's interval, not for the prediction.
         executor: what runs the parts of the search: "process" (if None and `workers` > 1), "dask", "ray", "slurm", or
             anything with `submit`. The answer is the same, to the last bit.
-        workers: how many at once.
+        workers: how many run at once.
         checkpoint: a file that finished parts are written to, and that a search goes on from.
 
     Raises:
@@ -101,11 +101,11 @@ def best_per_depth(
         costs = job.tables(part)
         for depth, front in fronts.items():
             fronts[depth] = job.search_depths(costs, np.array([depth]), front)
-    found = [front for front in fronts.values() if len(front)]
+    reached = [front for front in fronts.values() if len(front)]
     # The last row of a front, sorted by response, has the most quality; the result is turned round.
     values, shapes = (
         np.concatenate([part[-1:] for part in reversed(parts_)]) if parts_ else np.zeros((0, 2))
-        for parts_ in ([f.values for f in found], [f.shapes for f in found])
+        for parts_ in ([f.values for f in reached], [f.shapes for f in reached])
     )
     missing = tuple(depth for depth, front in fronts.items() if not len(front))
     return replace(result(job, values, shapes), missing=missing)
@@ -145,7 +145,7 @@ def job_of(
 
 
 def result(job: Job, values: Array, shapes: Array) -> Frontier:
-    """What a search found, with all that was asked.
+    """What a search found, with the objectives and limits that it kept.
 
     Raises:
         BudgetError: it found nothing.

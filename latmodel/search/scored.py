@@ -11,13 +11,11 @@ from ..arrays import Array
 from ..model.config import CONFIG_FIELDS
 from ..model.transformer import embedding_parameters, num_parameters
 from ..quality import FFN_RATIO_RANGE, KV_GROUPS_RANGE, Score, band, best, flags, score, tied
+from .goals import PARAMETER_COUNTS
 
 if TYPE_CHECKING:
     from .frontier import Frontier
     from .space import SearchSpace
-
-# Scores of size alone: searched by the built-in counts, which are the quickest, and free in every dimension.
-COUNTS = ("params", "non-embedding-params")
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,9 @@ def quality_from(spec: str, tokens: float | None) -> tuple[Any, Score | None]:
     Raises:
         UsageError: there is no such score, it needs tokens, or a user's function cannot be used.
     """
-    found = score(spec, tokens=tokens)
-    return (spec, None) if spec in COUNTS else (ScoreObjective(found), found)
+    named = score(spec, tokens=tokens)
+    # Scores of size alone are searched by the built-in counts: the quickest, and free in every dimension.
+    return (spec, None) if spec in PARAMETER_COUNTS else (ScoreObjective(named), named)
 
 
 def near_usual(space: "SearchSpace") -> "SearchSpace":

@@ -56,7 +56,7 @@ def sweep(job: Job, executor: "str | Executor" = "process", workers: int = 2, ch
     front = job.look()
     if record is not None:
         done = record.read()
-        front = front.merged([found for part, found in done if part in set(todo)])
+        front = front.merged([front for part, front in done if part in set(todo)])
         todo = [part for part in todo if part not in {part for part, _ in done}]
     if not todo:
         return front
@@ -96,7 +96,7 @@ class _Run:
 
     def _collect(self, part: Part, waiting: "deque[Part]") -> None:
         try:
-            found, effort = self.running[part].result()
+            front, effort = self.running[part].result()
         except LatmodelError:
             raise  # what a user can mend, no worker's death
         except Exception as error:
@@ -109,9 +109,9 @@ class _Run:
         del self.running[part]
         self.job.effort.boxes += effort.boxes
         self.job.effort.priced += effort.priced
-        self.front = self.front.merged([found])
+        self.front = self.front.merged([front])
         if self.record is not None:
-            self.record.write(part, found)
+            self.record.write(part, front)
 
     def _restart(self, waiting: "deque[Part]", error: Exception) -> None:
         """A broken pool loses all that was running: start it anew."""
@@ -203,11 +203,11 @@ class Checkpoint:
             else:
                 yield part, Front.empty(int(record["goals"]))
 
-    def write(self, part: Part, found: Front) -> None:
+    def write(self, part: Part, front: Front) -> None:
         """Append a part, flushed."""
         record = {
-            "fingerprint": self.fingerprint, "part": list(part), "goals": found.values.shape[1],
-            "values": found.values.tolist(), "shapes": found.shapes.tolist(),
+            "fingerprint": self.fingerprint, "part": list(part), "goals": front.values.shape[1],
+            "values": front.values.tolist(), "shapes": front.shapes.tolist(),
         }  # fmt: skip
         self._write(json.dumps(record) + "\n", "a")
 

@@ -28,7 +28,7 @@ CHUNK = 16_384
 SLACK = 1e-9
 
 
-class Layer(NamedTuple):
+class TabledLayer(NamedTuple):
     """What one layer (or the head) of each row of a table costs; a number where all rows share it."""
 
     prefill_kernels: Array
@@ -43,16 +43,16 @@ class Layer(NamedTuple):
     output_bytes: Array  # `layers.weights.Workspace` of this layer: the wider of a block's two counts
     unpacked_bytes: Array
 
-    def joined(self, others: Sequence["Layer"]) -> "Layer":
+    def joined(self, others: Sequence["TabledLayer"]) -> "TabledLayer":
         """Rows of this and the others, one after another; shared numbers stay numbers."""
         parts = (self, *others)
-        return Layer(
+        return TabledLayer(
             *(np.concatenate(columns) if np.ndim(columns[0]) else columns[0] for columns in zip(*parts, strict=True))
         )
 
-    def suffix_minima(self, ends: Array) -> "Layer":
+    def suffix_minima(self, ends: Array) -> "TabledLayer":
         """The least of each row and the later rows of its segment (`ends`: where each segment ends)."""
-        return Layer(*(_suffix_minima(column, ends) if np.ndim(column) else column for column in self))
+        return TabledLayer(*(_suffix_minima(column, ends) if np.ndim(column) else column for column in self))
 
 
 def _suffix_minima(column: Array, ends: Array) -> Array:
@@ -77,10 +77,10 @@ class Tables:
     offset: Array
     ffn_count: Array
     ffn_sizes: Array
-    attention: Layer
-    ffn: Layer
-    ffn_least: Layer
-    head: Layer
+    attention: TabledLayer
+    ffn: TabledLayer
+    ffn_least: TabledLayer
+    head: TabledLayer
     overhead_bytes: float
     work: Work
     target: Target
@@ -198,14 +198,14 @@ class _Pricing:
     def __init__(self, predictor: Predictor, work: Work, target: Target) -> None:
         self.predictor, self.work, self.target = predictor, work, target
 
-    def attention(self, stems: Stems, hidden: Array, vocab: Array, tie: Array) -> Layer:
+    def attention(self, stems: Stems, hidden: Array, vocab: Array, tie: Array) -> TabledLayer:
         """Every stem's attention; the transient memory of its model goes with it."""
         heads, kv_heads, head_dim = (
             column.astype(float) for column in (stems.num_attention_heads, stems.num_key_value_heads, stems.head_dim)
         )
         return self._layer(Block(Attention(heads, kv_heads, head_dim), None, norms=1), hidden, vocab, tie)
 
-    def feed_forward(self, hidden: Array, sizes: Array) -> Layer:
+    def feed_forward(self, hidden: Array, sizes: Array) -> TabledLayer:
         """Feed-forward layers, some at a time: temporaries then stay in the cache."""
         layers = []
         for start in range(0, max(sizes.size, 1), CHUNK):
@@ -215,7 +215,7 @@ class _Pricing:
         joined = layers[0].joined(layers[1:])
         return joined._replace(last_s=joined.first_s)  # no context in it
 
-    def _layer(self, block: Block, hidden: Array, vocab: Array, tie: Array) -> Layer:
+    def _layer(self, block: Block, hidden: Array, vocab: Array, tie: Array) -> TabledLayer:
         cost = block_cost(block, hidden, self.work, self.target)
         one, none = (Architecture((Group(count, block),), hidden, vocab, tie) for count in (1.0, 0.0))
         memory, without = (self.predictor.memory(model, self.work) for model in (one, none))
@@ -223,7 +223,7 @@ class _Pricing:
         parameters = num_parameters(one) - num_parameters(none)
         return _layer(cost, hidden, parameters, held, workspace_of(one, self.work.numbers, self.target.implementation))
 
-    def head(self, hidden: Array, vocab: Array, tie: Array) -> tuple[Layer, float]:
+    def head(self, hidden: Array, vocab: Array, tie: Array) -> tuple[TabledLayer, float]:
         """Embedding, final norm and LM head; and the runtime's own memory."""
         model = Architecture((), hidden, vocab, tie)
         memory = self.predictor.memory(model, self.work)
@@ -232,15 +232,15 @@ class _Pricing:
         return layer, float(memory.overhead_bytes)
 
 
-def _workspace(layer: Layer, rows: Array) -> Workspace:
+def _workspace(layer: TabledLayer, rows: Array) -> Workspace:
     return Workspace(_at(layer.output_bytes, rows), _at(layer.unpacked_bytes, rows))
 
 
-def _layer(cost: Cost, like: Array, parameters: Array, held: Memory, space: Workspace) -> Layer:
+def _layer(cost: Cost, like: Array, parameters: Array, held: Memory, space: Workspace) -> TabledLayer:
     def full(value: Array) -> Array:
         return np.array(np.broadcast_to(value, like.shape), dtype=np.float64)
 
-    return Layer(
+    return TabledLayer(
         cost.prefill.kernels, cost.first.kernels, full(cost.prefill.seconds), full(cost.first.seconds),
         full(cost.last.seconds), full(parameters), full(held.weight_bytes), held.cache_bytes,
         full(held.transient_bytes), *space,

@@ -4,7 +4,7 @@ from ...arrays import Array, ceil, maximum
 from ..architecture import Experts
 from ..config import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost, gemm, pointwise
+from ..ops import GEMM, POINTWISE, OpCost, gemm, pointwise
 
 TILE_ROWS = 16.0  # a grouped product gives each expert whole tiles of rows; the smallest are of 16
 
@@ -68,14 +68,14 @@ def _product(
     moved = sent * (n + k) * numbers.activation_bytes
     if implementation.expert_kernels or implementation.group_kernels:
         launches = touched + implementation.group_kernels * layer.count
-        return OpCost(name, "gemm", flops, weights, 0.0, moved, launches, each, n, k, touched)
+        return OpCost(name, GEMM, flops, weights, 0.0, moved, launches, each, n, k, touched)
     tiled = touched * (ceil(each / TILE_ROWS) * TILE_ROWS)
-    return OpCost(name, "gemm", flops, weights, 0.0, moved, 1.0, tiled, n, k)
+    return OpCost(name, GEMM, flops, weights, 0.0, moved, 1.0, tiled, n, k)
 
 
 def _loop(layer: Experts, rows: Array, implementation: Implementation) -> OpCost:
     """The launches, beside the two products, of a loop over the touched experts."""
-    return OpCost("expert_loop", "pointwise", kernels=implementation.expert_kernels * touched_experts(layer, rows))
+    return OpCost("expert_loop", POINTWISE, kernels=implementation.expert_kernels * touched_experts(layer, rows))
 
 
 def expert_parameters(layer: Experts, hidden: Array) -> Array:

@@ -4,7 +4,7 @@ from ...arrays import Array, minimum
 from ..architecture import Attention, Block, GatedDelta, LatentAttention, Mamba2
 from ..config import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost
+from ..ops import POINTWISE, OpCost
 from ..step import Step
 
 RECURRENT_BYTES = 4.0  # recurrent states stay in float32 whatever the model's dtype (transformers 5)
@@ -65,4 +65,4 @@ def append_op(block: Block, step: Step, implementation: Implementation, numbers:
     """Append the new positions; a growing cache (`cache_copies`) reads and writes all that it holds."""
     kept = implementation.cache_copies * kept_positions(block, step.context - step.tokens, implementation)
     moved = elements_per_position(block) * (2.0 * step.batch * (kept + step.tokens) * numbers.cache_bytes)
-    return OpCost("kv_cache", "pointwise", 0.0, 0.0, 0.0, moved, implementation.cache_kernels)
+    return OpCost("kv_cache", POINTWISE, 0.0, 0.0, 0.0, moved, implementation.cache_kernels)

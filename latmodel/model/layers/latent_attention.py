@@ -70,7 +70,7 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
     read = width * (positions * each)  # expanded keys and values
     attend = OpCost(
         "attention",
-        step.phase,
+        step.attention_kind,
         width * (2.0 * pairs),
         0.0,
         read,
@@ -97,7 +97,9 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
     return [
         absorb,
-        OpCost("attention", step.phase, flops, 0.0, cache, rows, implementation.attention_kernels, attention=shape),
+        OpCost(
+            "attention", step.attention_kind, flops, 0.0, cache, rows, implementation.attention_kernels, attention=shape
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ from ...arrays import Array, ceil, minimum
 from ..architecture import Block, GatedDelta, Mamba2
 from ..config import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost, gemm, pointwise
+from ..ops import OpCost, OpKind, gemm, pointwise
 from ..step import Step
 from .kv_cache import RECURRENT_BYTES, conv_width, recurrent_elements
 
@@ -110,7 +110,7 @@ def delta_context(block: Block, step: Step, implementation: Implementation, _num
 def _solve_op(columns: Array, chunk: float, rows: Array) -> OpCost:
     """A unit triangular system of `chunk` unknowns for each of `columns` right-hand sides in every chunk of `rows`:
     half of the chunk's square is multiplied. Its launches are counted with the scan."""
-    return OpCost("scan_solve", "solve", columns * rows * chunk, 0.0, 0.0, 0.0, 0.0, rows, columns, 0.5 * chunk)
+    return OpCost("scan_solve", OpKind.SOLVE, columns * rows * chunk, 0.0, 0.0, 0.0, 0.0, rows, columns, 0.5 * chunk)
 
 
 def _chunked(chunk: float, step: Step, implementation: Implementation) -> tuple[Array, Array]:
@@ -133,7 +133,7 @@ def _around(
     """Traffic of the short causal convolution with its SiLU, and of the gated norm."""
     each = numbers.activation_bytes
     return [
-        OpCost("conv", "conv", activation_bytes=conv_width(m) * rows * (4.0 * each), kernels=1.0, passes=4.0),
+        OpCost("conv", OpKind.CONV, activation_bytes=conv_width(m) * rows * (4.0 * each), kernels=1.0, passes=4.0),
         pointwise("gated_norm", inner * rows, moves=implementation.norm_moves + 3.0, kernels=0.0, bytes_each=each),
     ]
 
@@ -144,7 +144,7 @@ def _step_op(
     """One token: the state is read and written, by one kernel or by each tensor operator anew."""
     scan = FUSED if implementation.fuses_scans else tensors
     moved = (recurrent_elements(m) * scan.step_moves + values) * (step.batch * RECURRENT_BYTES)
-    return OpCost("scan", "scan", activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
+    return OpCost("scan", OpKind.SCAN, activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
 
 
 def _scan_ops(
@@ -159,6 +159,6 @@ def _scan_ops(
     inner = state / (m.state_size if isinstance(m, Mamba2) else m.key_dim)
     rows, depth = step.batch * positions, flops_each / (2.0 * inner)
     return [
-        OpCost("scan", "scan", activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
-        OpCost("scan_products", "gemm", flops_each * rows, 0.0, 0.0, 0.0, 0.0, rows, inner, depth),
+        OpCost("scan", OpKind.SCAN, activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
+        OpCost("scan_products", OpKind.GEMM, flops_each * rows, 0.0, 0.0, 0.0, 0.0, rows, inner, depth),
     ]

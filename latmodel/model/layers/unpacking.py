@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from ..config import Numbers
 from ..implementation import Implementation
-from ..ops import OpCost, pointwise
+from ..ops import GEMM, OpCost, OpKind, pointwise
 
 KEPT = ("router", "shared_gate")  # products whose weights stay in the dtype
 
 
 def _is_quantised(op: OpCost) -> bool:
-    return op.kind == "gemm" and op.name not in KEPT
+    return op.kind is GEMM and op.name not in KEPT
 
 
 def multiplies_float8(implementation: Implementation, numbers: Numbers) -> bool:
@@ -24,7 +24,7 @@ def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
     It reads the input in half of the bytes; quantising it is part of the operator's law and of the runtime's launches.
     """
     moved = op.activation_bytes * ((op.k * 0.5 + op.n) / (op.k + op.n))
-    return op._replace(kind="gemm8", activation_bytes=moved, kernels=op.kernels * (1.0 + launches))
+    return op._replace(kind=OpKind.GEMM8, activation_bytes=moved, kernels=op.kernels * (1.0 + launches))
 
 
 def with_unpacking(name: str, ops: Sequence[OpCost], implementation: Implementation, numbers: Numbers) -> list[OpCost]:

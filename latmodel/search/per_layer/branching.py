@@ -131,19 +131,19 @@ class _Search:
             if left_s <= 0.0:
                 break
             limits = self.limits.tightened(margin)
-            found = self.program.integer(core, box, limits, self.tangents, self.gap, left_s)
+            solved = self.program.integer(core, box, limits, self.tangents, self.gap, left_s)
             if not margin:  # limits tightened bound nothing
-                bound = min(bound, found.bound)
-            if found.picked is None:
+                bound = min(bound, solved.bound)
+            if solved.picked is None:
                 break
-            self._offer(found.picked)
-            if self.swaps.keeps(found.picked):
+            self._offer(solved.picked)
+            if self.swaps.keeps(solved.picked):
                 break
-            tangent = self.program.costs.tangent(self.program.costs.total(found.picked))
+            tangent = self.program.costs.tangent(self.program.costs.total(solved.picked))
             if tangent not in self.tangents:
                 self.tangents.append(tangent)
             else:  # broken by the solver's tolerance alone
-                margin += TOLERANCE + self.swaps.broken(found.picked)
+                margin += TOLERANCE + self.swaps.broken(solved.picked)
         self.settled = max(self.settled, bound)
 
     def _offer(self, picked: Array) -> None:
@@ -173,12 +173,12 @@ def quickest_choice(program: LayerProgram, memory_bytes: float) -> Array | None:
     core, tangents, limits = program.core(), list(ENDS), Limits(None, memory_bytes)
     box = program.whole(limits, tangents)
     for _ in range(ROUNDS):
-        found = program.integer(core, box, limits, tangents, CLOSE, np.inf)
-        if found.picked is None:
+        solved = program.integer(core, box, limits, tangents, CLOSE, np.inf)
+        if solved.picked is None:
             return None
-        totals = program.costs.total(found.picked)
+        totals = program.costs.total(solved.picked)
         tangent = program.costs.tangent(totals)
-        if tangent in tangents or program.costs.response(totals) <= -found.bound * (1.0 + 2.0 * CLOSE):
+        if tangent in tangents or program.costs.response(totals) <= -solved.bound * (1.0 + 2.0 * CLOSE):
             break
         tangents.append(tangent)
-    return found.picked
+    return solved.picked

@@ -65,7 +65,7 @@ def search_layers(
         blocks: what a layer may pick; a block without attention and FFN is a layer left out.
         scores: [layers, blocks]; minus infinity forbids a block at a layer.
         hidden_size, vocab_size, tie_word_embeddings: what all layers share.
-        workload: what is asked of the model.
+        workload: prompt, new tokens, batch and number formats; the default `Workload` if None.
         budget_s: longest response, in seconds.
         memory_bytes: most memory at the peak; the predictor's device if None.
         gap: stop when no choice can score more by this share.

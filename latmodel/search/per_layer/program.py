@@ -122,14 +122,14 @@ class LayerProgram:
         optimize, _ = _scipy()
         worth, scale = self._worth(core)
         rows = self._rows(core, box, limits, tangents)
-        found = optimize.linprog(
+        solution = optimize.linprog(
             np.concatenate((-worth / scale, np.zeros(3))), rows.upper, rows.most, rows.each, np.ones(len(self.scores)),
             bounds=[*[(0.0, None)] * (worth.size + 2), (box.transient_low / limits.memory_bytes, None)], method="highs",
         )  # fmt: skip
-        if found.x is None:
+        if solution.x is None:
             return None
-        share, reduced = found.x[: worth.size], found.lower.marginals[: worth.size]
-        return Relaxed(-float(found.fun) * scale, share, reduced * scale)
+        share, reduced = solution.x[: worth.size], solution.lower.marginals[: worth.size]
+        return Relaxed(-float(solution.fun) * scale, share, reduced * scale)
 
     def integer(
         self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent], gap: float, time_limit_s: float
@@ -142,7 +142,7 @@ class LayerProgram:
         rows, n = self._rows(core, box, limits, tangents), worth.size
         time = np.array([1.0, self.costs.new, 0.0]) * (limits.seconds is None)
         least = [0.0, 0.0, box.transient_low / limits.memory_bytes]
-        found = optimize.milp(
+        solution = optimize.milp(
             np.concatenate((-worth / scale, time)),
             integrality=np.repeat([1, 0], (n, 3)),
             bounds=optimize.Bounds(np.concatenate((np.zeros(n), least)), np.repeat([1.0, np.inf], (n, 3))),
@@ -152,13 +152,13 @@ class LayerProgram:
             ],
             options={"mip_rel_gap": gap, "time_limit": time_limit_s},
         )  # fmt: skip
-        if found.mip_dual_bound is not None:
-            bound = -float(found.mip_dual_bound) * scale
+        if solution.mip_dual_bound is not None:
+            bound = -float(solution.mip_dual_bound) * scale
         else:
-            bound = np.inf if found.status == 1 else -np.inf  # out of time, or no solution
+            bound = np.inf if solution.status == 1 else -np.inf  # out of time, or no solution
         if limits.seconds is None:
             bound -= self.costs.fixed.prefill_s
-        return Solved(None if found.x is None else self.read(core, found.x[:n]), bound)
+        return Solved(None if solution.x is None else self.read(core, solution.x[:n]), bound)
 
     def read(self, core: Core, share: Array) -> Array:
         """The choice of each layer that has the largest share."""

@@ -1,19 +1,15 @@
-"""How each runtime runs a case: a function that enqueues one run of it, and nothing about timing."""
+"""Plain PyTorch: a decoder of our own blocks, launched one by one or compiled."""
 
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
-from latmodel.model.implementation import IMPLEMENTATIONS
 
 from ..measure.cases import Case
-from ..observations.decoder_config import DecoderConfig
 from .block import (
     DTYPES,
     Arena,
@@ -28,60 +24,18 @@ from .block import (
     new_cache,
     rope_table,
 )
+from .engine import Run
 
-Run = Callable[[], object]
-Build = Callable[[Case, Arena, torch.device], Run]
 BlockFunction = Callable[[BlockWeights, Tensor, Tensor, Tensor, Cache, int], Tensor]
 
 
-class Runtime(NamedTuple):
-    """Software that launches kernels. `implementation` names its row in `latmodel.model.implementation`."""
-
-    name: str
-    implementation: str
-    build: Build
-    graph: bool = False  # what is timed is the replay of a device graph
-    any_decoder: bool = False  # builds what Transformers can; the others Llama blocks alone
-
-    def on(self, kind: str) -> str:
-        """The implementation on a device of `kind` ("cpu" or any accelerator)."""
-        own = f"{self.implementation}-{kind}"
-        return own if own in IMPLEMENTATIONS else self.implementation
-
-    def check(self, config: ModelConfig | DecoderConfig | None) -> None:
-        """Refuse an architecture that it cannot build.
-
-        Raises:
-            UsageError: the configuration is of no plain Llama.
-        """
-        if isinstance(config, DecoderConfig) and not self.any_decoder:
-            raise UsageError(
-                f"{self.name} builds Llama blocks alone, not {config.fields.get('model_type')!r}; "
-                "use --runtime transformers-eager"
-            )
-
-
-def runtime(name: str) -> Runtime:
-    """The runtime of that name.
-
-    Raises:
-        UsageError: there is no such runtime, or what it needs is not installed.
-    """
-    if name not in RUNTIMES:
-        raise UsageError(f"unknown runtime {name[:40]!r}: choose from {', '.join(RUNTIMES)}")
-    if name == "transformers-eager":
-        try:
-            import transformers  # noqa: F401
-        except ImportError:
-            raise UsageError(f"runtime {name} needs Transformers: pip install 'latmodel[transformers]'") from None
-    return RUNTIMES[name]
-
-
-def _eager(case: Case, arena: Arena, device: torch.device) -> Run:
+def torch_eager_run(case: Case, arena: Arena, device: torch.device) -> Run:
+    """A function that runs the case once, block by block."""
     return _own(case, arena, device, block_forward)
 
 
-def _compiled(case: Case, arena: Arena, device: torch.device) -> Run:
+def torch_compiled_run(case: Case, arena: Arena, device: torch.device) -> Run:
+    """A function that runs the case once, each block through `torch.compile`."""
     # A function of its own: what is compiled for one case counts against no other's limit and ends with it, while the
     # reference stays compiled.
     code = block_forward.__code__.replace(co_name=block_forward.__name__)
@@ -89,24 +43,6 @@ def _compiled(case: Case, arena: Arena, device: torch.device) -> Run:
     # One position for all steps: every other one would be compiled anew. The cache is written in place, so that
     # nothing but some tokens of context is lost.
     return _own(case, arena, device, torch.compile(block, dynamic=False), fixed=True)
-
-
-def _transformers(case: Case, arena: Arena, device: torch.device) -> Run:
-    if isinstance(case.config, DecoderConfig):
-        from .decoder import decoder_run
-
-        return decoder_run(case, arena, device)
-    from .llama import llama_run
-
-    return llama_run(case, arena, device)
-
-
-RUNTIMES = {
-    "transformers-eager": Runtime("transformers-eager", "transformers", _transformers, any_decoder=True),
-    "torch-eager": Runtime("torch-eager", "torch", _eager),
-    "cuda-graph": Runtime("cuda-graph", "torch", _eager, graph=True),
-    "torch-compile": Runtime("torch-compile", "compiled", _compiled),
-}
 
 
 def _own(case: Case, arena: Arena, device: torch.device, block: BlockFunction, fixed: bool = False) -> Run:

@@ -1,0 +1,16 @@
+"""The runtimes that a profile can name, one line each (`implementation` of a profile's runtime)."""
+
+from ..model.implementation import Implementation
+from .serving import SERVING
+from .torch_compile import COMPILED
+from .torch_eager import TORCH
+from .transformers_eager import TRANSFORMERS, TRANSFORMERS_CPU
+
+_RUNTIMES = (
+    TRANSFORMERS,
+    TRANSFORMERS_CPU,
+    TORCH,
+    COMPILED,
+    SERVING,
+)
+IMPLEMENTATIONS: dict[str, Implementation] = {one.name: one for one in _RUNTIMES}
