@@ -197,7 +197,7 @@ class Predictor:
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
         """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
-        outside: Array = not (measured and special_layers(model) <= set(self._part.layers))
+        outside: Array = bool(model.assumed) or not (measured and special_layers(model) <= set(self._part.layers))
         for name, (low, high) in self._part.ranges.items():
             value = _range_value(name, model, work)
             outside = outside | (value < low) | (value > high)

@@ -114,7 +114,7 @@ DENSE: dict[str, Family] = {
     ),
     "cwm": Family(
         "CwmConfig", dims(128256, 21504, 48, 8, head_dim=128, sliding_window=8192), pattern=every(4, first=True),
-        harmless=("mlp_bias",),
+        ffn_bias="mlp_bias",
     ),
     "emu3_text_model": Family(
         "Emu3TextConfig", dims(184622, 14336, 32, 8), qkv_bias="attention_bias", ffn_bias="mlp_bias",
@@ -136,6 +136,7 @@ DENSE: dict[str, Family] = {
     ),
     "helium": Family(
         "HeliumConfig", dims(48000, 7040, 20, 20, head_dim=128), qkv_bias="attention_bias", ffn_bias="mlp_bias",
+        square_heads=True,
     ),
     "hunyuan_v1_dense": Family(
         "HunYuanDenseV1Config", dims(290943, 11008, 32), **BIASED, qk_norm="head",
@@ -153,6 +154,10 @@ DENSE: dict[str, Family] = {
     "jais2": Family(
         "Jais2Config", dims(150272, 26624, 26, 26, head_dim=128, attention_bias=True, mlp_bias=True),
         norm=LAYER_NORM, gated=False, **BIASED, ffn_bias="mlp_bias",
+    ),
+    "mimo": Family(
+        "MiMoConfig", dims(151680, 11008, 32, 8, **_QWEN_WINDOWS), qkv_bias=True, pattern=late_windows,
+        only={"attention_bias": (True,)},  # read on Hugging Face: modeling_mimo.py is Qwen 2 with layers for MTP
     ),
     "nanochat": Family(
         "NanoChatConfig", dims(50304, 8192, 6, 6), norm=BARE_NORM, gated=False, **BIASED,

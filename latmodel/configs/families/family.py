@@ -91,6 +91,7 @@ class Family:
     head_bias: Switch = False
     ties: bool = True  # False: the class keeps an LM head of its own whatever tie_word_embeddings says
     residual_scale: bool = False
+    convert: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None  # other names and nests to the common fields
     scalars: Callable[[Fields, Layer], int] | None = None  # learned values of a block that stand in no product
     layers: Callable[[Fields, list[Layer]], list[Layer]] | None = None  # a rule that changes single layers
     blocks: Callable[[Fields, Layer, Block], tuple[Block, ...]] | None = None  # what a layer is built of, if not one

@@ -53,7 +53,7 @@ HYBRIDS: dict[str, Family] = {
             moe_intermediate_size=7688, n_shared_experts=1, moe_shared_expert_intermediate_size=7688, **_MAMBA_NEMOTRON,
         ),
         gated=False, ffn_bias="mlp_bias", single=True, linear=nemotron_mamba, pattern=must_list, rope=rope_nowhere,
-        ties=False, sparse=Sparse(gated=False, shared=nemotron_shared),
+        ties=False, sparse=Sparse(gated=False, shared=nemotron_shared), harmless=("mamba_proj_bias",),
     ),
     "bamba": Family(
         "BambaConfig", dims(128000, 14336, 32, 8, **_MAMBA_GRANITE), **BIASED, ffn_bias="mlp_bias",

@@ -54,7 +54,7 @@ MIXTURES: dict[str, Family] = {
             decoder_sparse_step=1, use_sliding_window=False, sliding_window=4096,
         ),
         **BIASED, qk_norm="head", pattern=flagged_windows,
-        sparse=Sparse(layers=sparse_by_step),
+        sparse=Sparse(layers=sparse_by_step), only={"use_qk_norm": (True,)},
     ),
     "granitemoe": Family(
         "GraniteMoeConfig", dims(**LLAMA, **_GRANITE_MOE), sparse=Sparse("intermediate_size"), **_GRANITE
@@ -204,7 +204,8 @@ MIXTURES: dict[str, Family] = {
     ),
     "minimax_m2": Family(
         "MiniMaxM2Config", dims(200064, 1536, 48, 8, head_dim=128, num_experts=256, num_experts_per_tok=8),
-        qk_norm="width", sparse=Sparse("intermediate_size"), rotary_share=0.5,
+        qk_norm="width", sparse=Sparse("intermediate_size"), rotary_share=0.5, only={"use_qk_norm": (True,)},
+        harmless=("attn_type_list", "shared_intermediate_size", "shared_moe_mode", "use_routing_bias"),
     ),
     "olmoe": Family(
         "OlmoeConfig", dims(50304, 2048, 16, 16, num_experts=64, num_experts_per_tok=8), **BIASED, qk_norm="width",

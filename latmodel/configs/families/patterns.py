@@ -14,7 +14,8 @@ LEGACY = {
 }  # fmt: skip
 Pattern = Callable[[Fields, int], list[str]]
 # Fields that only say what `layer_types` says in full.
-RULES = ("sliding_window_pattern", "use_sliding_window", "max_window_layers", "full_attention_interval")
+RULES = ("sliding_window_pattern", "use_sliding_window", "max_window_layers", "full_attention_interval",
+         "global_attn_every_n_layers")  # fmt: skip
 
 
 def layer_kinds(fields: Fields, pattern: Pattern) -> list[str]:

@@ -12,7 +12,20 @@ from .mixtures import MIXTURES
 from .older import OLDER
 
 FAMILIES: dict[str, Family] = {**DENSE, **OLDER, **MIXTURES, **LATENT, **HYBRIDS}
-# Configurations of the same class under another name, and modules of other makers that are built alike.
+# Other names of configurations that are built alike: text parts of multimodal models, and later names.
 SAME = {
     "gpt-sw3": "gpt2",
+    "qwen2_vl": "qwen2",
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen2_5_omni_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+    "qwen3_vl_moe_text": "qwen3_moe",
+    "qwen3_omni_moe_text": "qwen3_moe",
+    "kimi_k2": "deepseek_v3",
+}
+# Classes by name, for a `model_type` that is not known.
+BY_CLASS = {
+    one.source.removesuffix("Config").removesuffix("Text") + "ForCausalLM": name for name, one in FAMILIES.items()
 }
