@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from latmodel.configs.huggingface import read_decoder
 from latmodel.errors import UsageError
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 from latmodel.report.text import table
 
 # Registered for causal language models, but encoders, encoder-decoders or parts of them.
@@ -109,7 +109,7 @@ def counted(config: Any) -> int:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        module = AutoModelForCausalLM.from_config(config)
+        module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     return sum(one.numel() for one in module.parameters())
 
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 
-from latmodel.device.profile import MAX_PROFILE_BYTES, Profile, read_profile, write_profile
+from latmodel.device.profile import Profile
+from latmodel.device.profile_file import MAX_PROFILE_BYTES, read_profile, write_profile
 from latmodel.device.store import list_profiles, load_profile
 from latmodel.errors import ProfileError
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from latmodel.device.machine import machine_key
-from latmodel.device.profile import write_profile
+from latmodel.device.profile_file import write_profile
 from latmodel.errors import LatmodelError, NoisyError
 from latmodel.report.progress import Progress, no_progress
 

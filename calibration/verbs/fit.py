@@ -7,7 +7,8 @@ from pathlib import Path
 
 from latmodel.device.datasheets import DataSheet, datasheet
 from latmodel.device.machine import machine_key
-from latmodel.device.profile import DevicePart, Profile, Provenance, Quality, RuntimePart, write_profile
+from latmodel.device.profile import DevicePart, Profile, Provenance, Quality, RuntimePart
+from latmodel.device.profile_file import write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.laws.priors import Prior

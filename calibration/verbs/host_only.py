@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from latmodel.device.machine import machine_key
-from latmodel.device.profile import Phase, Profile, RuntimePart, write_profile
+from latmodel.device.profile import Phase, Profile, RuntimePart
+from latmodel.device.profile_file import write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import LatmodelError, NoisyError, UsageError
 from latmodel.laws.coefficients import HOST_TERMS

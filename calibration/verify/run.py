@@ -5,7 +5,7 @@ from pathlib import Path
 
 from latmodel.device.datasheets import slug
 from latmodel.device.machine import machine_key
-from latmodel.device.profile import write_profile
+from latmodel.device.profile_file import write_profile
 from latmodel.device.store import find_profile
 from latmodel.errors import ProfileError
 from latmodel.model.config import ModelConfig, Workload

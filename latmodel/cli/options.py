@@ -90,8 +90,9 @@ target_options = apply(
 )  # fmt: skip
 
 number_options = apply(
-    click.option("--weights", type=click.Choice(["fp8", "int8", "int4-gptq", "int4-awq"]), default=None,
-                 help="Format of the blocks' linear layers. [default: the configuration's, or --dtype]"),
+    click.option("--weights", default=None, metavar="FORMAT",
+                 help="Format of the blocks' linear layers: fp8, int8, int4-awq, … (an unknown name lists all). "
+                      "[default: the configuration's, or --dtype]"),
     click.option("--kv-cache", type=click.Choice(["fp8", "int8"]), default=None,
                  help="Format of the KV cache. [default: --dtype]"),
 )  # fmt: skip

@@ -31,7 +31,7 @@ class Names(NamedTuple):
         A literal name means the module of that name and all within it; it may be any run of the path's parts.
         """
         return any(
-            _has_run(path, names.literal) or any(_full_match(one, path, names.index) for one in self.patterns)
+            _has_run(path, names.literal) or any(_full_match(one, path, names.layer) for one in self.patterns)
             for path in paths
         )
 
@@ -44,10 +44,10 @@ class Names(NamedTuple):
 
 
 class LayerNames(NamedTuple):
-    """The literal names that concern one layer. `index` matters only where patterns are matched."""
+    """The literal names that concern one layer. `layer` matters only where patterns are matched."""
 
     literal: frozenset[str]
-    index: int
+    layer: int
 
 
 def sorted_names(entries: Iterable[object]) -> Names:

@@ -1,15 +1,12 @@
 """`Profile`: the coefficients of one device with its runtimes, where they come from and how far to trust them.
 
-One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicate keys, no NaN, every number in range.
+Strict: no unknown key, every number in range.
 """
 
-import contextlib
-import json
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..errors import ProfileError
 from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
@@ -17,15 +14,9 @@ from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
 from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
-from ..model.config import DType, describe
+from ..model.config import DType
 from ..runtimes.registry import IMPLEMENTATIONS
-from ..strict_json import load_json
 
-# 1: the first. 2 (2026-11): runtimes say on which machine their host was measured (`machine`); a 1 is read as a 2 that
-# does not say.
-SCHEMA_VERSION = 2
-READ_VERSIONS = (1, 2)
-MAX_PROFILE_BYTES = 1_000_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -100,7 +91,7 @@ class DevicePart(_Part):
 class RuntimePart(_Part):
     """What is true of a runtime on the host where it was measured."""
 
-    implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
+    implementation: Text  # a name of `runtimes.registry`
     host: Text
     machine: Annotated[str, Field(pattern=r"^[0-9a-f]{0,16}$")] = ""  # where a user measured it: `machine_key`
     note: Text = ""
@@ -114,6 +105,13 @@ class RuntimePart(_Part):
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @field_validator("implementation")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if name not in IMPLEMENTATIONS:
+            raise ValueError(f"no such runtime is known; choose from {', '.join(IMPLEMENTATIONS)}")
+        return name
 
     @field_validator("coefficients")
     @classmethod
@@ -166,7 +164,7 @@ class Provenance(_Part):
 class Profile(_Part):
     """The fitted coefficients of one device with its runtimes."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[2]  # what it was under another: `profile_file`
     name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
     gpu: Text
     title: Text
@@ -258,39 +256,3 @@ def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where
             raise ValueError(f"{where}.{name} is not a known coefficient; calibrate again if another release made it")
         if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
-
-
-def read_profile(path: Path) -> Profile:
-    """Read and check a profile.
-
-    Raises:
-        ProfileError: the file is missing, too large, not JSON, or breaks the schema; the key is named.
-    """
-    data = load_json(path, MAX_PROFILE_BYTES)
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if type(version) is not int or version not in READ_VERSIONS:
-        raise ProfileError(
-            f"{path}: schema_version is {str(version)[:20]}, this version reads 1 to {SCHEMA_VERSION}; fit anew"
-        )
-    try:
-        # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
-        return Profile.model_validate_json(json.dumps({**data, "schema_version": SCHEMA_VERSION}))
-    except ValidationError as error:
-        raise ProfileError(f"{path}: {describe(error, 'profile')}") from None
-
-
-def write_profile(profile: Profile, path: Path) -> None:
-    """Write a profile whole or not at all (a temporary file beside it is renamed over it).
-
-    Raises:
-        ProfileError: the path cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(profile.model_dump_json(indent=1) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None

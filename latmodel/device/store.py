@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import ProfileError, UnknownDeviceError
 from .datasheets import DataSheet, datasheet, datasheets
-from .profile import NAME, Profile, read_profile
+from .profile import NAME, Profile
+from .profile_file import read_profile
 from .uncalibrated import datasheet_profile
 
 

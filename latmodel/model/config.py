@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import UsageError
 from .architecture import Architecture, uniform
-from .formats import CACHE_BYTES, FORMATS, CacheName, WeightFormat, WeightName
+from .formats import CACHE_BYTES, FORMATS, CacheName, Numbers, WeightFormat
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000
@@ -29,20 +29,6 @@ CONFIG_FIELDS = (
     "vocab_size",
     "tie_word_embeddings",
 )
-
-
-class Numbers(NamedTuple):
-    """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
-
-    weight_bytes: float
-    activation_bytes: float
-    cache_bytes: float
-    format: WeightFormat | None = None
-
-    @property
-    def head_bytes(self) -> float:
-        """Bytes per weight of the LM head, which quantised formats leave alone."""
-        return self.weight_bytes if self.format is None else self.activation_bytes
 
 
 class _Checked(BaseModel):
@@ -139,8 +125,15 @@ class Workload(_Checked):
     batch_size: Dimension = 1
     dtype: DType = "bfloat16"
     logits: Logits = "last"
-    weights: WeightName | WeightFormat | None = None
+    weights: str | WeightFormat | None = None  # a name of FORMATS, or a format of your own
     kv_cache: CacheName | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: str | WeightFormat | None) -> str | WeightFormat | None:
+        if isinstance(weights, str) and weights not in FORMATS:
+            raise ValueError(f"no such format; choose from {', '.join(FORMATS)}")
+        return weights
 
     @property
     def numbers_name(self) -> str:

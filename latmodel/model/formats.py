@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple
 
 from ..arrays import Array, ceil
 
-WeightName = Literal["fp8", "int8", "int4-gptq", "int4-awq"]
 CacheName = Literal["fp8", "int8"]
 # One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.
 CACHE_BYTES: dict[str, float] = {"fp8": 1.0, "int8": 1.0}
@@ -38,6 +37,20 @@ class WeightFormat(NamedTuple):
         """Bytes read for each weight: scales that a group shares included, those of a whole dimension not."""
         shared = self.group * self.columns if self.group and self.columns else None
         return self.bits / 8.0 + ((self.scale_bytes + self.zero_bits / 8.0) / shared if shared else 0.0)
+
+
+class Numbers(NamedTuple):
+    """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
+
+    weight_bytes: float
+    activation_bytes: float
+    cache_bytes: float
+    format: WeightFormat | None = None
+
+    @property
+    def head_bytes(self) -> float:
+        """Bytes per weight of the LM head, which quantised formats leave alone."""
+        return self.weight_bytes if self.format is None else self.activation_bytes
 
 
 FORMATS: dict[str, WeightFormat] = {

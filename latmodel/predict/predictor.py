@@ -11,10 +11,10 @@ from ..device.profile import FLOAT8_PHASE, Profile
 from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
-from ..model.architecture import Architecture, Attention, FeedForward, uniform
+from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
 from ..model.memory import Memory, peak_memory
-from ..model.transformer import num_parameters
+from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
 from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
@@ -205,10 +205,8 @@ class Predictor:
 
 
 def special_layers(model: Architecture) -> set[str]:
-    """The kinds of layer, by the names of their classes, besides attention and a dense feed-forward layer, which every
-    profile is fitted on."""
-    layers = (layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward))
-    return {type(layer).__name__ for layer in layers if not isinstance(layer, Attention | FeedForward | None)}
+    """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
+    return {layer.kind for group in model.groups for layer in group.block.layers if not layer.always_measured}
 
 
 def _keep_freed_memory() -> None:

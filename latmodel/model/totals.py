@@ -1,0 +1,100 @@
+"""Parameters of a model, and what its weights take in a format, to the byte: sums over its layers."""
+
+from typing import NamedTuple
+
+from ..arrays import Array, is_array, largest, maximum
+from .architecture import Architecture, Block
+from .formats import Numbers, WeightFormat
+from .layers.layer import Linear
+
+
+def block_parameters(block: Block, hidden: Array) -> Array:
+    """Parameters of one block, exactly."""
+    parameters = block.norm.parameters(hidden, block.norms)
+    for layer in block.layers:
+        parameters = parameters + layer.parameters(hidden)
+    return parameters + block.scalars if is_array(block.scalars) or block.scalars else parameters
+
+
+def embedding_parameters(model: Architecture) -> Array:
+    """Parameters of what lies around the blocks but for the final norm: embedding, LM head unless tied, projections."""
+    parameters = model.embedding.parameters()
+    if model.embedding_norm is not None:
+        parameters = parameters + model.embedding_norm.parameters(model.hidden_size)
+    for layer in model.stem:
+        parameters = parameters + layer.parameters(model.hidden_size)
+    return parameters
+
+
+def num_parameters(model: Architecture) -> Array:
+    """All parameters of the model, exactly: blocks, final norm, embedding, LM head."""
+    blocks = sum(group.kept * block_parameters(group.block, model.hidden_size) for group in model.groups)
+    final = 0.0 if model.final_norm is None else model.final_norm.parameters(model.hidden_size)
+    return blocks + final + embedding_parameters(model)
+
+
+def linears(block: Block, hidden: Array) -> list[Linear]:
+    """The linear products of a block that a format applies to."""
+    return [one for layer in block.layers for one in layer.linears(hidden)]
+
+
+def weight_bytes(model: Architecture, numbers: Numbers, parameters: Array | None = None) -> Array:
+    """Bytes of all weights: in the format of the linear products of the blocks, in the dtype everywhere else.
+
+    Routers, embeddings and the LM head keep the dtype, as GPTQ, AWQ and fp8 checkpoints do. `parameters` are all the
+    model's, where they are at hand.
+    """
+    every = num_parameters(model) if parameters is None else parameters
+    if numbers.format is None:
+        return every * numbers.weight_bytes
+    plain = every * numbers.activation_bytes
+    saved = sum(
+        group.count * _saved(group.block, model.hidden_size, numbers.format, numbers.activation_bytes)
+        for group in model.groups
+    )
+    return plain - saved
+
+
+def _saved(block: Block, hidden: Array, form: WeightFormat, dtype_bytes: float) -> Array:
+    return sum(
+        one.count * (one.inputs * one.outputs * dtype_bytes - form.linear_bytes(one.inputs, one.outputs))
+        for one in linears(block, hidden)
+    )
+
+
+def largest_linear(block: Block, hidden: Array) -> Array:
+    """Weights of the largest matrix of a block."""
+    return largest([one.inputs * one.outputs for one in linears(block, hidden)])
+
+
+class Workspace(NamedTuple):
+    """Bytes that the kernels of a quantised format hold as long as the model lives: an output, an unpacked matrix.
+
+    Each is as large as the widest layer needs: of two parts of a model it is the maximum.
+    """
+
+    output_bytes: Array = 0.0
+    unpacked_bytes: Array = 0.0
+
+    @property
+    def total_bytes(self) -> Array:
+        """Both."""
+        return self.output_bytes + self.unpacked_bytes
+
+    def joined(self, other: "Workspace") -> "Workspace":
+        """What both parts of a model need."""
+        return Workspace(
+            maximum(self.output_bytes, other.output_bytes), maximum(self.unpacked_bytes, other.unpacked_bytes)
+        )
+
+
+def workspace(model: Architecture, numbers: Numbers) -> Workspace:
+    """What the kernels of the weights' format hold; nothing without a format."""
+    form, held = numbers.format, Workspace()
+    if form is None or not form.workspace_bytes:
+        return held
+    for group in model.groups:
+        widest = largest([one.outputs for one in linears(group.block, model.hidden_size)])
+        unpacked = largest_linear(group.block, model.hidden_size) * numbers.activation_bytes
+        held = held.joined(Workspace(widest * form.workspace_bytes, unpacked))
+    return held
