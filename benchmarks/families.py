@@ -73,7 +73,8 @@ VARIED: dict[str, tuple[Any, ...]] = {
     "conv_bias": (True, False), "attention_k_eq_v": (True, False), "num_kv_shared_layers": (0, 2),
     "use_double_wide_mlp": (True, False), "hidden_size_per_layer_input": (0, 32), "mamba_rms_norm": (True, False),
     "index_n_heads": (4,), "index_head_dim": (32,), "laurel_rank": (8,), "state_size": (8, 16), "lru_width": (128, 256),
-    "moe_latent_size": (None, 64), "enable_moe_block": (True, False), "gating": (True, False), "norm_bias": (True, False),
+    "moe_latent_size": (None, 64), "enable_moe_block": (True, False), "gating": (True, False),
+    "norm_bias": (True, False),
 }  # fmt: skip
 SHRUNK = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4}
 NAMES = {"hidden_size": ("n_embd", "d_model"), "num_hidden_layers": ("n_layer", "num_layers", "n_layers"),
@@ -103,6 +104,14 @@ def judged(name: str, config: Any, parameters: int | None) -> Verdict:
     return Verdict(name, "exact" if read == parameters else "wrong", f"{read:.0f} read, {parameters} counted")
 
 
+# Arguments without which a class's default cannot be built.
+NEEDED: dict[str, dict[str, Any]] = {
+    "ministral": {"head_dim": 128}, "hunyuan_v1_dense": {"head_dim": 128}, "hunyuan_v1_moe": {"head_dim": 128},
+    "nemotron": {"num_key_value_heads": 48}, "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
+    "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
+}  # fmt: skip
+
+
 def counted(config: Any) -> int:
     """Parameters of the class's text decoder, built on the meta device."""
     import torch
@@ -117,7 +126,7 @@ def built(kind: str, changes: dict[str, Any]) -> Any:
     """The class's configuration with changes; its text part if it has one."""
     from transformers import CONFIG_MAPPING
 
-    config = CONFIG_MAPPING[kind](**changes)
+    config = CONFIG_MAPPING[kind](**{**NEEDED.get(kind, {}), **changes})
     text = config.get_text_config(decoder=True)
     return config if text is config or text.model_type not in CONFIG_MAPPING else text
 
@@ -155,7 +164,8 @@ def _taken(kind: str, changes: dict[str, Any], more: dict[str, Any]) -> dict[str
         if sizes.get(whole) and sizes.get(part) and alone and sizes[whole] % sizes[part]:
             return {}
     counts = [sizes[one] for one in ("num_experts", "num_local_experts", "n_routed_experts") if sizes.get(one)]
-    return more if not counts or (sizes.get("num_experts_per_tok") or 1) <= counts[0] else {}
+    chosen = sizes.get("num_experts_per_tok") or sizes.get("num_experts_per_token") or 1
+    return more if not counts or chosen <= counts[0] else {}
 
 
 def registered(chosen: list[str]) -> Iterator[tuple[Verdict, Verdict]]:

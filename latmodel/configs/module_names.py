@@ -1,4 +1,4 @@
-"""Which modules a checkpoint's list of names means: literal names, wildcards, and a safe part of regular expressions."""
+"""Which modules a checkpoint's list of names means: literal names, wildcards, a safe part of regular expressions."""
 
 import re
 from collections.abc import Iterable

@@ -33,6 +33,7 @@ class Block:
     residual_scale: bool = False  # each branch is multiplied by a constant before it is added
     aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
     scalars: Array = 0.0  # learned values that stand in no layer: constants of an activation, scales, gates' biases
+    continues: bool = False  # a part of the layer before it, as configurations count them
     # Products whose format as shipped is not the checkpoint's main one, by name; None: left in the dtype.
     formats: tuple[tuple[str, WeightFormat | None], ...] = ()
     layers: tuple[Layer, ...] = field(init=False, repr=False, compare=False)  # those that are there, the mixer first
@@ -89,8 +90,8 @@ class Architecture:
 
     @property
     def num_hidden_layers(self) -> Array:
-        """All blocks."""
-        return sum(group.count for group in self.groups)
+        """Layers as a configuration counts them: all blocks but those that continue another."""
+        return sum(group.count for group in self.groups if not group.block.continues)
 
 
 def uniform(

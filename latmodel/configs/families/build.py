@@ -18,7 +18,7 @@ from ...model.architecture import (
 )
 from .family import Family, Layer, Sparse, Switch
 from .fields import Fields
-from .patterns import FFN, FULL, LINEAR, SLIDING, SPARSE, layer_kinds
+from .patterns import FFN, FULL, INDEXED, SLIDING, SPARSE, layer_kinds
 
 
 def build(fields: Fields, family: Family) -> Architecture:
@@ -126,9 +126,14 @@ def _block(layer: Layer, norm: Norm, fields: Fields, family: Family, mixer_of: C
 
 
 def _mixer(layer: Layer, hidden: int, fields: Fields, family: Family) -> Mixer:
-    if layer.kind == LINEAR and family.linear is not None:
-        return family.linear(fields)
-    if layer.kind not in (FULL, SLIDING):
+    if layer.kind in family.mixers:
+        return family.mixers[layer.kind](fields)
+    mixer = _attention(layer, hidden, fields, family)
+    return mixer if family.adapt is None else family.adapt(fields, layer, mixer)
+
+
+def _attention(layer: Layer, hidden: int, fields: Fields, family: Family) -> Mixer:
+    if layer.kind not in (FULL, SLIDING, INDEXED):
         raise UsageError(
             f"{fields.name('layer_types')}: a {layer.kind!r} layer in a {fields.family} model is not known"
         )
@@ -176,7 +181,7 @@ def head_dim(fields: Fields, heads: int, hidden: int, family: Family) -> int:
 
 def _window(fields: Fields) -> float:
     chunk = fields.optional("attention_chunk_size")
-    window = (fields.optional("sliding_window") or fields.optional("window_size")) if chunk is None else chunk
+    window = fields.optional("sliding_window") if chunk is None else chunk
     if window is None:
         raise UsageError("sliding_window is null, but some layers are of the sliding kind")
     return float(window)

@@ -39,6 +39,7 @@ class Layer(NamedTuple):
     inner: int
     rotates: bool
     sparse: bool
+    variant: str = ""  # what else a family tells layers apart by
     head_dim: int | None = None  # None: `head_dim` of the configuration, or hidden_size over the heads
 
 
@@ -83,7 +84,8 @@ class Family:
     pattern: Pattern = all_full
     kv_heads: Callable[[Fields], int] | None = None
     latent: bool = False  # multi-head latent attention
-    linear: Callable[[Fields], Mixer] | None = None  # the mixer of a layer of the linear kind
+    mixers: Mapping[str, Callable[[Fields], Mixer]] = field(default_factory=dict)  # of kinds of layer, but attention
+    adapt: Callable[[Fields, Layer, Mixer], Mixer] | None = None  # what a family changes of its attention
     no_heads: bool = False  # a model without attention: its heads are no concern
     single: bool = False  # a block is a mixer or a feed-forward layer, not both
     sparse: Sparse | None = None

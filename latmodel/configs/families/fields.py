@@ -17,6 +17,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "max_position_embeddings": ("n_positions", "max_sequence_length"),
     "vocab_size": ("padded_vocab_size",),
     "head_dim": ("attention_head_dim", "kv_channels"),
+    "sliding_window": ("window_size", "attention_window_size"),
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
     "num_experts_per_tok": (
         "moe_topk",
@@ -130,6 +131,15 @@ class Fields:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise UsageError(f"{self.name(field)} is {_shown(value)}: give a number from 0 to 1")
+        return float(value)
+
+    def number(self, field: str, low: float = 0.0, high: float = 1e6) -> float | None:
+        """A number, or None where it is null or absent without a default."""
+        value = self.value(field)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise UsageError(f"{self.name(field)} is {_shown(value)}: give a number from {low:g} to {high:g}")
         return float(value)
 
     def words(self, field: str) -> list[str] | None:

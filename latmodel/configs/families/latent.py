@@ -1,10 +1,14 @@
 """Decoders with multi-head latent attention."""
 
+from .composed import indexed_latent, shared_choices
 from .family import Family, Sparse, dims
+from .patterns import all_indexed
 from .rules import one_more_norm_if_sparse, shared_by_count
 from .sparsity import sparse_after_first
 
 _LATENT = {"kv_lora_rank": 512, "q_lora_rank": 1536, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
+
+_INDEX = {"index_topk": 2048, "index_head_dim": 128}
 
 LATENT: dict[str, Family] = {
     "deepseek_v2": Family(
@@ -52,5 +56,24 @@ LATENT: dict[str, Family] = {
     "youtu": Family(
         "YoutuConfig", dims(128256, 6144, 16, tie_word_embeddings=True, **_LATENT), latent=True,
         harmless=("embedding_initializer_range",),
+    ),
+    "deepseek_v32": Family(
+        "DeepseekV32Config",
+        dims(
+            129280, 18432, 128, num_experts=256, num_experts_per_tok=8, n_shared_experts=1,
+            moe_intermediate_size=2048, first_k_dense_replace=3, **_LATENT, **_INDEX, index_n_heads=64,
+        ),
+        latent=True, sparse=Sparse(shared=shared_by_count, layers=sparse_after_first), pattern=all_indexed,
+        adapt=indexed_latent, harmless=("mlp_bias", "num_key_value_heads"),
+    ),
+    "glm_moe_dsa": Family(
+        "GlmMoeDsaConfig",
+        dims(
+            154880, 12288, 64, num_experts=256, num_experts_per_tok=8, n_shared_experts=1, moe_intermediate_size=2048,
+            first_k_dense_replace=3, kv_lora_rank=512, q_lora_rank=2048, qk_rope_head_dim=64, qk_nope_head_dim=192,
+            v_head_dim=256, **_INDEX, index_n_heads=32,
+        ),
+        latent=True, sparse=Sparse(shared=shared_by_count, layers=sparse_after_first), pattern=all_indexed,
+        layers=shared_choices, adapt=indexed_latent, harmless=("mlp_bias", "indexer_rope_interleave"),
     ),
 }  # fmt: skip

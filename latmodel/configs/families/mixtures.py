@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .composed import dense_sizes, doubled_keys, heads_by_layer, indexed_blocks, laguna_gate, narrow_values
+from .conversions import minimax_m3
 from .family import BIASED, LLAMA, Family, Sparse, dims
 from .patterns import (
     all_sliding,
@@ -11,6 +13,7 @@ from .patterns import (
     flagged_windows,
     full_by,
     late_windows_if_any,
+    mimo_windows,
     must_list,
 )
 from .positions import rope_by_interval, rope_in_windows, rope_in_windows_if_any
@@ -223,5 +226,42 @@ MIXTURES: dict[str, Family] = {
             moe_intermediate_size=1280,
         ),
         qkv_bias="attention_bias", sparse=Sparse(shared=shared_by_count, layers=sparse_after_first),
+    ),
+    "laguna": Family(
+        "LagunaConfig",
+        dims(
+            100352, 8192, 48, 8, head_dim=128, sliding_window=512, num_experts=256, num_experts_per_tok=8,
+            moe_intermediate_size=512, shared_expert_intermediate_size=512, gating=True, first_k_dense_replace=1,
+        ),
+        **BIASED, qk_norm="head", rotary_share=0.5, layers=heads_by_layer, adapt=laguna_gate,
+        sparse=Sparse(
+            shared=shared("shared_expert_intermediate_size"), router_bias=True, layers=sparse_after_first,
+        ),
+        harmless=("moe_apply_router_weight_on_input",),
+    ),
+    "mimo_v2_flash": Family(
+        "MiMoV2FlashConfig",
+        dims(
+            152576, 16384, 64, 4, head_dim=192, v_head_dim=128, sliding_window=128, num_experts=256,
+            num_experts_per_tok=8, moe_intermediate_size=2048, first_k_dense_replace=1,
+        ),
+        qkv_bias="attention_bias", rotary_share=0.334, pattern=mimo_windows, layers=doubled_keys, adapt=narrow_values,
+        sparse=Sparse(shared=shared_by_count, layers=sparse_after_first),
+        harmless=("sliding_window_size", "attention_chunk_size", "layernorm_epsilon", "hybrid_block_size"),
+        only={"swa_num_attention_heads": (64,), "swa_head_dim": (192,), "swa_v_head_dim": (128,)},
+    ),
+    "minimax_m3_vl_text": Family(
+        "MiniMaxM3VLTextConfig",
+        dims(
+            200064, 3072, 64, 4, head_dim=128, num_experts=128, num_experts_per_tok=4, dense_intermediate_size=12288,
+            shared_intermediate_size=3072, index_n_heads=4, index_head_dim=128, index_block_size=128,
+            index_topk_blocks=16,
+        ),
+        qk_norm="head", rotary_share=0.5, layers=dense_sizes, adapt=indexed_blocks, fused_gate=True,
+        convert=minimax_m3, sparse=Sparse(
+            "intermediate_size", shared=shared("shared_intermediate_size"), layers=sparse_after_first,
+        ),
+        only={"use_qk_norm": (True,), "qk_norm_type": ("per_head",), "attention_output_gate": (False,)},
+        harmless=("index_local_blocks", "use_routing_bias", "moe_intermediate_size", "n_shared_experts"),
     ),
 }  # fmt: skip

@@ -84,7 +84,7 @@ OLDER: dict[str, Family] = {
     ),
     "gpt_neo": Family(
         "GPTNeoConfig",
-        dims(50257, None, 16, window_size=256, max_position_embeddings=2048, tie_word_embeddings=True),
+        dims(50257, None, 16, sliding_window=256, max_position_embeddings=2048, tie_word_embeddings=True),
         norm=LAYER_NORM, gated=False, ffn_bias=True, out_bias=True, square_heads=True, positions=0, rope=rope_nowhere,
         pattern=neo_windows,
     ),

@@ -6,16 +6,20 @@ from ...errors import UsageError
 from .fields import MAX_LAYERS, Fields
 
 FULL, SLIDING, LINEAR, FFN, SPARSE = "full_attention", "sliding_attention", "linear_attention", "mlp", "moe"
-KNOWN = (FULL, SLIDING, LINEAR, FFN, SPARSE)
+CONV, INDEXED = "conv", "indexed_attention"
+POOLED, POOLED_SPARSE = "heavily_compressed_attention", "compressed_sparse_attention"
+KNOWN = (FULL, SLIDING, LINEAR, FFN, SPARSE, CONV, INDEXED, POOLED, POOLED_SPARSE)
 # Older names of the same kinds.
 LEGACY = {
     "attention": FULL, "mamba": LINEAR, "mamba2": LINEAR, "global": FULL, "local": SLIDING,
     "chunked_attention": SLIDING, "gated_deltanet": LINEAR,
+    "recurrent": LINEAR, "deepseek_sparse_attention": INDEXED, "minimax_m3_sparse": INDEXED, "kda": LINEAR,
 }  # fmt: skip
 Pattern = Callable[[Fields, int], list[str]]
 # Fields that only say what `layer_types` says in full.
 RULES = ("sliding_window_pattern", "use_sliding_window", "max_window_layers", "full_attention_interval",
-         "global_attn_every_n_layers")  # fmt: skip
+         "global_attn_every_n_layers", "full_attn_idxs", "hybrid_layer_pattern", "attn_layer_period",
+         "attn_layer_offset", "block_types")  # fmt: skip
 
 
 def layer_kinds(fields: Fields, pattern: Pattern) -> list[str]:
@@ -201,6 +205,45 @@ def full_where(name: str) -> Pattern:
         return [FULL if index in chosen else LINEAR for index in range(depth)]
 
     return kinds
+
+
+def all_indexed(_fields: Fields, depth: int) -> list[str]:
+    """An indexer in every layer."""
+    return [INDEXED] * depth
+
+
+def full_first(_fields: Fields, depth: int) -> list[str]:
+    """MiniMax-01's class: full and linear attention by turns."""
+    return [LINEAR if index % 2 else FULL for index in range(depth)]
+
+
+def full_or_conv(fields: Fields, depth: int) -> list[str]:
+    """LFM2: attention in the layers that `full_attn_idxs` lists, or in all."""
+    if fields.value("full_attn_idxs") is None:
+        return [FULL] * depth
+    chosen = set(fields.numbers("full_attn_idxs"))
+    return [FULL if index in chosen else CONV for index in range(depth)]
+
+
+def full_by_period(fields: Fields, depth: int) -> list[str]:
+    """Jamba: attention in each `attn_layer_period`-th layer from `attn_layer_offset` on."""
+    period, offset = fields.whole("attn_layer_period"), fields.whole("attn_layer_offset", low=0)
+    return [FULL if index % period == offset else LINEAR for index in range(depth)]
+
+
+def repeated_types(fields: Fields, depth: int) -> list[str]:
+    """RecurrentGemma: `block_types`, over and over; attention has a window."""
+    words = fields.words("block_types") or ["recurrent", "recurrent", "attention"]
+    if set(words) - {"recurrent", "attention"}:
+        raise UsageError("block_types: give recurrent or attention")
+    return [LINEAR if words[index % len(words)] == "recurrent" else SLIDING for index in range(depth)]
+
+
+def mimo_windows(fields: Fields, depth: int) -> list[str]:
+    """MiMo-V2: a list of 0 and 1, or windows in all but the first and each sixth layer."""
+    if fields.value("hybrid_layer_pattern") is not None:
+        return masked("hybrid_layer_pattern")(fields, depth)
+    return [FULL if index == 0 or (index + 1) % 6 == 0 else SLIDING for index in range(depth)]
 
 
 def all_linear(_fields: Fields, depth: int) -> list[str]:

@@ -86,3 +86,9 @@ def sparse_by_period(fields: Fields, depth: int) -> list[bool]:
     """Jamba: each `expert_layer_period`-th layer from `expert_layer_offset` on."""
     period, offset = fields.whole("expert_layer_period"), fields.whole("expert_layer_offset", low=0)
     return [index % period == offset for index in range(depth)]
+
+
+def sparse_by_period_if_many(fields: Fields, depth: int) -> list[bool]:
+    """Jamba: none where there is one expert alone."""
+    listed = sparse_by_period(fields, depth)
+    return listed if fields.whole("num_experts") > 1 else [False] * depth

@@ -6,12 +6,13 @@ and compares parameters to the last one; `benchmarks/families.py` counts over al
 
 from .dense import DENSE
 from .family import Family
+from .gemmas import GEMMAS
 from .hybrids import HYBRIDS
 from .latent import LATENT
 from .mixtures import MIXTURES
 from .older import OLDER
 
-FAMILIES: dict[str, Family] = {**DENSE, **OLDER, **MIXTURES, **LATENT, **HYBRIDS}
+FAMILIES: dict[str, Family] = {**DENSE, **OLDER, **MIXTURES, **LATENT, **HYBRIDS, **GEMMAS}
 # Other names of configurations that are built alike: text parts of multimodal models, and later names.
 SAME = {
     "gpt-sw3": "gpt2",
@@ -24,6 +25,8 @@ SAME = {
     "qwen3_vl_moe_text": "qwen3_moe",
     "qwen3_omni_moe_text": "qwen3_moe",
     "kimi_k2": "deepseek_v3",
+    "minimax_m3": "minimax_m3_vl_text",
+    "minimax_m3_vl": "minimax_m3_vl_text",
 }
 # Classes by name, for a `model_type` that is not known.
 BY_CLASS = {
