@@ -10,6 +10,7 @@ from .fields import Fields
 LAYER_NORM = Norm("layer", 2.0)
 PLAIN_NORM = Norm("layer", 0.0)
 BARE_NORM = Norm("rms", 0.0)
+WEIGHT_NORM = Norm("layer", 1.0)
 
 
 def four(_fields: Fields) -> int:
@@ -130,3 +131,18 @@ def llama4_sizes(fields: Fields, layers: list[Layer]) -> list[Layer]:
     """Llama 4: `intermediate_size` is an expert's, `intermediate_size_mlp` a dense layer's."""
     size = fields.whole("intermediate_size_mlp")
     return [layer if layer.sparse else layer._replace(inner=size) for layer in layers]
+
+
+def nas_variants(fields: Fields, layers: list[Layer]) -> list[Layer]:
+    """Puzzle: which layers lack a part."""
+    variants = fields.words("block_variants") or [""] * len(layers)
+    return [layer._replace(variant=variant) for layer, variant in zip(layers, variants, strict=True)]
+
+
+def nas_blocks(_fields: Fields, layer: Layer, block: Block) -> tuple[Block, ...]:
+    """Puzzle: a part that is left out goes with its norm; what lacks both is no block."""
+    idle, empty = "no attention" in layer.variant, "no ffn" in layer.variant
+    if idle and empty:
+        return ()
+    attention, feed_forward = (None if idle else block.attention), (None if empty else block.feed_forward)
+    return (replace(block, attention=attention, feed_forward=feed_forward, norms=2 - idle - empty),)

@@ -11,8 +11,9 @@ from .hybrids import HYBRIDS
 from .latent import LATENT
 from .mixtures import MIXTURES
 from .older import OLDER
+from .others import OTHERS
 
-FAMILIES: dict[str, Family] = {**DENSE, **OLDER, **MIXTURES, **LATENT, **HYBRIDS, **GEMMAS}
+FAMILIES: dict[str, Family] = {**DENSE, **OLDER, **MIXTURES, **LATENT, **HYBRIDS, **GEMMAS, **OTHERS}
 # Other names of configurations that are built alike: text parts of multimodal models, and later names.
 SAME = {
     "gpt-sw3": "gpt2",
@@ -25,6 +26,7 @@ SAME = {
     "qwen3_vl_moe_text": "qwen3_moe",
     "qwen3_omni_moe_text": "qwen3_moe",
     "kimi_k2": "deepseek_v3",
+    "deepseek_ref": "deepseek_v4",
     "minimax_m3": "minimax_m3_vl_text",
     "minimax_m3_vl": "minimax_m3_vl_text",
 }

@@ -31,7 +31,8 @@ def unknown(data: Mapping[str, Any]) -> Family:
 
 
 def _any_shared(fields: Fields) -> int:
-    size = fields.optional("shared_expert_intermediate_size", low=0)
+    size = fields.optional("shared_expert_intermediate_size", low=0) or fields.optional("share_expert_dim", low=0)
+    fields.name("use_moe_router_bias")
     if size is not None:
         return size
     shared = fields.optional("n_shared_experts", low=0) or 0
