@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..model.architecture import Architecture
-from ..model.formats import WeightFormat, format_of
+from ..model.formats import WeightFormat
 from .families.build import build
 from .families.family import Family
 from .families.fields import ALIASES, Fields
@@ -18,6 +18,8 @@ from .families.table import BY_CLASS, FAMILIES, SAME
 from .families.unknown import unknown
 from .families.wrappers import decoder_part
 from .presets import names, preset
+from .quantization.checkpoint import with_formats
+from .quantization.methods import shipped
 
 # Dimensions whose absence is worth a note even where the class has a default.
 NOTED = ("vocab_size", "intermediate_size", "num_attention_heads", "num_experts", "num_experts_per_tok")
@@ -64,7 +66,7 @@ def read_config(
 
 
 def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any, *, assume_llama: bool = False) -> Decoder:
-    """As `read_config`, with the family, notes, dtype and quantisation of the configuration.
+    """As `read_config`, with the family, notes, dtype and quantisation of the configuration, or of a `.gguf` file.
 
     A string that names no file may name a preset (`latmodel.configs.presets`). Every field that is set must be
     understood. With `assume_llama` what is not understood is left out, an unknown family is taken for Llama's, and
@@ -74,19 +76,22 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any, *, as
         UsageError: unreadable, no decoder, or a field that is missing, wrong, in conflict or not understood; the field
             is named.
     """
+    if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".gguf"):
+        return _of_gguf(source)
     data, notes = decoder_fields(source)
     if len(data) > MAX_FIELDS:
         raise UsageError(f"the configuration has {len(data)} fields; a decoder has a few hundred at most")
     name, family, known = _family(data)
     fields = Fields(_with_stand_ins(data, family, notes), family.defaults, name if known else "Llama-style")
     try:
-        architecture = build(fields, family)
+        architecture, layers = build(fields, family)
     except UsageError as error:
         if known or not name:
             raise
         raise UsageError(f"model_type {name[:40]!r} is not known, and as Llama-style: {error}") from None
     assumed = [] if known else [_assumptions(name, architecture)]
-    dtype, quantization = fields.value("dtype"), fields.section("quantization_config")
+    dtype = fields.value("dtype")
+    quantization = fields.section("quantization_config") or fields.section("quantization")
     positions = fields.optional("max_position_embeddings", high=MAX_POSITIONS)
     left = _not_understood(data, fields, family)
     if left and not assume_llama:
@@ -95,16 +100,33 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any, *, as
     if left:
         shown = ", ".join(one[:60] for one in left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
         assumed.append(f"not understood and left out of the cost: {shown}")
-    chosen, note = format_of(quantization)
-    notes += [*assumed, *_absent(fields), *([note] if note else [])]
+    notes += [*assumed, *_absent(fields)]
+    form = None
+    if quantization and _is_quantised(quantization):
+        own = shipped({**quantization, "expert_dtype": data.get("expert_dtype") or quantization.get("expert_dtype")})
+        form = own.format._replace(shipped=True)
+        architecture = with_formats(architecture, layers, own)
     return Decoder(
         replace(architecture, assumed=tuple(assumed)) if assumed else architecture,
         name or "unknown",
         tuple(notes),
         str(dtype).removeprefix("torch.")[:20] if dtype is not None else None,
-        chosen,
+        form,
         positions,
     )
+
+
+def _of_gguf(path: str | os.PathLike[str]) -> Decoder:
+    from .gguf.model import read_gguf
+
+    model = read_gguf(path)
+    return Decoder(model.architecture, model.family, model.notes, model.dtype, model.format, model.context)
+
+
+def _is_quantised(quantization: Mapping[str, Any]) -> bool:
+    """False for what trainers leave behind in unquantised checkpoints."""
+    off = quantization.get("load_in_4bit") is False and quantization.get("load_in_8bit") is False
+    return not off
 
 
 def decoder_fields(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> tuple[dict[str, Any], list[str]]:

@@ -219,6 +219,11 @@ class Profile(_Part):
         return device_coefficients(values), measured
 
     @property
+    def is_cpu(self) -> bool:
+        """Whether the device is a CPU, which has laws and coefficients of its own."""
+        return any(name.startswith("cpu.") for table in self.device.coefficients.values() for name in table)
+
+    @property
     def multiplies_float8(self) -> bool:
         """Whether products of 8-bit floats were measured on the device."""
         return FLOAT8 in self.device.coefficients

@@ -2,7 +2,7 @@
 
 from ..arrays import Array
 from .architecture import Architecture, Block
-from .formats import Numbers
+from .formats import Numbers, WeightFormat
 from .implementation import Implementation
 from .layers.layer import Layer
 from .layers.unpacking import with_unpacking
@@ -17,6 +17,8 @@ def dense_ops(
 
     Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
     """
+    if block.formats:
+        numbers = numbers.within(block.formats)
     stream, layers = hidden * rows, float(len(block.layers))
     ops = [block.norm.op("norm", stream, hidden, implementation, numbers, count=block.norms)]
     for name, layer in (("unpack_mixer", block.attention), ("unpack_ffn", block.feed_forward)):
@@ -38,12 +40,22 @@ def _layer_ops(
     ops = layer.dense_ops(hidden, rows, implementation, numbers)
     if numbers.format is None:
         return ops
-    quantised = {one.name for one in layer.linears(hidden, fused=implementation.fuses_projections)}
-    return with_unpacking(unpack, ops, quantised, implementation, numbers)
+    products = [one.name for one in layer.linears(hidden, fused=implementation.fuses_projections)]
+    if not numbers.parts:
+        return with_unpacking(unpack, ops, set(products), implementation, numbers)
+    by_format: dict[WeightFormat | None, set[str]] = {}
+    for product in products:
+        by_format.setdefault(numbers.format_of(product), set()).add(product)
+    for form, names in by_format.items():
+        if form is not None:
+            ops = with_unpacking(unpack, ops, names, implementation, numbers.of(form))
+    return ops
 
 
 def context_ops(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """The operators of a block that depend on the context: attention, scans, and the upkeep of caches and states."""
+    if block.formats:
+        numbers = numbers.within(block.formats)
     ops: list[OpCost] = []
     for layer in block.layers:
         ops += layer.context_ops(step, implementation, numbers)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from ...errors import UsageError
 from ...model.architecture import (
@@ -21,7 +22,14 @@ from .fields import Fields
 from .patterns import FFN, FULL, INDEXED, SLIDING, SPARSE, layer_kinds
 
 
-def build(fields: Fields, family: Family) -> Architecture:
+class Built(NamedTuple):
+    """An architecture, and the groups that each layer of the configuration is a part of, in order."""
+
+    architecture: Architecture
+    layers: tuple[tuple[int, ...], ...]
+
+
+def build(fields: Fields, family: Family) -> Built:
     """The architecture that `fields` describe. Equal blocks form one group wherever they stand: order costs nothing.
 
     Raises:
@@ -37,15 +45,16 @@ def build(fields: Fields, family: Family) -> Architecture:
     for layer in layers:
         counts[layer] = counts.get(layer, 0) + 1
     mixer = cache(lambda layer: _mixer(layer, hidden, fields, family))  # thousands of layers may differ in size alone
-    groups = tuple(
-        Group(float(count), block)
-        for layer, count in counts.items()
-        for block in _blocks(layer, norm, fields, family, mixer)
-    )
+    groups: list[Group] = []
+    members: dict[Layer, tuple[int, ...]] = {}
+    for layer, count in counts.items():
+        blocks = _blocks(layer, norm, fields, family, mixer)
+        members[layer] = tuple(range(len(groups), len(groups) + len(blocks)))
+        groups += [Group(float(count), block) for block in blocks]
     has_final = family.final_norm is None or family.final_norm(fields)
     width = fields.optional("word_embed_proj_dim")
     model = Architecture(
-        groups,
+        tuple(groups),
         float(hidden),
         float(fields.whole("vocab_size")),
         float(fields.flag("tie_word_embeddings") and family.ties),
@@ -56,7 +65,9 @@ def build(fields: Fields, family: Family) -> Architecture:
     )
     if family.embedding_norm:
         model = replace(model, embedding_norm=norm)
-    return model if family.finish is None else family.finish(fields, model)
+    if family.finish is not None:
+        model = family.finish(fields, model)
+    return Built(model, tuple(members[layer] for layer in layers))
 
 
 def _refuse_others(fields: Fields, family: Family) -> None:

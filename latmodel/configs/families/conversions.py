@@ -106,8 +106,9 @@ def open_elm(data: Mapping[str, Any]) -> dict[str, Any]:
     `make_divisible` of corenet: to the nearest multiple, or the next one where that takes more than a tenth.
     """
     names = {
-        "model_dim": "hidden_size", "num_transformer_layers": "num_hidden_layers", "num_kv_heads": "num_key_value_heads",
-        "num_query_heads": "num_attention_heads", "share_input_output_layers": "tie_word_embeddings",
+        "model_dim": "hidden_size", "num_transformer_layers": "num_hidden_layers",
+        "num_kv_heads": "num_key_value_heads", "num_query_heads": "num_attention_heads",
+        "share_input_output_layers": "tie_word_embeddings",
         "max_context_length": "max_position_embeddings", "activation_fn_name": "hidden_act",
     }  # fmt: skip
     found = {names.get(name, name): value for name, value in data.items()}

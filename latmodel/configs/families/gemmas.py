@@ -1,7 +1,7 @@
 """Gemma 3n and Gemma 4: per-layer inputs, keys and values shared between layers, heads that differ by kind."""
 
-from .composed import gemma_3n_blocks, gemma_3n_stem, gemma_4_blocks, gemma_4_stem, gemma_attention, gemma_layers
 from .family import BIASED, Family, dims
+from .gemma_rules import gemma_3n_blocks, gemma_3n_stem, gemma_4_blocks, gemma_4_stem, gemma_attention, gemma_layers
 from .patterns import every
 from .rules import four
 
@@ -26,7 +26,8 @@ GEMMAS: dict[str, Family] = {
             global_head_dim=512, tie_word_embeddings=True, **_PER_LAYER,
         ),
         **BIASED, norms=four, qk_norm="head", pattern=every(6, last=True), layers=gemma_layers, adapt=gemma_attention,
-        blocks=gemma_4_blocks, finish=gemma_4_stem, harmless=(*_HARMLESS, "num_experts", "top_k_experts", "moe_intermediate_size"),
+        blocks=gemma_4_blocks, finish=gemma_4_stem,
+        harmless=(*_HARMLESS, "num_experts", "top_k_experts", "moe_intermediate_size"),
     ),
     "gemma4_unified_text": Family(
         "Gemma4UnifiedTextConfig",

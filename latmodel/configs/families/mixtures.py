@@ -262,6 +262,7 @@ MIXTURES: dict[str, Family] = {
             "intermediate_size", shared=shared("shared_intermediate_size"), layers=sparse_after_first,
         ),
         only={"use_qk_norm": (True,), "qk_norm_type": ("per_head",), "attention_output_gate": (False,)},
-        harmless=("index_local_blocks", "use_routing_bias", "use_gemma_norm", "moe_intermediate_size", "n_shared_experts"),
+        harmless=("index_local_blocks", "use_routing_bias", "use_gemma_norm", "moe_intermediate_size",
+                  "n_shared_experts"),
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Families whose classes Transformers does not have, read from the makers' code on Hugging Face, and those with nests."""
+"""Families read from their makers' code on Hugging Face, and those whose configurations have nests of their own."""
 
 from .conversions import chatglm, dbrx, deepseek_v4, half_inner, mpt, nemotron_nas, open_elm
 from .family import BIASED, Family, Sparse, dims

@@ -29,13 +29,22 @@ def plain_data(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> dict
 
 
 def _file(path: Path) -> dict[str, Any]:
+    """The file, with the quantisation that ModelOpt writes into one beside it."""
     where = path / "config.json" if path.is_dir() else path
+    data = parse(_read(where), str(where))
+    if where.name.endswith("config.json") and "quantization_config" not in data:
+        beside = where.with_name(where.name.removesuffix("config.json") + "hf_quant_config.json")
+        if beside.is_file():
+            data["quantization_config"] = parse(_read(beside), str(beside))
+    return data
+
+
+def _read(where: Path) -> bytes:
     try:
         with where.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}") from None
-    return parse(raw, str(where))
 
 
 def parse(raw: bytes, where: str) -> dict[str, Any]:

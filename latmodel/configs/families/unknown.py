@@ -34,6 +34,7 @@ def _any_shared(fields: Fields) -> int:
     size = fields.optional("shared_expert_intermediate_size", low=0) or fields.optional("share_expert_dim", low=0)
     fields.name("use_moe_router_bias")
     if size is not None:
+        fields.name("n_shared_experts")
         return size
     shared = fields.optional("n_shared_experts", low=0) or 0
     return shared * fields.whole("moe_intermediate_size") if shared else 0

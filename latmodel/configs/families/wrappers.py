@@ -140,6 +140,8 @@ def _check_head(data: Mapping[str, Any]) -> None:
 
 
 def _unwrapped(outer: dict[str, Any], inner: dict[str, Any], name: str, depth: int) -> tuple[dict[str, Any], list[str]]:
+    if not inner.get("model_type"):
+        inner["model_type"] = outer.get("model_type")
     for shared in ("tie_word_embeddings", "torch_dtype", "dtype", "quantization_config"):
         if outer.get(shared) is not None and inner.get(shared) is None:
             inner[shared] = outer[shared]

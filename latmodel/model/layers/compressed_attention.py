@@ -78,9 +78,7 @@ class CompressedAttention(Layer):
             step.batch, self.heads, 1.0, self.head_dim, step.tokens, step.context, step.context, self.window
         )
         moved = width * (2.0 * step.rows * each)
-        if implementation.attention_passes:
-            moved = moved + self.heads * (implementation.attention_passes * pairs * each)
-        kernels = implementation.attention_kernels
+        kernels = implementation.attention.kernels
         ops = [
             OpCost(
                 "attention", step.attention_kind, 4.0 * width * pairs, 0.0, read, moved, kernels, attention=shape

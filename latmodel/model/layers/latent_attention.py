@@ -69,9 +69,13 @@ class LatentAttention(Layer):
         """Expand every latent in the context, then attend; in decode attend to the latents where the runtime can."""
         attend = _attend_latents if implementation.absorbs_latents and step.phase == "decode" else _attend_expanded
         ops = [*attend(self, step, implementation, numbers), append_op(self, step, implementation, numbers)]
-        if numbers.format is None:
+        form = numbers.format_of(self.expansion().name)
+        if form is None:
             return ops
-        return with_unpacking("unpack_latents", ops, (self.expansion().name, ABSORBED), implementation, numbers)
+        return with_unpacking(
+            "unpack_latents", ops, (self.expansion().name, ABSORBED), implementation,
+            numbers.of(form) if numbers.parts else numbers,
+        )  # fmt: skip
 
     @property
     def elements_per_position(self) -> Array:
@@ -125,11 +129,9 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
     joined = pointwise("join_keys", positions * (m.heads * key), moves=2.0, kernels=3.0, bytes_each=each)
     width = m.heads * (key + value)
     moved = width * (step.rows * each)
-    if implementation.attention_passes:
-        moved = moved + m.heads * (implementation.attention_passes * pairs * each)
     shape = AttentionShape(step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, seen, m.window)
     read = width * (positions * each)  # expanded keys and values
-    flops, kernels = width * (2.0 * pairs), implementation.attention_kernels
+    flops, kernels = width * (2.0 * pairs), implementation.attention.kernels
     return [expand, joined, OpCost("attention", step.attention_kind, flops, 0.0, read, moved, kernels, attention=shape)]
 
 
@@ -139,7 +141,8 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     wide, seen = m.latent_rank + m.rope_dim, seen_positions(step, m.window)
     absorb = gemm(
         ABSORBED, step.rows, m.nope_dim + m.value_dim, m.latent_rank * m.heads,
-        weight_bytes=numbers.weight_bytes, activation_bytes=each,
+        weight_bytes=numbers.product_bytes(m.expansion().name) if numbers.parts else numbers.weight_bytes,
+        activation_bytes=each,
     )._replace(kernels=2.0)  # fmt: skip
     shape = AttentionShape(
         step.batch, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.tokens, step.context, seen, m.window
@@ -147,5 +150,5 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     cache = step.batch * seen * wide * numbers.cache_bytes
     rows = m.heads * (wide + m.latent_rank) * (step.rows * each)
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
-    kernels = implementation.attention_kernels
+    kernels = implementation.attention.kernels
     return [absorb, OpCost("attention", step.attention_kind, flops, 0.0, cache, rows, kernels, attention=shape)]

@@ -7,7 +7,7 @@ from ..formats import Numbers
 from ..implementation import Implementation
 from ..ops import OpCost
 from ..step import Step
-from .attention import Attention, attention_op
+from .attention import Attention, attention_op, written_ops
 from .layer import Layer, Linear
 from .norm import RMS
 
@@ -46,7 +46,10 @@ class SharedAttention(Layer):
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Attention; the cache is written by the layer that it is shared with."""
-        return [attention_op(self.attention, step, implementation, numbers)]
+        ops = [attention_op(self.attention, step, implementation, numbers)]
+        if implementation.attention.keeps_on_chip:
+            return ops
+        return ops + written_ops(self.attention, step, implementation, numbers)
 
     @property
     def live_width(self) -> Array:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 MAX_HEADER = 64_000_000  # vocabularies and merges take up to 20 MB
 MAX_ENTRIES, MAX_TENSORS, MAX_DIMENSIONS = 10_000, 100_000, 4
