@@ -25,9 +25,9 @@ from .search_options import VALUES, goal_options, objective_from, parse_limit, s
     "--budget",
     type=DURATION,
     default=None,
-    help="Longest response: 5.5s, 300ms. With --confidence given, its upper end keeps it. "
-    "[default: the baseline's own, or none]",
+    help="Longest response: 5.5s, 300ms. [default: the baseline's own, or none]",
 )
+@click.option("--sure", is_flag=True, help="The upper end of the interval keeps the budget, not the prediction.")
 @target_options
 @space_options
 @workload_options
@@ -60,8 +60,7 @@ from .search_options import VALUES, goal_options, objective_from, parse_limit, s
 @click.option("--verify", "verified", type=WHOLE, default=None, metavar="N",
               help="Build and run the N best rows on this machine, compare with the prediction.")  # fmt: skip
 @format_option
-@click.pass_context
-def frontier(context: click.Context, /, **options: Any) -> None:
+def frontier(**options: Any) -> None:
     """The shapes with the most capacity within a response-time and memory budget."""
     predictor, workload = predictor_from(options), workload_from(options)
     if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
@@ -81,7 +80,7 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         "quality": options["quality"], "tokens": options["tokens"],
         "limits": [parse_limit(text) for text in options["limits"]],
         "also": [scenario_from(text, options) for text in options["also"]],
-        "sure": context.get_parameter_source("confidence") is click.core.ParameterSource.COMMANDLINE,
+        "sure": options["sure"],
     }  # fmt: skip
     front, notes = _search(predictor, arguments, options), list[str]()
     if baseline is not None:

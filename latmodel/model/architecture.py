@@ -1,8 +1,9 @@
 """A decoder as a sequence of groups of identical blocks. Dimensions are numbers or arrays that broadcast."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
-from ..arrays import Array
+from ..arrays import Array, is_array
 from .formats import WeightFormat
 from .layers.attention import Attention
 from .layers.embedding import Embedding
@@ -22,7 +23,9 @@ __all__ = [
 Mixer = Layer  # a layer that tokens exchange through: the first of a block
 
 
-@dataclass(frozen=True, slots=True)
+# Blocks and architectures have no slots: what is worked out once is kept in their dictionary. A search prices the same
+# shape under many workloads.
+@dataclass(frozen=True)
 class Block:
     """One decoder block: a token mixer and a feed-forward layer (either may be missing), and their norms."""
 
@@ -36,15 +39,22 @@ class Block:
     continues: bool = False  # a part of the layer before it, as configurations count them
     # Products whose format as shipped is not the checkpoint's main one, by name; None: left in the dtype.
     formats: tuple[tuple[str, WeightFormat | None], ...] = ()
-    layers: tuple[Layer, ...] = field(init=False, repr=False, compare=False)  # those that are there, the mixer first
 
-    def __post_init__(self) -> None:
-        layers = tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
-        object.__setattr__(self, "layers", layers)  # worked out once
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Those that are there: the mixer first."""
+        return tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
 
     def dimensions(self) -> dict[str, Array]:
         """Of its layers, those that every `config.json` has a name for, by that name."""
         return {name: value for layer in self.layers for name, value in layer.dimensions().items()}
+
+    def parameters(self, hidden: Array) -> Array:
+        """Its parameters, exactly."""
+        parameters = self.norm.parameters(hidden, self.norms)
+        for layer in self.layers:
+            parameters = parameters + layer.parameters(hidden)
+        return parameters + self.scalars if is_array(self.scalars) or self.scalars else parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class Group:
         return self.count if self.stored is None else self.stored
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Architecture:
     """A whole decoder: embedding, groups of blocks, final norm, LM head."""
 
@@ -79,19 +89,39 @@ class Architecture:
     # Formats of the LM head and the embedding as shipped, where they are quantised.
     head_format: WeightFormat | None = None
     embedding_format: WeightFormat | None = None
-    embedding: Embedding = field(init=False, repr=False, compare=False)  # what lies around the blocks, but for the norm
-
-    def __post_init__(self) -> None:
-        embedding = Embedding(
-            self.hidden_size, self.vocab_size, self.tie_word_embeddings, self.positions, self.embedding_size,
-            self.head_bias,
-        )  # fmt: skip
-        object.__setattr__(self, "embedding", embedding)
 
     @property
     def num_hidden_layers(self) -> Array:
         """Layers as a configuration counts them: all blocks but those that continue another."""
         return sum(group.count for group in self.groups if not group.block.continues)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """What lies around the blocks but for the final norm."""
+        return Embedding(
+            self.hidden_size, self.vocab_size, self.tie_word_embeddings, self.positions, self.embedding_size,
+            self.head_bias,
+        )  # fmt: skip
+
+    @cached_property
+    def num_parameters(self) -> Array:
+        """All parameters, counted once: not for tensors, whose values may change in training."""
+        return self.parameters()
+
+    def parameters(self) -> Array:
+        """All parameters, exactly: blocks, final norm, embedding, LM head."""
+        blocks = sum(group.kept * group.block.parameters(self.hidden_size) for group in self.groups)
+        final = 0.0 if self.final_norm is None else self.final_norm.parameters(self.hidden_size)
+        return blocks + final + self.outer_parameters()
+
+    def outer_parameters(self) -> Array:
+        """Those of what lies around the blocks but for the final norm."""
+        parameters = self.embedding.parameters()
+        if self.embedding_norm is not None:
+            parameters = parameters + self.embedding_norm.parameters(self.hidden_size)
+        for layer in self.stem:
+            parameters = parameters + layer.parameters(self.hidden_size)
+        return parameters
 
 
 def uniform(

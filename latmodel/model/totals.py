@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..arrays import Array, is_array, largest, maximum
+from ..arrays import Array, largest, maximum
 from .architecture import Architecture, Block
 from .formats import Numbers
 from .layers.layer import Linear
@@ -10,27 +10,17 @@ from .layers.layer import Linear
 
 def block_parameters(block: Block, hidden: Array) -> Array:
     """Parameters of one block, exactly."""
-    parameters = block.norm.parameters(hidden, block.norms)
-    for layer in block.layers:
-        parameters = parameters + layer.parameters(hidden)
-    return parameters + block.scalars if is_array(block.scalars) or block.scalars else parameters
+    return block.parameters(hidden)
 
 
 def embedding_parameters(model: Architecture) -> Array:
     """Parameters of what lies around the blocks but for the final norm: embedding, LM head unless tied, projections."""
-    parameters = model.embedding.parameters()
-    if model.embedding_norm is not None:
-        parameters = parameters + model.embedding_norm.parameters(model.hidden_size)
-    for layer in model.stem:
-        parameters = parameters + layer.parameters(model.hidden_size)
-    return parameters
+    return model.outer_parameters()
 
 
 def num_parameters(model: Architecture) -> Array:
     """All parameters of the model, exactly: blocks, final norm, embedding, LM head."""
-    blocks = sum(group.kept * block_parameters(group.block, model.hidden_size) for group in model.groups)
-    final = 0.0 if model.final_norm is None else model.final_norm.parameters(model.hidden_size)
-    return blocks + final + embedding_parameters(model)
+    return model.parameters()
 
 
 def linears(block: Block, hidden: Array) -> list[Linear]:

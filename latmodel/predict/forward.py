@@ -140,8 +140,8 @@ def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load
     first = context_ops(block, at_first, target.implementation, work.numbers)
     last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
-    attending = [op for op in first if op.attention is not None]
-    if len(attending) == 1 and attending[0] is first[0] and not isinstance(target.device, CpuCoefficients):
+    attention = [op.attention is not None for op in first]
+    if attention[:1] == [True] and attention.count(True) == 1 and not isinstance(target.device, CpuCoefficients):
         law = decode_law(first[0], target.device.decode, target.sheet)
     return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 

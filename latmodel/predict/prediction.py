@@ -1,6 +1,5 @@
 """`Prediction` and `Predictions`: what is said of one architecture, or of many."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -98,8 +97,7 @@ def one_prediction(values: Values, source: Source, ends: Ends | None = None) -> 
     residuals further; without, it is that of the profile's own host.
     """
     outside = values.outside > 0.0
-    width = source.interval.width
-    prefill, decode, response = (math.exp(width(phase, outside)) for phase in ("prefill", "decode", "response"))
+    prefill, decode, response = source.interval.factors(outside)
     fast, slow = ends or Ends(own_times(values), own_times(values))
     return Prediction(
         num_parameters=int(values.num_parameters),
@@ -153,7 +151,8 @@ class Predictions:
 
     values: Values
     source: Source
-    price_ends: Callable[[], Ends] | None = None  # of all rows, worked out when first asked for
+    # Of all rows, worked out when first asked for.
+    price_ends: Callable[[], Ends] | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, Ends] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

@@ -16,7 +16,6 @@ from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
 from ..model.memory import Memory, peak_memory
-from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
 from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
@@ -213,7 +212,7 @@ class Predictor:
 
     def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
         target, measured = self._target(dtype)
-        depth, parameters = model.num_hidden_layers, num_parameters(model)
+        depth, parameters = model.num_hidden_layers, model.num_parameters
         blocks, head = costs
         times = respond(depth, blocks, head, work, target)
         return Values(

@@ -61,7 +61,7 @@ def read_gguf(path: str | os.PathLike[str]) -> GgufModel:
     groups: dict[Block, float] = {}
     for index, parts in enumerate(blocks):
         block = file.block(index, parts)
-        own = tuple((name, form) for name, form in _of_block(block, parts, file.hidden) if form != forms)
+        own = tuple((name, form) for name, form in _of_block(block, parts, file.hidden) if _differs(form, forms))
         block = replace(block, formats=own) if forms is not None else block
         groups[block] = groups.get(block, 0.0) + 1.0
     model = _around(file, tuple(Group(count, block) for block, count in groups.items()), tensors)
@@ -147,3 +147,7 @@ def _formats(header: Header) -> WeightFormat | None:
         return None if len(sizes) == 1 else WeightFormat(name, 16.0, None, None, 0.0, vector_bytes=4.0, shipped=True)
     stated = FILE_TYPES.get(header.metadata.get("general.file_type", -1), name)
     return WeightFormat(stated, 8.0 * size / block, None, None, 0.0, vector_bytes=4.0, shipped=True)
+
+
+def _differs(form: WeightFormat | None, main: WeightFormat | None) -> bool:
+    return form is None or main is None or form.bits != main.bits
