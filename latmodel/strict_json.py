@@ -8,9 +8,10 @@ import json
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import ProfileError
 
@@ -58,22 +59,34 @@ def load_json(path: Path, limit: int) -> Any:
         raise ProfileError(f"{path} is not valid JSON: {str(error)[:120] or 'nested too deeply'}") from None
 
 
-def read_regular(path: Path, limit: int) -> bytes:
-    """The first `limit` + 1 bytes, so that the caller sees whether there are more than `limit`.
-
-    A device node never ends and a FIFO may never begin: neither is read.
+@contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. A device node never ends and a FIFO may never begin: neither is read.
 
     Raises:
         OSError: it cannot be read, or is no regular file; `strerror` says so.
     """
     # Without waiting for a writer, should it be a FIFO. What was opened is what is looked at: no race between the two.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
+    try:
+        mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The first `limit` + 1 bytes, so that the caller sees whether there are more than `limit`.
+
+    Raises:
+        OSError: as `open_regular`.
+    """
+    with open_regular(path) as file:
         return file.read(limit + 1)
 
 

@@ -79,3 +79,15 @@ def test_two_writers_do_not_share_a_temporary_file(tmp_path: Path, monkeypatch: 
     for _ in range(2):
         write_whole(tmp_path / "out", b"new")
     assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["--depths", "4,8", "--rows", "3"], "--rows"), (["--objective", "memory", "--quality", "params"], "--quality")],
+)
+def test_options_that_do_not_apply_are_errors(arguments: list[str], word: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "latmodel", "frontier", "--budget", "5s", *arguments],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2 and f"leave out {word}" in run.stderr
