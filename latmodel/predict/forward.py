@@ -205,14 +205,9 @@ class Around(NamedTuple):
 
 
 def around_blocks(head: Cost, work: Work, target: Target) -> Around:
-    """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token.
-
-    What an engine does between two passes, nothing hides.
-    """
+    """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token."""
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
-    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
-    if is_array(r.sequence_s) or r.sequence_s:
-        engine_s = engine_s + r.sequence_s * work.batch
+    engine_s = engine_seconds(work, target)
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
@@ -221,6 +216,16 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
         decode_host + r.pass_s + r.token_s,
         decode_device + engine_s,
     )
+
+
+def engine_seconds(work: Work, target: Target) -> Array:
+    """What an engine does between two passes, which nothing hides: step_s + sequence_s · batch, and what quantised
+    weights add to each."""
+    r = target.runtime
+    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
+    if is_array(r.sequence_s) or r.sequence_s:
+        engine_s = engine_s + r.sequence_s * work.batch
+    return engine_s
 
 
 def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:

@@ -75,8 +75,8 @@ def part_rows(fall: Waterfall) -> list[dict[str, Any]]:
 
 def _sentences(name: str, row: Row, fall: Waterfall) -> list[str]:
     total = row["response_s"]
-    response = seconds_with_interval(row, "response_s").replace(" (", ", likely ").rstrip(")")
-    answers = f"{name} answers in {response}: {show_seconds(row['prefill_s'])} to the first token"
+    shown = seconds_with_interval(row, "response_s").replace(" (", ", likely ").rstrip(")")
+    answers = f"{name} answers in {shown.removesuffix(', likely unknown')}: {show_seconds(row['prefill_s'])} to the first token"
     if row["new_tokens"]:
         answers += f", then {row['new_tokens']} decode steps of {show_seconds(row['decode_s_per_token'])}"
     parts = sorted((*HOST_PARTS, *DEVICE_PARTS), key=fall.total, reverse=True)

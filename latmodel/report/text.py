@@ -78,11 +78,11 @@ def table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, title: str
 
 
 def seconds_with_interval(row: Row, name: str) -> str:
-    """A time and its interval, in one unit: 3.65 s (3.52–3.79); "(?)" where no interval can be had."""
+    """A time and its interval, in one unit: 3.65 s (3.52–3.79); "(unknown)" where no interval can be had."""
     value = float(row[name])
     shown = show_seconds(value)
     if row[f"{name}_low"] is None or row[f"{name}_high"] is None:
-        return f"{shown} (?)"
+        return f"{shown} (unknown)"
     low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
     if low == high:
         return shown
