@@ -118,6 +118,15 @@ def field_column(name: str) -> Column:
     return Column(name, lambda row: str(row[name]), 1)
 
 
+def _on_measured_host(row: Row) -> str:
+    """The interval for the host that was measured, where the one shown spans others."""
+    low, high = row.get("response_s_low_published"), row.get("response_s_high_published")
+    return "" if low is None or high is None else f"{show_seconds(low)} – {show_seconds(high)}"
+
+
+MEASURED_HOST_COLUMN = Column("measured host", _on_measured_host, 5)
+
+
 def legend(rows: Sequence[Row]) -> list[str]:
     """One line for each mark that the columns above use in these rows."""
     lines = ["Shape is layers × hidden; TTFT is the prefill, TPOT a decode step."]
@@ -125,4 +134,6 @@ def legend(rows: Sequence[Row]) -> list[str]:
         lines.append("~ lies outside what the profile was fitted on; its interval is widened.")
     if not all(row["fits_memory"] for row in rows):
         lines.append("! does not fit the memory.")
+    if any(row.get("effective_parameters_doubts") for row in rows):
+        lines.append("? lies outside what the score of quality was fitted on.")
     return lines
