@@ -22,7 +22,12 @@ HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are publi
 HOT_ONLY = ("cache_speedup", "cache_rate", "cache_share", "cache_width")
 __all__ = ["RuntimePart", "sheet_of", "sheet_part"]  # beside all that is defined here
 
-_KERNELS = {"transformers-eager": "transformers", "torch-compile": "compiled", "vllm": "serving"}
+_KERNELS = {
+    "transformers-eager": "transformers",
+    "cuda-graph": "cuda-graph",
+    "torch-compile": "compiled",
+    "vllm": "serving",
+}
 PHASES = ("prefill", "decode", "response")
 
 
