@@ -108,9 +108,9 @@ def _grouped(quantization: Mapping[str, Any]) -> WeightFormat | None:
     method, bits, group = quantization["quant_method"], quantization.get("bits", 4), quantization.get("group_size", 128)
     if bits not in (4, 8) or not isinstance(group, int):
         return None
-    width, known = float(bits), FORMATS[f"int4-{method}"]
-    shared = float(group) if group > 0 else None
-    return known._replace(name=f"int{bits}-{method}", bits=width, zero_bits=width, group=shared)
+    width, name = float(bits), f"int{bits}-{method}"
+    known = FORMATS.get(name) or FORMATS[f"int4-{method}"]._replace(name=name, bits=width, zero_bits=width)
+    return known._replace(group=float(group) if group > 0 else None)
 
 
 def _fp8(quantization: Mapping[str, Any]) -> WeightFormat:

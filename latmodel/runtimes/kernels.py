@@ -15,7 +15,7 @@ FUSED = WeightKernel(
 FUSED_UNTIMED = FUSED._replace(source="")  # of formats of which no time is at hand
 # 8-bit floats are multiplied as such where the device was measured with them, else dequantised in registers.
 FLOAT8 = WeightKernel(name="fp8", way=Way.FLOAT8, beyond=FUSED_UNTIMED, source="vLLM's kernels, timed one by one")
-FLOAT8_BLOCKS = FLOAT8._replace(name="fp8 by blocks", source="")
+FLOAT8_BLOCKS = FLOAT8._replace(name="fp8 by blocks", source=f"{FLOAT8.source}, with one scale a tensor")
 # A module that quantises its input first launches once more.
 FLOAT8_MODULE = FLOAT8._replace(launches=2.0)
 FLOAT8_BLOCKS_MODULE = FLOAT8_BLOCKS._replace(launches=2.0)
@@ -47,6 +47,7 @@ AWQ_MODULE = WeightKernel(
     name="AWQ's GEMM", way=Way.FUSED, launches=2.97, floors=10.0, instructions=1.35, rows=1024.0, beyond=UNPACKED,
     source=f"{QWEN}, Transformers 4.46",
 )  # fmt: skip
+# GPTQ's 8-bit kernel below 128 rows (kernel_switch_threshold of AutoGPTQ's qlinear_cuda).
 GPTQ_8BIT_MODULE = WeightKernel(
     name="GPTQ in 8 bits", way=Way.FUSED, launches=3.07, floors=14.5, instructions=1.7, rows=128.0, beyond=UNPACKED,
     source=f"{QWEN}, Transformers 4.46",
@@ -57,7 +58,11 @@ LLM_INT8 = WeightKernel(
     name="LLM.int8", way=Way.FUSED, launches=41.0,
     source="fitted to bitsandbytes#347 (RTX 3090) and huggingface/optimum-quanto#62 (A10G), 6 and 7B, hosts unknown",
 )  # fmt: skip
-# A matrix-vector kernel for one row, then an unpacked matrix; launches are counted from the module, not timed.
-NF4_MODULE = WeightKernel(name="nf4", way=Way.FUSED, launches=3.0, rows=2.0, beyond=UNPACKED)
-FLOAT8_UNPACKED = FLOAT8_MODULE._replace(beyond=UNPACKED)
-FLOAT8_BLOCKS_UNPACKED = FLOAT8_BLOCKS_MODULE._replace(beyond=UNPACKED)
+# A matrix-vector kernel for one row, then an unpacked matrix (`matmul_4bit` of bitsandbytes). Not timed: its module may
+# cost the host more than one launch.
+NF4_MODULE = WeightKernel(name="nf4", way=Way.FUSED, row_step=1.0, rows=2.0, beyond=UNPACKED)
+# Where the device was not measured with products of 8-bit floats: few rows in registers, many unpacked, as by GPTQ's
+# module; an assumption.
+FEW_ROWS = FUSED_UNTIMED._replace(rows=128.0, beyond=UNPACKED)
+FLOAT8_UNPACKED = FLOAT8_MODULE._replace(beyond=FEW_ROWS)
+FLOAT8_BLOCKS_UNPACKED = FLOAT8_BLOCKS_MODULE._replace(beyond=FEW_ROWS)
