@@ -7,9 +7,10 @@ from toy import DEVICE, SHEET
 
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.configs.huggingface import read_config
+from latmodel.configs.quantization.methods import shipped
 from latmodel.device.store import profile_folders
 from latmodel.laws.dispatch import op_seconds
-from latmodel.model.formats import FORMATS, format_of
+from latmodel.model.formats import FORMATS
 from latmodel.model.kernels import UNPACKED, Way
 from latmodel.model.ops import OpCost, OpKind
 from latmodel.model.transformer import dense_ops
@@ -50,14 +51,15 @@ def test_bytes_by_hand(name: str, inputs: int, outputs: int, nbytes: float) -> N
 
 
 def test_what_configurations_say() -> None:
-    assert format_of({"quant_method": "bitsandbytes", "load_in_4bit": True})[0] == FORMATS["nf4"]
-    twice = format_of({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_use_double_quant": True})[0]
-    assert twice is not None
+    nf4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    assert shipped(nf4).format == FORMATS["nf4"]
     # 256 blocks: a byte each and one float32 for all, their mean and 256 levels beside the 16.
+    twice = shipped({**nf4, "bnb_4bit_use_double_quant": True}).format
     assert twice.linear_bytes(128.0, 128.0) == 8192 + 256 + 4 + 64 + 4 + 1024
-    assert format_of({"quant_method": "gptq", "bits": 8})[0] == FORMATS["int8-gptq"]
-    assert format_of({"quant_method": "mxfp4"})[0] == FORMATS["mxfp4"]
-    assert format_of({"quant_method": "fp8", "weight_block_size": [128, 128]})[0] == FORMATS["fp8-block"]
+    eight = shipped({"quant_method": "gptq", "bits": 8}).format
+    assert (eight.name, eight.bits, eight.zero_bits) == ("int8-gptq", 8.0, 8.0)
+    assert shipped({"quant_method": "mxfp4"}).format == FORMATS["mxfp4"]
+    assert shipped({"quant_method": "fp8", "weight_block_size": [128, 128]}).format == FORMATS["fp8-block"]
 
 
 @pytest.mark.parametrize("gpu", GPUS)

@@ -11,11 +11,11 @@ from .forward import Work
 
 
 def outside(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, dtype: bool) -> Array:
-    """1 where a dimension lies outside what a runtime's part was fitted on, or a kind of layer, a weight format or the
-    dtype (`dtype`: whether it was) was never measured."""
+    """1 where a dimension lies outside what a runtime's part was fitted on, something of the model was assumed, or a
+    kind of layer, a weight format or the dtype (`dtype`: whether it was) was never measured."""
     form = work.numbers.format
     measured = dtype and (form is None or _measured(form, implementation))
-    found: Array = not (measured and special_layers(model) <= set(part.layers))
+    found: Array = bool(model.assumed) or not (measured and special_layers(model) <= set(part.layers))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         found = found | (value < low) | (value > high)
@@ -24,7 +24,8 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
 
 def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation) -> list[str]:
     """The same of one model, named: kinds of layer, the weights' format, dimensions with their range."""
-    lines = [f"layers of kind {kind}" for kind in sorted(special_layers(model) - set(part.layers))]
+    lines = [*model.assumed]
+    lines += [f"layers of kind {kind}" for kind in sorted(special_layers(model) - set(part.layers))]
     form = work.numbers.format
     if form is not None and not _measured(form, implementation):
         lines.append(f"weights {form.name}")

@@ -226,9 +226,7 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
     What an engine does between two passes, nothing hides.
     """
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
-    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
-    if is_array(r.sequence_s) or r.sequence_s:
-        engine_s = engine_s + r.sequence_s * work.batch
+    engine_s = engine_seconds(work, target)
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
@@ -237,6 +235,13 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
         decode_host + r.pass_s + r.token_s,
         decode_device + engine_s,
     )
+
+
+def engine_seconds(work: Work, target: Target) -> Array:
+    """What a serving engine does between two passes: step_s (its own and the format's) + batch · sequence_s."""
+    r = target.runtime
+    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
+    return engine_s + r.sequence_s * work.batch if is_array(r.sequence_s) or r.sequence_s else engine_s
 
 
 def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:

@@ -60,7 +60,7 @@ LLM_INT8 = WeightKernel(
 )  # fmt: skip
 # A matrix-vector kernel for one row, then an unpacked matrix (`matmul_4bit` of bitsandbytes). Not timed: its module may
 # cost the host more than one launch.
-NF4_MODULE = WeightKernel(name="nf4", way=Way.FUSED, row_step=1.0, rows=2.0, beyond=UNPACKED)
+NF4_MODULE = WeightKernel(name="nf4", way=Way.FUSED, rows=2.0, beyond=UNPACKED)
 # Where the device was not measured with products of 8-bit floats: few rows in registers, many unpacked, as by GPTQ's
 # module; an assumption.
 FEW_ROWS = FUSED_UNTIMED._replace(rows=128.0, beyond=UNPACKED)

@@ -22,7 +22,8 @@ class Linear(NamedTuple):
     def op(self, rows: Array, numbers: Numbers) -> OpCost:
         """Their products with `rows` activations each."""
         name, inputs, outputs, count = self
-        return gemm(name, rows, outputs, inputs, numbers.weight_bytes, numbers.activation_bytes, count)
+        each = numbers.product_bytes(name) if numbers.parts else numbers.weight_bytes
+        return gemm(name, rows, outputs, inputs, each, numbers.activation_bytes, count)
 
 
 @dataclass(frozen=True, slots=True)
