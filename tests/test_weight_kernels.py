@@ -138,6 +138,9 @@ def test_what_nobody_timed_is_said_and_widens_the_interval() -> None:
     assert not any("no time" in note for note in (*gptq.notes, *plain.notes))
     widths = [one.response_s_high / one.response_s for one in (nf4, gptq, plain)]  # type: ignore[operator]
     assert widths[0] == widths[1] == pytest.approx(widths[2] ** 2)
+    assert gptq.extrapolated_because == ("weights int4-gptq (measured on nvidia-a100-sxm4-80gb)",)
+    there = Predictor.load("a100").predict(deep, Workload(weights="int4-gptq"))
+    assert there.extrapolated_because == ()
 
 
 def test_sources() -> None:
