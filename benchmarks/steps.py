@@ -1,7 +1,7 @@
 """Attention of several queries over a cache against published kernels: `python benchmarks/steps.py DATA`.
 
-DATA holds `operators/llmservingsim_v1_attention_bf16_rtx4090.csv` (github casys-kaist/LLMServingSim @ 5daddb2). The rows
-are among those that the RTX 4090's profile was fitted to: this tells how well one law describes them.
+DATA holds `operators/llmservingsim_v1_attention_bf16_rtx4090.csv` (github casys-kaist/LLMServingSim @ 5daddb2). The
+rows are among those that the RTX 4090's profile was fitted to: this tells how well one law describes them.
 """
 
 import sys

@@ -130,6 +130,6 @@ def host_runtimes(
     products = [family for family in corrected if family == "gemm"]
     return {
         "transformers-eager": part("transformers", EAGER_NOTE, products, eager),
-        "cuda-graph": part("torch", GRAPH_NOTE, products, device),
+        "cuda-graph": part("cuda-graph", GRAPH_NOTE, products, device),
         "vllm": part("serving", VLLM_NOTE, corrected, device),
     }

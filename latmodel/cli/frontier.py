@@ -10,6 +10,7 @@ from .options import (
     DURATION,
     WHOLE,
     format_option,
+    given,
     number_options,
     predictor_from,
     say_notes,
@@ -65,32 +66,18 @@ def frontier(**options: Any) -> None:
     predictor, workload = predictor_from(options), workload_from(options)
     if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
         raise UsageError("--verify builds models in --dtype: leave out --weights and --kv-cache")
-    from ..configs.models import read_model
     from ..report.frontier_report import frontier_text, missing_notes, score_of
     from ..report.rows import run_notes
     from ..search.frontier import thin
 
-    baseline = None if options["baseline"] is None else read_model(options["baseline"])
-    budget = options["budget"]
-    if budget is None and baseline is not None:
-        budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
-    space = space_from(options)
-    arguments: dict[str, Any] = {
-        "space": space, "workload": workload, "budget_s": budget,
-        "quality": options["quality"], "tokens": options["tokens"],
-        "limits": [parse_limit(text) for text in options["limits"]],
-        "also": [scenario_from(text, options) for text in options["also"]],
-        "sure": options["sure"],
-    }  # fmt: skip
-    front, notes = _search(predictor, arguments, options), list[str]()
-    if baseline is not None:
-        front = front.against(baseline)
-        notes += baseline.notes
+    baseline = baseline_of(options)
+    front = search_from(predictor, workload, baseline, options)
     if options["plot"] is not None:
         from ..report.frontier_picture import draw_frontier
 
         draw_frontier(front, options["plot"])
-    notes = run_notes(predictor, workload, notes, getattr(score_of(front), "warnings", ()), missing_notes(front))
+    known = () if baseline is None else baseline.notes
+    notes = run_notes(predictor, workload, known, getattr(score_of(front), "warnings", ()), missing_notes(front))
     say_notes(notes)
     limit = len(front) if options["depths"] else options["rows"]
     click.echo(frontier_text(front, limit, options["format_"], notes))
@@ -102,10 +89,42 @@ def frontier(**options: Any) -> None:
         click.echo(verify_configs(predictor, [shown.config(row) for row in range(some)], workload, options["format_"]))
 
 
+def baseline_of(options: dict[str, Any]) -> Any:
+    """The model that `--baseline` names, or None.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    from ..configs.models import read_model
+
+    return None if options["baseline"] is None else read_model(options["baseline"])
+
+
+def search_from(predictor: Any, workload: Any, baseline: Any, options: dict[str, Any]) -> Any:
+    """The frontier that the options describe, held against its baseline; whose response is the budget without one.
+
+    Raises:
+        BudgetError: nothing keeps the limits.
+        UsageError: options that do not go together.
+    """
+    budget = options["budget"]
+    if budget is None and baseline is not None:
+        budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
+    arguments: dict[str, Any] = {
+        "space": space_from(options), "workload": workload, "budget_s": budget, "quality": options["quality"],
+        "tokens": options["tokens"], "limits": [parse_limit(text) for text in options["limits"]],
+        "also": [scenario_from(text, options) for text in options["also"]], "sure": options["sure"],
+    }  # fmt: skip
+    front = _search(predictor, arguments, options)
+    return front if baseline is None else front.against(baseline)
+
+
 def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
     from ..search.run import best_per_depth
     from ..search.run import frontier as search
 
+    if options["objectives"] and given("quality"):
+        raise UsageError("--objective says what to trade off instead of quality: leave out --quality")
     if options["depths"] is None:
         objectives = [objective_from(text) for text in options["objectives"]] or None
         elsewhere = {name: options[name] for name in ("executor", "workers", "checkpoint")}
@@ -113,6 +132,8 @@ def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) 
     for name in ("objectives", "executor", "checkpoint"):
         if options[name]:
             raise UsageError(f"--depths goes without --{name.removesuffix('s')}")
+    if given("rows"):
+        raise UsageError("--depths shows a row for each depth: leave out --rows")
     if options["workers"] > 1:
         raise UsageError("--depths goes without --workers: it takes a moment on one core")
     return best_per_depth(predictor, _listed(options["depths"]), **arguments)

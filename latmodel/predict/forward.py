@@ -6,7 +6,7 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 
 from typing import NamedTuple
 
-from ..arrays import Array, indicator, is_array, maximum
+from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import HOST_TERMS, CpuCoefficients, Device, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
@@ -125,9 +125,7 @@ def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
 def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
     """One block; with one of its layers missing, the other layer alone."""
     prefill = block_load(block, hidden, work.prefill(), work.numbers, target)
-    dense = _dense_load(block, hidden, work.batch, work.numbers, target)
-    first, last = _context_loads(block, work, target)
-    return Cost(prefill, dense.plus(first), dense.plus(last))
+    return Cost(prefill, *growing_loads(block, hidden, *work.decode(), work.numbers, target))
 
 
 def block_load(block: Block, hidden: Array, step: Step, numbers: Numbers, target: Target) -> Load:
@@ -141,19 +139,43 @@ def _dense_load(block: Block, hidden: Array, rows: Array, numbers: Numbers, targ
     return load(dense_ops(block, hidden, rows, target.implementation, numbers), target, aligned=block.aligned)
 
 
-def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
-    """What depends on the context, in the first and the last decode step.
+def growing_loads(
+    block: Block, hidden: Array, at_first: Step, at_last: Step, numbers: Numbers, target: Target
+) -> tuple[Load, Load]:
+    """One block in the first and the last of passes whose cache grows evenly."""
+    dense = _dense_load(block, hidden, at_first.rows, numbers, target)
+    first, last = _context_loads(block, at_first, at_last, numbers, target)
+    return dense.plus(first), dense.plus(last)
 
-    Where a block's operators begin with attention, its only one, both steps share all of its law but the context.
+
+def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers, target: Target) -> tuple[Load, Load]:
+    """What depends on the context, in the first and the last of such passes.
+
+    Where a window fills during the generation, the first step is moved so that a straight line to the last has the mean
+    of the bent one (`_straightened`). Where a block's operators begin with attention, its only one, both steps share
+    all of its law but the context.
     """
-    at_first, at_last = work.decode()
-    first = context_ops(block, at_first, target.implementation, work.numbers)
-    last = context_ops(block, at_last, target.implementation, work.numbers)
-    law, aligned = None, block.aligned
-    attention = [op.attention is not None for op in first]
-    if attention[:1] == [True] and attention.count(True) == 1 and not isinstance(target.device, CpuCoefficients):
-        law = decode_law(first[0], target.device.decode, target.sheet)
-    return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
+    first = context_ops(block, at_first, target.implementation, numbers)
+    last = context_ops(block, at_last, target.implementation, numbers)
+    law, aligned, alone = None, block.aligned, [op.attention is not None for op in first]
+    if at_first.phase == "decode" and alone[:1] == [True] and alone.count(True) == 1:
+        device = target.device
+        law = None if isinstance(device, CpuCoefficients) else decode_law(first[0], device.decode, target.sheet)
+    ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
+    fills_at = next((layer.fills_at for layer in block.layers if layer.fills_at is not None), None)
+    return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
+
+
+def _straightened(first: Load, last: Load, start: Array, end: Array, fills_at: Array) -> Load:
+    """What the first of a generation's steps would cost if all lay on one straight line with the same mean.
+
+    Steps at contexts `start` to `end` rise to `fills_at` and stay at `last`. Of N = end − start + 1 steps n rise, and
+    the mean is last − n / N · (last − first) / 2, that of a line from last − n / N · (last − first).
+    """
+    steps = end - start + 1.0
+    share = minimum(maximum((fills_at - start + 1.0) / steps, 0.0), 1.0)
+    seconds = last.seconds - (last.seconds - first.seconds) * share
+    return Load(first.kernels, seconds, last.compute_s - (last.compute_s - first.compute_s) * share)
 
 
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
@@ -232,9 +254,7 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
     What an engine does between two passes, nothing hides.
     """
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
-    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
-    if is_array(r.sequence_s) or r.sequence_s:
-        engine_s = engine_s + r.sequence_s * work.batch
+    engine_s = engine_seconds(work, target)
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
@@ -244,6 +264,13 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
         decode_device + engine_s,
         engine_s,
     )
+
+
+def engine_seconds(work: Work, target: Target) -> Array:
+    """What a serving engine does between two passes: step_s (its own and the format's) + batch · sequence_s."""
+    r = target.runtime
+    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
+    return engine_s + r.sequence_s * work.batch if is_array(r.sequence_s) or r.sequence_s else engine_s
 
 
 def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:
@@ -270,23 +297,3 @@ def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: Decod
         if op.kind is not POINTWISE:
             compute = compute + arithmetic
     return Load(kernels, work + fixed, compute)
-
-
-def bound_code(times: Forecast, blocks: Cost, head: Cost, new_tokens: Array) -> Array:
-    """What holds the largest share of the response: 0 the host, 1 memory, 2 compute.
-
-    Each phase counts for the one that binds it, so that it is what binds the longer phase.
-    """
-    decode_s = times.step_s * new_tokens
-    prefill, decode = times.prefill_s >= decode_s, times.prefill_s < decode_s
-    device_in_prefill, compute_in_prefill = binding(times.prefill_host_s, blocks.prefill, head.prefill)
-    device_in_decode, compute_in_decode = binding(times.decode_host_s, blocks.last, head.last)
-    device = (prefill & device_in_prefill) | (decode & device_in_decode)
-    compute = (prefill & compute_in_prefill) | (decode & compute_in_decode)
-    return indicator(device, times.prefill_s) + indicator(compute, times.prefill_s)
-
-
-def binding(host_s: Array, blocks: Load, head: Load) -> tuple[Array, Array]:
-    """Whether the device binds a pass; whether its arithmetic does: it takes half of the kernels' time or more."""
-    device = host_s < blocks.seconds
-    return device, device & (2.0 * (blocks.compute_s + head.compute_s) >= blocks.seconds + head.seconds)

@@ -4,15 +4,27 @@ They are put together from the same parts as a prediction, so that a step into a
 of one token its decode step, to the last digit.
 """
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from ..arrays import Array, is_array, maximum
-from ..model.architecture import Architecture
+from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.step import Step
-from .forward import Cost, Load, Target, Work, around_blocks, binding, block_load, head_load, host_seconds
+from .bounds import binding
+from .forward import (
+    Cost,
+    Load,
+    Target,
+    Work,
+    around_blocks,
+    block_load,
+    growing_loads,
+    head_load,
+    host_seconds,
+)
 from .inputs import is_decode
 from .timeline import mean_overlapped, overlapped
 
@@ -39,6 +51,7 @@ class PassCost(NamedTuple):
     head: Load
     work: Work
     decode: bool
+    alike: bool  # one pass, no growing cache
 
     def times(self, target: Target) -> PassTimes:
         """On the host of a target. A decode step runs in a loop whose host runs ahead; any other pass is waited for."""
@@ -48,7 +61,7 @@ class PassCost(NamedTuple):
         host, first, last = hosts[1] if self.decode else hosts[0], self.first.seconds, self.last.seconds
         if self.decode:
             seconds = ends.step(host, first, last, loss)
-        elif self.first is self.last:
+        elif self.alike:
             seconds = ends.prefill(overlapped(host, first, loss))
         else:
             seconds = ends.prefill(mean_overlapped(host, first, last, loss))
@@ -62,20 +75,25 @@ def pass_cost(
     model: Architecture, step: Step, logits_all: bool, numbers: Numbers, target: Target, *, last: Step | None = None
 ) -> PassCost:
     """The cost of `step`; with `last`, of the mean pass while the cache grows evenly from that of `step` to that."""
-    first = blocks_load(model, step, numbers, target)
-    at_last = first if last is None else blocks_load(model, last, numbers, target)
+    each = [
+        [one.times(group.count) for one in _ends(group.block, model.hidden_size, step, last, numbers, target)]
+        for group in model.groups
+    ]
+    first, at_last = (reduce(Load.plus, some) for some in zip(*each, strict=True))
     rows = step.rows
     head = head_load(model, rows, rows if logits_all else step.batch_size, numbers, target)
     work = Work(step.new_tokens, 1.0, step.batch_size, logits_all, numbers)
-    return PassCost(model.num_hidden_layers, first, at_last, head, work, step.phase == "decode")
+    return PassCost(model.num_hidden_layers, first, at_last, head, work, step.phase == "decode", last is None)
 
 
-def blocks_load(model: Architecture, step: Step, numbers: Numbers, target: Target) -> Load:
-    """All blocks of a model in one pass."""
-    first, *rest = (block_load(g.block, model.hidden_size, step, numbers, target).times(g.count) for g in model.groups)
-    for more in rest:
-        first = first.plus(more)
-    return first
+def _ends(
+    block: Block, hidden: Array, step: Step, last: Step | None, numbers: Numbers, target: Target
+) -> tuple[Load, Load]:
+    """One block over the shortest and the longest cache."""
+    if last is not None:
+        return growing_loads(block, hidden, step, last, numbers, target)
+    one = block_load(block, hidden, step, numbers, target)
+    return one, one
 
 
 def step_times(model: Architecture, step: Step, logits_all: bool, numbers: Numbers, target: Target) -> PassTimes:

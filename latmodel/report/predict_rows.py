@@ -14,7 +14,7 @@ from .column import Column, Row
 from .fitted import paragraph
 from .generated import PLAIN, Generation, added, generation_columns
 from .rows import Answer, full_row, notes_of, run_notes, shape_fields
-from .text import SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
+from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
 
 def predict_one(
@@ -45,6 +45,7 @@ def predict_one(
     if output_format == "csv":
         return Answer(render(parts or [row], output_format, []), row["notes"])
     parameters, *times = prediction_columns(predictor.interval.level)
+    times.append(MEASURED_HOST_COLUMN)
     columns = [*SHAPE_COLUMNS, parameters, *times]
     if isinstance(model, ModelConfig):
         row = {**row, **_effective(model, workload)}
