@@ -129,21 +129,21 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
 
 
 def block_load(block: Block, hidden: Array, step: Step, numbers: Numbers, target: Target) -> Load:
-    """One block in one pass."""
-    dense = _dense_load(block, hidden, step.rows, numbers, target)
-    return dense.plus(load(context_ops(block, step, target.implementation, numbers), target, aligned=block.aligned))
-
-
-def _dense_load(block: Block, hidden: Array, rows: Array, numbers: Numbers, target: Target) -> Load:
-    """What does not depend on the context."""
-    return load(dense_ops(block, hidden, rows, target.implementation, numbers), target, aligned=block.aligned)
+    """One block in one pass; a decode step is added up as in `growing_loads`, to the last digit."""
+    implementation, aligned = target.implementation, block.aligned
+    dense = dense_ops(block, hidden, step.rows, implementation, numbers)
+    context = context_ops(block, step, implementation, numbers)
+    if step.phase == "decode":
+        return load(dense, target, aligned=aligned).plus(load(context, target, aligned=aligned))
+    return load([*dense, *context], target, aligned=aligned)
 
 
 def growing_loads(
     block: Block, hidden: Array, at_first: Step, at_last: Step, numbers: Numbers, target: Target
 ) -> tuple[Load, Load]:
     """One block in the first and the last of passes whose cache grows evenly."""
-    dense = _dense_load(block, hidden, at_first.rows, numbers, target)
+    ops = dense_ops(block, hidden, at_first.rows, target.implementation, numbers)
+    dense = load(ops, target, aligned=block.aligned)
     first, last = _context_loads(block, at_first, at_last, numbers, target)
     return dense.plus(first), dense.plus(last)
 
@@ -185,23 +185,19 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
         prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=_all_aligned(model))
+    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=model.aligned)
     at_prompt, decode = (_stem_load(model, some, numbers, target).plus(logits) for some in (rows, work.batch))
     return Cost(at_prompt, decode, decode)
 
 
 def head_load(model: Architecture, rows: Array, logit_rows: Array, numbers: Numbers, target: Target) -> Load:
     """Embedding, final norm and LM head of a pass of so many rows, of which `logit_rows` get logits."""
-    logits = load([model.embedding.logits_op(logit_rows, numbers)], target, aligned=_all_aligned(model))
+    logits = load([model.embedding.logits_op(logit_rows, numbers)], target, aligned=model.aligned)
     return _stem_load(model, rows, numbers, target).plus(logits)
 
 
 def _stem_load(model: Architecture, rows: Array, numbers: Numbers, target: Target) -> Load:
-    return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=_all_aligned(model))
-
-
-def _all_aligned(model: Architecture) -> bool:
-    return bool(model.groups) and all(group.block.aligned for group in model.groups)
+    return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=model.aligned)
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:

@@ -57,15 +57,16 @@ PLAIN_FIELDS = ("prefill_s_per_layer", "decode_s_per_layer", "response_s_low_pub
 
 
 def added(
-    row: Mapping[str, Any], predictor: Predictor, named: NamedModel, workload: Workload, options: Generation
+    row: Mapping[str, Any], predictor: Predictor, named: NamedModel, given: Workload, options: Generation
 ) -> dict[str, Any]:
-    """A row of a prediction with what the options change and add.
+    """A row of a prediction with what the options change and add; model and draft have each their own weight format.
 
     Raises:
         UsageError: the draft cannot be read or has another vocabulary, or a number is out of range.
     """
     chunks = None if options.chunk_tokens is None else Chunks(options.chunk_tokens)
-    response = generate(predictor, named.architecture, workload, chunks=chunks, way=_way(named, workload, options))
+    workload = named.under(given)
+    response = generate(predictor, named.architecture, workload, chunks=chunks, way=_way(named, given, options))
     fields = dict(row)
     if options.changes_passes:
         for name in PLAIN_FIELDS:

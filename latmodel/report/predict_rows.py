@@ -33,8 +33,8 @@ def predict_one(
     operator of the prefill and of the last decode step costs: within the object in JSON, alone in CSV, a table below.
     `generation` says how the response is made, where not by one prefill and a token a pass.
     """
-    model, workload = named.model, named.under(workload)
     row = _row(predictor, named, workload, generation)
+    model, workload = named.model, named.under(workload)
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
     row = full_row(row, predictor, workload, run_notes(predictor, workload, named.notes), shape=shape_fields(model))
@@ -71,7 +71,7 @@ def predict_models(
     rows = []
     for named in models:
         own = named.under(workload)
-        row = {"model": named.name, **_row(predictor, named, own, generation)}
+        row = {"model": named.name, **_row(predictor, named, workload, generation)}
         notes = run_notes(predictor, own, named.notes)
         rows.append(full_row(row, predictor, own, notes, shape=shape_fields(named.model)))
     columns = [MODEL_COLUMN, *SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
@@ -80,7 +80,8 @@ def predict_models(
 
 
 def _row(predictor: Predictor, named: NamedModel, workload: Workload, generation: Generation) -> dict[str, Any]:
-    row: dict[str, Any] = predictor.predict(named.model, workload).as_dict()
+    """A model's prediction under its own weight format."""
+    row: dict[str, Any] = predictor.predict(named.model, named.under(workload)).as_dict()
     return added(row, predictor, named, workload, generation) if generation.given else row
 
 

@@ -40,10 +40,12 @@ def workload_fields(workload: Workload) -> dict[str, Any]:
 
     A cached prefix is told of where there is one.
     """
-    fields = workload.model_dump()
-    names = ("batch_size", "prompt_tokens", "new_tokens", "dtype", "weights", "kv_cache", "logits")
+    fields = {
+        name: getattr(workload, name)
+        for name in ("batch_size", "prompt_tokens", "new_tokens", "dtype", "weights", "kv_cache", "logits")
+    }
     prefix = {"cached_tokens": workload.cached_tokens} if workload.cached_tokens else {}
-    return {**{name: getattr(fields[name], "name", fields[name]) for name in names}, **prefix}
+    return {**{name: getattr(value, "name", value) for name, value in fields.items()}, **prefix}
 
 
 def run_notes(predictor: Predictor, workload: Workload, *more: Iterable[str]) -> list[str]:
