@@ -20,8 +20,8 @@ from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
 from calibration.fit.setup import Setup
+from calibration.fit.start import refinement, subject
 from calibration.observations.record import Observation
-from calibration.verbs.fit import problem
 from latmodel.device.datasheets import datasheet
 from latmodel.device.hosts import Host
 from latmodel.device.profile import Profile
@@ -111,7 +111,7 @@ def observation(row: Row) -> Observation:
 def fitted_profile(rows: Sequence[Row]) -> Profile:
     """The packaged profile with its runtime's host terms fitted to rows; the device's kernels stay as they are."""
     first, profile = rows[0], profile_of(rows[0].gpu)
-    task = problem(datasheet(first.gpu), first.workload.dtype, [first.runtime], profile)
+    task = refinement(subject(first.gpu, profile), first.workload.dtype, [first.runtime], profile)
     coefficients, implementation = task.start.runtimes[first.runtime]
     if first.attention is not None:
         implementation = implementation.with_attention(first.attention)
