@@ -206,8 +206,8 @@ class Results(NamedTuple):
 
 PACKAGED = "Whole models of others, as packaged"
 MODEL_OUT = (
-    "Whole models of others, the model left out: host and repeated heads fitted to the others' 16-bit rows; constants of "
-    "weight formats as packaged, which saw them"
+    "Whole models of others, the model left out: host and repeated heads fitted to the others' 16-bit rows; "
+    "constants of weight formats as packaged, which saw them"
 )
 DEVICE_OUT = "Whole models of others, the device left out: the engine's step fitted to the rows of the other"
 
