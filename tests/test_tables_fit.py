@@ -14,7 +14,7 @@ SEARCH = ["frontier", "--layers", "4:8", "--hidden", "512:768:64", "--budget", "
 # Verb → what is typed. A verb with a table that is not here fails the test below.
 PRINTS = {
     "predict": [["predict", "80x576"], ["predict", "80x576", "--breakdown", "--limits"], ["predict", "80x576", "llama-7b"],
-                ["predict", "--input", "rows.csv"]],
+                ["predict", "--input", "rows.csv"], ["predict", "80x576", "--over", "batch=1:64", "--over", "prompt=64,512"]],
     "frontier": [SEARCH, [*SEARCH, "--baseline", "80x576"], [*SEARCH, "--quality", "params"],
                  [*SEARCH, "--objective", "prefill", "--objective", "params"], ["frontier", "--budget", "5.5s"]],
     "profile": [["profile", "list"], ["profile", "show", "3090"], ["profile", "diff", "3090", "h100"],
