@@ -10,6 +10,7 @@ from search_toy import toy_predictor
 
 from latmodel.cli import VERBS, group
 
+LAYERS = Path(__file__).parent.parent / "examples" / "layers"
 SEARCH = ["frontier", "--layers", "4:8", "--hidden", "512:768:64", "--budget", "1s"]
 # Verb → what is typed. A verb with a table that is not here fails the test below.
 PRINTS = {
@@ -23,6 +24,8 @@ PRINTS = {
     "env": [["env"]],
     "explain": [["explain", "80x576"], ["explain", "gemma-3-12b", "--generate", "0"]],
     "compare": [["compare", "baguettotron", "gemma-3-12b"], ["compare", "80x576", "--gpu", "3090", "--gpu", "h100"]],
+    "layers": [["layers", "--blocks", f"{LAYERS}/blocks.json", "--scores", f"{LAYERS}/scores.csv", "--hidden", "2048",
+                "--budget", "1.6s"]],
     "preset": [["preset", "list"]],
     "report": [["report", *SEARCH[1:]]],
     "quality": [["quality", "check", "ablation.csv"]],
