@@ -16,9 +16,13 @@ from .options import (
     workload_from,
     workload_options,
 )
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel layers --blocks blocks.json --scores scores.csv --hidden 2048 --budget 2s")
+@click.command(
+    cls=SectionedCommand,
+    epilog="Example:  latmodel layers --blocks blocks.json --scores scores.csv --hidden 2048 --budget 2s",
+)
 @click.option("--blocks", type=click.Path(path_type=Path), required=True, metavar="JSON",
               help='What a layer may pick: a list of {"name", "attention", "feed_forward"}.')  # fmt: skip
 @click.option("--scores", type=click.Path(path_type=Path), required=True, metavar="CSV",

@@ -16,9 +16,10 @@ from .options import (
     workload_options,
 )
 from .search_options import parse_over
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel predict 80x576 --gpu 3090 --breakdown")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel predict 80x576 --gpu 3090 --breakdown")
 @model_options
 @target_options
 @click.option("--input", "table", type=click.Path(path_type=Path), default=None, metavar="FILE",

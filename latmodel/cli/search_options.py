@@ -117,6 +117,7 @@ space_options = apply(
     click.option("--head-dim", type=VALUES, default=None, help="head_dim [default: 64,128]"),
     click.option("--vocab", type=VALUES, default=None, help="vocab_size [default: 65536]"),
     click.option("--tie-embeddings/--untie-embeddings", default=True, show_default=True),
+    section="Search space",
 )  # fmt: skip
 
 
@@ -132,6 +133,7 @@ goal_options = apply(
                  help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200'. Repeatable."),
     click.option("--also", multiple=True, metavar="GPU[:RUNTIME]",
                  help="Keep budget and memory on this device too. Repeatable."),
+    section="Objectives and limits",
 )  # fmt: skip
 
 

@@ -134,6 +134,6 @@ def legend(rows: Sequence[Row]) -> list[str]:
         lines.append("~ lies outside what the profile was fitted on; its interval is widened.")
     if not all(row["fits_memory"] for row in rows):
         lines.append("! does not fit the memory.")
-    if any(row.get("effective_parameters_doubts") for row in rows):
+    if any(row.get("effective_parameters_cautions") for row in rows):
         lines.append("? lies outside what the score of quality was fitted on.")
     return lines
