@@ -47,11 +47,11 @@ def layers(**options: Any) -> None:
     predictor, workload = predictor_from(options), workload_from(options)
     blocks = read_blocks(options["blocks"])
     scores = read_scores(options["scores"], list(blocks))
-    found = search_layers(
+    chosen = search_layers(
         predictor, list(blocks.values()), scores, hidden_size=options["hidden"], vocab_size=options["vocab"],
         tie_word_embeddings=options["tie_embeddings"], workload=workload, budget_s=options["budget"],
         gap=options["gap"], time_limit_s=options["time_limit"],
     )  # fmt: skip
-    answer = layers_text(found, list(blocks), scores, predictor, workload, options["format_"])
+    answer = layers_text(chosen, list(blocks), scores, predictor, workload, options["format_"])
     say_notes(answer.notes)
     click.echo(answer.text)

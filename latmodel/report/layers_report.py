@@ -21,27 +21,27 @@ COLUMNS = [
 
 
 def layers_text(
-    found: PerLayer, names: Sequence[str], scores: Any, predictor: Predictor, workload: Workload,
+    chosen: PerLayer, names: Sequence[str], scores: Any, predictor: Predictor, workload: Workload,
     output_format: OutputFormat,
 ) -> Answer:  # fmt: skip
     """One object in JSON, a row a layer in CSV, runs of equal layers in a table."""
     picked = [
         {"layer": layer, "block": names[index], "score": float(scores[layer, index])}
-        for layer, index in enumerate(found.choices)
+        for layer, index in enumerate(chosen.choices)
     ]
     row = full_row(
-        found.prediction.as_dict(), predictor, workload, run_notes(predictor, workload),
-        shape=shape_fields(found.architecture),
+        chosen.prediction.as_dict(), predictor, workload, run_notes(predictor, workload),
+        shape=shape_fields(chosen.architecture),
     )  # fmt: skip
     if output_format in ("json", "jsonl"):
-        whole = {**row, "score": found.score, "score_bound": found.bound, "gap": found.gap, "layers": picked}
+        whole = {**row, "score": chosen.score, "score_bound": chosen.bound, "gap": chosen.gap, "layers": picked}
         return Answer(render([whole], output_format, [], single=True), row["notes"])
     if output_format == "csv":
         return Answer(render(picked, output_format, []), row["notes"])
     runs = [_run(list(run)) for _, run in groupby(picked, key=lambda one: one["block"])]
     text = render(runs, output_format, COLUMNS, title=f"{predictor.profile.title}, {predictor.runtime}")
     said = (
-        f"Score {found.score:.6g}; no choice scores more than {found.bound:.6g}.\n"
+        f"Score {chosen.score:.6g}; no choice scores more than {chosen.bound:.6g}.\n"
         f"{show_count(row['num_parameters'])} parameters, a response in {seconds_with_interval(row, 'response_s')} "
         f"(TTFT {show_seconds(row['prefill_s'])}, TPOT {show_seconds(row['decode_s_per_token'])}), "
         f"{show_bytes(row['peak_memory_bytes'])}; bound by {row['bound']}."
