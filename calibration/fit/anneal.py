@@ -131,7 +131,7 @@ def _hopped(objective: Objective, logs: Vector, generator: np.random.Generator) 
 
 
 def _finished(objective: Objective, logs: Vector, law_error: float) -> Fitted:
-    result = _solve(objective, logs, Stage(LAST_STEP, 1.0), LAST_EVALUATIONS, 1e-8)
+    result = _solve(objective, logs, Stage(LAST_STEP, 1.0), LAST_EVALUATIONS, 1e-6)
     if result.status <= 0 or not np.all(np.isfinite(result.x)):
         raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")
     stop = Stop(float(result.cost), float(result.optimality), result.message)

@@ -8,7 +8,7 @@ import numpy as np
 from latmodel.device.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
 from latmodel.device.uncalibrated import sheet_of, sheet_part
 from latmodel.laws.coefficients import RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
-from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
+from latmodel.laws.priors import DEVICE_PRIORS, ENGINE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.evidence import Evidence, evidence
@@ -22,7 +22,12 @@ HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are publi
 HOT_ONLY = ("cache_speedup", "cache_rate", "cache_share", "cache_width")
 __all__ = ["RuntimePart", "sheet_of", "sheet_part"]  # beside all that is defined here
 
-_KERNELS = {"transformers-eager": "transformers", "torch-compile": "compiled"}
+_KERNELS = {
+    "transformers-eager": "transformers",
+    "cuda-graph": "cuda-graph",
+    "torch-compile": "compiled",
+    "vllm": "serving",
+}
 PHASES = ("prefill", "decode", "response")
 
 
@@ -56,7 +61,8 @@ def _shown_hot(name: str) -> bool:
 
 def runtime_priors(runtime: str) -> dict[str, Prior]:
     """Priors of a runtime's coefficients."""
-    return {f"runtime.{runtime}.{name}": prior for name, prior in RUNTIME_PRIORS.items()}
+    priors = RUNTIME_PRIORS | (ENGINE_PRIORS if implementation_of(runtime) == "serving" else {})
+    return {f"runtime.{runtime}.{name}": prior for name, prior in priors.items()}
 
 
 def tightened(
@@ -170,7 +176,7 @@ def coefficient_table(
     A fit in stages calls a coefficient undetermined where its last stage added nothing; here it counts as fitted if all
     stages together narrowed the data sheet's prior.
     """
-    wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS
+    wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS | ENGINE_PRIORS
     table = {}
     for name, value in values.items():
         one = fitted.get(prefix + name, Coefficient(value=value, status="fixed"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from latmodel.device.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
-from latmodel.predict.predictor import special_layers
+from latmodel.predict.extrapolation import special_layers
 
 from ..observations.decoder_config import DecoderConfig
 from ..observations.record import Observation

@@ -22,6 +22,7 @@ VERBS = {
     "profile": ("profile", "profile", "Look at profiles: list, show, diff, export, merge."),
     "prune": ("prune", "prune", "Depth- and width-pruned shapes that reach a target time."),
     "quality": ("quality", "quality", "What shape is worth in quality: check the law against an ablation."),
+    "report": ("report", "report", "One HTML file to look at and play with: frontier, sliders, parts, rooflines."),
     "verify": ("calibrate", "verify", "Build and run the real model, compare it with the prediction."),
 }
 # What a group without a verb raises; clicks before 8.2 show the help themselves.

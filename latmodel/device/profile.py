@@ -13,7 +13,7 @@ from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sh
 from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
@@ -124,7 +124,7 @@ class RuntimePart(_Part):
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
-        _check_names(table, RUNTIME_PRIORS, "coefficients")
+        _check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS)
         return table
 
     @field_validator("device")
@@ -256,11 +256,13 @@ class Profile(_Part):
         return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
 
 
-def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
-    missing = sorted(priors.keys() - table.keys())
-    if missing and table.keys() <= priors.keys():
+def _check_names(
+    table: dict[str, Coefficient], priors: dict[str, Prior], where: str, optional: dict[str, Prior] | None = None
+) -> None:
+    missing, known = sorted(priors.keys() - table.keys()), priors | (optional or {})
+    if missing and table.keys() <= known.keys():
         raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
-    _check_values(table, priors, where)
+    _check_values(table, known, where)
 
 
 def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:

@@ -9,10 +9,10 @@ from ..model.config import ModelConfig, Workload
 from ..model.ops import OpCost
 from ..model.step import Step
 from .breakdown import block_operators, operators
-from .forward import Target, blocks_cost, head_cost, host_seconds
+from .forward import Target, blocks_cost, engine_seconds, head_cost, host_seconds
 from .predictor import Predictor, work_of
 
-HOST_PARTS = ("kernel launches", "blocks", "pass", "token loop")
+HOST_PARTS = ("kernel launches", "blocks", "pass", "token loop", "engine step")
 DEVICE_PARTS = ("weights", "KV cache", "activations", "arithmetic", "kernel floors")
 # Part → what it is.
 MEANING = {
@@ -20,6 +20,7 @@ MEANING = {
     "blocks": "the host's work for each block beyond its operators: module calls, cache bookkeeping",
     "pass": "the host's work for each pass: masks, positions, synchronisation",
     "token loop": "the host picks the token and appends it",
+    "engine step": "a serving engine schedules and samples between passes; nothing hides it",
     "weights": "the device reads weights",
     "KV cache": "the device reads and writes the KV cache",
     "activations": "the device moves activations",
@@ -61,13 +62,14 @@ def waterfall(predictor: Predictor, model: ModelConfig | Architecture, workload:
     launches = float(blocks.prefill.kernels) * r.launch_s
     in_blocks = _shared({"kernel launches": launches, "blocks": prefill_host - launches}, at_prompt.blocks, loss)
     around = _shared({"kernel launches": float(head.prefill.kernels) * r.launch_s}, at_prompt.around, loss)
-    prefill = _sum(in_blocks, around, {"pass": r.pass_s})
+    engine = {"engine step": float(engine_seconds(work, target))}
+    prefill = _sum(in_blocks, around, {"pass": r.pass_s}, engine)
     launches = float(blocks.first.kernels) * r.launch_s
     host = {
         "kernel launches": launches + float(head.first.kernels) * r.launch_s, "blocks": decode_host - launches,
         "pass": r.pass_s, "token loop": r.token_s,
     }  # fmt: skip
-    step = _shared_mean(host, _sum(*at_first), _sum(*at_last), loss)
+    step = _shared_mean(host, _sum(*at_first, engine), _sum(*at_last, engine), loss)
     decode = {part: float(work.new) * seconds for part, seconds in step.items()}
     total = sum(prefill.values()) + sum(decode.values())
     share = sum(prefill.get(part, 0.0) + decode.get(part, 0.0) for part in HOST_PARTS) / total

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..model.config import ModelConfig
 from ..search.frontier import Frontier
 from ..search.goals import Objective
 from ..search.scored import Scored, with_counts
 from ..units import show_bytes, show_count, show_seconds
 from .figures import new_figure, save, ticks
 from .frontier_report import score_of
-from .rows import shape_fields
 from .text import SHAPE_COLUMNS, prediction_columns
+from .values import objective_value
 
 # Points beyond these only overplot each other; intervals are drawn for fewer still, and fewer shapes are named.
 MAX_POINTS = 2000
@@ -48,7 +47,8 @@ def draw_frontier(front: Frontier, path: "str | os.PathLike[str] | None" = None)
     _limits(axes, front, up)
     _named(axes, front)
     if front.baseline is not None:
-        ends = [_of_baseline(front, one) for one in (across, up)]
+        base = front.baseline
+        ends = [objective_value(one, base.model, base.prediction) for one in (across, up)]
         if None not in ends:
             axes.plot(
                 *([end] for end in ends), "D", markersize=8, color="tab:red", label=f"baseline {front.baseline.name}"
@@ -118,22 +118,6 @@ def _named(axes: Any, front: Frontier) -> None:
     for i in sorted(labels | ({best} if best is not None else set())):
         name = f"{int(front.columns['num_hidden_layers'][i])}×{int(front.columns['hidden_size'][i])}"
         axes.annotate(name, (across[i], up[i]), textcoords="offset points", xytext=(4, -10), fontsize=7)
-
-
-def _of_baseline(front: Frontier, one: Objective) -> float | None:
-    """The baseline's value of an objective, or None where it has none: a function of shapes needs a plain shape."""
-    assert front.baseline is not None, "asked for where there is one"
-    base, score = front.baseline, getattr(one.metric, "score", None)
-    if callable(one.metric):
-        if not isinstance(base.model, ModelConfig):
-            return None
-        columns = {name: np.array([value]) for name, value in shape_fields(base.model).items()}
-        return float(np.asarray(one.metric(columns) if score is None else score(with_counts(columns)))[0])
-    fields = {
-        "params": "num_parameters", "response": "response_s", "prefill": "prefill_s", "decode": "decode_s_per_token",
-        "memory": "peak_memory_bytes",
-    }  # fmt: skip
-    return float(getattr(base.prediction, fields[one.name])) if one.name in fields and one.scenario is None else None
 
 
 def html_table(rows: Sequence[Mapping[str, Any]], level: float) -> str:

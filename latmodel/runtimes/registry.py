@@ -1,6 +1,7 @@
 """The runtimes that a profile can name, one line each (`implementation` of a profile's runtime)."""
 
 from ..model.implementation import Implementation
+from .cuda_graph import CUDA_GRAPH
 from .serving import SERVING
 from .torch_compile import COMPILED
 from .torch_eager import TORCH
@@ -10,6 +11,7 @@ _RUNTIMES = (
     TRANSFORMERS,
     TRANSFORMERS_CPU,
     TORCH,
+    CUDA_GRAPH,
     COMPILED,
     SERVING,
 )

@@ -108,6 +108,11 @@ class Attention(Layer):
         """Keys and values of one position."""
         return 2.0 * self.key_width if self.value_dim is None else self.key_width + self.value_width
 
+    @property
+    def fills_at(self) -> Array | None:
+        """Where its window is full."""
+        return self.window
+
     def kept_positions(self, positions: Array, implementation: Implementation) -> Array:
         """Positions held once `positions` have been seen.
 
@@ -157,7 +162,7 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
         step.batch, attention.heads, kv_heads, attention.head_dim,
-        step.tokens, step.context, seen, attention.window,
+        step.tokens, step.context, seen, attention.window, implementation.attention.splits,
     )  # fmt: skip
     return OpCost(
         "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,

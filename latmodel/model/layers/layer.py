@@ -76,6 +76,11 @@ class Layer(ABC):
         """Values that the layer keeps for one position of one sequence."""
         return 0.0
 
+    @property
+    def fills_at(self) -> Array | None:
+        """The context from which a decode step costs the same; None if it always grows, or never does."""
+        return None
+
     def kept_positions(self, positions: Array, implementation: Implementation) -> Array:
         """Positions held once `positions` have been seen."""
         return positions
