@@ -11,6 +11,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from latmodel import Predictor, SearchSpace, Workload, frontier
 from latmodel.cli import group
 from latmodel.configs.huggingface import read_config, read_decoder
+from latmodel.configs.quantization.methods import shipped
+from latmodel.errors import UsageError
 from latmodel.model.formats import FORMATS, Numbers
 from latmodel.model.implementation import Implementation
 from latmodel.model.memory import cache_bytes, peak_memory
@@ -72,6 +74,16 @@ def test_the_linear_layers_are_those_of_the_module(family: str) -> None:
         g.count * sum(x.count * x.inputs * x.outputs for x in linears(g.block, model.hidden_size)) for g in model.groups
     )
     assert ours == wanted
+
+
+def test_quantisation_configs_are_understood_or_refused() -> None:
+    gptq = shipped({"quant_method": "gptq", "bits": 4, "group_size": 64}).format
+    assert gptq.linear_bytes(128.0, 8.0) == 512 + 2 * 8 * 2.5 + 512
+    blocks = shipped({"quant_method": "fp8", "weight_block_size": [128, 128]}).format
+    assert blocks.linear_bytes(256.0, 384.0) == 256 * 384 + 2 * 3 * 4
+    assert shipped({"quant_method": "bitsandbytes", "load_in_8bit": True}).format == FORMATS["int8"]
+    with pytest.raises(UsageError, match="quant_method 'quip' is not understood"):
+        shipped({"quant_method": "quip"})
 
 
 def test_the_format_of_a_configuration_is_used() -> None:
