@@ -172,7 +172,7 @@ def test_rows_of_another_way_are_not_read_as_plain(run: Callable[..., Ran]) -> N
         (["--draft", "4x1024", "--lookahead", "4", "--acceptance", "0.7", "--block", "8", "--denoise", "2"], "--draft"),
         (["--block", "32"], "--denoise"), (["--block", "0", "--denoise", "1"], "--block"), (["--chunk", "0"], "--chunk"),
         (["--cached", "-1"], "--cached"), (["--price", "0.5"], "0.5/h"), (["--price", "1/h", "--generate", "0"], "--price"),
-        (["--chunk", "64", "--breakdown"], "--breakdown"),
+        (["--chunk", "64", "--breakdown"], "--breakdown"), (["--chunk", "64", "--over", "batch=1:8"], "--over"),
         (["--block", "8", "--denoise", "2", "--generate", "0"], "--generate 0"),
     ],
 )  # fmt: skip
