@@ -26,6 +26,7 @@ generation_options = apply(
     click.option("--energy", is_flag=True, help="Joules a token, from the power limit of the device's data sheet."),
     click.option("--price", type=PRICE, default=None, metavar="MONEY/h",
                  help="Price of the device's time, as 0.5/h: money for a million tokens."),
+    section="Other ways to generate, energy and money",
 )  # fmt: skip
 
 
