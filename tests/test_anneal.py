@@ -9,6 +9,7 @@ pytest.importorskip("scipy")
 
 from calibration.fit import anneal
 from calibration.fit.fit import Fitted, fit
+from calibration.fit.objective import Objective, floored
 from calibration.fit.report import _solution
 from calibration.fit.start import problem
 from calibration.measure.plan import CPU, make_plan
