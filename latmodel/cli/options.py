@@ -221,7 +221,7 @@ def several_predictors(options: dict[str, Any]) -> list[Any]:
     Raises:
         ProfileError: as `predictor_from`.
     """
-    gpus, runtimes = options["gpu"] or (None,), options["runtime"] or (None,)
+    gpus, runtimes = (tuple(dict.fromkeys(options[name])) or (None,) for name in ("gpu", "runtime"))
     return [predictor_from({**options, "gpu": gpu, "runtime": name}) for gpu in gpus for name in runtimes]
 
 
