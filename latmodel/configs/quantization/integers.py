@@ -73,7 +73,7 @@ def torchao(data: Mapping[str, Any]) -> Shipped:
             raise UsageError("quantization_config: quant_type: give a configuration with its _type")
         options = section(inner, "_data")
         kind = _snake(inner["_type"].removesuffix("Config"))
-    if kind not in _TORCHAO:
+    if not isinstance(kind, str) or kind not in _TORCHAO:
         raise UsageError(f"quantization_config: quant_type is {str(kind)[:40]!r}; known: {', '.join(_TORCHAO)}")
     name, bits, group, scale = _TORCHAO[kind]
     size = whole(options, "group_size", group)

@@ -36,6 +36,7 @@ class Attention(Layer):
     fused: bool = False  # queries, keys and values come from one product
     value_dim: Array | None = None  # of a head's values, where it is not head_dim
     tied_values: bool = False  # values are the keys before their norm: no product of their own
+    gate_bias: bool = True  # an output gate has biases where the queries have
     head_gate: bool = False  # a gate of one value a head on the output, from a product of its own
     query_width: Array = field(init=False, repr=False, compare=False)  # of the queries of all heads
     projected_width: Array = field(init=False, repr=False, compare=False)  # of their product, the gate included
@@ -75,7 +76,8 @@ class Attention(Layer):
         """Biases, norms of queries and keys, sinks."""
         sizes: list[Array] = []
         if self.qkv_bias:
-            sizes.append(self.projected_width + self._key_value_outputs)
+            asked = self.projected_width if self.gate_bias else self.query_width
+            sizes.append(asked + self._key_value_outputs)
         if self.out_bias:
             sizes.append(hidden)
         if self.qk_norm:
