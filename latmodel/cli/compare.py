@@ -13,9 +13,10 @@ from .options import (
     workload_from,
     workload_options,
 )
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel compare baguettotron gemma-3-12b --gpu 3090")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel compare baguettotron gemma-3-12b --gpu 3090")
 @models_argument
 @config_option
 @repeated_target_options

@@ -13,6 +13,8 @@ from .kv_cache import append_op
 from .layer import Layer, Linear, part_of
 from .norm import RMS
 
+FLOAT32_BYTES = 4.0  # of a score in the softmax
+
 
 @dataclass(frozen=True, slots=True)
 class Attention(Layer):
@@ -122,6 +124,19 @@ class Attention(Layer):
         if self.window is None:
             return positions
         return minimum(positions, self.window - 1.0 if implementation.cache_copies else self.window)
+
+    def written_bytes(
+        self, batch: Array, prompt: Array, positions: Array, implementation: Implementation, numbers: Numbers
+    ) -> Array:
+        """Keys and values repeated for each query head, and scores in float32 beside their copy in the dtype."""
+        path, held = implementation.attention, 0.0 * batch
+        if path.expand_kernels:
+            seen = positions if self.window is None else minimum(positions, self.window)
+            shared = indicator(self.heads > self.kv_heads, self.heads)
+            held = held + shared * self.query_width * (2.0 * batch * seen * numbers.cache_bytes)
+        if path.score_moves:
+            held = held + self.heads * (batch * prompt * prompt * (FLOAT32_BYTES + numbers.activation_bytes))
+        return held
 
     @property
     def live_width(self) -> Array:
