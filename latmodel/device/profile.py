@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import ProfileError
-from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
+from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet, device_coefficients
 from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
@@ -231,7 +231,7 @@ class Profile(_Part):
         if "gemm" in corrected and FLOAT8 in tables:
             families["gemm8"] = corrections_of(tables[FLOAT8], ["gemm"])["gemm"]
         device = self.device_coefficients(dtype, runtime)[0]
-        if not families or isinstance(device, CpuCoefficients):
+        if not families or not isinstance(device, DeviceCoefficients):
             return None
         return Corrector(families, device.decode.window_whole)
 

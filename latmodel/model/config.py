@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import UsageError
 from .architecture import Architecture, uniform
 from .formats import CACHE_BYTES, FORMATS, CacheName, WeightFormat, WeightName
+from .gguf import GGUF_FORMATS
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000
@@ -16,6 +17,7 @@ Dimension = Annotated[int, Field(ge=1, le=MAX_DIMENSION, strict=True)]
 
 DType = Literal["bfloat16", "float16", "float32"]
 Logits = Literal["last", "all"]
+ALL_FORMATS: dict[str, WeightFormat] = {**FORMATS, **GGUF_FORMATS}
 DTYPE_BYTES: dict[str, float] = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 
 # Architecture columns of a table, in the order of the contract.
@@ -41,8 +43,10 @@ class Numbers(NamedTuple):
 
     @property
     def head_bytes(self) -> float:
-        """Bytes per weight of the LM head, which quantised formats leave alone."""
-        return self.weight_bytes if self.format is None else self.activation_bytes
+        """Bytes per weight of the LM head, which quantised formats leave alone, but for GGUF's."""
+        if self.format is None:
+            return self.weight_bytes
+        return self.activation_bytes if self.format.head_bits is None else self.format.head_bits / 8.0
 
 
 class _Checked(BaseModel):
@@ -155,7 +159,7 @@ class Workload(_Checked):
         cache = CACHE_BYTES[self.kv_cache] if self.kv_cache else size
         if self.weights is None:
             return Numbers(size, size, cache)
-        chosen = FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
+        chosen = ALL_FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
         return Numbers(chosen.bytes_each, size, cache, chosen)
 
 

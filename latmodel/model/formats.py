@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..arrays import Array, ceil
 
-WeightName = Literal["fp8", "int8", "int4-gptq", "int4-awq"]
+WeightName = Literal["fp8", "int8", "int4-gptq", "int4-awq", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"]
 CacheName = Literal["fp8", "int8"]
 # One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.
 CACHE_BYTES: dict[str, float] = {"fp8": 1.0, "int8": 1.0}
@@ -25,6 +25,8 @@ class WeightFormat(NamedTuple):
     zero_bits: float = 0.0
     input_bytes: float = 0.0  # for each input: the order of groups that GPTQ stores as `g_idx`
     workspace_bytes: float = 0.0  # held by kernels that unpack, for each output of the widest layer
+    head_bits: float | None = None  # of the LM head and the embedding, where the format stores them too (GGUF)
+    multiple: int = 1  # of which every input dimension must be a multiple
 
     def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
         """Bytes of one linear layer of `inputs` × `outputs` weights."""

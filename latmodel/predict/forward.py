@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, indicator, maximum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet
+from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Attention, Block
@@ -132,7 +132,7 @@ def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load
     first = context_ops(block, at_first, target.implementation, work.numbers)
     last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
-    if isinstance(block.attention, Attention) and not isinstance(target.device, CpuCoefficients):
+    if isinstance(block.attention, Attention) and isinstance(target.device, DeviceCoefficients):
         law = decode_law(first[0], target.device.decode, target.sheet)  # its operators begin with the attention itself
     return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 

@@ -1,6 +1,7 @@
 """The runtimes that a profile can name, one line each (`implementation` of a profile's runtime)."""
 
 from ..model.implementation import Implementation
+from .llama_cpp import LLAMA_CPP
 from .serving import SERVING
 from .torch_compile import COMPILED
 from .torch_eager import TORCH
@@ -12,5 +13,6 @@ _RUNTIMES = (
     TORCH,
     COMPILED,
     SERVING,
+    LLAMA_CPP,
 )
 IMPLEMENTATIONS: dict[str, Implementation] = {one.name: one for one in _RUNTIMES}
