@@ -23,7 +23,7 @@ from calibration.observations.record import Observation
 from calibration.published import rtx3090
 from calibration.sources import depth_width
 from latmodel.device.store import load_profile
-from latmodel.model.config import Numbers
+from latmodel.model.formats import Numbers
 from latmodel.predict.forward import Work
 from latmodel.predict.intervals import conformal_quantile
 from latmodel.predict.predictor import Predictor
@@ -67,7 +67,7 @@ def shape_name(row: Observation) -> str:
 
 def _parameters(row: Observation) -> float:
     from calibration.observations.evidence import model_of
-    from latmodel.model.transformer import num_parameters
+    from latmodel.model.totals import num_parameters
 
     return float(num_parameters(model_of([row]))[0])
 

@@ -13,7 +13,8 @@ from operators import PARTS, Table, tables
 
 from calibration.published.boards import BOARDS, read_models
 from calibration.published.datasheet_prior import NVIDIA
-from latmodel.device.profile import Profile, read_profile
+from latmodel.device.profile import Profile
+from latmodel.device.profile_file import read_profile
 from latmodel.device.store import list_profiles, list_uncalibrated
 from latmodel.predict.intervals import conformal_quantile
 

@@ -30,7 +30,8 @@ from calibration.measure.simulated import Disturbance, SimulatedLab
 from calibration.verbs.calibrate import calibrate
 from calibration.verbs.prepare import Prepared
 from calibration.verbs.request import Request
-from latmodel.device.profile import SheetPart, read_profile
+from latmodel.device.profile import SheetPart
+from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
 
 RUNTIME = "transformers-eager"

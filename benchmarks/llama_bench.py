@@ -17,7 +17,7 @@ from calibration.published.llama_cpp.folds import (
 )
 from calibration.published.llama_cpp.law import Row
 from calibration.published.llama_cpp.read import GPU_BACKENDS, published_rows
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 
 SMALLEST = 0.95e9  # what is called 1B has a little less in some models
 LIMITS = {"decode": (12.0, 20.0, 8.0), "prefill": (25.0, 25.0, 12.0)}  # percent: unseen; on Vulkan; with one own row

@@ -20,7 +20,6 @@ from latmodel.configs.huggingface import read_config
 from latmodel.errors import LatmodelError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.config import Workload
-from latmodel.model.formats import WeightName
 from latmodel.model.memory import Memory, peak_memory
 from latmodel.predict.forward import Target, forecast
 from latmodel.predict.predictor import Predictor, work_of
@@ -29,7 +28,7 @@ from latmodel.report.text import table
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 GIB = 2.0**30  # the paper's "GB": its 12.8 for 13.5e9 bytes of weights can be nothing else
-WEIGHTS: dict[str, WeightName | None] = {"fp16": None, "gptq-int4": "int4-gptq"}
+WEIGHTS: dict[str, str | None] = {"fp16": None, "gptq-int4": "int4-gptq"}
 GPUS = {"h100_tokens_per_s": "h100", "rtx3090_tokens_per_s": "3090"}
 ORIGINAL_LAYERS = 32
 HOST = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")

@@ -17,7 +17,7 @@ from calibration.fit import make
 from calibration.observations.evidence import model_of
 from calibration.observations.record import Observation
 from calibration.published import rtx3090
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 from latmodel.predict.intervals import conformal_quantile
 from latmodel.report.text import table
 from latmodel.units import show_count

@@ -19,7 +19,7 @@ from calibration.verbs.prepare import prepare
 from calibration.verbs.request import Request
 from calibration.verify.since import drift_since_calibration
 from calibration.verify.whole_models import RULES, Drift, Verified, coverage, mape_percent, verify
-from latmodel.device.profile import read_profile
+from latmodel.device.profile_file import read_profile
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 

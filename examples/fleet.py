@@ -12,7 +12,7 @@ from pathlib import Path
 from calibration.verbs.fleet import calibrate_board, calibrate_fleet, lines
 from calibration.verbs.request import Request
 from calibration.verbs.simulated_board import SimulatedBoard, calibrate_simulated
-from latmodel.device.profile import write_profile
+from latmodel.device.profile_file import write_profile
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ A Python float stays one (no NumPy scalar), which is what makes a single predict
 
 import sys
 from contextvars import ContextVar
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,11 @@ def total(values: list[Array]) -> Array:
     if not values:
         return 0.0
     return sum(values[1:], values[0])
+
+
+def largest(values: list[Array]) -> Array:
+    """The largest of some values, one by one along their axes; 0 for none."""
+    return reduce(maximum, values) if values else 0.0
 
 
 def _tensors(torch: Any, *values: Array) -> list[Array]:

@@ -20,7 +20,7 @@ from .arrays import SMOOTH, Array
 from .errors import UsageError
 from .model.architecture import Architecture, uniform
 from .model.config import CONFIG_FIELDS, Workload
-from .model.transformer import num_parameters
+from .model.totals import num_parameters
 from .predict.forward import Forecast
 from .predict.forward import forecast as priced
 from .predict.predictor import Predictor, work_of
@@ -46,7 +46,7 @@ def forecast(
         UsageError: a dimension is missing or unknown, or the predictor uses a learned correction.
     """
     workload, shape = workload or Workload(), architecture(model)
-    target = predictor.target(workload.dtype)
+    target = predictor.target(workload.dtype, workload.numbers().format)
     if target.corrector is not None:
         raise UsageError("the profile's learned correction has no gradient; load the predictor with corrected=False")
     with _smoothed(smooth), _precision(shape):
@@ -93,8 +93,7 @@ def _precision(model: Architecture) -> Iterator[None]:
 
 def _dimensions(model: Architecture) -> Iterator[torch.Tensor]:
     """Every tensor among the dimensions."""
-    layers = [layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward)]
-    holders = [model, *model.groups, *(layer for layer in layers if layer is not None)]
+    holders: list[Any] = [model, *model.groups, *(layer for group in model.groups for layer in group.block.layers)]
     for holder in holders:
         for field in fields(holder):
             value = getattr(holder, field.name)

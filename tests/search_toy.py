@@ -15,7 +15,7 @@ def toy_predictor(*, float8: bool = False, **changes: float) -> Predictor:
     device = {name: {"value": changes.get(name, prior.value)} for name, prior in DEVICE_PRIORS.items()}
     runtime = {name: {"value": changes.get(name, prior.value)} for name, prior in RUNTIME_PRIORS.items()}
     profile: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "toy",
         "gpu": "toy",
         "title": "Toy",

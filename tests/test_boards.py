@@ -15,7 +15,7 @@ from boards import compare, summary  # noqa: E402
 
 from calibration.observations.evidence import evidence  # noqa: E402
 from calibration.published.boards import BOARDS, board_of, read_board, read_models  # noqa: E402
-from latmodel.device.profile import read_profile  # noqa: E402
+from latmodel.device.profile_file import read_profile  # noqa: E402
 from latmodel.predict.predictor import Predictor  # noqa: E402
 
 (BOARD,) = BOARDS

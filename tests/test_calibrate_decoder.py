@@ -17,7 +17,7 @@ from calibration.observations.decoder_config import DecoderConfig
 from calibration.verbs.prepare import expected_seconds
 from calibration.verify.whole_models import model_cases, verify
 from latmodel.model.config import Workload
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 from latmodel.predict.predictor import Predictor, special_layers
 
 HYBRID = DecoderConfig.of(

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from calibration.measure import plan as plan_module
 from calibration.measure.samples import Rules
 from latmodel.cli import group
-from latmodel.device.profile import read_profile
+from latmodel.device.profile_file import read_profile
 from latmodel.errors import LatmodelError, NoisyError, ProfileError, ToleranceError, UsageError
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from toy import DEVICE, SHEET
 
-from latmodel.device.profile import MAX_PROFILE_BYTES, Profile
+from latmodel.device.profile import Profile
+from latmodel.device.profile_file import MAX_PROFILE_BYTES
 from latmodel.device.store import list_profiles, load_profile
 from latmodel.laws.correction import (
     WIDTH_BITS,

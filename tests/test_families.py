@@ -11,11 +11,12 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 from latmodel.configs.families.table import FAMILIES
 from latmodel.configs.huggingface import read_decoder
 from latmodel.model.architecture import Architecture, Attention
-from latmodel.model.config import Numbers
+from latmodel.model.formats import Numbers
 from latmodel.model.memory import cache_bytes
 from latmodel.model.ops import OpCost
 from latmodel.model.step import Step
-from latmodel.model.transformer import context_ops, dense_ops, head_ops, num_parameters
+from latmodel.model.totals import num_parameters
+from latmodel.model.transformer import context_ops, dense_ops, head_ops
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 NUMBERS = Numbers(4.0, 4.0, 4.0)  # float32

@@ -15,7 +15,8 @@ from calibration.observations.operators import OperatorObservation, operator_evi
 from latmodel import Workload
 from latmodel.cli import group
 from latmodel.configs.huggingface import read_config
-from latmodel.device.profile import Profile, read_profile
+from latmodel.device.profile import Profile
+from latmodel.device.profile_file import read_profile
 from latmodel.errors import ProfileError
 from latmodel.laws.coefficients import Float8, QuantizeCoefficients, coefficient_values, device_coefficients
 from latmodel.laws.correction import Correction, Corrector, Table

@@ -11,11 +11,10 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from latmodel import Predictor, SearchSpace, Workload, frontier
 from latmodel.cli import group
 from latmodel.configs.huggingface import read_config, read_decoder
-from latmodel.model.config import Numbers
-from latmodel.model.formats import FORMATS, format_of
+from latmodel.model.formats import FORMATS, Numbers, format_of
 from latmodel.model.memory import cache_bytes, peak_memory
+from latmodel.model.totals import linears, weight_bytes
 from latmodel.model.transformer import dense_ops
-from latmodel.model.weights import linears, weight_bytes
 from latmodel.predict.capacity import capacity, largest
 from latmodel.predict.predictor import work_of
 from latmodel.pruning.ways import fewer_blocks

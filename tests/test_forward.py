@@ -7,7 +7,8 @@ import pytest
 from toy import RUNTIME, TARGET, model, work
 
 from latmodel.model.architecture import Architecture, Group
-from latmodel.model.transformer import Step, context_ops, dense_ops
+from latmodel.model.step import Step
+from latmodel.model.transformer import context_ops, dense_ops
 from latmodel.predict.forward import Target, Work, block_cost, forecast, head_cost, load
 from latmodel.predict.timeline import overlapped
 

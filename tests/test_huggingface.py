@@ -27,7 +27,7 @@ from latmodel.model.architecture import (
     LatentAttention,
     Mamba2,
 )
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,

@@ -14,7 +14,8 @@ from calibration.engines.block import Arena  # noqa: E402
 from calibration.engines.registry import find_engine  # noqa: E402
 from calibration.measure.cases import Case, weight_elements  # noqa: E402
 from latmodel.model.config import Workload  # noqa: E402
-from latmodel.model.transformer import Step, context_ops, dense_ops  # noqa: E402
+from latmodel.model.step import Step  # noqa: E402
+from latmodel.model.transformer import context_ops, dense_ops  # noqa: E402
 from latmodel.runtimes.registry import IMPLEMENTATIONS  # noqa: E402
 
 # Operators that launch nothing: views and bookkeeping. `aten::to` is counted where it converts.

@@ -181,7 +181,7 @@ def test_the_typical_host_is_the_geometric_mean_of_the_known() -> None:
 
 def test_the_host_term_counts_the_launches_of_a_real_block() -> None:
     from latmodel.model.architecture import Attention, Block, FeedForward
-    from latmodel.model.config import Numbers
+    from latmodel.model.formats import Numbers
     from latmodel.model.step import Step
     from latmodel.model.transformer import context_ops, dense_ops
 

@@ -11,7 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy import TWO_BYTES, model
 
-from latmodel.model.transformer import Step, context_ops, dense_ops
+from latmodel.model.step import Step
+from latmodel.model.transformer import context_ops, dense_ops
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 

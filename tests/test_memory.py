@@ -9,7 +9,7 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture
 from latmodel.model.implementation import Implementation
 from latmodel.model.memory import Memory, peak_memory
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 from latmodel.runtimes.torch_eager import TORCH
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 

@@ -10,7 +10,7 @@ import pytest
 from calibration.observations.evidence import evidence
 from calibration.observations.record import Observation, append_record, observation, read_records, same_setup
 from calibration.verbs.fit import fit_observations
-from latmodel.device.profile import read_profile
+from latmodel.device.profile_file import read_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.model.config import ModelConfig, Workload

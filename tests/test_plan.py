@@ -8,7 +8,7 @@ from calibration.measure.plan import CPU, EFFORTS, GPU, Plan, Scale, make_plan
 from calibration.measure.reference import Reference
 from calibration.verbs.prepare import expected_seconds
 from latmodel.model.config import ModelConfig
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 
 
 def plan(effort: str = "normal", scale: Scale = GPU, **more: object) -> Plan:

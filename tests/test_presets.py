@@ -5,7 +5,7 @@ import pytest
 from latmodel.configs.huggingface import read_decoder
 from latmodel.configs.presets import names, preset
 from latmodel.errors import UsageError
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 
 # Totals of the published checkpoints (safetensors index of each repository on the Hub; tied heads once).
 PUBLISHED = {

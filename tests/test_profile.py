@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 
-from latmodel.device.profile import MAX_PROFILE_BYTES, Profile, read_profile, write_profile
+from latmodel.device.profile import Profile
+from latmodel.device.profile_file import MAX_PROFILE_BYTES, read_profile, write_profile
 from latmodel.device.store import list_profiles, load_profile
 from latmodel.errors import ProfileError
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS
@@ -49,7 +50,7 @@ BAD: dict[str, tuple[str, str]] = {
                  "bandwidth_bytes_per_s"),
     "duplicate key": ('{"schema_version": 1, ' + json.dumps(GOOD)[1:], "schema_version"),
     "old version": (changed("schema_version", 0), "schema_version is 0"),
-    "later version": (changed("schema_version", 2), "schema_version is 2"),
+    "later version": (changed("schema_version", 3), "schema_version is 3"),
     "version as text": (changed("schema_version", "1"), "schema_version"),
     "no version": (changed("schema_version", ...), "schema_version"),
     "unknown key": (changed("colour", "red"), "colour"),
@@ -134,7 +135,17 @@ def test_any_json_is_read_or_refused(tmp_path: Path, value: Any, key: str) -> No
     path = tmp_path / "any.json"
     path.write_text(json.dumps({**GOOD, key: value}))
     with contextlib.suppress(ProfileError):
-        assert read_profile(path).schema_version == 1
+        assert read_profile(path).schema_version == 2
+
+
+def test_a_profile_of_the_first_schema_is_read(tmp_path: Path) -> None:
+    old = json.loads(json.dumps(GOOD))
+    old["schema_version"] = 1
+    for part in old["runtimes"].values():
+        del part["machine"]  # what the second schema brought
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+    assert read_profile(path) == toy_predictor().profile
 
 
 def test_a_profile_comes_back_as_it_went(tmp_path: Path) -> None:

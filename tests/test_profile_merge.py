@@ -6,7 +6,8 @@ import pytest
 from search_toy import toy_predictor
 
 from latmodel.device.merge import merge, odd_boards
-from latmodel.device.profile import Coefficient, Profile, read_profile, write_profile
+from latmodel.device.profile import Coefficient, Profile
+from latmodel.device.profile_file import read_profile, write_profile
 from latmodel.errors import ProfileError
 
 NAME = "gemm.compute_efficiency"

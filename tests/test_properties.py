@@ -17,7 +17,7 @@ from search_toy import toy_predictor
 from latmodel import Predictor
 from latmodel.laws.coefficients import DeviceCoefficients
 from latmodel.model.architecture import uniform
-from latmodel.model.config import Numbers
+from latmodel.model.formats import Numbers
 from latmodel.predict.forward import Forecast, Target, Work, forecast
 
 PREDICTORS = {"3090": Predictor.load("3090"), "toy": toy_predictor()}

@@ -11,7 +11,7 @@ from latmodel.cli import group
 from latmodel.configs.huggingface import read_config
 from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 from latmodel.pruning.prune import Pruning, aligned, parse_target, prune
 from latmodel.pruning.ways import WAYS, fewer_blocks, fewer_heads, narrower_ffn, narrower_stream, shares
 

@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
 from latmodel.configs.huggingface import read_decoder
 from latmodel.model.architecture import Experts
-from latmodel.model.config import Numbers
+from latmodel.model.formats import Numbers
 from latmodel.model.implementation import Implementation
 from latmodel.model.layers.experts import touched_experts
 from latmodel.model.ops import OpCost

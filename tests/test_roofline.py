@@ -9,8 +9,9 @@ from latmodel.laws.dispatch import op_seconds, pointwise_seconds
 from latmodel.laws.gemm import cached_bytes, compute_seconds, gemm_seconds, hot_factor, joined
 from latmodel.model.alignment import all_aligned
 from latmodel.model.architecture import Attention
+from latmodel.model.layers.attention import attention_op
 from latmodel.model.ops import OpCost, gemm, pointwise
-from latmodel.model.transformer import Step, attention_op
+from latmodel.model.step import Step
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 

@@ -10,10 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from toy import TWO_BYTES
 
 from latmodel.model.architecture import Architecture, Attention, Block, uniform
+from latmodel.model.layers.attention import attention_op
 from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.memory import peak_memory
 from latmodel.model.step import Step, attended_pairs
-from latmodel.model.transformer import attention_op, block_parameters, context_ops, dense_ops, head_ops, num_parameters
+from latmodel.model.totals import block_parameters, num_parameters
+from latmodel.model.transformer import context_ops, dense_ops, head_ops
 from latmodel.runtimes.torch_eager import TORCH
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
@@ -104,10 +106,10 @@ def test_grouped_heads_cut_the_cache_bytes_and_not_the_flops() -> None:
 
 
 def test_a_growing_cache_is_copied_and_a_fixed_one_is_not() -> None:
-    step, block = Step(1.0, 1.0, 101.0, "decode"), Block(Attention(8.0, 2.0, 64.0), None)
+    step, layer = Step(1.0, 1.0, 101.0, "decode"), Attention(8.0, 2.0, 64.0)
     # keys and values, read and written: 4 · 2 heads · 64 · 2 bytes a position
-    assert append_op(block, step, TRANSFORMERS, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 101
-    assert append_op(block, step, TORCH, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 1
+    assert append_op(layer, step, TRANSFORMERS, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 101
+    assert append_op(layer, step, TORCH, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 1
 
 
 def test_weight_bytes_of_all_operators_are_the_parameters() -> None:

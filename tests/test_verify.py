@@ -41,7 +41,7 @@ def predictor() -> Predictor:
         fitted, RUNTIME, host="toy", conformal_scores={phase: [0.1] for phase in ("prefill", "decode", "response")}
     )
     profile = Profile(
-        schema_version=1, name="toy", gpu=ABOUT.gpu, title="Toy",
+        schema_version=2, name="toy", gpu=ABOUT.gpu, title="Toy",
         device=DevicePart(sheet=sheet_part("cpu"), coefficients={"bfloat16": device_table(fitted)}),
         runtimes={RUNTIME: part}, quality=Quality(kind="calibrated"),
         provenance=Provenance(source="toy", date="2025-01-01", rows="0", made_by="test"),

@@ -10,7 +10,7 @@ from latmodel.laws.coefficients import (
     Sheet,
 )
 from latmodel.model.architecture import Architecture, uniform
-from latmodel.model.config import Numbers
+from latmodel.model.formats import Numbers
 from latmodel.predict.forward import Target, Work
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 

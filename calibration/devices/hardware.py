@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from latmodel.device.machine import cpu_model
 from latmodel.errors import UsageError
 
 from . import nvml
-from .host import CPU_CACHE_BYTES, available_memory, cache_bytes, cpu_name
+from .host import CPU_CACHE_BYTES, available_memory, cache_bytes
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _cpu(threads: int | None) -> Hardware:
     torch.set_num_threads(threads or 1)
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Hardware(
-        "cpu", 0, cpu_name(), float(pages), cache_bytes(), 1.0, platform.release(), torch.__version__,
+        "cpu", 0, cpu_model(), float(pages), cache_bytes(), 1.0, platform.release(), torch.__version__,
         platform.node() or "localhost", torch.get_num_threads(),
     )  # fmt: skip
 
@@ -88,7 +89,7 @@ def _cuda(index: int) -> Hardware:
     return Hardware(
         "cuda", index, properties.name, float(properties.total_memory), float(properties.L2_cache_size),
         float(properties.multi_processor_count), f"{driver} / CUDA {torch.version.cuda}", torch.__version__,
-        cpu_name(), torch.get_num_threads(), uuid,
+        cpu_model(), torch.get_num_threads(), uuid,
     )  # fmt: skip
 
 
@@ -100,10 +101,10 @@ def _other(device: torch.device) -> Hardware:
     shared = getattr(module, "recommended_max_memory", lambda: available_memory() or 0.0)
     memory = float(getattr(properties, "total_memory", 0.0) or shared())
     units = float(getattr(properties, "max_compute_units", 1))
-    name = str(getattr(properties, "name", None) or f"{cpu_name()} {device.type}")
+    name = str(getattr(properties, "name", None) or f"{cpu_model()} {device.type}")
     return Hardware(
         device.type, device.index or 0, name, memory, CPU_CACHE_BYTES, units,
-        str(getattr(properties, "driver_version", "unknown")), torch.__version__, cpu_name(), torch.get_num_threads(),
+        str(getattr(properties, "driver_version", "unknown")), torch.__version__, cpu_model(), torch.get_num_threads(),
     )  # fmt: skip
 
 

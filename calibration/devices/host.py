@@ -1,7 +1,6 @@
 """The machine around the device: processor, caches, load; and the timers of a CPU. No accelerator here."""
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,15 +12,6 @@ from ..measure.bench import Times
 
 CPU_CACHE_BYTES = 32e6  # where the system does not tell
 CLEARING = 2.0  # caches' worth of reading after which nothing of before is left
-
-
-def cpu_name() -> str:
-    """The processor's model name."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine() or "CPU"
 
 
 def cache_bytes() -> float:

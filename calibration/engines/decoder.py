@@ -13,7 +13,7 @@ from transformers.initialization import no_init_weights
 from transformers.utils import logging
 
 from latmodel.errors import UsageError
-from latmodel.model.transformer import num_parameters
+from latmodel.model.totals import num_parameters
 
 from ..measure.cases import Case
 from ..observations.decoder_config import DecoderConfig

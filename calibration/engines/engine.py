@@ -24,7 +24,7 @@ def _nothing_to_install() -> None:
 class Engine(NamedTuple):
     """Software that runs models as the runtime of its name does.
 
-    `implementation` names whose kernels it launches (`latmodel.model.implementation`).
+    `implementation` names whose kernels it launches (`latmodel.runtimes`).
     """
 
     name: str

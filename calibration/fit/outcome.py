@@ -28,7 +28,8 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class About:
-    """What a profile says of itself besides numbers. `implementations` gives that of each runtime."""
+    """What a profile says of itself besides numbers. `implementations` gives that of each runtime, `machine` the key of
+    the machine where it was measured (empty for one that no user has)."""
 
     name: str
     gpu: str
@@ -38,6 +39,7 @@ class About:
     notes: tuple[str, ...]
     implementations: Mapping[str, str]
     memory_overhead_bytes: float = 0.0
+    machine: str = ""
 
 
 def shape_of(row: Observation) -> str:
@@ -67,7 +69,7 @@ def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], 
     scored, scores = [rows[i] for i in walls], [held_out[i] for i in walls]
     errors += make.error_rows(f"cross-validated ({FOLDS} folds of shapes)", scored, scores)
     profile = Profile(
-        schema_version=1, name=about.name, gpu=about.gpu, title=about.title,
+        schema_version=2, name=about.name, gpu=about.gpu, title=about.title,
         device=DevicePart(sheet=sheet, coefficients={dtype: make.device_table(fitted)}),
         runtimes={name: _runtime(fitted, name, rows, held_out, about) for name in about.implementations},
         quality=Quality(kind="calibrated", errors=errors),
@@ -93,7 +95,7 @@ def _runtime(
     ranges = make.measured_ranges([rows[i] for i in blocks])
     ranges.pop("num_hidden_layers")  # the depth of the ring: time is affine in depth, whatever it is
     return make.runtime_part(
-        fitted, name, host=about.host, conformal_scores=scores, ranges=ranges,
+        fitted, name, host=about.host, machine=about.machine, conformal_scores=scores, ranges=ranges,
         memory_overhead_bytes=about.memory_overhead_bytes, layers=sorted(measured_layers(rows)),
     )  # fmt: skip
 

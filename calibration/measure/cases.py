@@ -6,7 +6,7 @@ from typing import Literal
 
 from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES, ModelConfig, Workload
 from latmodel.model.memory import peak_memory
-from latmodel.model.transformer import block_parameters, num_parameters
+from latmodel.model.totals import block_parameters, num_parameters
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 from ..observations.decoder_config import DecoderConfig

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from latmodel.model.architecture import Architecture, Experts
+from latmodel.model.architecture import Architecture
 from latmodel.model.config import DTYPE_BYTES, ModelConfig, Workload
-from latmodel.model.transformer import block_parameters, num_parameters
+from latmodel.model.totals import block_parameters, num_parameters
 
 from ..observations.decoder_config import DecoderConfig
 from .cases import RING_OVER_CACHE, Case, Part, Phase, ring_depth
@@ -192,9 +192,8 @@ def active_parameters(model: Architecture) -> float:
     total = 0.0
     for group in model.groups:
         layer = group.block.feed_forward
-        if isinstance(layer, Experts):
-            layer = replace(layer, count=layer.per_token)
-        total += float(group.count * block_parameters(replace(group.block, feed_forward=layer), model.hidden_size))
+        active = replace(group.block, feed_forward=None if layer is None else layer.active())
+        total += float(group.count * block_parameters(active, model.hidden_size))
     return total
 
 

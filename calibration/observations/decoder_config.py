@@ -11,7 +11,7 @@ from latmodel.configs.families.fields import ALIASES
 from latmodel.configs.families.reading import parse
 from latmodel.configs.huggingface import decoder_fields, read_decoder
 from latmodel.errors import UsageError
-from latmodel.model.architecture import Architecture, Attention, FeedForward, uniform
+from latmodel.model.architecture import Architecture, uniform
 from latmodel.model.config import ModelConfig
 
 MAX_TEXT_BYTES = 8_000  # a configuration rides on every measurement of it
@@ -140,20 +140,13 @@ def decoder_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> ModelC
 
 def plain_shape(model: Architecture) -> ModelConfig | None:
     """The dimensions of a Llama-style model of identical blocks; None for any other."""
-    block = model.groups[0].block
-    attention, layer = block.attention, block.feed_forward
-    if len(model.groups) > 1 or not isinstance(attention, Attention) or not isinstance(layer, FeedForward):
+    sizes = {
+        "num_hidden_layers": model.num_hidden_layers, "hidden_size": model.hidden_size,
+        **model.groups[0].block.dimensions(), "vocab_size": model.vocab_size,
+    }  # fmt: skip
+    if "num_attention_heads" not in sizes or "intermediate_size" not in sizes:
         return None
-    config = ModelConfig(
-        num_hidden_layers=int(model.num_hidden_layers), hidden_size=int(model.hidden_size),
-        intermediate_size=int(layer.intermediate_size), num_attention_heads=int(attention.heads),
-        num_key_value_heads=int(attention.kv_heads), head_dim=int(attention.head_dim),
-        vocab_size=int(model.vocab_size), tie_word_embeddings=bool(model.tie_word_embeddings),
-    )  # fmt: skip
-    alike = uniform(
-        num_hidden_layers=model.num_hidden_layers, hidden_size=model.hidden_size,
-        intermediate_size=layer.intermediate_size, num_attention_heads=attention.heads,
-        num_key_value_heads=attention.kv_heads, head_dim=attention.head_dim, vocab_size=model.vocab_size,
-        tie_word_embeddings=model.tie_word_embeddings,
-    )  # fmt: skip
-    return config if alike == model else None
+    if uniform(**sizes, tie_word_embeddings=model.tie_word_embeddings) != model:
+        return None
+    whole = {name: int(value) for name, value in sizes.items()}
+    return ModelConfig(**whole, tie_word_embeddings=bool(model.tie_word_embeddings))

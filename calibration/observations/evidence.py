@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from latmodel.arrays import Array
 from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, uniform
-from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES, Numbers
+from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES
+from latmodel.model.formats import Numbers
 from latmodel.predict.forward import Target, Work, blocks_cost, forecast, head_cost, host_seconds
 from latmodel.predict.timeline import overlapped
 

@@ -11,12 +11,13 @@ from latmodel.device.profile import FLOAT8
 from latmodel.laws.attention import NO_WINDOW
 from latmodel.laws.dispatch import op_seconds
 from latmodel.model.architecture import Attention
-from latmodel.model.config import DTYPE_BYTES, DType, Numbers
+from latmodel.model.config import DTYPE_BYTES, DType
+from latmodel.model.formats import Numbers
 from latmodel.model.implementation import Implementation
+from latmodel.model.layers.attention import attention_op
 from latmodel.model.layers.unpacking import float8_product
 from latmodel.model.ops import POINTWISE, OpCost, gemm, pointwise
 from latmodel.model.step import Step
-from latmodel.model.transformer import attention_op
 from latmodel.predict.forward import Target
 
 from .evidence import Evidence

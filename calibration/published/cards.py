@@ -26,8 +26,8 @@ from latmodel.device.profile import (
     Quality,
     RangeName,
     TableName,
-    write_profile,
 )
+from latmodel.device.profile_file import write_profile
 from latmodel.errors import UsageError
 from latmodel.laws.correction_part import CorrectionPart, Family
 from latmodel.laws.priors import DEVICE_PRIORS, prior_values
@@ -178,7 +178,7 @@ def _profile(
     ]  # fmt: skip
     dtype = families["gemm"].rows[0].dtype
     return Profile(
-        schema_version=1,
+        schema_version=2,
         name=card.name,
         gpu=card.name,
         title=card.title,

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from latmodel.device.datasheets import datasheet
-from latmodel.device.profile import Phase, Profile, read_profile
+from latmodel.device.profile import Phase, Profile
+from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
 from latmodel.laws.priors import DEVICE_PRIORS
 

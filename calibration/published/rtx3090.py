@@ -11,16 +11,8 @@ import datetime
 from pathlib import Path
 
 from latmodel.device.datasheets import datasheet
-from latmodel.device.profile import (
-    Coefficient,
-    DevicePart,
-    ErrorRow,
-    Profile,
-    Provenance,
-    Quality,
-    RuntimePart,
-    write_profile,
-)
+from latmodel.device.profile import Coefficient, DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart
+from latmodel.device.profile_file import write_profile
 from latmodel.laws.priors import RUNTIME_PRIORS
 
 from ..fit import make
@@ -133,7 +125,7 @@ def build(data: Path) -> Profile:
         ranges=make.measured_ranges(observations),
     )  # fmt: skip
     return Profile(
-        schema_version=1,
+        schema_version=2,
         name=card.name,
         gpu=card.name,
         title=card.title,

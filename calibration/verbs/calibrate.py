@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from latmodel.device.profile import write_profile
+from latmodel.device.machine import machine_key
+from latmodel.device.profile_file import write_profile
 from latmodel.errors import LatmodelError, NoisyError
 from latmodel.report.progress import Progress, no_progress
 
@@ -132,5 +133,6 @@ def conclude(ready: Prepared, log: Log, facts: Sequence[str], say: Say) -> Calib
         source=f"measured on this device with torch {hardware.torch_version}, driver {hardware.driver}",
         notes=(*notes, *facts),
         implementations={name: one.name for name, (_, one) in ready.problem.start.runtimes.items()},
+        machine=machine_key(),
     )  # fmt: skip
     return calibrated(ready.problem, ready.sheet, rows, about)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from latmodel.device.datasheets import DataSheet, datasheet
-from latmodel.device.profile import DevicePart, Profile, Provenance, Quality, RuntimePart, write_profile
+from latmodel.device.machine import machine_key
+from latmodel.device.profile import DevicePart, Profile, Provenance, Quality, RuntimePart
+from latmodel.device.profile_file import write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.laws.priors import Prior
@@ -97,7 +99,7 @@ def build(
     for name in runtimes:
         parts[name] = _runtime_part(fitted, name, rows, held_out, parts.get(name))
     profile = Profile(
-        schema_version=1, name=card.name, gpu=card.name, title=card.title,
+        schema_version=2, name=card.name, gpu=card.name, title=card.title,
         device=_device_part(card, fitted, dtype, prior, runtimes), runtimes=parts,
         quality=Quality(kind="calibrated", errors=errors),
         provenance=Provenance(
@@ -159,7 +161,7 @@ def _runtime_part(
         scores |= make.conformal_scores(some, [held_out[i] for i in mine])
     own = {rows[0].dtype: make.device_table(fitted)} if before is not None and before.device else {}
     return make.runtime_part(
-        fitted, name, host="as observed", note="", device=own, conformal_scores=scores,
+        fitted, name, host="as observed", machine=machine_key(), note="", device=own, conformal_scores=scores,
         ranges=make.measured_ranges(some),
         layers=sorted(measured_layers(some).union(before.layers if before is not None else ())),
         memory_overhead_bytes=before.memory_overhead_bytes if before is not None else 0.6e9,

@@ -7,7 +7,9 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from latmodel.device.profile import Phase, Profile, RuntimePart, write_profile
+from latmodel.device.machine import machine_key
+from latmodel.device.profile import Phase, Profile, RuntimePart
+from latmodel.device.profile_file import write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import LatmodelError, NoisyError, UsageError
 from latmodel.laws.coefficients import HOST_TERMS
@@ -117,7 +119,7 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     changed = part.model_copy(
         update={
             "coefficients": {**part.coefficients, **{name: fitted_part[name] for name in HOST_TERMS}},
-            "host": host, "conformal_scores": _scores(prior, part),
+            "host": host, "machine": machine_key(), "conformal_scores": _scores(prior, part),
             "note": f"host time measured on {host}, {date}, by tiny blocks; kernels are those of {prior.name}, "
             f"{prior.quality.kind}: run `latmodel calibrate --gpu {prior.gpu}` without --host-only to measure them too",
         }

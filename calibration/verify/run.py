@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from latmodel.device.datasheets import slug
-from latmodel.device.profile import write_profile
+from latmodel.device.machine import machine_key
+from latmodel.device.profile_file import write_profile
 from latmodel.device.store import find_profile
 from latmodel.errors import ProfileError
 from latmodel.model.config import ModelConfig, Workload
@@ -79,7 +80,7 @@ def refit(predictor: Predictor, row: Verified, path: Path | None) -> str:
     implementations = {name: part.implementation for name, part in profile.runtimes.items()}
     about = About(
         name=profile.name, gpu=profile.gpu, title=profile.title, host=profile.runtimes[predictor.runtime].host,
-        source=profile.provenance.source, implementations=implementations,
+        source=profile.provenance.source, implementations=implementations, machine=machine_key(),
         notes=(*profile.provenance.notes, f"refitted with {len(new)} times of a verified model"),
     )  # fmt: skip
     dtype = row.workload.dtype

@@ -90,8 +90,9 @@ target_options = apply(
 )  # fmt: skip
 
 number_options = apply(
-    click.option("--weights", type=click.Choice(["fp8", "int8", "int4-gptq", "int4-awq"]), default=None,
-                 help="Format of the blocks' linear layers. [default: the configuration's, or --dtype]"),
+    click.option("--weights", default=None, metavar="FORMAT",
+                 help="Format of the blocks' linear layers: fp8, int8, int4-awq, … (an unknown name lists all). "
+                      "[default: the configuration's, or --dtype]"),
     click.option("--kv-cache", type=click.Choice(["fp8", "int8"]), default=None,
                  help="Format of the KV cache. [default: --dtype]"),
 )  # fmt: skip
@@ -138,7 +139,7 @@ def predictor_from(options: dict[str, Any]) -> Any:
     from ..errors import ProfileError
     from ..predict.predictor import Predictor
 
-    profile = load_profile(options["profile"] or options["gpu"] or "3090")
+    profile = load_profile(options["profile"] or options["gpu"] or "3090", options["runtime"])
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"

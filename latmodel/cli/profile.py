@@ -59,7 +59,7 @@ def diff(first: str, second: str, format_: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="File to write. [default: stdout]")
 def export(name: str, out: Path | None) -> None:
     """The profile's JSON, checked, to a file or to stdout."""
-    from ..device.profile import write_profile
+    from ..device.profile_file import write_profile
     from ..device.store import load_profile
 
     loaded = load_profile(name)
@@ -77,7 +77,7 @@ def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
     """Boards of one device as one profile; says which board is unlike the others."""
     from ..device.merge import merge as merged
     from ..device.merge import odd_boards
-    from ..device.profile import write_profile
+    from ..device.profile_file import write_profile
     from ..device.store import load_profile
     from ..report.profile_report import ODD_COLUMNS
     from ..report.text import render

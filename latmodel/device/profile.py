@@ -1,28 +1,23 @@
 """`Profile`: the coefficients of one device with its runtimes, where they come from and how far to trust them.
 
-One JSON file of at most 1 MB, read as hostile input: strict schema, no duplicate keys, no NaN, every number in range.
+Strict: no unknown key, every number in range.
 """
 
-import contextlib
-import json
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..errors import ProfileError
 from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet, device_coefficients
 from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
-from ..model.config import DType, describe
+from ..laws.priors import GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..model.config import DType
+from ..model.gguf import GGUF_FORMATS
 from ..runtimes.registry import IMPLEMENTATIONS
-from ..strict_json import load_json
 
-SCHEMA_VERSION = 1
-MAX_PROFILE_BYTES = 1_000_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -30,6 +25,7 @@ Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
 FLOAT8: Literal["float8"] = "float8"
+SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 bits
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
@@ -97,19 +93,28 @@ class DevicePart(_Part):
 class RuntimePart(_Part):
     """What is true of a runtime on the host where it was measured."""
 
-    implementation: Literal[tuple(IMPLEMENTATIONS)]  # type: ignore[valid-type]
+    implementation: Text  # a name of `runtimes.registry`
     host: Text
+    machine: Annotated[str, Field(pattern=r"^[0-9a-f]{0,16}$")] = ""  # where a user measured it: `machine_key`
     note: Text = ""
     memory_overhead_bytes: NonNegative = 0.0
     memory_cache_copies: Annotated[float, Field(ge=1, le=10)] = 1.0  # of the whole KV cache alive at the peak
     unpack_moves: Annotated[float, Field(ge=0, le=100)] | None = None  # of `unpacking`; None: the implementation's
     coefficients: dict[str, Coefficient]
     device: dict[DType, dict[str, Coefficient]] = {}  # of the device, where its own kernels are not the common ones
+    formats: dict[str, dict[str, Coefficient]] = {}  # of the device, by the weights' format, where each has kernels
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @field_validator("implementation")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if name not in IMPLEMENTATIONS:
+            raise ValueError(f"no such runtime is known; choose from {', '.join(IMPLEMENTATIONS)}")
+        return name
 
     @field_validator("coefficients")
     @classmethod
@@ -122,6 +127,13 @@ class RuntimePart(_Part):
     def _known(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
         for dtype, table in tables.items():
             _check_values(table, device_priors(table), f"device.{dtype}")
+        return tables
+
+    @field_validator("formats")
+    @classmethod
+    def _whole(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
+        for name, table in tables.items():
+            _check_names(table, GGML_PRIORS, f"formats.{name[:40]}")
         return tables
 
     @field_validator("ranges", mode="before")
@@ -162,7 +174,7 @@ class Provenance(_Part):
 class Profile(_Part):
     """The fitted coefficients of one device with its runtimes."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]  # what it was under another: `profile_file`
     name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
     gpu: Text
     title: Text
@@ -208,8 +220,22 @@ class Profile(_Part):
         replaced = own.get(dtype) or next(iter(own.values()), {})
         return {**table, **replaced}, dtype in tables or dtype in own
 
-    def device_coefficients(self, dtype: str, runtime: str | None = None) -> tuple[Device, bool]:
-        """The same as plain numbers."""
+    def device_coefficients(
+        self, dtype: str, runtime: str | None = None, weights: str | None = None
+    ) -> tuple[Device, bool]:
+        """The same as plain numbers; where the runtime has kernels by format, those of `weights` (None: 16 bits).
+
+        Raises:
+            ProfileError: the runtime cannot run weights in that format.
+        """
+        formats = {} if runtime is None else self.runtimes[runtime].formats
+        if formats:
+            chosen = formats.get(weights or SIXTEEN_BITS)
+            if chosen is None:
+                raise ProfileError(f"{runtime} has no weights in {weights}: choose from {', '.join(formats)}")
+            return device_coefficients({key: item.value for key, item in chosen.items()}), True
+        if weights in GGUF_FORMATS:
+            raise ProfileError(f"{runtime} cannot run {weights}, a format of GGUF files: use --runtime llama.cpp")
         table, measured = self.device_table(dtype, runtime)
         values = {key: item.value for key, item in table.items()}
         float8 = self.device.coefficients.get(FLOAT8, {})
@@ -254,39 +280,3 @@ def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where
             raise ValueError(f"{where}.{name} is not a known coefficient; calibrate again if another release made it")
         if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
             raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")
-
-
-def read_profile(path: Path) -> Profile:
-    """Read and check a profile.
-
-    Raises:
-        ProfileError: the file is missing, too large, not JSON, or breaks the schema; the key is named.
-    """
-    data = load_json(path, MAX_PROFILE_BYTES)
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ProfileError(
-            f"{path}: schema_version is {str(version)[:20]}, this version reads {SCHEMA_VERSION}; fit anew"
-        )
-    try:
-        # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
-        return Profile.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        raise ProfileError(f"{path}: {describe(error, 'profile')}") from None
-
-
-def write_profile(profile: Profile, path: Path) -> None:
-    """Write a profile whole or not at all (a temporary file beside it is renamed over it).
-
-    Raises:
-        ProfileError: the path cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(profile.model_dump_json(indent=1) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None

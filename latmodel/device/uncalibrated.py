@@ -70,7 +70,7 @@ def datasheet_profile(card: DataSheet) -> Profile:
     return Profile.model_validate_json(
         json.dumps(
             {
-                "schema_version": 1,
+                "schema_version": 2,
                 "name": card.name,
                 "gpu": card.name,
                 "title": card.title,

@@ -1,122 +1,45 @@
 """A decoder as a sequence of groups of identical blocks. Dimensions are numbers or arrays that broadcast."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ..arrays import Array
+from .layers.attention import Attention
+from .layers.embedding import Embedding
+from .layers.experts import Experts
+from .layers.feed_forward import FeedForward
+from .layers.gated_delta import GatedDelta
+from .layers.latent_attention import LatentAttention
+from .layers.layer import Layer
+from .layers.mamba2 import Mamba2
+from .layers.norm import RMS, Norm
 
+__all__ = [
+    "Architecture", "Attention", "Block", "Experts", "FeedForward", "GatedDelta", "Group", "LatentAttention", "Layer",
+    "Mamba2", "Mixer", "Norm", "uniform",
+]  # fmt: skip
 
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """A normalisation of the residual stream with `vectors` learned vectors (weight; weight and bias; none)."""
-
-    kind: Literal["rms", "layer"] = "rms"
-    vectors: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """Softmax attention with grouped keys and values (MHA if `kv_heads == heads`, MQA if 1)."""
-
-    heads: Array
-    kv_heads: Array
-    head_dim: Array
-    window: Array | None = None  # positions a query sees; None: all before it
-    qkv_bias: bool = False
-    out_bias: bool = False
-    qk_norm: Literal["", "head", "width"] = ""  # weights shared by the heads, or one for each element
-    qk_norm_vectors: float = 1.0  # 2 where these norms have a bias
-    rotary: float = 1.0  # share of head_dim that is rotated; 0: no rotary positions
-    output_gate: bool = False  # queries come with a gate of their own size on the output
-    sinks: bool = False  # one learned logit a head
-    fused: bool = False  # queries, keys and values come from one product
-    query_width: Array = field(init=False, repr=False, compare=False)  # of the queries of all heads
-    key_width: Array = field(init=False, repr=False, compare=False)  # of the keys, and of the values, of all heads
-
-    def __post_init__(self) -> None:
-        # Worked out once: a dozen formulas ask for them.
-        object.__setattr__(self, "query_width", self.heads * self.head_dim)
-        object.__setattr__(self, "key_width", self.kv_heads * self.head_dim)
-
-
-@dataclass(frozen=True, slots=True)
-class LatentAttention:
-    """Multi-head latent attention: keys and values are expanded from one small latent a position (DeepSeek-V2, 3.2)."""
-
-    heads: Array
-    query_rank: Array | None  # None: queries straight from the residual stream
-    latent_rank: Array
-    nope_dim: Array
-    rope_dim: Array
-    value_dim: Array
-    bias: bool = False  # on the projections that leave the residual stream, and on the output
-
-
-@dataclass(frozen=True, slots=True)
-class Mamba2:
-    """A state-space layer with one scalar decay a head (Dao & Gu 2024, "Transformers are SSMs")."""
-
-    heads: Array
-    head_dim: Array
-    groups: Array
-    state_size: Array
-    conv_kernel: float = 4.0
-    conv_bias: bool = True
-    bias: bool = False
-    chunk: float = 256.0
-
-
-@dataclass(frozen=True, slots=True)
-class GatedDelta:
-    """Linear attention with a gated delta rule (Yang et al. 2024, "Gated Delta Networks")."""
-
-    key_heads: Array
-    value_heads: Array
-    key_dim: Array
-    value_dim: Array
-    conv_kernel: float = 4.0
-    chunk: float = 64.0
-
-
-@dataclass(frozen=True, slots=True)
-class FeedForward:
-    """A gated (three matrices, SwiGLU) or plain (two) feed-forward layer."""
-
-    intermediate_size: Array
-    gated: bool = True
-    bias: bool = False
-    fused: bool = False  # gate and up come from one product
-
-
-@dataclass(frozen=True, slots=True)
-class Experts:
-    """`per_token` of `count` feed-forward layers, chosen for each token, and perhaps a dense one beside them."""
-
-    count: Array
-    per_token: Array
-    intermediate_size: Array
-    gated: bool = True
-    bias: bool = False
-    router_bias: bool = False
-    shared: FeedForward | None = None
-    shared_gate: bool = False  # a learned sigmoid on the shared layer's output
-    latent_size: Array | None = None  # the experts work on a projection of this width
-    latent_bias: bool = False
-
-
-Mixer = Attention | LatentAttention | Mamba2 | GatedDelta
+Mixer = Layer  # a layer that tokens exchange through: the first of a block
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """One decoder block: a token mixer and a feed-forward layer (either may be missing), and their norms."""
 
-    attention: Mixer | None
-    feed_forward: FeedForward | Experts | None
+    attention: Layer | None
+    feed_forward: Layer | None
     norms: int = 2
-    norm: Norm = Norm()
+    norm: Norm = RMS
     residual_scale: bool = False  # each branch is multiplied by a constant before it is added
     aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
+    layers: tuple[Layer, ...] = field(init=False, repr=False, compare=False)  # those that are there, the mixer first
+
+    def __post_init__(self) -> None:
+        layers = tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
+        object.__setattr__(self, "layers", layers)  # worked out once
+
+    def dimensions(self) -> dict[str, Array]:
+        """Of its layers, those that every `config.json` has a name for, by that name."""
+        return {name: value for layer in self.layers for name, value in layer.dimensions().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +58,18 @@ class Architecture:
     hidden_size: Array
     vocab_size: Array
     tie_word_embeddings: Array = 0.0  # 1 shares the LM head's matrix with the embedding
-    final_norm: Norm | None = Norm()
+    final_norm: Norm | None = RMS
     positions: Array = 0.0  # rows of a learned table of positions
     embedding_size: Array | None = None  # width of the embedding where it is projected to and from hidden_size
     head_bias: bool = False
+    embedding: Embedding = field(init=False, repr=False, compare=False)  # what lies around the blocks, but for the norm
+
+    def __post_init__(self) -> None:
+        embedding = Embedding(
+            self.hidden_size, self.vocab_size, self.tie_word_embeddings, self.positions, self.embedding_size,
+            self.head_bias,
+        )  # fmt: skip
+        object.__setattr__(self, "embedding", embedding)
 
     @property
     def num_hidden_layers(self) -> Array:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import UsageError
 from .architecture import Architecture, uniform
-from .formats import CACHE_BYTES, FORMATS, CacheName, WeightFormat, WeightName
+from .formats import CACHE_BYTES, FORMATS, CacheName, Numbers, WeightFormat
 from .gguf import GGUF_FORMATS
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
@@ -31,22 +31,6 @@ CONFIG_FIELDS = (
     "vocab_size",
     "tie_word_embeddings",
 )
-
-
-class Numbers(NamedTuple):
-    """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
-
-    weight_bytes: float
-    activation_bytes: float
-    cache_bytes: float
-    format: WeightFormat | None = None
-
-    @property
-    def head_bytes(self) -> float:
-        """Bytes per weight of the LM head, which quantised formats leave alone, but for GGUF's."""
-        if self.format is None:
-            return self.weight_bytes
-        return self.activation_bytes if self.format.head_bits is None else self.format.head_bits / 8.0
 
 
 class _Checked(BaseModel):
@@ -143,8 +127,15 @@ class Workload(_Checked):
     batch_size: Dimension = 1
     dtype: DType = "bfloat16"
     logits: Logits = "last"
-    weights: WeightName | WeightFormat | None = None
+    weights: str | WeightFormat | None = None  # a name of ALL_FORMATS, or a format of your own
     kv_cache: CacheName | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: str | WeightFormat | None) -> str | WeightFormat | None:
+        if isinstance(weights, str) and weights not in ALL_FORMATS:
+            raise ValueError(f"no such format; choose from {', '.join(ALL_FORMATS)}")
+        return weights
 
     @property
     def numbers_name(self) -> str:

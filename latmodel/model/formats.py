@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple
 
 from ..arrays import Array, ceil
 
-WeightName = Literal["fp8", "int8", "int4-gptq", "int4-awq", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"]
 CacheName = Literal["fp8", "int8"]
 # One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.
 CACHE_BYTES: dict[str, float] = {"fp8": 1.0, "int8": 1.0}
@@ -25,7 +24,8 @@ class WeightFormat(NamedTuple):
     zero_bits: float = 0.0
     input_bytes: float = 0.0  # for each input: the order of groups that GPTQ stores as `g_idx`
     workspace_bytes: float = 0.0  # held by kernels that unpack, for each output of the widest layer
-    head_bits: float | None = None  # of the LM head and the embedding, where the format stores them too (GGUF)
+    head_bits: float | None = None  # of the LM head, where the format stores it too (GGUF)
+    mixed: tuple[tuple[str, float], ...] = ()  # mean bits of the linear products, by name, that have others
     multiple: int = 1  # of which every input dimension must be a multiple
 
     def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
@@ -40,6 +40,30 @@ class WeightFormat(NamedTuple):
         """Bytes read for each weight: scales that a group shares included, those of a whole dimension not."""
         shared = self.group * self.columns if self.group and self.columns else None
         return self.bits / 8.0 + ((self.scale_bytes + self.zero_bits / 8.0) / shared if shared else 0.0)
+
+
+class Numbers(NamedTuple):
+    """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
+
+    weight_bytes: float
+    activation_bytes: float
+    cache_bytes: float
+    format: WeightFormat | None = None
+
+    @property
+    def head_bytes(self) -> float:
+        """Bytes per weight of the LM head, which quantised formats leave alone, but for GGUF's."""
+        if self.format is None:
+            return self.weight_bytes
+        return self.activation_bytes if self.format.head_bits is None else self.format.head_bits / 8.0
+
+    def bytes_of(self, linear: str) -> float:
+        """Bytes per weight of the linear product of this name."""
+        if self.format is not None:
+            for name, bits in self.format.mixed:
+                if name == linear:
+                    return bits / 8.0
+        return self.weight_bytes
 
 
 FORMATS: dict[str, WeightFormat] = {

@@ -10,7 +10,6 @@ against the `gguf` package.
 
 from typing import NamedTuple
 
-from ..arrays import Array, floor
 from .formats import WeightFormat
 
 
@@ -63,26 +62,28 @@ FILE_TYPES = {
     "q4_k_m": FileType("q4_k", "q6_k", "q6_k"),
     "q4_0": FileType("q4_0", "q4_0", "q6_k"),
 }
-# Share of the linear layers' weights that a mixture gives more bits: half of the values' and down projections. In a
-# Llama of FFN ratio 2.7 and no shared heads that is 0.30 / 2, with ratio 3.5 and four queries a head 0.28 / 2.
-MORE_SHARE = 0.145
+# Mixtures give `more` to half of the down projections, and to half of the values', which share a product with the keys.
+MIXED = {"down_proj": 0.5, "kv_proj": 0.25}
 
 
-def more_bits(layers: Array) -> Array:
-    """Of so many blocks, the number whose values' and down projections get more bits (`use_more_bits`).
+def more_bits(index: int, layers: int) -> bool:
+    """Whether a mixture gives the block of this index more bits (`use_more_bits`).
 
-    The first and the last eighth, and of those between every third: the third of them, the sixth, …
+    The first and the last eighth do, and every third between: half of them, but for depths that eight does not divide.
     """
-    first, last = floor(layers / 8.0), floor(7.0 * layers / 8.0)
-    return first + (layers - last) + floor((last - first) / 3.0)
+    first = layers // 8
+    return index < first or index >= 7 * layers // 8 or (index - first) % 3 == 2
 
 
 def weight_format(name: str) -> WeightFormat:
-    """The file type as a format of linear layers: bytes each are the mean over a model's."""
+    """The file type as a format of linear layers; a mixture's bytes are means, right where half the blocks get more.
+
+    At other depths the sum over a model is off by at most 0.4 % (22 blocks of Q4_K_M).
+    """
     types = FILE_TYPES[name]
     base, more, head = (TENSOR_TYPES[one].bits for one in types)
-    bits = base + MORE_SHARE * (more - base)
-    return WeightFormat(name, bits, None, None, 0.0, head_bits=head, multiple=types.multiple)
+    mixed = tuple((linear, base + share * (more - base)) for linear, share in MIXED.items()) if more != base else ()
+    return WeightFormat(name, base, None, None, 0.0, head_bits=head, multiple=types.multiple, mixed=mixed)
 
 
 GGUF_FORMATS: dict[str, WeightFormat] = {name: weight_format(name) for name in FILE_TYPES}

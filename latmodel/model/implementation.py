@@ -44,6 +44,7 @@ class Implementation(NamedTuple):
     strided_rope: bool = False  # rotary embedding on transposed views of queries and keys
     fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
     multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
+    micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
 
     def rope(self, values: Array, bytes_each: float) -> OpCost:

@@ -2,23 +2,12 @@
 
 from typing import NamedTuple
 
-from ..arrays import Array, is_array, maximum
-from .architecture import (
-    Architecture,
-    Attention,
-    Block,
-    Experts,
-    FeedForward,
-    GatedDelta,
-    LatentAttention,
-    Mamba2,
-    Mixer,
-)
-from .config import Numbers
+from ..arrays import Array, is_array, largest, maximum
+from .architecture import Architecture, Block
+from .formats import Numbers
 from .implementation import Implementation
-from .layers.kv_cache import conv_width, elements_per_position, kept_bytes, kept_positions
 from .layers.unpacking import multiplies_float8
-from .weights import Workspace, largest_linear, weight_bytes, workspace
+from .totals import Workspace, largest_linear, weight_bytes, workspace
 
 
 class Memory(NamedTuple):
@@ -65,14 +54,18 @@ def peak_memory(
     if is_array(retained) or retained:
         cache = cache + cache_bytes(model, retained, implementation, numbers) * batch
     rows = batch * prompt
+    if implementation.micro_batch is not None:
+        return Memory(weights, cache, _micro_batch_bytes(model, implementation.micro_batch, numbers), overhead_bytes)
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
     logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
     widest = logits
     for group in model.groups:
-        widest = maximum(widest, _block_transient(group.block, model.hidden_size, rows, numbers))
-        kept = kept_positions(group.block, prompt + new, implementation)
-        grown = elements_per_position(group.block) * (implementation.cache_copies * kept * batch * numbers.cache_bytes)
-        widest = maximum(widest, grown)
+        widest = maximum(widest, _block_transient(group.block, rows, numbers))
+        for layer in group.block.layers:
+            each = layer.elements_per_position
+            if is_array(each) or each:
+                kept = layer.kept_positions(prompt + new, implementation)
+                widest = maximum(widest, each * (implementation.cache_copies * kept * batch * numbers.cache_bytes))
         if (
             numbers.format is not None
             and implementation.unpack_moves
@@ -83,6 +76,23 @@ def peak_memory(
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
 
 
+FLOAT32_BYTES = 4.0
+
+
+def _micro_batch_bytes(model: Architecture, rows: float, numbers: Numbers) -> Array:
+    """Buffers of a runtime that computes micro-batches: it allocates once, for the largest, with logits of every row.
+
+    All in float32, as llama.cpp reserves its graph (`llama_context::graph_reserve`): for Llama 3 8B that is 251 MiB of
+    logits in the 258.5 MiB that its log states.
+    """
+    widest = model.vocab_size * (rows * FLOAT32_BYTES)
+    for group in model.groups:
+        widest = maximum(
+            widest, _block_transient(group.block, rows, numbers) * (FLOAT32_BYTES / numbers.activation_bytes)
+        )
+    return widest + model.hidden_size * (rows * FLOAT32_BYTES)
+
+
 def workspace_of(model: Architecture, numbers: Numbers, implementation: Implementation) -> Workspace:
     """What a format's kernels hold where the runtime writes unpacked weights out; else nothing."""
     return workspace(model, numbers) if implementation.unpack_moves else Workspace()
@@ -90,33 +100,13 @@ def workspace_of(model: Architecture, numbers: Numbers, implementation: Implemen
 
 def cache_bytes(model: Architecture, positions: Array, implementation: Implementation, numbers: Numbers) -> Array:
     """Bytes that all blocks keep for one sequence after `positions`: keys and values, latents, recurrent states."""
-    return sum(group.count * kept_bytes(group.block, positions, implementation, numbers) for group in model.groups)
+    return sum(
+        group.count * layer.kept_bytes(positions, implementation, numbers)
+        for group in model.groups
+        for layer in group.block.layers
+    )
 
 
-def _block_transient(block: Block, hidden: Array, rows: Array, numbers: Numbers) -> Array:
+def _block_transient(block: Block, rows: Array, numbers: Numbers) -> Array:
     """Activations alive at once inside a block: the gated FFN's three, or what its mixer projects to."""
-    inner = maximum(_mixer_width(block.attention), _layer_width(block.feed_forward)) + 0.0 * hidden
-    return inner * (rows * numbers.activation_bytes)
-
-
-def _mixer_width(mixer: Mixer | None) -> Array:
-    """Values a token that a mixer holds at once: queries, keys, values and output."""
-    if isinstance(mixer, Attention):
-        return 2.0 * (mixer.query_width + mixer.key_width)
-    if isinstance(mixer, LatentAttention):  # expanded for all heads
-        return mixer.heads * (2.0 * (mixer.nope_dim + mixer.rope_dim) + 2.0 * mixer.value_dim)
-    if isinstance(mixer, Mamba2):
-        return 2.0 * conv_width(mixer) + 2.0 * (mixer.heads * mixer.head_dim)
-    if isinstance(mixer, GatedDelta):
-        return 2.0 * conv_width(mixer) + 2.0 * (mixer.value_heads * mixer.value_dim)
-    return 0.0
-
-
-def _layer_width(layer: FeedForward | Experts | None) -> Array:
-    if layer is None:
-        return 0.0
-    inner = (3.0 if layer.gated else 2.0) * layer.intermediate_size
-    if isinstance(layer, Experts):
-        inner = inner * layer.per_token
-        return inner if layer.shared is None else maximum(inner, _layer_width(layer.shared))
-    return inner
+    return largest([layer.live_width for layer in block.layers]) * (rows * numbers.activation_bytes)

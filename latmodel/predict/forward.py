@@ -11,12 +11,12 @@ from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
-from ..model.architecture import Architecture, Attention, Block
-from ..model.config import Numbers
+from ..model.architecture import Architecture, Block
+from ..model.formats import Numbers
 from ..model.implementation import Implementation
 from ..model.ops import POINTWISE, OpCost
 from ..model.step import Step
-from ..model.transformer import context_ops, dense_ops, head_ops
+from ..model.transformer import context_ops, dense_ops, head_ops, stem_ops
 from .timeline import mean_overlapped, overlapped
 
 
@@ -127,62 +127,88 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
 
 
 def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
-    """What depends on the context, in the first and the last decode step; attention shares all but the context."""
+    """What depends on the context, in the first and the last decode step.
+
+    Where a block's operators begin with attention, its only one, both steps share all of its law but the context.
+    """
     at_first, at_last = work.decode()
     first = context_ops(block, at_first, target.implementation, work.numbers)
     last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
-    if isinstance(block.attention, Attention) and isinstance(target.device, DeviceCoefficients):
-        law = decode_law(first[0], target.device.decode, target.sheet)  # its operators begin with the attention itself
+    attending = [op for op in first if op.attention is not None]
+    if len(attending) == 1 and attending[0] is first[0] and isinstance(target.device, DeviceCoefficients):
+        law = decode_law(first[0], target.device.decode, target.sheet)
     return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 
 
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """Embedding, final norm and LM head."""
-    rows = work.prefill().rows
-    logit_rows = rows if work.logits_all else work.batch
+    rows, implementation, numbers = work.prefill().rows, target.implementation, work.numbers
     aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
-    at_prompt = head_ops(model, rows, logit_rows, target.implementation, work.numbers)
-    at_step = head_ops(model, work.batch, work.batch, target.implementation, work.numbers)
     if work.logits_all:
-        prefill, decode = (load(ops, target, aligned=aligned) for ops in (at_prompt, at_step))
+        each = (head_ops(model, some, some, implementation, numbers) for some in (rows, work.batch))
+        prefill, decode = (load(ops, target, aligned=aligned) for ops in each)
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    index = [op.name for op in at_step].index("lm_head")
-    logits = load([at_step[index]], target, aligned=aligned)
-    del at_prompt[index], at_step[index]
+    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=aligned)
+    at_prompt, at_step = (stem_ops(model, some, implementation, numbers) for some in (rows, work.batch))
     decode = load(at_step, target, aligned=aligned).plus(logits)
     return Cost(load(at_prompt, target, aligned=aligned).plus(logits), decode, decode)
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
-    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head.
-
-    A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
-    ahead across steps, so all of a step's host time overlaps all of its device time.
-    """
-    r, loss = target.runtime, target.runtime.overlap_loss
+    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head."""
+    loss, ends = target.runtime.overlap_loss, around_blocks(head, target)
     prefill_host, decode_host = host_seconds(depth, blocks, target)
+    first, last = blocks.first.seconds, blocks.last.seconds
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
-    decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
-    prefill_head = overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss)
-    head_host, head_device = head.first.kernels * r.launch_s, head.first.seconds
-    prefill = prefill_blocks + prefill_head + r.pass_s
-    step = mean_overlapped(
-        decode_host + (head_host + r.pass_s + r.token_s),
-        blocks.first.seconds + head_device,
-        blocks.last.seconds + head_device,
-        loss,
-    )
+    decode_blocks = mean_overlapped(decode_host, first, last, loss)
+    prefill, step = ends.prefill(prefill_blocks), ends.step(decode_host, first, last, loss)
     return Forecast(
         prefill_s=prefill,
-        forward_s=decode_blocks + overlapped(head_host, head_device, loss) + r.pass_s,
+        forward_s=decode_blocks + ends.decode_s + ends.pass_s,
         step_s=step,
         prefill_blocks_s=prefill_blocks,
         decode_blocks_s=decode_blocks,
         prefill_host_s=prefill_host,
         decode_host_s=decode_host,
         response_s=prefill + work.new * step,
+    )
+
+
+class Around(NamedTuple):
+    """Seconds of what lies around the blocks: of its host and device together, and of each in a free-running loop.
+
+    A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
+    ahead across steps, so all of a step's host time overlaps all of its device time.
+    """
+
+    prefill_s: Array
+    decode_s: Array
+    pass_s: float  # of the host, once a synchronised pass
+    step_host_s: Array
+    step_device_s: Array
+
+    def prefill(self, blocks_s: Array) -> Array:
+        """A prefill whose blocks take `blocks_s`."""
+        return blocks_s + self.prefill_s + self.pass_s
+
+    def step(self, host_s: Array, first_s: Array, last_s: Array, loss: float) -> Array:
+        """The mean free-running decode step; of the blocks, the host and the device in the first and last step."""
+        device_s = self.step_device_s
+        return mean_overlapped(host_s + self.step_host_s, first_s + device_s, last_s + device_s, loss)
+
+
+def around_blocks(head: Cost, target: Target) -> Around:
+    """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token."""
+    r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
+    decode_host = head.first.kernels * r.launch_s
+    return Around(
+        overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
+        overlapped(decode_host, decode_device, loss),
+        r.pass_s,
+        decode_host + r.pass_s + r.token_s,
+        decode_device,
     )
 
 

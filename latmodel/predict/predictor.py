@@ -11,10 +11,11 @@ from ..device.profile import FLOAT8_PHASE, Profile
 from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
-from ..model.architecture import Architecture, Attention, FeedForward, uniform
+from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
+from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
-from ..model.transformer import num_parameters
+from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
 from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
@@ -62,7 +63,7 @@ class Predictor:
         implementation, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
         implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
         self._how = implementation._replace(multiplies_float8=profile.multiplies_float8)
-        self._targets: dict[str, tuple[Target, bool]] = {}
+        self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], runtime: str | None = None, confidence: float = 0.9) -> "Predictor":
@@ -73,7 +74,7 @@ class Predictor:
         """
         from ..device.store import load_profile
 
-        return cls(load_profile(name), runtime, confidence)
+        return cls(load_profile(name, runtime), runtime, confidence)
 
     def with_slower_host(self, factor: float) -> "Predictor":
         """The same on a host that takes `factor` times as long for everything, its device unchanged.
@@ -115,18 +116,23 @@ class Predictor:
             "another runtime's may differ; intervals are those of 16-bit models"
         ]
 
-    def target(self, dtype: str) -> Target:
-        """Coefficients that price a model of `dtype`."""
-        return self._target(dtype)[0]
+    def target(self, dtype: str, weights: WeightFormat | None = None) -> Target:
+        """Coefficients that price a model of `dtype` with linear layers in a format.
 
-    def _target(self, dtype: str) -> tuple[Target, bool]:
-        if dtype not in self._targets:
-            device, measured = self.profile.device_coefficients(dtype, self.runtime)
+        Raises:
+            ProfileError: the runtime cannot run that format, or the profile cannot price the dtype.
+        """
+        return self._target(dtype, weights)[0]
+
+    def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
+        key = (dtype, None if weights is None else weights.name)
+        if key not in self._targets:
+            device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
             target = Target(self.profile.sheet(dtype), device, runtime, self._how, corrector)
-            self._targets[dtype] = (target, measured)
-        return self._targets[dtype]
+            self._targets[key] = (target, measured)
+        return self._targets[key]
 
     def predict(self, model: ModelConfig | Architecture, workload: Workload | None = None) -> Prediction:
         """Latency, memory and bound of one model under one workload.
@@ -173,7 +179,7 @@ class Predictor:
         )  # fmt: skip
 
     def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
-        target, measured = self._target(dtype)
+        target, measured = self._target(dtype, work.numbers.format)
         depth, parameters = model.num_hidden_layers, num_parameters(model)
         blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
         times = respond(depth, blocks, head, work, target)
@@ -192,7 +198,7 @@ class Predictor:
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
         asked = workload or Workload()
-        measured = self._target(asked.dtype)[1]
+        measured = self._target(asked.dtype, asked.numbers().format)[1]
         return self._outside(uniform(**columns), work_of(asked), measured)
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
@@ -205,10 +211,8 @@ class Predictor:
 
 
 def special_layers(model: Architecture) -> set[str]:
-    """The kinds of layer, by the names of their classes, besides attention and a dense feed-forward layer, which every
-    profile is fitted on."""
-    layers = (layer for group in model.groups for layer in (group.block.attention, group.block.feed_forward))
-    return {type(layer).__name__ for layer in layers if not isinstance(layer, Attention | FeedForward | None)}
+    """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
+    return {layer.kind for group in model.groups for layer in group.block.layers if not layer.always_measured}
 
 
 def _keep_freed_memory() -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import UsageError
 from ..model.alignment import misfit, oddness
-from ..model.architecture import Architecture, Attention, Experts, FeedForward
+from ..model.architecture import Architecture
 from ..model.config import Workload
 from ..predict.prediction import Prediction
 from ..predict.predictor import Predictor
@@ -175,7 +175,7 @@ def _ragged(model: Architecture) -> Architecture:
 
 
 def _inner(model: Architecture) -> float:
-    sizes = [g.block.feed_forward.intermediate_size for g in model.groups if g.block.feed_forward is not None]
+    sizes = [group.block.dimensions().get("intermediate_size", 2.0) for group in model.groups]
     return float(max(sizes, default=2.0))
 
 
@@ -183,22 +183,17 @@ def aligned(model: Architecture) -> bool:
     """Whether every width is a multiple of 8, which tensor cores want."""
     widths = [model.hidden_size]
     for group in model.groups:
-        mixer, layer = group.block.attention, group.block.feed_forward
-        widths += [mixer.head_dim] if isinstance(mixer, Attention) else []
-        widths += [layer.intermediate_size] if isinstance(layer, FeedForward | Experts) else []
+        sizes = group.block.dimensions()
+        widths += [sizes[name] for name in ("head_dim", "intermediate_size") if name in sizes]
     return not any(misfit(width) or oddness(width) for width in widths)
 
 
 def dimensions(model: Architecture) -> dict[str, Any]:
     """Depth, width, FFN size and heads by their Hugging Face names; the commonest block's where they differ."""
-    sized = [g for g in model.groups if g.block.feed_forward is not None]
-    headed = [g for g in model.groups if isinstance(g.block.attention, Attention)]
-    layer = max(sized, key=lambda g: g.count).block.feed_forward if sized else None
-    mixer = max(headed, key=lambda g: g.count).block.attention if headed else None
     row: dict[str, Any] = {"num_hidden_layers": int(model.num_hidden_layers), "hidden_size": int(model.hidden_size)}
-    row["intermediate_size"] = int(layer.intermediate_size) if layer else 0
-    row["num_attention_heads"] = int(mixer.heads) if isinstance(mixer, Attention) else 0
-    row["num_key_value_heads"] = int(mixer.kv_heads) if isinstance(mixer, Attention) else 0
-    row["head_dim"] = int(mixer.head_dim) if isinstance(mixer, Attention) else 0
+    for name in ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim"):
+        sized = [(group.count, group.block.dimensions()) for group in model.groups]
+        sized = [(count, sizes) for count, sizes in sized if name in sizes]
+        row[name] = int(max(sized, key=lambda pair: pair[0])[1][name]) if sized else 0
     row["aligned"] = aligned(model)
     return row

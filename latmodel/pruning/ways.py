@@ -2,20 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..model.architecture import (
-    Architecture,
-    Attention,
-    Block,
-    Experts,
-    FeedForward,
-    GatedDelta,
-    Group,
-    LatentAttention,
-    Mamba2,
-    Mixer,
-)
+from ..model.architecture import Architecture, Block, Group, Layer
+from ..model.layers.layer import part_of
 
 LEVELS = 64  # shares tried between all and next to nothing
 
@@ -27,13 +17,6 @@ class Way(NamedTuple):
     what: str
     shape: Callable[[Architecture, float, int], Architecture]
     widens: bool  # a width is cut, so that alignment matters
-
-
-def whole(value: float, share: float, step: int = 1) -> float:
-    """`share` of a dimension, rounded to a multiple of `step`; at least one step, at most the dimension."""
-    if share >= 1.0:
-        return value
-    return float(min(max(round(value * share / step), 1) * step, value))
 
 
 def fewer_blocks(model: Architecture, share: float, _step: int = 1) -> Architecture:
@@ -51,35 +34,12 @@ def fewer_blocks(model: Architecture, share: float, _step: int = 1) -> Architect
 
 def fewer_heads(model: Architecture, share: float, _step: int = 1) -> Architecture:
     """Whole groups of heads: queries go with the keys and values that they share."""
-    return _each_block(model, lambda block: replace(block, attention=_narrow_mixer(block.attention, share)))
-
-
-def _narrow_mixer(mixer: Mixer | None, share: float) -> Mixer | None:
-    if isinstance(mixer, Attention):
-        kept = whole(mixer.kv_heads, share)
-        return replace(mixer, kv_heads=kept, heads=mixer.heads / mixer.kv_heads * kept)
-    if isinstance(mixer, Mamba2):
-        kept = whole(mixer.groups, share)
-        return replace(mixer, groups=kept, heads=mixer.heads / mixer.groups * kept)
-    if isinstance(mixer, GatedDelta):
-        kept = whole(mixer.key_heads, share)
-        return replace(mixer, key_heads=kept, value_heads=mixer.value_heads / mixer.key_heads * kept)
-    return replace(mixer, heads=whole(mixer.heads, share)) if isinstance(mixer, LatentAttention) else None
+    return _each_layer(model, lambda layer: layer.fewer_heads(share))
 
 
 def narrower_ffn(model: Architecture, share: float, step: int) -> Architecture:
     """Fewer columns in every feed-forward layer, experts and shared ones included."""
-    return _each_block(model, lambda block: replace(block, feed_forward=_narrow_ffn(block.feed_forward, share, step)))
-
-
-def _narrow_ffn(layer: FeedForward | Experts | None, share: float, step: int) -> FeedForward | Experts | None:
-    if layer is None:
-        return None
-    narrow: Any = replace(layer, intermediate_size=whole(layer.intermediate_size, share, step))
-    if isinstance(narrow, Experts) and narrow.shared is not None:
-        size = whole(narrow.shared.intermediate_size, share, step)
-        return replace(narrow, shared=replace(narrow.shared, intermediate_size=size))
-    return narrow  # type: ignore[no-any-return]
+    return _each_layer(model, lambda layer: layer.narrower(share, step))
 
 
 def narrower_blocks(model: Architecture, share: float, step: int) -> Architecture:
@@ -89,19 +49,12 @@ def narrower_blocks(model: Architecture, share: float, step: int) -> Architectur
 
 def narrower_stream(model: Architecture, share: float, step: int) -> Architecture:
     """A narrower residual stream: every matrix loses rows or columns, embeddings too."""
-    return replace(model, hidden_size=whole(model.hidden_size, share, step))
+    return replace(model, hidden_size=part_of(model.hidden_size, share, step))
 
 
 def fewer_experts(model: Architecture, share: float, _step: int = 1) -> Architecture:
     """Experts dropped whole; a token still goes to as many."""
-
-    def dropped(block: Block) -> Block:
-        layer = block.feed_forward
-        if not isinstance(layer, Experts):
-            return block
-        return replace(block, feed_forward=replace(layer, count=max(whole(layer.count, share), layer.per_token)))
-
-    return _each_block(model, dropped)
+    return _each_layer(model, lambda layer: layer.fewer_experts(share))
 
 
 def mixed(model: Architecture, share: float, step: int) -> Architecture:
@@ -110,8 +63,12 @@ def mixed(model: Architecture, share: float, step: int) -> Architecture:
     return narrower_blocks(fewer_blocks(model, root), root, step)
 
 
-def _each_block(model: Architecture, change: Callable[[Block], Block]) -> Architecture:
-    return replace(model, groups=tuple(Group(group.count, change(group.block)) for group in model.groups))
+def _each_layer(model: Architecture, change: Callable[[Layer], Layer]) -> Architecture:
+    def changed(block: Block) -> Block:
+        mixer, layer = (None if one is None else change(one) for one in (block.attention, block.feed_forward))
+        return replace(block, attention=mixer, feed_forward=layer)
+
+    return replace(model, groups=tuple(Group(group.count, changed(group.block)) for group in model.groups))
 
 
 WAYS = (
@@ -127,7 +84,7 @@ WAYS = (
 
 def ways_of(model: Architecture) -> list[Way]:
     """The ways that change this model: only one with experts can lose some."""
-    has_experts = any(isinstance(group.block.feed_forward, Experts) for group in model.groups)
+    has_experts = any(layer.has_experts for group in model.groups for layer in group.block.layers)
     return [way for way in WAYS if way.name != "experts" or has_experts]
 
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ..device.profile import FLOAT8, Coefficient, Profile, read_profile
+from ..device.profile import FLOAT8, Coefficient, Profile
+from ..device.profile_file import read_profile
 from ..device.store import list_profiles, list_uncalibrated
 from ..device.uncalibrated import datasheet_profile
 from ..errors import ProfileError

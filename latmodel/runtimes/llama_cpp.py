@@ -26,4 +26,5 @@ LLAMA_CPP = Implementation(
     fuses_scans=True,
     unpack_moves=0,
     unpack_kernels=0,
+    micro_batch=512,  # `--ubatch-size`
 )

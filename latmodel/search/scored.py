@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..model.config import CONFIG_FIELDS
-from ..model.transformer import embedding_parameters, num_parameters
+from ..model.totals import embedding_parameters, num_parameters
 from ..quality import FFN_RATIO_RANGE, KV_GROUPS_RANGE, Score, band, best, flags, score, tied
 from .goals import PARAMETER_COUNTS
 

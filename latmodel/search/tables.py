@@ -14,8 +14,7 @@ from ..arrays import Array
 from ..model.architecture import Architecture, Attention, Block, FeedForward, Group
 from ..model.config import MAX_DIMENSION
 from ..model.memory import Memory, workspace_of
-from ..model.transformer import num_parameters
-from ..model.weights import Workspace
+from ..model.totals import Workspace, num_parameters
 from ..predict.forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
 from ..predict.predictor import Predictor
 from .space import SearchSpace, Stems
@@ -111,10 +110,13 @@ class Tables:
     def memory_bytes(self, stem: Array, ffn: Array, depth: Array) -> Array:
         """Peak memory of shapes."""
         a, f = self.attention, self.ffn
-        weights = (a.weight_bytes[stem] + f.weight_bytes[ffn]) * depth + self.head.weight_bytes[stem]
-        widest = np.maximum(a.transient_bytes[stem], f.transient_bytes[ffn])
         held = _workspace(a, stem).joined(_workspace(f, ffn)).total_bytes
-        return weights + a.cache_bytes[stem] * depth + widest + (held + self.overhead_bytes)
+        return Memory(
+            (a.weight_bytes[stem] + f.weight_bytes[ffn]) * depth + self.head.weight_bytes[stem],
+            a.cache_bytes[stem] * depth,
+            np.maximum(a.transient_bytes[stem], f.transient_bytes[ffn]),
+            held + self.overhead_bytes,
+        ).peak_bytes
 
     def columns(self, stem: Array, ffn: Array, depth: Array) -> dict[str, Array]:
         """Shapes by their Hugging Face names."""
@@ -163,7 +165,7 @@ def tables(
     counts = np.array([len(some) for some in sizes], dtype=np.int64)
     ends = np.cumsum(counts)
     ffn_sizes = np.concatenate(sizes)
-    target = predictor.target(dtype)
+    target = predictor.target(dtype, work.numbers.format)
     vocab, tie = stems.vocab_size.astype(float), stems.tie_word_embeddings.astype(float)
     hidden = stems.hidden_size.astype(float)
     price = _Pricing(predictor, work, target)

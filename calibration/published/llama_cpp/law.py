@@ -8,8 +8,7 @@ import numpy as np
 from latmodel.laws.coefficients import GgmlCoefficients, Sheet
 from latmodel.laws.ggml import GGML_LAWS
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
-from latmodel.model.config import Numbers
-from latmodel.model.formats import WeightFormat
+from latmodel.model.formats import Numbers, WeightFormat
 from latmodel.model.gguf import GGUF_FORMATS
 from latmodel.model.ops import GEMM, OpCost, OpKind
 from latmodel.model.step import Step

@@ -1,1 +1,1 @@
-"""What blocks are made of beyond plain attention and FFN, and the number formats of their weights and cache."""
+"""What blocks are made of, one file a kind: its dimensions, operators, parameters, linear products and bytes kept."""

@@ -1,12 +1,122 @@
 """Mixtures of experts: what a batch touches, and what that costs."""
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 from ...arrays import Array, ceil, maximum
-from ..architecture import Experts
-from ..config import Numbers
+from ..formats import Numbers
 from ..implementation import Implementation
 from ..ops import GEMM, POINTWISE, OpCost, gemm, pointwise
+from .feed_forward import FeedForward, activation_op
+from .layer import Layer, Linear, part_of
 
 TILE_ROWS = 16.0  # a grouped product gives each expert whole tiles of rows; the smallest are of 16
+
+
+@dataclass(frozen=True, slots=True)
+class Experts(Layer):
+    """`per_token` of `count` feed-forward layers, chosen for each token, and perhaps a dense one beside them."""
+
+    has_experts: ClassVar[bool] = True
+
+    count: Array
+    per_token: Array
+    intermediate_size: Array
+    gated: bool = True
+    bias: bool = False
+    router_bias: bool = False
+    shared: FeedForward | None = None
+    shared_gate: bool = False  # a learned sigmoid on the shared layer's output
+    latent_size: Array | None = None  # the experts work on a projection of this width
+    latent_bias: bool = False
+
+    def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
+        """The experts' matrices, the projections around them, the shared layer's; router and gate keep the dtype."""
+        width, inner = self._width(hidden), self.intermediate_size
+        found = [
+            Linear("experts_up", width, inner, self.count * (2.0 if self.gated else 1.0)),
+            Linear("experts_down", inner, width, self.count),
+        ]
+        if self.latent_size is not None:
+            found += self._projections(hidden)
+        return found if self.shared is None else [*found, *self.shared.linears(hidden, fused=fused)]
+
+    def vectors(self, hidden: Array) -> list[Array]:
+        """Router, the shared layer's gate, biases."""
+        sizes = [self.count * hidden]
+        if self.router_bias:
+            sizes.append(self.count)
+        if self.bias:
+            inner = (2.0 if self.gated else 1.0) * self.intermediate_size
+            sizes.append(self.count * (inner + self._width(hidden)))
+        if self.shared_gate:
+            sizes.append(hidden)
+        if self.latent_size is not None and self.latent_bias:
+            sizes.append(self.latent_size + hidden)
+        return sizes if self.shared is None else [*sizes, *self.shared.vectors(hidden)]
+
+    def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+        """Router, dispatch, the experts' products, and the shared layer with its sum."""
+        ops = self._expert_ops(hidden, rows, implementation, numbers)
+        if self.shared is not None:
+            ops += self.shared.dense_ops(hidden, rows, implementation, numbers)
+            ops += self._shared_sum(hidden, rows, numbers)
+        return ops
+
+    @property
+    def live_width(self) -> Array:
+        """Of the experts that a token is sent to together, or of the shared layer."""
+        inner = (3.0 if self.gated else 2.0) * self.intermediate_size * self.per_token
+        return inner if self.shared is None else maximum(inner, self.shared.live_width)
+
+    def dimensions(self) -> dict[str, Array]:
+        """The inner width of an expert."""
+        return {"intermediate_size": self.intermediate_size}
+
+    def active(self) -> "Experts":
+        """The experts that a token is sent to."""
+        return replace(self, count=self.per_token)
+
+    def narrower(self, share: float, step: int) -> "Experts":
+        """Fewer columns in every expert, and in the shared layer."""
+        shared = None if self.shared is None else self.shared.narrower(share, step)
+        return replace(self, intermediate_size=part_of(self.intermediate_size, share, step), shared=shared)
+
+    def fewer_experts(self, share: float) -> "Experts":
+        """Experts dropped whole; a token still goes to as many."""
+        return replace(self, count=max(part_of(self.count, share), self.per_token))
+
+    def _width(self, hidden: Array) -> Array:
+        return hidden if self.latent_size is None else self.latent_size
+
+    def _projections(self, hidden: Array) -> list[Linear]:
+        width = self._width(hidden)
+        return [Linear("latent_in", hidden, width), Linear("latent_out", width, hidden)]
+
+    def _expert_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+        sent, width, each = rows * self.per_token, self._width(hidden), numbers.activation_bytes
+        inner, matrices = self.intermediate_size, 2.0 if self.gated else 1.0
+        ops = [
+            gemm("router", rows, self.count, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each),
+            pointwise("dispatch", self.count * rows, moves=8.0, kernels=implementation.routing_kernels, bytes_each=4.0),
+            pointwise("combine", width * sent, moves=6.0, kernels=0.0, bytes_each=each),
+            _product("experts_up", self, rows, (matrices * inner, width), implementation, numbers),
+            activation_op(inner * sent, self.gated, implementation, numbers),
+            _product("experts_down", self, rows, (width, inner), implementation, numbers),
+        ]
+        if implementation.expert_kernels:
+            ops.append(_loop(self, rows, implementation))
+        if self.latent_size is not None:
+            ops += [one.op(rows, numbers) for one in self._projections(hidden)]
+        return ops
+
+    def _shared_sum(self, hidden: Array, rows: Array, numbers: Numbers) -> list[OpCost]:
+        """The sum of the shared layer's output with the experts', and the sigmoid on it where there is one."""
+        each = numbers.activation_bytes
+        if not self.shared_gate:
+            return [pointwise("shared_sum", hidden * rows, moves=3.0, kernels=1.0, bytes_each=each)]
+        gate = gemm("shared_gate", rows, 1.0, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each)
+        return [gate, pointwise("shared_sum", hidden * rows, moves=5.0, kernels=3.0, bytes_each=each)]
 
 
 def touched_experts(layer: Experts, rows: Array) -> Array:
@@ -17,40 +127,6 @@ def touched_experts(layer: Experts, rows: Array) -> Array:
     """
     share = layer.per_token / layer.count
     return layer.count * (1.0 - (1.0 - share) ** rows)
-
-
-def expert_ops(
-    layer: Experts, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
-) -> list[OpCost]:
-    """Router, dispatch, the experts' products and what stands beside them."""
-    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
-    sent = rows * layer.per_token
-    width = hidden if layer.latent_size is None else layer.latent_size
-    inner, matrices = layer.intermediate_size, 2.0 if layer.gated else 1.0
-    kernels, moves = (implementation.activation_kernels, implementation.activation_moves) if layer.gated else (1.0, 2.0)
-    each = numbers.activation_bytes
-    ops = [
-        gemm("router", rows, layer.count, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each),
-        pointwise("dispatch", layer.count * rows, moves=8.0, kernels=implementation.routing_kernels, bytes_each=4.0),
-        pointwise("combine", width * sent, moves=6.0, kernels=0.0, bytes_each=each),
-        _product("experts_up", layer, rows, (matrices * inner, width), implementation, numbers),
-        pointwise("activation", inner * sent, moves=moves, kernels=kernels, bytes_each=each),
-        _product("experts_down", layer, rows, (width, inner), implementation, numbers),
-    ]  # fmt: skip
-    if implementation.expert_kernels:
-        ops.append(_loop(layer, rows, implementation))
-    if layer.latent_size is not None:
-        ops += [gemm("latent_in", rows, width, hidden, **sizes), gemm("latent_out", rows, hidden, width, **sizes)]
-    return ops
-
-
-def shared_gate_ops(layer: Experts, hidden: Array, rows: Array, numbers: Numbers) -> list[OpCost]:
-    """The sum of the shared layer's output with the experts', and the sigmoid on it where there is one."""
-    each = numbers.activation_bytes
-    if not layer.shared_gate:
-        return [pointwise("shared_sum", hidden * rows, moves=3.0, kernels=1.0, bytes_each=each)]
-    gate = gemm("shared_gate", rows, 1.0, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each)
-    return [gate, pointwise("shared_sum", hidden * rows, moves=5.0, kernels=3.0, bytes_each=each)]
 
 
 def _product(
@@ -76,18 +152,3 @@ def _product(
 def _loop(layer: Experts, rows: Array, implementation: Implementation) -> OpCost:
     """The launches, beside the two products, of a loop over the touched experts."""
     return OpCost("expert_loop", POINTWISE, kernels=implementation.expert_kernels * touched_experts(layer, rows))
-
-
-def expert_parameters(layer: Experts, hidden: Array) -> Array:
-    """Parameters of all experts, their router and what stands beside them; the shared layer is counted apart."""
-    width = hidden if layer.latent_size is None else layer.latent_size
-    matrices = 3.0 if layer.gated else 2.0
-    each = (matrices * width) * layer.intermediate_size
-    if layer.bias:
-        each = each + (matrices - 1.0) * layer.intermediate_size + width
-    total = layer.count * (each + hidden + (1.0 if layer.router_bias else 0.0))
-    if layer.shared_gate:
-        total = total + hidden
-    if layer.latent_size is not None:
-        total = total + 2.0 * hidden * width + ((width + hidden) if layer.latent_bias else 0.0)
-    return total

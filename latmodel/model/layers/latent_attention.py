@@ -1,63 +1,108 @@
 """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): expanded for all heads, or attended in the latents."""
 
+from dataclasses import dataclass, replace
+
 from ...arrays import Array
-from ..architecture import Block, LatentAttention
-from ..config import Numbers
+from ..formats import Numbers
 from ..implementation import Implementation
 from ..ops import AttentionShape, OpCost, gemm, pointwise
 from ..step import Step, attended_pairs
 from .kv_cache import append_op
+from .layer import Layer, Linear, part_of
 from .unpacking import with_unpacking
 
-
-def latent_dense(
-    m: LatentAttention, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
-) -> list[OpCost]:
-    """Projections of queries, latents and output, their norms, and the rotary part."""
-    sizes = {"weight_bytes": numbers.weight_bytes, "activation_bytes": numbers.activation_bytes}
-    each = numbers.activation_bytes
-    queries = m.heads * (m.nope_dim + m.rope_dim)
-    if m.query_rank is None:
-        ops = [gemm("q_proj", rows, queries, hidden, **sizes)]
-        normed, norms = m.latent_rank, 1.0
-    else:
-        ops = [gemm("q_a_proj", rows, m.query_rank, hidden, **sizes)]
-        ops.append(gemm("q_b_proj", rows, queries, m.query_rank, **sizes))
-        normed, norms = m.latent_rank + m.query_rank, 2.0
-    turned = (m.heads + 1.0) * m.rope_dim * rows
-    return [
-        *ops,
-        gemm("kv_a_proj", rows, m.latent_rank + m.rope_dim, hidden, **sizes),
-        pointwise(
-            "latent_norm",
-            normed * rows,
-            moves=implementation.norm_moves,
-            kernels=implementation.norm_kernels * norms,
-            bytes_each=each,
-            summed=normed,
-        ),
-        implementation.rope(turned, each),
-        gemm("o_proj", rows, hidden, m.heads * m.value_dim, **sizes),
-    ]
+ABSORBED = "absorb"  # the product that the expansion becomes where attention is on the latents
 
 
-def latent_context(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-    """Expand every latent in the context, then attend; in decode attend to the latents where the runtime can."""
-    m = block.attention
-    assert isinstance(m, LatentAttention), "the table of mixers calls it with this kind alone"
-    attend = _attend_latents if implementation.absorbs_latents and step.phase == "decode" else _attend_expanded
-    ops = [*attend(m, step, implementation, numbers), append_op(block, step, implementation, numbers)]
-    return ops if numbers.format is None else with_unpacking("unpack_latents", ops, implementation, numbers)
+@dataclass(frozen=True, slots=True)
+class LatentAttention(Layer):
+    """Multi-head latent attention: keys and values are expanded from one small latent a position (DeepSeek-V2, 3.2)."""
+
+    heads: Array
+    query_rank: Array | None  # None: queries straight from the residual stream
+    latent_rank: Array
+    nope_dim: Array
+    rope_dim: Array
+    value_dim: Array
+    bias: bool = False  # on the projections that leave the residual stream, and on the output
+
+    def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
+        """Queries, latents, their expansion to keys and values of all heads, output."""
+        return [*self._queries(hidden), self._latents(hidden), self.expansion(), self._output(hidden)]
+
+    def vectors(self, hidden: Array) -> list[Array]:
+        """Norms of the latents, and biases on what leaves the residual stream and on the output."""
+        sizes = [self.latent_rank] if self.query_rank is None else [self.latent_rank, self.query_rank]
+        if not self.bias:
+            return sizes
+        biased = self.latent_rank + self.rope_dim
+        return [*sizes, biased if self.query_rank is None else biased + self.query_rank, hidden]
+
+    def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+        """Projections of queries, latents and output, their norms, and the rotary part."""
+        normed, norms = self.latent_rank, 1.0
+        if self.query_rank is not None:
+            normed, norms = self.latent_rank + self.query_rank, 2.0
+        turned = (self.heads + 1.0) * self.rope_dim * rows
+        return [
+            *(one.op(rows, numbers) for one in (*self._queries(hidden), self._latents(hidden))),
+            pointwise(
+                "latent_norm", normed * rows, moves=implementation.norm_moves,
+                kernels=implementation.norm_kernels * norms, bytes_each=numbers.activation_bytes, summed=normed,
+            ),
+            implementation.rope(turned, numbers.activation_bytes),
+            self._output(hidden).op(rows, numbers),
+        ]  # fmt: skip
+
+    def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+        """Expand every latent in the context, then attend; in decode attend to the latents where the runtime can."""
+        attend = _attend_latents if implementation.absorbs_latents and step.phase == "decode" else _attend_expanded
+        ops = [*attend(self, step, implementation, numbers), append_op(self, step, implementation, numbers)]
+        if numbers.format is None:
+            return ops
+        return with_unpacking("unpack_latents", ops, (self.expansion().name, ABSORBED), implementation, numbers)
+
+    @property
+    def elements_per_position(self) -> Array:
+        """The latent of one position, and its rotary key."""
+        return self.latent_rank + self.rope_dim
+
+    @property
+    def live_width(self) -> Array:
+        """Queries, keys, values and output, expanded for all heads."""
+        return self.heads * (2.0 * self.key_dim + 2.0 * self.value_dim)
+
+    @property
+    def key_dim(self) -> Array:
+        """Width of a head's query or key: a part of its own and a rotary one."""
+        return self.nope_dim + self.rope_dim
+
+    def fewer_heads(self, share: float) -> "LatentAttention":
+        """Any number of heads: all share the latents."""
+        return replace(self, heads=part_of(self.heads, share))
+
+    def _queries(self, hidden: Array) -> list[Linear]:
+        width = self.heads * self.key_dim
+        if self.query_rank is None:
+            return [Linear("q_proj", hidden, width)]
+        return [Linear("q_a_proj", hidden, self.query_rank), Linear("q_b_proj", self.query_rank, width)]
+
+    def _latents(self, hidden: Array) -> Linear:
+        return Linear("kv_a_proj", hidden, self.latent_rank + self.rope_dim)
+
+    def expansion(self) -> Linear:
+        """Keys and values of all heads from each latent."""
+        return Linear("kv_b_proj", self.latent_rank, self.heads * (self.nope_dim + self.value_dim))
+
+    def _output(self, hidden: Array) -> Linear:
+        return Linear("o_proj", self.heads * self.value_dim, hidden)
 
 
 def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """Keys and values of all heads from each latent: one GEMM over the whole context, then multi-head attention."""
     positions, pairs = step.batch * step.context, step.batch * attended_pairs(step, None)
-    key, value, each = m.nope_dim + m.rope_dim, m.value_dim, numbers.activation_bytes
-    expand = gemm(
-        "kv_b_proj", positions, m.heads * (m.nope_dim + value), m.latent_rank,
-        weight_bytes=numbers.weight_bytes, activation_bytes=each,
-    )  # fmt: skip
+    key, value, each = m.key_dim, m.value_dim, numbers.activation_bytes
+    expand = m.expansion().op(positions, numbers)
     # keys are put together from a part of their own and a shared one
     joined = pointwise("join_keys", positions * (m.heads * key), moves=2.0, kernels=3.0, bytes_each=each)
     width = m.heads * (key + value)
@@ -68,17 +113,8 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
         step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, step.context, None
     )
     read = width * (positions * each)  # expanded keys and values
-    attend = OpCost(
-        "attention",
-        step.attention_kind,
-        width * (2.0 * pairs),
-        0.0,
-        read,
-        moved,
-        implementation.attention_kernels,
-        attention=shape,
-    )
-    return [expand, joined, attend]
+    flops, kernels = width * (2.0 * pairs), implementation.attention_kernels
+    return [expand, joined, OpCost("attention", step.attention_kind, flops, 0.0, read, moved, kernels, attention=shape)]
 
 
 def _attend_latents(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
@@ -86,7 +122,7 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     pairs, each = step.batch * attended_pairs(step, None), numbers.activation_bytes
     wide = m.latent_rank + m.rope_dim
     absorb = gemm(
-        "absorb", step.rows, m.nope_dim + m.value_dim, m.latent_rank * m.heads,
+        ABSORBED, step.rows, m.nope_dim + m.value_dim, m.latent_rank * m.heads,
         weight_bytes=numbers.weight_bytes, activation_bytes=each,
     )._replace(kernels=2.0)  # fmt: skip
     shape = AttentionShape(
@@ -95,18 +131,5 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     cache = step.batch * step.context * wide * numbers.cache_bytes
     rows = m.heads * (wide + m.latent_rank) * (step.rows * each)
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
-    return [
-        absorb,
-        OpCost(
-            "attention", step.attention_kind, flops, 0.0, cache, rows, implementation.attention_kernels, attention=shape
-        ),
-    ]
-
-
-def latent_parameters(m: LatentAttention, hidden: Array) -> Array:
-    """Projections, norms of the latents, and biases on what leaves the residual stream and on the output."""
-    queries, bias = m.heads * (m.nope_dim + m.rope_dim), 1.0 if m.bias else 0.0
-    query = hidden * queries if m.query_rank is None else m.query_rank * (hidden + bias + 1.0 + queries)
-    latent = (hidden + bias) * (m.latent_rank + m.rope_dim) + m.latent_rank
-    expand = m.latent_rank * (m.heads * (m.nope_dim + m.value_dim))
-    return query + latent + expand + hidden * (m.heads * m.value_dim + bias)
+    kernels = implementation.attention_kernels
+    return [absorb, OpCost("attention", step.attention_kind, flops, 0.0, cache, rows, kernels, attention=shape)]

@@ -1,16 +1,10 @@
 """What quantised weights cost beyond their bytes: unpacking them, or products of 8-bit floats instead."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from ..config import Numbers
+from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import GEMM, OpCost, OpKind, pointwise
-
-KEPT = ("router", "shared_gate")  # products whose weights stay in the dtype
-
-
-def _is_quantised(op: OpCost) -> bool:
-    return op.kind is GEMM and op.name not in KEPT
+from ..ops import OpCost, OpKind, pointwise
 
 
 def multiplies_float8(implementation: Implementation, numbers: Numbers) -> bool:
@@ -27,16 +21,18 @@ def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
     return op._replace(kind=OpKind.GEMM8, activation_bytes=moved, kernels=op.kernels * (1.0 + launches))
 
 
-def with_unpacking(name: str, ops: Sequence[OpCost], implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-    """The same operators of one layer, and one by this name that unpacks the weights of their products.
+def with_unpacking(
+    name: str, ops: Sequence[OpCost], quantised: Collection[str], implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
+    """The same operators of one layer, and one by this name that unpacks the weights of the `quantised` ones.
 
     Where fp8 weights are multiplied as such nothing is unpacked: the products are of 8-bit floats.
     `unpack_moves` values of the dtype are moved for each weight: 2 where a runtime writes the unpacked matrix out and
     the product reads it back, 0 where it unpacks in registers; `unpack_kernels` launches a product.
     """
     if multiplies_float8(implementation, numbers):
-        return [float8_product(op, implementation.unpack_kernels) if _is_quantised(op) else op for op in ops]
-    products = [op for op in ops if _is_quantised(op)]
+        return [float8_product(op, implementation.unpack_kernels) if op.name in quantised else op for op in ops]
+    products = [op for op in ops if op.name in quantised]
     if not products or not (implementation.unpack_moves or implementation.unpack_kernels):
         return list(ops)
     weights = sum(op.weight_bytes for op in products) * (1.0 / numbers.weight_bytes)

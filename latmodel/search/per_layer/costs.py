@@ -9,9 +9,9 @@ import numpy as np
 from ...arrays import Array
 from ...model.architecture import Architecture, Block, Group
 from ...model.config import Workload
-from ...predict.forward import block_cost, head_cost
+from ...predict.forward import Around, around_blocks, block_cost, head_cost, host_seconds
 from ...predict.predictor import Predictor, work_of
-from ...predict.timeline import mean_overlapped, overlapped
+from ...predict.timeline import overlapped
 
 # Slopes of a decode step in host, first and last device seconds.
 Tangent = tuple[float, float, float]
@@ -32,13 +32,16 @@ class Sums(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """What the parts around the layers add: to the response, to a decode step's timelines, to memory."""
+    """What the parts around the layers add: to the response and its timelines, and to memory."""
 
-    prefill_s: float
-    decode_host: float
-    decode_device: float
+    around: Around
     held_bytes: float
     transient_bytes: float
+
+    @property
+    def prefill_s(self) -> float:
+        """Seconds of a prefill without blocks."""
+        return float(self.around.prefill(0.0))
 
 
 @dataclass(frozen=True)
@@ -75,18 +78,14 @@ class LayerCosts:
 
     def response(self, totals: Array) -> Array:
         """Seconds of models with such sums; totals are [7, ...], the result has the other axes."""
-        s, f = Sums(*totals), self.fixed
-        prefill = overlapped(s.prefill_host, s.prefill_device, self.loss) + f.prefill_s
-        return prefill + self.new * mean_overlapped(*self._step(s), self.loss)
+        s, around = Sums(*totals), self.fixed.around
+        prefill = around.prefill(overlapped(s.prefill_host, s.prefill_device, self.loss))
+        return prefill + self.new * around.step(s.decode_host, s.first_device, s.last_device, self.loss)
 
     def peak_bytes(self, totals: Array, transient_bytes: Array) -> Array:
         """Memory at the peak of models with such sums, and their largest transient."""
         largest = np.maximum(transient_bytes, self.fixed.transient_bytes)
         return Sums(*totals).held_bytes + self.fixed.held_bytes + largest
-
-    def _step(self, s: Sums) -> tuple[Array, Array, Array]:
-        device = self.fixed.decode_device
-        return s.decode_host + self.fixed.decode_host, s.first_device + device, s.last_device + device
 
     def tangent(self, totals: Array) -> Tangent:
         """Slopes of a decode step's mean max(host, device) in host, first and last device seconds at some sums.
@@ -94,16 +93,18 @@ class LayerCosts:
         The device grows evenly from first to last; from the share t of the step on, it exceeds the host:
         t, (1 - t)² / 2 and (1 - t²) / 2.
         """
-        host, first, last = self._step(Sums(*totals))
+        s, around = Sums(*totals), self.fixed.around
+        # What the device always takes around the blocks is taken off the host's side of the comparison.
+        host, first, last = s.decode_host + (around.step_host_s - around.step_device_s), s.first_device, s.last_device
         t = float(np.clip((host - first) / max(last - first, 1e-300), 0.0, 1.0))
         return t, (1.0 - t) ** 2 / 2.0, (1.0 - t * t) / 2.0
 
     def step_along(self, tangent: Tangent) -> tuple[Array, float]:
         """Seconds that a tangent gives a decode step: of a layer of each choice, and of what is around the layers."""
-        s, f = self.sums, self.fixed
+        s, around = self.sums, self.fixed.around
         host, first, last = np.array(tangent) * (1.0 - self.loss) + self.loss * np.array([1.0, 0.5, 0.5])
         per_layer = host * s.decode_host + first * s.first_device + last * s.last_device
-        return per_layer, float(host * f.decode_host + (first + last) * f.decode_device)
+        return per_layer, float(host * around.step_host_s + (first + last) * around.step_device_s)
 
     def prefill_along(self) -> tuple[Array, Array]:
         """Seconds of prefill of a layer of each choice by the two planes of max(host, device) + loss · min."""
@@ -115,31 +116,28 @@ def layer_costs(
     predictor: Predictor, blocks: tuple[Block, ...], shared: tuple[float, float, float], workload: Workload
 ) -> LayerCosts:
     """Cost every choice once; `shared` is hidden size, vocabulary and whether embeddings are tied."""
-    work, target = work_of(workload), predictor.target(workload.dtype)
-    r, bare = target.runtime, predictor.memory(_model([], shared), work)
+    work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
+    bare = predictor.memory(_model([], shared), work)
     rows, transient = [], []
     for block in blocks:
-        present = float(block.attention is not None or block.feed_forward is not None)
+        present = float(bool(block.layers))
         cost = block_cost(block, shared[0], work, target)
         memory = predictor.memory(_model([(present, block)], shared), work)
-        prefill_host = cost.prefill.kernels * r.launch_s + r.block_s + r.prefill_block_s
+        prefill_host, decode_host = host_seconds(1.0, cost, target)
         rows.append((
-            present, present * prefill_host, present * cost.prefill.seconds,
-            present * (cost.first.kernels * r.launch_s + r.block_s),
+            present, present * prefill_host, present * cost.prefill.seconds, present * decode_host,
             present * cost.first.seconds, present * cost.last.seconds,
             memory.weight_bytes - bare.weight_bytes + memory.cache_bytes,
         ))  # fmt: skip
         transient.append(memory.transient_bytes if present else 0.0)
     head = head_cost(_model([], shared), work, target)
     fixed = Fixed(
-        float(overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, r.overlap_loss) + r.pass_s),
-        head.first.kernels * r.launch_s + r.pass_s + r.token_s,
-        head.first.seconds,
+        around_blocks(head, target),
         bare.weight_bytes + bare.overhead_bytes,
         bare.transient_bytes,
     )
     each = np.array(rows, dtype=np.float64).T
-    return LayerCosts(blocks, shared, each, np.array(transient), fixed, r.overlap_loss, float(work.new))
+    return LayerCosts(blocks, shared, each, np.array(transient), fixed, target.runtime.overlap_loss, float(work.new))
 
 
 def _model(groups: Sequence[tuple[float, Block]], shared: tuple[float, float, float]) -> Architecture:

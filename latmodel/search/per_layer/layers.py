@@ -130,7 +130,7 @@ def _runs(blocks: Sequence[Block]) -> list[tuple[float, Block]]:
     """Blocks in order as groups of equal neighbours, left-out layers dropped."""
     runs: list[tuple[float, Block]] = []
     for block in blocks:
-        if block.attention is None and block.feed_forward is None:
+        if not block.layers:
             continue
         if runs and runs[-1][1] == block:
             runs[-1] = (runs[-1][0] + 1.0, block)

@@ -1,0 +1,54 @@
+"""Profiles on disk: one JSON file of at most 1 MB, read as hostile input (no duplicate keys, no NaN), written whole."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..errors import ProfileError
+from ..model.config import describe
+from ..strict_json import load_json
+from .profile import Profile
+
+# 1: the first. 2 (2026-11): runtimes say on which machine their host was measured (`machine`); a 1 is read as a 2 that
+# does not say.
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)
+MAX_PROFILE_BYTES = 1_000_000
+
+
+def read_profile(path: Path) -> Profile:
+    """Read and check a profile.
+
+    Raises:
+        ProfileError: the file is missing, too large, not JSON, or breaks the schema; the key is named.
+    """
+    data = load_json(path, MAX_PROFILE_BYTES)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if type(version) is not int or version not in READ_VERSIONS:
+        raise ProfileError(
+            f"{path}: schema_version is {str(version)[:20]}, this version reads 1 to {SCHEMA_VERSION}; fit anew"
+        )
+    try:
+        # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
+        return Profile.model_validate_json(json.dumps({**data, "schema_version": SCHEMA_VERSION}))
+    except ValidationError as error:
+        raise ProfileError(f"{path}: {describe(error, 'profile')}") from None
+
+
+def write_profile(profile: Profile, path: Path) -> None:
+    """Write a profile whole or not at all (a temporary file beside it is renamed over it).
+
+    Raises:
+        ProfileError: the path cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(profile.model_dump_json(indent=1) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None

@@ -1,0 +1,137 @@
+"""Softmax attention with grouped keys and values."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+from ...arrays import Array, minimum
+from ..alignment import misfit
+from ..formats import Numbers
+from ..implementation import Implementation
+from ..ops import AttentionShape, OpCost, pointwise
+from ..step import Step, attended_pairs, seen_positions
+from .kv_cache import append_op
+from .layer import Layer, Linear, part_of
+from .norm import RMS
+
+
+@dataclass(frozen=True, slots=True)
+class Attention(Layer):
+    """Softmax attention with grouped keys and values (MHA if `kv_heads == heads`, MQA if 1)."""
+
+    always_measured: ClassVar[bool] = True
+
+    heads: Array
+    kv_heads: Array
+    head_dim: Array
+    window: Array | None = None  # positions a query sees; None: all before it
+    qkv_bias: bool = False
+    out_bias: bool = False
+    qk_norm: Literal["", "head", "width"] = ""  # weights shared by the heads, or one for each element
+    qk_norm_vectors: float = 1.0  # 2 where these norms have a bias
+    rotary: float = 1.0  # share of head_dim that is rotated; 0: no rotary positions
+    output_gate: bool = False  # queries come with a gate of their own size on the output
+    sinks: bool = False  # one learned logit a head
+    fused: bool = False  # queries, keys and values come from one product
+    query_width: Array = field(init=False, repr=False, compare=False)  # of the queries of all heads
+    projected_width: Array = field(init=False, repr=False, compare=False)  # of their product, the gate included
+    key_width: Array = field(init=False, repr=False, compare=False)  # of the keys, and of the values, of all heads
+
+    def __post_init__(self) -> None:
+        # Worked out once: a dozen formulas ask for them.
+        object.__setattr__(self, "query_width", self.heads * self.head_dim)
+        object.__setattr__(self, "projected_width", self.query_width * 2.0 if self.output_gate else self.query_width)
+        object.__setattr__(self, "key_width", self.kv_heads * self.head_dim)
+
+    def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
+        """Queries, keys, values (or all from one product) and the output."""
+        out = Linear("o_proj", self.query_width, hidden)
+        if fused or self.fused:
+            return [Linear("qkv_proj", hidden, self.projected_width + 2.0 * self.key_width), out]
+        return [Linear("q_proj", hidden, self.projected_width), Linear("kv_proj", hidden, self.key_width, 2.0), out]
+
+    def vectors(self, hidden: Array) -> list[Array]:
+        """Biases, norms of queries and keys, sinks."""
+        sizes: list[Array] = []
+        if self.qkv_bias:
+            sizes.append(self.projected_width + 2.0 * self.key_width)
+        if self.out_bias:
+            sizes.append(hidden)
+        if self.qk_norm:
+            normed = 2.0 * self.head_dim if self.qk_norm == "head" else self.query_width + self.key_width
+            sizes.append(self.qk_norm_vectors * normed)
+        if self.sinks:
+            sizes.append(self.heads)
+        return sizes
+
+    def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+        """Projections, rotary embedding, norms of queries and keys, the output's gate."""
+        each, turned = numbers.activation_bytes, self.query_width + self.key_width
+        ops = [one.op(rows, numbers) for one in self.linears(hidden, fused=implementation.fuses_projections)]
+        if self.rotary:
+            ops.append(implementation.rope(turned * (rows * self.rotary), each))
+        if self.qk_norm:
+            elements = turned * (0.5 * rows)
+            ops.append(RMS.op("qk_norm", elements, self.head_dim, implementation, numbers, count=2.0))
+        if self.output_gate:
+            ops.append(pointwise("gate", self.query_width * rows, moves=5.0, kernels=2.0, bytes_each=each))
+        return ops
+
+    def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+        """Attention and the upkeep of its KV cache; affine in the context unless a window caps it."""
+        return [attention_op(self, step, implementation, numbers), append_op(self, step, implementation, numbers)]
+
+    @property
+    def elements_per_position(self) -> Array:
+        """Keys and values of one position."""
+        return 2.0 * self.key_width
+
+    def kept_positions(self, positions: Array, implementation: Implementation) -> Array:
+        """Positions held once `positions` have been seen.
+
+        A sliding window caps them: at `window` in place, at `window − 1` where the cache grows by concatenation
+        (the newest one joins for the pass alone).
+        """
+        if self.window is None:
+            return positions
+        return minimum(positions, self.window - 1.0 if implementation.cache_copies else self.window)
+
+    @property
+    def live_width(self) -> Array:
+        """Queries, keys, values and output."""
+        return 2.0 * (self.query_width + self.key_width)
+
+    def dimensions(self) -> dict[str, Array]:
+        """Heads and their width."""
+        return {
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+        }
+
+    def fewer_heads(self, share: float) -> "Attention":
+        """Queries go with the keys and values that they share."""
+        kept = part_of(self.kv_heads, share)
+        return replace(self, kv_heads=kept, heads=self.heads / self.kv_heads * kept)
+
+
+def attention_op(attention: Attention, step: Step, implementation: Implementation, numbers: Numbers) -> OpCost:
+    """Scores, softmax and weighted sum: 4 · heads · head_dim FLOPs a query-key pair, causal pairs only.
+
+    Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read.
+    """
+    pairs = step.batch * attended_pairs(step, attention.window)
+    width = attention.query_width
+    seen = seen_positions(step, attention.window)
+    cache = attention.key_width * (2.0 * numbers.cache_bytes * step.batch * seen)
+    moved = width * (2.0 * step.rows * numbers.activation_bytes)
+    if implementation.attention_passes:
+        moved = moved + attention.heads * (implementation.attention_passes * pairs * numbers.activation_bytes)
+    padding = implementation.padding_kernels * misfit(attention.head_dim)
+    shape = AttentionShape(
+        step.batch, attention.heads, attention.kv_heads, attention.head_dim,
+        step.tokens, step.context, seen, attention.window,
+    )  # fmt: skip
+    return OpCost(
+        "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
+        implementation.attention_kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
+    )  # fmt: skip
