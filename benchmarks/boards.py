@@ -17,6 +17,7 @@ from limits import worse
 
 from calibration.observations.record import Observation
 from calibration.published.boards import BOARDS, read_models
+from latmodel.device.store import load_profile
 from latmodel.model.config import CONFIG_FIELDS, ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 
@@ -50,7 +51,7 @@ def compare(rows: Sequence[Observation]) -> list[Compared]:
 
 def _compared(row: Observation) -> Compared:
     model = ModelConfig(**{name: getattr(row, name) for name in CONFIG_FIELDS})
-    p = Predictor.load(row.gpu, row.runtime).predict(
+    p = Predictor(load_profile(row.gpu), row.runtime, host="published").predict(
         model, Workload(prompt_tokens=row.prompt_tokens, new_tokens=NEW_TOKENS, dtype=row.dtype)
     )
     if row.phase == "prefill":

@@ -7,7 +7,7 @@ follow. 512 prompt tokens and 100 new ones, batch 1, bfloat16, eager.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from latmodel.configs.huggingface import read_config
@@ -15,9 +15,14 @@ from latmodel.configs.presets import names
 from latmodel.model.architecture import Architecture, Attention, Block, Group
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
+from latmodel.report.column import Column
 from latmodel.report.text import prediction_columns, table
 
 LONG = 32_768  # a context where windows matter
+
+
+# Headings under the names that this table has always had.
+NAMES = {"TTFT": "prefill", "TPOT": "decode/token"}
 
 
 def as_in_the_study() -> Architecture:
@@ -62,14 +67,18 @@ def rows(predictor: Predictor) -> Iterator[list[str]]:
 def row(predictor: Predictor, name: str, model: Architecture, workload: Workload) -> list[str]:
     """A name and its prediction as text."""
     cells = predictor.predict(model, workload).as_dict()
-    text: list[Callable[..., str]] = [show for _, show in prediction_columns(predictor.interval.level)]
-    return [name, *(show(cells) for show in text)]
+    return [name, *(column.text(cells) for column in columns(predictor))]
+
+
+def columns(predictor: Predictor) -> list[Column]:
+    """What is shown of a prediction."""
+    return [one for one in prediction_columns(predictor.interval.level) if one.heading != "tokens/s"]
 
 
 def main() -> int:
     """Print both tables."""
     predictor = Predictor.load("3090", "transformers-eager")
-    headings = ["model", *(heading for heading, _ in prediction_columns(predictor.interval.level))]
+    headings = ["model", *(NAMES.get(column.heading, column.heading) for column in columns(predictor))]
     print(table(headings, list(rows(predictor)), title=f"{predictor.profile.title}, {predictor.runtime}"))
     print()
     others = [row(predictor, name, read_config(name), Workload()) for name in names()]

@@ -51,7 +51,7 @@ def main() -> None:
     best = search(predictor, options.trials).best_trial
     print(f"Optuna, {options.trials} trials: {(best.value or 0.0) / 1e9:.2f}B parameters, {best.params}")
     space = SearchSpace(num_hidden_layers=Span(4, 80), hidden_size=Span(512, 6144, 256), head_dim=64, group_size=(4, 4))
-    exact = frontier(predictor, space, WORK, budget_s=BUDGET_S).take(slice(0, 1)).to_rows()[0]
+    exact = frontier(predictor, space, WORK, budget_s=BUDGET_S, quality="params").take(slice(0, 1)).to_rows()[0]
     print(f"Exact: {exact['num_parameters'] / 1e9:.2f}B, {exact['num_hidden_layers']} × {exact['hidden_size']}")
 
 

@@ -129,7 +129,8 @@ def test_bad_input_is_one_line_and_its_exit_code(
 
 TABLES = {
     "missing column": ("hidden_size,num_attention_heads\n512,8\n", "num_hidden_layers"),
-    "unknown column": (f"{ARCHITECTURE},colour\n8,512,1024,8,1000,red\n", "colour"),
+    "misspelt column": (f"{ARCHITECTURE},batchsize\n8,512,1024,8,1000,4\n", "did you mean 'batch_size'"),
+    "another name": (f"{ARCHITECTURE},kv_heads\n8,512,1024,8,1000,4\n", "did you mean 'num_key_value_heads'"),
     "negative": (f"{ARCHITECTURE}\n8,512,1024,8,1000\n8,512,-3,8,1000\n", "row 2: column 'intermediate_size'"),
     "fraction": (f"{ARCHITECTURE}\n8,512,1.5,8,1000\n", "row 1: column 'intermediate_size'"),
     "zero": (f"{ARCHITECTURE}\n8,512,1024,8,1000\n0,512,1024,8,1000\n", "row 2: num_hidden_layers"),
@@ -240,7 +241,10 @@ def test_formats_parse(name: str, run: Callable[..., Ran]) -> None:
 CONTRACT = (
     "num_parameters prefill_s decode_s_per_token response_s prefill_s_per_layer decode_s_per_layer response_s_low "
     "response_s_high interval peak_memory_bytes fits_memory bound extrapolated gpu runtime profile prefill_s_low "
-    "prefill_s_high decode_s_per_token_low decode_s_per_token_high"
+    "prefill_s_high decode_s_per_token_low decode_s_per_token_high "
+    "num_hidden_layers hidden_size intermediate_size num_attention_heads num_key_value_heads head_dim vocab_size "
+    "tie_word_embeddings batch_size prompt_tokens new_tokens dtype weights kv_cache logits host latmodel_version notes "
+    "response_s_low_published response_s_high_published"
 )
 
 

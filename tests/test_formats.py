@@ -12,7 +12,9 @@ from latmodel import Predictor, SearchSpace, Workload, frontier
 from latmodel.cli import group
 from latmodel.configs.huggingface import read_config, read_decoder
 from latmodel.model.formats import FORMATS, Numbers, format_of
+from latmodel.model.implementation import Implementation
 from latmodel.model.memory import cache_bytes, peak_memory
+from latmodel.model.ops import OpCost
 from latmodel.model.totals import linears, weight_bytes
 from latmodel.model.transformer import dense_ops
 from latmodel.predict.capacity import capacity, largest
@@ -104,12 +106,20 @@ def test_a_static_cache_keeps_the_whole_window_and_a_growing_one_one_less() -> N
 
 
 def test_unpacking_is_priced_where_the_runtime_writes_weights_out() -> None:
+    """AWQ's kernel in Transformers unpacks from 1024 rows on, and dequantises in registers below."""
     numbers = Workload(weights="int4-awq").numbers()
     block = LLAMA.groups[0].block
-    unpack = [op for op in dense_ops(block, 4096.0, 1.0, TRANSFORMERS, numbers) if op.name.startswith("unpack")]
+
+    def beside(rows: float, implementation: Implementation = TRANSFORMERS) -> list[OpCost]:
+        ops = dense_ops(block, 4096.0, rows, implementation, numbers)
+        return [op for op in ops if op.name.startswith("unpack")]
+
+    unpack = beside(1024.0)
     assert [op.bytes for op in unpack] == pytest.approx([4.0 * 4 * 4096**2, 4.0 * 3 * 4096 * 11008])
     assert [op.kernels for op in unpack] == [4, 3]  # of attention and of the FFN, whose costs add
-    assert all(not op.name.startswith("unpack") for op in dense_ops(block, 4096.0, 1.0, COMPILED, numbers))
+    assert [op.kind for op in beside(1023.0)] == ["dequantize"] * 2
+    assert [op.bytes for op in beside(1023.0)] == [0.0, 0.0]
+    assert not beside(1.0, COMPILED)
 
 
 def test_what_fits_fits_and_one_more_does_not() -> None:
@@ -139,7 +149,9 @@ def test_bisection_finds_the_last_that_fits(limit: int) -> None:
 def test_a_quarter_of_the_bytes_holds_over_three_times_the_parameters() -> None:
     predictor, small = Predictor.load("3090"), 8e9
     plain, packed = (
-        frontier(predictor, SearchSpace(), Workload(weights=weights), memory_bytes=small).num_parameters[0]
+        frontier(
+            predictor, SearchSpace(), Workload(weights=weights), memory_bytes=small, quality="params"
+        ).num_parameters[0]
         for weights in (None, "int4-awq")
     )
     assert 3.0 < packed / plain < 4.0  # embeddings, cache and scales stay as they were

@@ -26,7 +26,7 @@ BASELINE = ModelConfig(
 
 @pytest.fixture(scope="module")
 def found():
-    return frontier(PREDICTOR, SPACE, budget_s=4.0)
+    return frontier(PREDICTOR, SPACE, budget_s=4.0, quality="params")
 
 
 def test_every_shape_keeps_budget_and_memory_and_is_predicted_alike_one_by_one(found):
@@ -62,15 +62,15 @@ def test_thinned_keeps_the_best_and_the_quickest_and_spaces_evenly(found):
 
 def test_best_per_depth_equals_a_search_of_that_depth_alone():
     depths = (60, 40, 10)
-    table = best_per_depth(PREDICTOR, depths, SPACE, budget_s=5.0)
+    table = best_per_depth(PREDICTOR, depths, SPACE, budget_s=5.0, quality="params")
     assert table.columns["num_hidden_layers"].tolist() == list(depths)
     for row, depth in enumerate(depths):
-        alone = frontier(PREDICTOR, SPACE.pin(num_hidden_layers=depth), budget_s=5.0)
+        alone = frontier(PREDICTOR, SPACE.pin(num_hidden_layers=depth), budget_s=5.0, quality="params")
         assert table.config(row) == alone.config(0)
 
 
 def test_depths_at_which_nothing_fits_are_listed():
-    table = best_per_depth(PREDICTOR, (500, 10), SPACE, budget_s=2.0)
+    table = best_per_depth(PREDICTOR, (500, 10), SPACE, budget_s=2.0, quality="params")
     assert table.missing == (500,)
     assert table.columns["num_hidden_layers"].tolist() == [10]
 
@@ -84,7 +84,7 @@ def test_baseline_gives_ratios_by_hand(found):
 
 def test_a_budget_that_nothing_meets_names_the_quickest_shape():
     with pytest.raises(BudgetError) as caught:
-        frontier(PREDICTOR, SPACE, budget_s=1e-4)
+        frontier(PREDICTOR, SPACE, budget_s=1e-4, quality="params")
     # 4 layers of hidden 512 with the smallest FFN (2 × 512) and fewest KV heads: nothing in the space does less.
     assert (
         "within 100 µs: the quickest among those that keep the other limits, 4 layers x hidden 512 x FFN 1024, takes"
@@ -108,13 +108,13 @@ def test_a_memory_that_nothing_fits_names_the_smallest_shape():
     with pytest.raises(
         BudgetError, match=r"fits in 1\.00 MiB: the smallest among .*, 4 layers x hidden 512 x FFN 1024, takes"
     ):
-        frontier(PREDICTOR, SPACE, budget_s=1.0, memory_bytes=2.0**20)
+        frontier(PREDICTOR, SPACE, budget_s=1.0, memory_bytes=2.0**20, quality="params")
 
 
 @pytest.mark.parametrize("limit", [0.0, -3.0, float("nan"), float("inf")])
 def test_a_limit_that_is_no_positive_number_is_refused(limit):
     with pytest.raises(UsageError, match="budget_s"):
-        frontier(PREDICTOR, SPACE, budget_s=limit)
+        frontier(PREDICTOR, SPACE, budget_s=limit, quality="params")
 
 
 def test_plot_and_html(found, tmp_path):
@@ -124,7 +124,7 @@ def test_plot_and_html(found, tmp_path):
         found.plot(tmp_path / "missing" / "front.png")
     page = found._repr_html_()
     assert page.count("<tr>") == 21
-    assert "<th>layers</th>" in page
+    assert "<th>shape</th>" in page
 
 
 def test_to_pandas(found):
@@ -168,7 +168,7 @@ def test_command_prints_a_table_with_the_best_marked(profile_path):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert len([line for line in lines if line.startswith("*")]) == 1
-    assert "within 4.00 s and 24.0 GiB" in lines[0]
+    assert "within 4.00 s and 23.2 GiB" in lines[0]
 
 
 def test_command_takes_the_baselines_time_as_budget(profile_path):
@@ -253,7 +253,7 @@ def test_the_best_is_judged_among_all_that_was_found(limit: int) -> None:
     found = frontier(PREDICTOR, SPACE, budget_s=4.0, quality=ScoreObjective(chosen))
     wanted = best(chosen, with_counts(found.columns), found.response_s)
     assert wanted is not None
-    rows = json.loads(frontier_text(found, limit, "json", chosen))
+    rows = json.loads(frontier_text(found, limit, "json"))
     assert len(rows) <= max(limit, 1)
     (marked,) = [row for row in rows if row["best"]]
     assert marked["num_hidden_layers"] == found.columns["num_hidden_layers"][wanted]

@@ -106,35 +106,35 @@ def test_non_dominated_sets_equal_brute_force(names, limited, share):
 
 
 def test_a_sure_budget_is_kept_by_the_upper_end():
-    budget = float(frontier(FAST, SPACE).response_s[0])  # what the largest shape takes
-    found = frontier(FAST, SPACE, budget_s=budget, sure=True)
+    budget = float(frontier(FAST, SPACE, quality="params").response_s[0])  # what the largest shape takes
+    found = frontier(FAST, SPACE, budget_s=budget, sure=True, quality="params")
     assert found.predictions.low_high("response")[1].max() <= budget * (1 + 1e-9)
-    assert found.quality[0] < frontier(FAST, SPACE, budget_s=budget * (1 + 1e-9)).quality[0]
+    assert found.quality[0] < frontier(FAST, SPACE, budget_s=budget * (1 + 1e-9), quality="params").quality[0]
 
 
 def test_budget_and_memory_are_kept_on_every_device():
     also = Scenario(SLOW, Workload())
-    found = frontier(FAST, SPACE, budget_s=3.0, also=[also])
+    found = frontier(FAST, SPACE, budget_s=3.0, also=[also], quality="params")
     assert SLOW.predict_many(found.columns).response_s.max() <= 3.0 * (1 + 1e-9)
-    assert found.quality[0] <= frontier(FAST, SPACE, budget_s=3.0).quality[0]
+    assert found.quality[0] <= frontier(FAST, SPACE, budget_s=3.0, quality="params").quality[0]
     with pytest.raises(BudgetError, match="on toy/eager: the quickest among"):
-        frontier(FAST, SPACE, budget_s=0.5, also=[also])
+        frontier(FAST, SPACE, budget_s=0.5, also=[also], quality="params")
 
 
 def test_the_limit_that_binds_is_named():
     with pytest.raises(BudgetError) as caught:
-        frontier(FAST, SPACE, budget_s=4.0, limits=[Objective("decode").at_most(1e-6)])
+        frontier(FAST, SPACE, budget_s=4.0, limits=[Objective("decode").at_most(1e-6)], quality="params")
     assert "decodes a token within 1.00 µs: the quickest among those that keep the other limits, 6 layers" in str(
         caught.value
     )
     with pytest.raises(BudgetError, match=r"has depth_over_width >= 5: the closest .* has -2\.32"):  # log(50 / 512)
-        frontier(FAST, SPACE, limits=[Objective(depth_over_width).at_least(5.0)])
+        frontier(FAST, SPACE, limits=[Objective(depth_over_width).at_least(5.0)], quality="params")
 
 
 def test_limits_that_cannot_be_kept_together_are_listed():
     limits = [Objective("decode").at_most(1e-6), Objective("prefill").at_most(1e-6)]
     with pytest.raises(BudgetError, match=r"decodes a token within 1\.00 µs: the quickest, 6 layers"):
-        frontier(FAST, SPACE, limits=limits)
+        frontier(FAST, SPACE, limits=limits, quality="params")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from calibration.fit.kernels import (
 from calibration.fit.residual import learn
 from calibration.observations.operators import OperatorObservation, cost_of, operator_evidence
 from calibration.published.cards import folds
-from calibration.published.hosts import KNOWN_HOSTS, block_launches, eager_coefficients, host_runtimes, typical_host_s
+from calibration.published.hosts import eager_coefficients, host_runtimes
+from latmodel.device.hosts import KNOWN_HOSTS, block_launches, typical_host_s
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet, coefficient_values
 from latmodel.laws.correction import log_factor

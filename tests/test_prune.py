@@ -121,7 +121,7 @@ def test_the_verb_prints_a_table_json_and_a_picture(tmp_path: Path) -> None:
     done = run.invoke(group, [*base, "--plot", str(tmp_path / "ways.png")])
     assert done.exit_code == 0
     assert "reached" in done.output
-    assert "buys nothing" in done.output
+    assert "gains nothing" in done.output
     assert (tmp_path / "ways.png").read_bytes().startswith(b"\x89PNG")
     rows = json.loads(run.invoke(group, [*base, "--format", "json"]).stdout)
     assert [row["way"] for row in rows] == ["original", "depth", "heads", "ffn", "width", "hidden", "mixed"]

@@ -109,7 +109,7 @@ def test_frontier_equals_brute_force(data, predictor, workload, tightness):
     if not ((priced.response_s <= budget) & (priced.peak_memory_bytes <= memory)).any():
         return
     expected, seconds, values = brute_front(predictor, space, workload, budget, memory)
-    found = frontier(predictor, space, workload, budget_s=budget, memory_bytes=memory)
+    found = frontier(predictor, space, workload, budget_s=budget, memory_bytes=memory, quality="params")
     assert len(space) == len(shapes)
     got = np.stack([found.columns[name] for name in SHAPE], axis=1)
     assert sorted(map(tuple, got)) == sorted(_without_ties(expected, seconds, values))
@@ -138,7 +138,7 @@ NARROW = SearchSpace(num_hidden_layers=Span(4, 40), hidden_size=Span(512, 2048, 
 @pytest.fixture(scope="module")
 def whole_front():
     """What the search of `NARROW` finds as it comes."""
-    return front_of(frontier(EAGER, NARROW, budget_s=1.0))
+    return front_of(frontier(EAGER, NARROW, budget_s=1.0, quality="params"))
 
 
 @pytest.mark.parametrize(("entries", "batch", "leaf"), [(40, 7, 1), (100, 16_384, 50), (10**9, 300, 8)])
@@ -147,14 +147,14 @@ def test_answer_does_not_depend_on_parts_batches_or_leaves(monkeypatch, whole_fr
     monkeypatch.setattr("latmodel.search.branch_and_bound.LEAF", leaf)
     monkeypatch.setattr("latmodel.search.job.PART_ENTRIES", entries)
     monkeypatch.setattr("latmodel.search.run.parts", lambda space: parts(space, entries))
-    assert front_of(frontier(EAGER, NARROW, budget_s=1.0)) == whole_front
+    assert front_of(frontier(EAGER, NARROW, budget_s=1.0, quality="params")) == whole_front
 
 
 def test_a_function_gives_what_the_name_gives_scanned_or_bounded():
     def size(shapes):
         return EAGER.predict_many(shapes).num_parameters
 
-    expected = front_of(frontier(EAGER, SPACE, budget_s=2.0))
+    expected = front_of(frontier(EAGER, SPACE, budget_s=2.0, quality="params"))
     assert front_of(frontier(EAGER, SPACE, budget_s=2.0, quality=size)) == expected
     size.monotone = True
     assert front_of(frontier(EAGER, SPACE, budget_s=2.0, quality=size)) == expected

@@ -101,52 +101,59 @@ def test_parts_merge_in_any_order():
 
 def test_a_part_that_fails_twice_runs_again_and_one_that_fails_thrice_is_named():
     first = shards(job())[3]
-    expected = frontier(PREDICTOR, SPACE, budget_s=3.0)
-    assert same(frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline({first: 2})), expected)
+    expected = frontier(PREDICTOR, SPACE, budget_s=3.0, quality="params")
+    assert same(frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline({first: 2}), quality="params"), expected)
     hidden = SPACE.hiddens[first[0]]
     with pytest.raises(
         LatmodelError, match=f"hidden sizes {hidden} to .* failed 3 times, last with OSError: the worker"
     ):
-        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline({first: 3}))
+        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline({first: 3}), quality="params")
 
 
 def test_a_checkpoint_is_gone_on_from(tmp_path):
     path = tmp_path / "search.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline(stop_after=9), checkpoint=path)
+        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline(stop_after=9), checkpoint=path, quality="params")
     done = len(path.read_text().splitlines())
     assert done > 0
     with path.open("a") as file:
         file.write('{"part": [1')  # torn by the interruption
     rest = Inline()
-    found = frontier(PREDICTOR, SPACE, budget_s=3.0, executor=rest, checkpoint=path)
+    found = frontier(PREDICTOR, SPACE, budget_s=3.0, executor=rest, checkpoint=path, quality="params")
     assert len(rest.ran) == len(shards(job())) - done
-    assert same(found, frontier(PREDICTOR, SPACE, budget_s=3.0))
+    assert same(found, frontier(PREDICTOR, SPACE, budget_s=3.0, quality="params"))
     again = Inline()
-    assert same(frontier(PREDICTOR, SPACE, budget_s=3.0, executor=again, checkpoint=path), found)
+    assert same(frontier(PREDICTOR, SPACE, budget_s=3.0, executor=again, checkpoint=path, quality="params"), found)
     assert again.ran == []
 
 
 def test_a_checkpoint_of_another_search_or_of_nonsense_is_refused(tmp_path):
     path = tmp_path / "search.jsonl"
-    frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline(), checkpoint=path)
+    frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline(), checkpoint=path, quality="params")
     for changed in ({"budget_s": 2.0}, {"budget_s": 3.0, "workload": Workload(batch_size=2)}):
         with pytest.raises(UsageError, match="of another search"):
             frontier(PREDICTOR, SPACE, executor=Inline(), checkpoint=path, **changed)
     path.write_text("hello\n")
     with pytest.raises(UsageError, match="line 1 is no record"):
-        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline(), checkpoint=path)
+        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline(), checkpoint=path, quality="params")
     with pytest.raises(UsageError, match="cannot write"):
-        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=Inline(), checkpoint=tmp_path / "no" / "such.jsonl")
+        frontier(
+            PREDICTOR,
+            SPACE,
+            budget_s=3.0,
+            executor=Inline(),
+            checkpoint=tmp_path / "no" / "such.jsonl",
+            quality="params",
+        )
 
 
 @pytest.mark.parametrize(("name", "module"), [("dask", "distributed"), ("ray", "ray"), ("slurm", "submitit")])
 def test_an_executor_that_is_not_installed_names_the_extra(monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=rf"pip install 'latmodel\[{name}\]'"):
-        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=name)
+        frontier(PREDICTOR, SPACE, budget_s=3.0, executor=name, quality="params")
 
 
 def test_an_unknown_executor_is_refused():
     with pytest.raises(UsageError, match="unknown executor 'spark'; known: process, dask, ray, slurm"):
-        frontier(PREDICTOR, SPACE, budget_s=3.0, executor="spark")
+        frontier(PREDICTOR, SPACE, budget_s=3.0, executor="spark", quality="params")

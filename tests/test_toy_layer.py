@@ -1,18 +1,21 @@
 """A new kind of layer is one file: a toy layer, defined here, is priced, counted and searched."""
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from search_toy import toy_predictor
 from toy import TARGET, TWO_BYTES, work
 
-from latmodel import Workload
+from latmodel import Predictor, Profile, Workload
 from latmodel.arrays import Array
 from latmodel.model.architecture import Architecture, Block, FeedForward, Group
 from latmodel.model.formats import FORMATS, Numbers
 from latmodel.model.implementation import Implementation
 from latmodel.model.layers.layer import Layer, Linear
+from latmodel.model.layers.registry import KINDS
 from latmodel.model.memory import peak_memory
 from latmodel.model.ops import OpCost, pointwise
 from latmodel.model.step import Step
@@ -83,10 +86,13 @@ def test_it_is_priced() -> None:
     assert row["device_s"] >= 12 * 8e6 / 936e9
 
 
-def test_a_profile_can_name_it_as_measured() -> None:
-    profile = toy_predictor().profile
-    part = profile.runtimes["eager"].model_copy(update={"layers": ["Decay"]})
-    measured = type(toy_predictor())(profile.model_copy(update={"runtimes": {"eager": part}}))
+def test_a_profile_can_name_it_as_measured_with_its_registry_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = json.loads(toy_predictor().profile.model_dump_json())
+    data["runtimes"]["eager"]["layers"] = ["Decay"]
+    with pytest.raises(ValidationError, match="no such kind of layer"):
+        Profile.model_validate_json(json.dumps(data))
+    monkeypatch.setitem(KINDS, "Decay", Decay)
+    measured = Predictor(Profile.model_validate_json(json.dumps(data)))
     assert not measured.predict(MODEL).extrapolated
 
 
@@ -113,7 +119,9 @@ def test_a_weight_format_applies_to_its_products() -> None:
     saved = 12 * (2 * 1024 * 256 - 4 * (256 + 1024) + 3 * 1024 * 2048 - 4 * (2 * 2048 + 1024))
     assert weight_bytes(MODEL, plain) - weight_bytes(MODEL, eight) == saved
     assert FORMATS["int8"].linear_bytes(1024.0, 256.0) == 1024 * 256 + 4 * 256
-    ops = dense_ops(Block(Decay(WIDTH, STATE), None, norms=1), HIDDEN, 1.0, TRANSFORMERS, eight)
+    # By a runtime without a kernel of its own for the format.
+    plain_runtime = TRANSFORMERS._replace(kernels=())
+    ops = dense_ops(Block(Decay(WIDTH, STATE), None, norms=1), HIDDEN, 1.0, plain_runtime, eight)
     unpack = next(op for op in ops if op.name == "unpack_mixer")
     # Written out and read back in 2 bytes; one launch a product.
     assert unpack.bytes == 2 * 2 * (2 * 1024 * 256)

@@ -12,7 +12,8 @@ from latmodel.cli.verbs import group
 from latmodel.device.profile import Profile
 from latmodel.errors import UsageError
 from latmodel.model.formats import FORMATS, WeightFormat
-from latmodel.model.implementation import Implementation
+from latmodel.model.implementation import AttentionPath, Implementation
+from latmodel.model.kernels import UNPACKED
 from latmodel.model.totals import weight_bytes
 from latmodel.predict.forward import blocks_cost
 from latmodel.runtimes.registry import IMPLEMENTATIONS
@@ -21,8 +22,9 @@ from latmodel.runtimes.registry import IMPLEMENTATIONS
 TOY = Implementation(
     name="toy-runtime",
     norm_kernels=1, norm_moves=2, rope_kernels=1, rope_moves=2, activation_kernels=1, activation_moves=3,
-    residual_kernels=1, cache_kernels=1, cache_copies=0, attention_kernels=1, attention_passes=0, padding_kernels=0,
-    routing_kernels=1, expert_kernels=0, absorbs_latents=True, fuses_scans=True, unpack_moves=2, unpack_kernels=3,
+    residual_kernels=1, cache_kernels=1, cache_copies=0, attentions=(AttentionPath(name="toy"),), padding_kernels=0,
+    routing_kernels=1, expert_kernels=0, absorbs_latents=True, fuses_scans=True,
+    other_kernel=UNPACKED._replace(launches=4.0),
 )  # fmt: skip
 # 3 bits a weight, a 16-bit scale for each 32 inputs of an output: 3.5 bits.
 TOY_FORMAT = WeightFormat("toy3", 3.0, 32.0, 1.0, 2.0)
@@ -71,7 +73,7 @@ def test_a_format_that_is_registered_is_counted_and_priced(
     assert peaks[0] - peaks[1] == pytest.approx(saved, rel=1e-9)
     target = toy_runtime.target("bfloat16")
     few, many = (blocks_cost(model(), work(numbers=one.numbers()), target).first.kernels for one in (plain, quantised))
-    assert many - few == 4 * 7 * TOY.unpack_kernels
+    assert many - few == 4 * 7 * (TOY.other_kernel.launches - 1)
     assert (
         toy_runtime.predict(SHAPE, quantised).decode_s_per_token > toy_runtime.predict(SHAPE, plain).decode_s_per_token
     )

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 from latmodel.device.profile import Profile
-from latmodel.report.text import Column, OutputFormat, render
+from latmodel.report.column import Column
+from latmodel.report.text import OutputFormat, render
 
 from .fit import Fitted
 
@@ -26,13 +27,13 @@ def report_rows(fitted: Fitted) -> list[dict[str, Any]]:
 
 
 COLUMNS: list[Column] = [
-    ("coefficient", lambda row: str(row["coefficient"])),
-    ("value", lambda row: f"{row['value']:.3g}"),
-    ("error", lambda row: f"±{100 * math.expm1(min(row['stderr_log'], 5.0)):.0f} %"),
-    ("prior", lambda row: f"{row['prior']:.3g}"),
-    ("ratio", lambda row: f"{row['ratio']:.2f}"),
-    ("status", lambda row: str(row["status"])),
-    ("meaning", lambda row: str(row["meaning"])),
+    Column("coefficient", lambda row: str(row["coefficient"])),
+    Column("value", lambda row: f"{row['value']:.3g}"),
+    Column("error", lambda row: f"±{100 * math.expm1(min(row['stderr_log'], 5.0)):.0f} %", 2),
+    Column("prior", lambda row: f"{row['prior']:.3g}", 3),
+    Column("ratio", lambda row: f"{row['ratio']:.2f}", 3),
+    Column("status", lambda row: str(row["status"]), 1),
+    Column("meaning", lambda row: str(row["meaning"]), 2, wraps=True),
 ]
 
 

@@ -16,9 +16,6 @@ from ..fit.start import problem
 from ..observations.record import Observation, read_observations
 
 FOLDER = Path("benchmarks/boards")  # CARD.jsonl: what `latmodel calibrate` observed; CARD-models.jsonl: whole models
-HOST_NOTE = (
-    "host time was measured on {host}; yours may differ by half: run `latmodel calibrate --gpu {gpu} --host-only` on it"
-)
 
 
 class Board(NamedTuple):
@@ -56,11 +53,8 @@ def with_board(profile: Profile, board: Board, rows: Sequence[Observation]) -> P
         memory_overhead_bytes=max(part.memory_overhead_bytes for part in profile.runtimes.values()),
     )  # fmt: skip
     board_profile = calibrated(task, profile.device.sheet, rows, about).profile
-    note = HOST_NOTE.format(host=board.host, gpu=profile.gpu)
     parts = {
-        name: part.model_copy(
-            update={"device": board_profile.device.coefficients, "note": note if name == "transformers-eager" else ""}
-        )
+        name: part.model_copy(update={"device": board_profile.device.coefficients, "note": ""})
         for name, part in board_profile.runtimes.items()
     }
     errors = [row.model_copy(update={"split": f"PyTorch, {row.split}"}) for row in board_profile.quality.errors]

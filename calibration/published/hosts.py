@@ -3,23 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from latmodel.device.hosts import KNOWN_HOSTS, block_launches, typical_host_s
 from latmodel.device.profile import Coefficient, Phase, RangeName, RuntimePart
 from latmodel.laws.correction_part import Family
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
 from latmodel.model.config import DType
 from latmodel.predict.intervals import conformal_quantile
-from latmodel.runtimes.registry import IMPLEMENTATIONS
 
-# Host seconds of one decode step's Llama block in Transformers eager, by host, with source.
-KNOWN_HOSTS = {
-    "RTX 3090 (hbfreed/inference-pareto: 0.67-0.70 ms a layer)": 0.685e-3,
-    "RTX 3090 (Shortened LLaMA, tables 2 and 3: slope of the depth-pruned rows)": 1.25e-3,
-    "H100 (Shortened LLaMA, the same)": 0.55e-3,
-    "H100 (this project, Transformers 5.17 on a virtual Intel Xeon, 2026-11-25)": 0.57e-3,
-    "H100 (another such machine the same day)": 0.85e-3,
-}
 RANGE_S = (0.5e-3, 1.3e-3)  # what those leave open at both ends
-PRODUCTS = 7.0  # matrix products of a Llama block: queries, keys, values, output, gate, up, down
 HOST_SPREAD = 0.35  # standard deviation of log(host seconds) over hosts
 MEMORY_OVERHEAD_BYTES = 0.6e9  # as in `rtx3090.OVERHEAD_BYTES`
 UNSEEN = 2.0  # whole models were never measured: twice the width that single kernels show
@@ -51,27 +42,6 @@ def pytorch_kernels() -> dict[str, Coefficient]:
         for name, value in PYTORCH_ATTENTION.items()
     }
     return shortest | dict.fromkeys(SERVED_ONLY, Coefficient(value=0.0))
-
-
-def typical_host_s() -> float:
-    """Geometric mean of the published hosts, seconds of a block."""
-    product = 1.0
-    for seconds in KNOWN_HOSTS.values():
-        product *= seconds
-    return float(product ** (1.0 / len(KNOWN_HOSTS)))
-
-
-def block_launches() -> float:
-    """Kernels that Transformers launches for a Llama block in one decode step."""
-    implementation = IMPLEMENTATIONS["transformers"]
-    twice = 2.0 * (implementation.norm_kernels + implementation.residual_kernels)
-    once = (
-        implementation.rope_kernels
-        + implementation.activation_kernels
-        + implementation.cache_kernels
-        + implementation.attention_kernels
-    )
-    return twice + once + PRODUCTS
 
 
 def eager_coefficients() -> dict[str, Coefficient]:

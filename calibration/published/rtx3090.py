@@ -25,10 +25,6 @@ from ..sources import depth_width, layer_ops
 RUNTIME = "transformers-eager"
 CARD = "3090"
 FILE = "nvidia-geforce-rtx-3090.json"
-NOTE = (
-    "host time was measured on one machine (the study's); yours may differ by half: "
-    "run `latmodel calibrate --gpu 3090 --runtime transformers-eager` on it, or `latmodel fit` on times of your own"
-)
 # CUDA context, library workspaces and allocator slack of a PyTorch process on Ampere: what a driver counts beyond
 # torch.cuda.max_memory_allocated. An assumption of this project, on the safe side; not part of the published peaks.
 OVERHEAD_BYTES = 0.6e9
@@ -119,7 +115,7 @@ def build(data: Path) -> Profile:
         *make.error_rows("out of sample (leave one model out)", rows, [held_out[i] for i in shown]),
     ]
     eager = make.runtime_part(
-        fitted, RUNTIME, host="one machine with an RTX 3090 (hbfreed/inference-pareto)", note=NOTE,
+        fitted, RUNTIME, host="one machine with an RTX 3090 (hbfreed/inference-pareto)",
         memory_overhead_bytes=OVERHEAD_BYTES,
         conformal_scores=make.conformal_scores(rows, [held_out[i] for i in shown]),
         ranges=make.measured_ranges(observations),

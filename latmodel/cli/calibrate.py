@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from .options import DURATION, WHOLE, format_option, shape_options, target_options, workload_from, workload_options
+from .models import model_options, one_model
+from .options import DURATION, WHOLE, format_option, target_options, workload_from, workload_options
 
 RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile"]
 
@@ -107,7 +108,7 @@ def _to_build(source: str) -> Any:
 
 
 def _plan_text(ready: Any, output_format: Any) -> str:
-    from ..report.text import render
+    from ..report.text import field_column, render
 
     rows = [
         {
@@ -119,14 +120,13 @@ def _plan_text(ready: Any, output_format: Any) -> str:
         for case in plan.cases
     ]  # fmt: skip
     shown = ["runtime", "case", "num_hidden_layers", "hidden_size", "intermediate_size", "batch_size", "prompt_tokens"]
-    return render(rows, output_format, [_column(key) for key in shown])
+    return render(rows, output_format, [field_column(key) for key in shown])
 
 
 @click.command(epilog="Example:  latmodel verify --gpu cpu --layers 12 --hidden 384 --prompt 64 --generate 8")
 @target_options
 @_measuring
-@click.option("--config", default=None, metavar="CONFIG", help="A Hugging Face config.json, or the name of a preset.")
-@shape_options
+@model_options
 @workload_options
 @click.option("--tolerance", type=click.FloatRange(0.0, min_open=True), default=0.15, show_default=True,
               help="Largest relative error in prefill or decode that passes.")  # fmt: skip
@@ -135,18 +135,19 @@ def _plan_text(ready: Any, output_format: Any) -> str:
 @format_option
 def verify(**options: Any) -> None:
     """Build and run the real model with random weights, compare it with the prediction."""
+    from ..report.verified import verified_text
     from .calibration_package import load
     from .options import predictor_from, say_notes
 
     run = load("verify.run")
     predictor, workload = predictor_from(options), workload_from(options)
-    config = _model(options) if options["config"] is None else _to_build(options["config"])
+    config = _model(options)
     row = run.verify_here(
         predictor, config, workload, options["device"], options["threads"], options["limit"], options["profile"]
     )
     _say_drift(row)
-    say_notes(predictor)
-    click.echo(_verified_text(row, options["format_"]))
+    say_notes(predictor.notes)
+    click.echo(verified_text(row, options["format_"]))
     if options["update"]:
         _say(run.refit(predictor, row, options["profile"]))
     if row.worst > options["tolerance"]:
@@ -180,6 +181,7 @@ def verify_configs(
         ToleranceError: one is off by more than the tolerance; the text of all comes with the message on stderr.
     """
     from ..errors import ToleranceError
+    from ..report.verified import verified_text
     from .calibration_package import load
 
     run, parts, worst = load("verify.run"), [], 0.0
@@ -188,9 +190,9 @@ def verify_configs(
         worst = max(worst, row.worst)
         title = f"{config.num_hidden_layers} × {config.hidden_size}, FFN {config.intermediate_size}"
         parts.append(
-            f"{title}\n{_verified_text(row, output_format)}"
+            f"{title}\n{verified_text(row, output_format)}"
             if output_format == "table"
-            else _verified_text(row, output_format)
+            else verified_text(row, output_format)
         )
         _say(f"verified {len(parts)} of {len(configs)}")
     text = "\n\n".join(parts)
@@ -203,41 +205,13 @@ def verify_configs(
 
 
 def _model(options: dict[str, Any]) -> Any:
-    from ..model.config import Workload
-    from .predict import model_and_workload
+    """What to build: a shape as it is, a configuration with its own kinds of layers."""
+    from ..model.config import ModelConfig
 
-    return model_and_workload(options, Workload())[0]
-
-
-def _verified_text(row: Any, output_format: Any) -> str:
-    from ..report.text import render
-    from ..units import show_seconds
-
-    p = row.prediction
-    lines = [
-        ("prefill", row.prefill_s, p.prefill_s, p.prefill_s_low, p.prefill_s_high, row.prefill_spread),
-        ("decode/token", row.decode_s_per_token, p.decode_s_per_token, p.decode_s_per_token_low,
-         p.decode_s_per_token_high, row.decode_spread),
-    ]  # fmt: skip
-    if output_format != "table":
-        return render([row.as_dict()], output_format, [_column(key) for key in row.as_dict()], single=True)
-    rows = [dict(zip(("phase", "measured", "predicted", "low", "high", "spread"), line, strict=True)) for line in lines]
-    return render(
-        rows, output_format,
-        [
-            ("phase", lambda r: str(r["phase"])),
-            ("measured", lambda r: f"{show_seconds(r['measured'])} ±{100 * r['spread']:.1f} %"),
-            ("predicted", lambda r: show_seconds(r["predicted"])),
-            ("interval", lambda r: f"{show_seconds(r['low'])} – {show_seconds(r['high'])}"),
-            ("error", lambda r: f"{100 * (r['predicted'] / r['measured'] - 1):+.1f} %"),
-            ("inside", lambda r: "yes" if r["low"] <= r["measured"] <= r["high"] else "no"),
-        ],
-    )  # fmt: skip
-
-
-def _column(key: str) -> Any:
-    """A column that shows one field as it is."""
-    return key, lambda row: str(row[key])
+    named = one_model(options)
+    return (
+        named.model if isinstance(named.model, ModelConfig) else _to_build([*options["models"], *options["configs"]][0])
+    )
 
 
 def _say(line: str) -> None:

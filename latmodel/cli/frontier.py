@@ -66,55 +66,41 @@ def frontier(context: click.Context, /, **options: Any) -> None:
     predictor, workload = predictor_from(options), workload_from(options)
     if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
         raise UsageError("--verify builds models in --dtype: leave out --weights and --kv-cache")
-    from ..report.frontier_report import frontier_text
+    from ..configs.models import read_model
+    from ..report.frontier_report import frontier_text, missing_notes, score_of
+    from ..report.rows import run_notes
     from ..search.frontier import thin
 
-    baseline = _baseline(options["baseline"])
+    baseline = None if options["baseline"] is None else read_model(options["baseline"])
     budget = options["budget"]
     if budget is None and baseline is not None:
-        budget = predictor.predict(baseline, workload).response_s
-    quality, score = _quality(options)
+        budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
     space = space_from(options)
-    if score is not None:
-        from ..search.scored import near_usual
-
-        space = near_usual(space)
     arguments: dict[str, Any] = {
-        "space": space, "workload": workload, "budget_s": budget, "memory_bytes": options["memory"],
-        "quality": quality, "limits": [parse_limit(text) for text in options["limits"]],
+        "space": space, "workload": workload, "budget_s": budget,
+        "quality": options["quality"], "tokens": options["tokens"],
+        "limits": [parse_limit(text) for text in options["limits"]],
         "also": [scenario_from(text, options) for text in options["also"]],
         "sure": context.get_parameter_source("confidence") is click.core.ParameterSource.COMMANDLINE,
     }  # fmt: skip
-    front = _search(predictor, arguments, options)
+    front, notes = _search(predictor, arguments, options), list[str]()
     if baseline is not None:
         front = front.against(baseline)
+        notes += baseline.notes
     if options["plot"] is not None:
         from ..report.frontier_picture import draw_frontier
 
         draw_frontier(front, options["plot"])
-    say_notes(predictor, workload)
-    for depth in front.missing:
-        click.echo(f"note: no shape of {depth} layers meets the budget", err=True)
+    notes = run_notes(predictor, workload, notes, getattr(score_of(front), "warnings", ()), missing_notes(front))
+    say_notes(notes)
     limit = len(front) if options["depths"] else options["rows"]
-    click.echo(frontier_text(front, limit, options["format_"], score))
+    click.echo(frontier_text(front, limit, options["format_"], notes))
     if options["verified"] is not None:
         from .calibrate import verify_configs
 
         shown = thin(front, limit)
         some = min(options["verified"], len(shown))
         click.echo(verify_configs(predictor, [shown.config(row) for row in range(some)], workload, options["format_"]))
-
-
-def _quality(options: dict[str, Any]) -> tuple[Any, Any]:
-    """What to maximise, and its score if it has one; what the score warns of goes to stderr."""
-    if options["objectives"]:
-        return "params", None
-    from ..search.scored import quality_from
-
-    quality, score = quality_from(options["quality"], options["tokens"])
-    for warning in getattr(score, "warnings", ()):
-        click.echo(f"note: {warning}", err=True)
-    return quality, score
 
 
 def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
@@ -138,18 +124,3 @@ def _listed(values: Any) -> tuple[int, ...]:
     from ..search.space import Span, expand
 
     return expand("--depths", values) if isinstance(values, Span) else tuple(dict.fromkeys(values))
-
-
-def _baseline(text: str | None) -> Any:
-    """A shape "80x576" with the study's other dimensions, or the model of a config file."""
-    if text is None:
-        return None
-    from ..configs.model_input import shape_config
-    from ..units import parse_shape
-
-    if Path(text).suffix == ".json" or Path(text).is_file():
-        from ..configs.huggingface import read_config
-
-        return read_config(text)
-    layers, hidden = parse_shape(text)
-    return shape_config(layers, hidden)

@@ -1,6 +1,6 @@
 """Options that several verbs share, each written once; values are checked as they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -54,6 +54,15 @@ SHAPE = Parsed("shape", parse_shape)
 WHOLE = Parsed("number", parse_whole)
 
 
+def parse_margin(text: str) -> float:
+    """Bytes that stay free; 0 is none.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    return 0.0 if text.strip() == "0" else parse_size(text)
+
+
 def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Several decorators as one, in reading order."""
 
@@ -81,10 +90,20 @@ workload_options = apply(
 target_options = apply(
     click.option("--gpu", default=None, help="Device to predict for: 3090, h100, … [default: 3090]"),
     click.option("--profile", default=None, metavar="PATH", help="Profile to use instead of the device's own."),
-    click.option("--runtime", default=None, help="Runtime that launches the kernels. [default: the profile's first]"),
-    click.option("--memory", type=SIZE, default=None, help="Memory of the device: 24GB. [default: data sheet]"),
+    click.option("--runtime", default=None, metavar="RUNTIME",
+                 help="Runtime that launches the kernels: transformers-eager, torch-eager, torch-compile, cuda-graph, "
+                 "vllm, those that the profile has (`latmodel profile list`). [default: the profile's first]"),
+    click.option("--memory", type=SIZE, default=None,
+                 help="Memory that a model may fill: 24GB. [default: the data sheet's, less 1.25 % for the driver]"),
+    click.option("--memory-margin", type=Parsed("size", parse_margin), default=None, metavar="SIZE",
+                 help="Kept free of that: 1GB, or 0. [default: 2 %, the error of peak memory; none with --memory]"),
     click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
                  help="Level of the intervals."),
+    click.option("--host", type=click.Choice(["any", "published", "this"]), default=None,
+                 help="Whose host the intervals are for. [default: this where it was measured, else any]"),
+    click.option("--attention", default=None, metavar="NAME",
+                 help="How attention runs: sdpa, eager, flash; sdpa-4, flash-4 before Transformers 5. "
+                      "[default: the runtime's]"),
     click.option("--power-limit", type=POWER, default=None,
                  help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
 )  # fmt: skip
@@ -102,19 +121,25 @@ shape_options = apply(
     click.option("--hidden", type=WHOLE, default=None, help="hidden_size"),
     click.option("--ffn", type=WHOLE, default=None, help="intermediate_size [default: 8/3 × hidden]"),
     click.option("--heads", type=WHOLE, default=None, help="num_attention_heads [default: hidden / head_dim]"),
-    click.option("--kv-heads", type=WHOLE, default=None, help="num_key_value_heads [default: groups of 4, 3, 2 or 1]"),
+    click.option("--kv-heads", type=WHOLE, default=None,
+                 help="num_key_value_heads [default: --heads if given, else groups of 4, 3, 2 or 1]"),
     click.option("--head-dim", type=WHOLE, default=None, help="head_dim [default: 64, or hidden / heads]"),
     click.option("--vocab", type=WHOLE, default=None, help="vocab_size [default: 65536]"),
-    click.option("--tie-embeddings/--untie-embeddings", default=True, show_default=True),
+    click.option("--tie-embeddings/--untie-embeddings", default=None, help="[default: tied]"),
 )  # fmt: skip
 
-format_option = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(OUTPUT_FORMATS),
-    default="table",
-    show_default=True,
-)
+
+def _set_wide(_context: click.Context, _option: click.Parameter, value: bool) -> None:
+    from ..report.fitted import WIDE
+
+    WIDE.set(value)
+
+
+format_option = apply(
+    click.option("--format", "format_", type=click.Choice(OUTPUT_FORMATS), default="table", show_default=True),
+    click.option("--wide", is_flag=True, expose_value=False, callback=_set_wide,
+                 help="Every column of a table, however wide. [default: those that fit the terminal]"),
+)  # fmt: skip
 
 
 def workload_from(options: dict[str, Any]) -> "Workload":
@@ -135,9 +160,11 @@ def predictor_from(options: dict[str, Any]) -> Any:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
     """
     from ..device.datasheets import datasheet
+    from ..device.room import room
     from ..device.store import load_profile
     from ..errors import ProfileError
     from ..predict.predictor import Predictor
+    from ..units import show_bytes
 
     profile = load_profile(options["profile"] or options["gpu"] or "3090", options["runtime"])
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
@@ -148,10 +175,19 @@ def predictor_from(options: dict[str, Any]) -> Any:
         from ..device.power import with_power_limit
 
         profile = with_power_limit(profile, options["power_limit"])
-    return Predictor(profile, options["runtime"], options["confidence"], options["memory"])
+    memory, margin = options["memory"], options["memory_margin"]
+    if margin is not None:
+        usable = memory or room(profile.device.sheet.memory_bytes, driver=not profile.is_cpu).usable_bytes
+        if margin >= usable:
+            raise UsageError(f"--memory-margin leaves nothing of {show_bytes(usable)}; give less")
+        memory = usable - margin
+    return Predictor(
+        profile, options["runtime"], options["confidence"], memory, host=options["host"],
+        attention=options["attention"],
+    )  # fmt: skip
 
 
-def say_notes(predictor: Any, workload: "Workload | None" = None) -> None:
-    """What the profile warns of, on stderr: once, beside an answer and not beside an error."""
-    for line in [*predictor.notes, *(predictor.number_notes(workload) if workload is not None else [])]:
+def say_notes(notes: Iterable[str]) -> None:
+    """Notes on stderr: beside an answer and not beside an error. JSON rows hold the same."""
+    for line in notes:
         click.echo(f"note: {line}", err=True)

@@ -32,12 +32,13 @@ def list_(format_: Any) -> None:
 def show(name: str, format_: Any) -> None:
     """Coefficients with errors, where they came from, and how far to trust them."""
     from ..device.store import load_profile
+    from ..report.fitted import paragraph
     from ..report.profile_report import COEFFICIENT_COLUMNS, coefficient_rows, summary
     from ..report.text import render
 
     loaded = load_profile(name)
     if format_ in ("table", "md"):
-        click.echo(summary(loaded))
+        click.echo(paragraph(summary(loaded)))
     click.echo(render(coefficient_rows(loaded), format_, COEFFICIENT_COLUMNS))
 
 
@@ -93,7 +94,6 @@ def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
 @format_option
 def env(format_: Any) -> None:
     """What was detected on this machine: devices, versions, where profiles are looked for."""
-    from ..report.environment import ENV_COLUMNS, environment
-    from ..report.text import render
+    from ..report.environment import environment_text
 
-    click.echo(render(environment(), format_, ENV_COLUMNS))
+    click.echo(environment_text(format_))

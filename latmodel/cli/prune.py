@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from .models import config_option, models_argument, one_model
 from .options import (
     WHOLE,
     format_option,
@@ -18,7 +19,8 @@ from .options import (
 
 
 @click.command(epilog="Example:  latmodel prune --config llama-7b --gpu 3090 --target 1.5x")
-@click.option("--config", required=True, metavar="CONFIG", help="A Hugging Face config.json, or the name of a preset.")
+@models_argument
+@config_option
 @click.option("--target", required=True, metavar="1.5x|20ms", help="Speed-up over the original, or time to reach.")
 @click.option("--metric", type=click.Choice(["decode", "prefill", "response"]), default="decode", show_default=True,
               help="What the target is about; decode is the time of one token.")  # fmt: skip
@@ -37,16 +39,19 @@ def prune(**options: Any) -> None:
     """
     from ..pruning.prune import parse_target
     from ..pruning.prune import prune as pruned
+    from ..report.fitted import paragraph
     from ..report.prune_report import draw, notes, table
-    from .predict import model_and_workload
+    from ..report.rows import run_notes
 
     target = parse_target(options["target"], options["metric"])
     predictor = predictor_from(options)
-    model, workload = model_and_workload(options, workload_from(options))
-    pruning = pruned(predictor, model, target, workload, options["align"])
-    say_notes(predictor, workload)
-    click.echo(table(pruning, options["format_"]))
+    named = one_model(options)
+    workload = named.under(workload_from(options))
+    pruning = pruned(predictor, named.architecture, target, workload, options["align"])
+    known = run_notes(predictor, workload, named.notes)
+    say_notes(known)
+    click.echo(table(pruning, options["format_"], predictor, workload, known))
     for line in notes(pruning):
-        click.echo(line, err=options["format_"] not in ("table", "md"))
+        click.echo(paragraph(line), err=options["format_"] not in ("table", "md"))
     if options["plot"] is not None:
-        draw(pruning, options["plot"], f"{options['config']} on {predictor.profile.title}, {predictor.runtime}")
+        draw(pruning, options["plot"], f"{named.name} on {predictor.profile.title}, {predictor.runtime}")

@@ -15,5 +15,6 @@ def quality() -> None:
 def check(file: Path) -> None:
     """Score a new ablation (columns layers, hidden, parameters, loss, group) with every law."""
     from ..quality.check import check_ablation, check_report
+    from ..report.fitted import paragraph
 
-    click.echo(check_report(check_ablation(file)))
+    click.echo(paragraph(check_report(check_ablation(file))))

@@ -47,7 +47,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in sorted(VERBS.items())])
 
 
-@click.group(cls=LazyGroup, epilog="Example:  latmodel frontier --budget 5.5s --gpu 3090")
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example:  latmodel frontier --budget 5.5s --gpu 3090",
+)
 @click.version_option(__version__, prog_name="latmodel")
 def group() -> None:
     """Predict the latency of transformers from their shape, and search the shapes that answer in time."""

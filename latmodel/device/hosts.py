@@ -1,7 +1,17 @@
 """Hosts that were measured: how long other people's machines take to dispatch the same block."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from ..errors import UsageError
+from ..runtimes.registry import IMPLEMENTATIONS
+from .machine import machine_key
+from .profile import Coefficient, Profile, RuntimePart
+
+Host = Literal["any", "published", "this"]
+HOSTS: tuple[Host, ...] = ("any", "published", "this")
+PRODUCTS = 7.0  # matrix products of a Llama block: queries, keys, values, output, gate, up, down
 
 # Host seconds of one decode step's Llama block in Transformers eager, by machine, with source.
 KNOWN_HOSTS = {
@@ -40,3 +50,45 @@ def other_hosts(measured_block_s: float) -> HostFactors:
     """Factors on a measured host (seconds of a block) between which nine machines of ten lie, as the known ones do."""
     middle, reach = typical_host_s() / measured_block_s, math.exp(TWO_SIDED_90 * host_sigma())
     return HostFactors(min(middle / reach, 1.0), max(middle * reach, 1.0))
+
+
+def block_launches() -> float:
+    """Kernels that Transformers launches for a Llama block in one decode step."""
+    i = IMPLEMENTATIONS["transformers"]
+    twice = 2.0 * (i.norm_kernels + i.residual_kernels)
+    return twice + i.rope_kernels + i.activation_kernels + i.cache_kernels + i.attention.kernels + PRODUCTS
+
+
+def is_measured(part: RuntimePart) -> bool:
+    """Whether the host's time was fitted to a machine, and is no prior."""
+    return any(part.coefficients[name].status == "fitted" for name in ("launch_s", "block_s", "pass_s"))
+
+
+def host_of(profile: Profile, runtime: str, host: Host | None) -> tuple[Host, HostFactors]:
+    """Whose host an interval is for, and the factors on the profile's host that it must hold.
+
+    `None` is "this" where the runtime was measured on this machine, else "any". A host that is a prior already has its
+    spread in the profile's scores: its factors are 1.
+
+    Raises:
+        UsageError: "this" where nothing was measured on this machine.
+    """
+    part = profile.runtimes[runtime]
+    here = bool(part.machine) and part.machine == machine_key()
+    if host == "this" and not here:
+        raise UsageError(
+            f"--host this: {runtime} of profile {profile.name} was not measured on this machine; run "
+            f"`latmodel calibrate --gpu {profile.gpu} --runtime {runtime} --host-only`, or use --host any"
+        )
+    chosen = host or ("this" if here else "any")
+    return chosen, _others(profile) if chosen == "any" and is_measured(part) else SAME_HOST
+
+
+def _others(profile: Profile) -> HostFactors:
+    """Against the host that Transformers was measured on, where it was; else against a typical one."""
+    part = profile.runtimes.get("transformers-eager")
+    return other_hosts(typical_host_s() if part is None or not is_measured(part) else _block_s(part.coefficients))
+
+
+def _block_s(table: Mapping[str, Coefficient]) -> float:
+    return block_launches() * table["launch_s"].value + table["block_s"].value

@@ -16,6 +16,7 @@ from ..laws.float8 import FLOAT8_PRIORS
 from ..laws.priors import GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
 from ..model.gguf import GGUF_FORMATS
+from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -29,7 +30,6 @@ SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 b
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
-LayerName = Literal["Experts", "LatentAttention", "Mamba2", "GatedDelta"]  # classes of `architecture`
 RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
 
 
@@ -106,7 +106,7 @@ class RuntimePart(_Part):
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
-    layers: list[LayerName] = []  # measured kinds besides attention and dense feed-forward layers
+    layers: list[str] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
 
     @field_validator("implementation")
@@ -115,6 +115,14 @@ class RuntimePart(_Part):
         if name not in IMPLEMENTATIONS:
             raise ValueError(f"no such runtime is known; choose from {', '.join(IMPLEMENTATIONS)}")
         return name
+
+    @field_validator("layers")
+    @classmethod
+    def _kinds(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in KINDS:
+                raise ValueError(f"no such kind of layer is known; choose from {', '.join(KINDS)}")
+        return names
 
     @field_validator("coefficients")
     @classmethod
@@ -241,6 +249,11 @@ class Profile(_Part):
         float8 = self.device.coefficients.get(FLOAT8, {})
         values |= {f"{FLOAT8}.{key}": item.value for key, item in float8.items()}
         return device_coefficients(values), measured
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the device is a CPU, which has laws and coefficients of its own."""
+        return any(name.startswith("cpu.") for table in self.device.coefficients.values() for name in table)
 
     @property
     def multiplies_float8(self) -> bool:

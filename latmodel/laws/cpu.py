@@ -85,6 +85,12 @@ def _attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet, share: floa
     return maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute
 
 
+def dequantize_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
+    """Instructions at the rate of products (an assumption: no kernel of quantised weights was timed on a CPU)."""
+    compute = op.flops * (1.0 / (sheet.peak_flops_per_s * c.compute_efficiency))
+    return compute, compute
+
+
 # Kind of operator → (seconds, compute seconds). There are no products of 8-bit floats on a CPU.
 CPU_LAWS: dict[OpKind, Callable[[OpCost, CpuCoefficients, Sheet], tuple[Array, Array]]] = {
     OpKind.GEMM: product_seconds,
@@ -94,6 +100,8 @@ CPU_LAWS: dict[OpKind, Callable[[OpCost, CpuCoefficients, Sheet], tuple[Array, A
     OpKind.CONV: conv_seconds,
     OpKind.SCAN: scan_seconds,
     OpKind.SOLVE: solve_seconds,
+    OpKind.DEQUANTIZE: dequantize_seconds,
+    OpKind.COPY: pointwise_seconds,
 }
 
 

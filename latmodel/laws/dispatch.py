@@ -12,7 +12,8 @@ from .cpu import cpu_seconds
 from .float8 import float8_seconds
 from .gemm import gemm_seconds
 from .ggml import GGML_LAWS
-from .pointwise import pointwise_seconds
+from .pointwise import copy_seconds, pointwise_seconds
+from .quantised import dequantize_seconds
 
 Terms = tuple[Array, Array, Array]  # seconds beyond the floor, the floor, seconds of the arithmetic alone
 
@@ -42,6 +43,15 @@ def _decode(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, hot: bool, _a: bo
     return work, fit.decode.floor_s, compute
 
 
+def _dequantize(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, _h: bool, _a: bool, _l: DecodeLaw | None) -> Terms:
+    seconds = dequantize_seconds(op, sheet)
+    return seconds, op.repeat * fit.gemm.floor_s, seconds
+
+
+def _copy(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, _h: bool, _a: bool, _l: DecodeLaw | None) -> Terms:
+    return copy_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s, 0.0
+
+
 # Kind of operator → its law on a GPU. Recurrent layers run as kernels of the other kinds there; a CPU has a rate of its
 # own for each (`cpu.CPU_LAWS`).
 GPU_LAWS: dict[OpKind, Callable[[OpCost, DeviceCoefficients, Sheet, bool, bool, DecodeLaw | None], Terms]] = {
@@ -53,6 +63,8 @@ GPU_LAWS: dict[OpKind, Callable[[OpCost, DeviceCoefficients, Sheet, bool, bool, 
     OpKind.CONV: _pointwise,
     OpKind.SCAN: _pointwise,
     OpKind.SOLVE: _gemm,
+    OpKind.DEQUANTIZE: _dequantize,
+    OpKind.COPY: _copy,
 }
 
 

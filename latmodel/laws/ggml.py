@@ -65,4 +65,6 @@ GGML_LAWS: dict[OpKind, Callable[[OpCost, GgmlCoefficients, Sheet], Terms]] = {
     OpKind.CONV: recurrent_terms,
     OpKind.SCAN: recurrent_terms,
     OpKind.SOLVE: recurrent_terms,
+    OpKind.DEQUANTIZE: pointwise_terms,
+    OpKind.COPY: recurrent_terms,
 }

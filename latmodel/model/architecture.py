@@ -1,6 +1,7 @@
 """A decoder as a sequence of groups of identical blocks. Dimensions are numbers or arrays that broadcast."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from ..arrays import Array
 from .layers.attention import Attention
@@ -21,7 +22,9 @@ __all__ = [
 Mixer = Layer  # a layer that tokens exchange through: the first of a block
 
 
-@dataclass(frozen=True, slots=True)
+# Blocks and architectures have no slots: what is worked out once is kept in their dictionary. A search prices the same
+# shape under many workloads.
+@dataclass(frozen=True)
 class Block:
     """One decoder block: a token mixer and a feed-forward layer (either may be missing), and their norms."""
 
@@ -31,15 +34,22 @@ class Block:
     norm: Norm = RMS
     residual_scale: bool = False  # each branch is multiplied by a constant before it is added
     aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
-    layers: tuple[Layer, ...] = field(init=False, repr=False, compare=False)  # those that are there, the mixer first
 
-    def __post_init__(self) -> None:
-        layers = tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
-        object.__setattr__(self, "layers", layers)  # worked out once
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Those that are there: the mixer first."""
+        return tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
 
     def dimensions(self) -> dict[str, Array]:
         """Of its layers, those that every `config.json` has a name for, by that name."""
         return {name: value for layer in self.layers for name, value in layer.dimensions().items()}
+
+    def parameters(self, hidden: Array) -> Array:
+        """Its parameters, exactly."""
+        parameters = self.norm.parameters(hidden, self.norms)
+        for layer in self.layers:
+            parameters = parameters + layer.parameters(hidden)
+        return parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Group:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Architecture:
     """A whole decoder: embedding, groups of blocks, final norm, LM head."""
 
@@ -62,19 +72,30 @@ class Architecture:
     positions: Array = 0.0  # rows of a learned table of positions
     embedding_size: Array | None = None  # width of the embedding where it is projected to and from hidden_size
     head_bias: bool = False
-    embedding: Embedding = field(init=False, repr=False, compare=False)  # what lies around the blocks, but for the norm
-
-    def __post_init__(self) -> None:
-        embedding = Embedding(
-            self.hidden_size, self.vocab_size, self.tie_word_embeddings, self.positions, self.embedding_size,
-            self.head_bias,
-        )  # fmt: skip
-        object.__setattr__(self, "embedding", embedding)
 
     @property
     def num_hidden_layers(self) -> Array:
         """All blocks."""
         return sum(group.count for group in self.groups)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """What lies around the blocks but for the final norm."""
+        return Embedding(
+            self.hidden_size, self.vocab_size, self.tie_word_embeddings, self.positions, self.embedding_size,
+            self.head_bias,
+        )  # fmt: skip
+
+    @cached_property
+    def num_parameters(self) -> Array:
+        """All parameters, counted once: not for tensors, whose values may change in training."""
+        return self.parameters()
+
+    def parameters(self) -> Array:
+        """All parameters, exactly: blocks, final norm, embedding, LM head."""
+        blocks = sum(group.count * group.block.parameters(self.hidden_size) for group in self.groups)
+        final = 0.0 if self.final_norm is None else self.final_norm.parameters(self.hidden_size)
+        return blocks + final + self.embedding.parameters()
 
 
 def uniform(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..errors import UsageError
 from .architecture import Architecture, uniform
+from .defaults import TIE_WORD_EMBEDDINGS, VOCAB_SIZE, fill_dimensions
 from .formats import CACHE_BYTES, FORMATS, CacheName, Numbers, WeightFormat
 from .gguf import GGUF_FORMATS
 
@@ -46,7 +47,7 @@ class _Checked(BaseModel):
 class ModelConfig(_Checked):
     """A decoder with identical blocks, by the names of a Hugging Face `config.json`.
 
-    `num_key_value_heads` defaults to `num_attention_heads`, `head_dim` to `hidden_size / num_attention_heads`.
+    What is left out is filled in by `defaults.fill_dimensions`; `num_hidden_layers` and `hidden_size` must be given.
 
     Raises:
         UsageError: a dimension is missing, not a whole number from 1 to 1e7, or does not divide as it must.
@@ -54,27 +55,22 @@ class ModelConfig(_Checked):
 
     num_hidden_layers: Dimension
     hidden_size: Dimension
-    intermediate_size: Dimension
-    num_attention_heads: Dimension
-    num_key_value_heads: Dimension = None  # type: ignore[assignment]  # filled from num_attention_heads
-    head_dim: Dimension = None  # type: ignore[assignment]  # filled from hidden_size
-    vocab_size: Dimension
-    tie_word_embeddings: bool = False
+    intermediate_size: Dimension = None  # type: ignore[assignment]  # filled in, as all below
+    num_attention_heads: Dimension = None  # type: ignore[assignment]
+    num_key_value_heads: Dimension = None  # type: ignore[assignment]
+    head_dim: Dimension = None  # type: ignore[assignment]
+    vocab_size: Dimension = VOCAB_SIZE
+    tie_word_embeddings: bool = TIE_WORD_EMBEDDINGS
 
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        filled = {key: value for key, value in values.items() if value is not None}
-        heads, hidden = filled.get("num_attention_heads"), filled.get("hidden_size")
-        if "num_key_value_heads" not in filled and heads is not None:
-            filled["num_key_value_heads"] = heads
-        if "head_dim" not in filled and isinstance(heads, int) and isinstance(hidden, int) and heads > 0:
-            if hidden % heads:
-                raise ValueError(f"hidden_size {hidden} is not divisible by num_attention_heads {heads}; give head_dim")
-            filled["head_dim"] = hidden // heads
-        return filled
+        used = [values.get(name) for name in ("hidden_size", "num_attention_heads", "head_dim")]
+        checkable = all(value is None or (isinstance(value, int) and value > 0) for value in used)
+        # A value that is none is told of by its own field.
+        return fill_dimensions(values) if checkable else dict(values)
 
     @model_validator(mode="after")
     def _divides(self) -> "ModelConfig":

@@ -6,8 +6,26 @@ own dtype (a float32 intermediate counts twice).
 
 from typing import NamedTuple
 
-from ..arrays import Array
+from ..arrays import Array, maximum
+from ..errors import UsageError
+from .formats import WeightFormat
+from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
+
+
+class AttentionPath(NamedTuple):
+    """One of a runtime's ways to attend (`--attention`); always built by keyword."""
+
+    name: str
+    kernels: float = 1.0  # launches of the attention itself
+    expand_kernels: float = 0.0  # launches that write grouped keys and values out once a query head; 0: shared as kept
+    score_kernels: float = 0.0  # launches between the two products of attention that writes its scores
+    score_moves: float = 0.0  # values moved for each score, by those kernels and by the products; 0: never written
+
+    @property
+    def keeps_on_chip(self) -> bool:
+        """Whether neither scores nor repeated keys and values are written out."""
+        return not (self.expand_kernels or self.score_moves)
 
 
 class Implementation(NamedTuple):
@@ -27,9 +45,8 @@ class Implementation(NamedTuple):
     # KV cache.
     cache_kernels: float  # append keys and values
     cache_copies: float  # times the whole cache is read and written to grow it by a token
-    # Attention.
-    attention_kernels: float
-    attention_passes: float  # times the score matrix is moved to or from memory; 0 if it never leaves the chip
+    # Attention: the ways that the runtime has, its default first, and the one that is taken.
+    attentions: tuple[AttentionPath, ...]
     padding_kernels: float  # more launches where head_dim is no multiple of 8
     # Mixtures of experts.
     routing_kernels: float  # from the router's logits to rows sorted by expert, and back
@@ -37,15 +54,49 @@ class Implementation(NamedTuple):
     # Latent attention and recurrent layers.
     absorbs_latents: bool  # latent attention decodes on the latents themselves, without expanding them
     fuses_scans: bool  # recurrent layers have kernels of their own
-    # Quantised weights.
-    unpack_moves: float  # values moved to unpack a quantised weight: 2 if written out and read, 0 in registers
-    unpack_kernels: float  # launches for that, a linear layer
+    # Quantised weights: the kernel of each format (name → kernel), and that of any other.
+    kernels: tuple[tuple[str, WeightKernel], ...] = ()
+    other_kernel: WeightKernel = UNPACKED
+    unpack_moves: float = 2.0  # values moved for each weight that is unpacked: written out once, read back once
     # What most runtimes do not do.
     strided_rope: bool = False  # rotary embedding on transposed views of queries and keys
     fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
     multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
     micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
+    cut_of_last_block: float = 0.0  # share of it that a prompt leaves out where only the last logits are wanted
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
+
+    def prompt_share(self, depth: Array, logits_all: bool) -> Array:
+        """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""
+        return 1.0 if logits_all or not self.cut_of_last_block else 1.0 - self.cut_of_last_block / maximum(depth, 1.0)
+
+    @property
+    def attention(self) -> AttentionPath:
+        """The way that is taken."""
+        return self.attentions[0]
+
+    def with_attention(self, name: str) -> "Implementation":
+        """The same with another of its ways to attend.
+
+        Raises:
+            UsageError: it has none of that name.
+        """
+        for one in self.attentions:
+            if one.name == name:
+                return self._replace(attentions=(one,))
+        known = ", ".join(one.name for one in self.attentions)
+        raise UsageError(f"--attention {name}: this runtime has {known}")
+
+    def kernel(self, form: WeightFormat) -> WeightKernel:
+        """What multiplies by weights of a format; products of 8-bit floats only where the device has them."""
+        for name, one in self.kernels:
+            if name == form.name:
+                return one if self.multiplies_float8 or one.way is not Way.FLOAT8 else one.beyond or UNPACKED
+        return self.other_kernel
+
+    def format_step_s(self, form: WeightFormat | None) -> float:
+        """Seconds by which a pass takes longer because its weights are quantised, whatever the model."""
+        return 0.0 if form is None else self.kernel(form).step_s
 
     def rope(self, values: Array, bytes_each: float) -> OpCost:
         """Rotary embedding of so many values of queries and keys."""

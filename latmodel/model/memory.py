@@ -6,7 +6,6 @@ from ..arrays import Array, is_array, largest, maximum
 from .architecture import Architecture, Block
 from .formats import Numbers
 from .implementation import Implementation
-from .layers.unpacking import multiplies_float8
 from .totals import Workspace, largest_linear, weight_bytes, workspace
 
 
@@ -66,11 +65,7 @@ def peak_memory(
             if is_array(each) or each:
                 kept = layer.kept_positions(prompt + new, implementation)
                 widest = maximum(widest, each * (implementation.cache_copies * kept * batch * numbers.cache_bytes))
-        if (
-            numbers.format is not None
-            and implementation.unpack_moves
-            and not multiplies_float8(implementation, numbers)
-        ):
+        if numbers.format is not None and implementation.kernel(numbers.format).unpacks:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
     held = workspace_of(model, numbers, implementation)
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
@@ -94,8 +89,10 @@ def _micro_batch_bytes(model: Architecture, rows: float, numbers: Numbers) -> Ar
 
 
 def workspace_of(model: Architecture, numbers: Numbers, implementation: Implementation) -> Workspace:
-    """What a format's kernels hold where the runtime writes unpacked weights out; else nothing."""
-    return workspace(model, numbers) if implementation.unpack_moves else Workspace()
+    """What the format's kernel holds as long as the model lives; nothing where it holds none."""
+    if numbers.format is None or not implementation.kernel(numbers.format).holds_workspace:
+        return Workspace()
+    return workspace(model, numbers)
 
 
 def cache_bytes(model: Architecture, positions: Array, implementation: Implementation, numbers: Numbers) -> Array:

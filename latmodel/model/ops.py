@@ -20,6 +20,8 @@ class OpKind(StrEnum):
     CONV = "conv"  # a depthwise causal convolution
     SCAN = "scan"  # a recurrence
     SOLVE = "solve"  # triangular systems
+    DEQUANTIZE = "dequantize"  # weights unpacked in registers: what that costs beyond the product
+    COPY = "copy"  # keys and values repeated for each query head
 
 
 # Bound once: looking a member up in its class costs as much as making an operator.

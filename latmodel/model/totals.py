@@ -10,10 +10,7 @@ from .layers.layer import Linear
 
 def block_parameters(block: Block, hidden: Array) -> Array:
     """Parameters of one block, exactly."""
-    parameters = block.norm.parameters(hidden, block.norms)
-    for layer in block.layers:
-        parameters = parameters + layer.parameters(hidden)
-    return parameters
+    return block.parameters(hidden)
 
 
 def embedding_parameters(model: Architecture) -> Array:
@@ -23,9 +20,7 @@ def embedding_parameters(model: Architecture) -> Array:
 
 def num_parameters(model: Architecture) -> Array:
     """All parameters of the model, exactly: blocks, final norm, embedding, LM head."""
-    blocks = sum(group.count * block_parameters(group.block, model.hidden_size) for group in model.groups)
-    final = 0.0 if model.final_norm is None else model.final_norm.parameters(model.hidden_size)
-    return blocks + final + embedding_parameters(model)
+    return model.parameters()
 
 
 def linears(block: Block, hidden: Array) -> list[Linear]:

@@ -17,29 +17,27 @@ def dense_ops(
 
     Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
     """
-    stream, layers = hidden * rows, float(len(block.layers))
+    stream, count = hidden * rows, len(block.layers)
     ops = [block.norm.op("norm", stream, hidden, implementation, numbers, count=block.norms)]
-    for name, layer in (("unpack_mixer", block.attention), ("unpack_ffn", block.feed_forward)):
-        if layer is not None:
-            ops += _layer_ops(name, layer, hidden, rows, implementation, numbers)
+    for layer in block.layers:
+        own = layer.dense_ops(hidden, rows, implementation, numbers)
+        ops += own if numbers.format is None else _unpacked(block, layer, own, hidden, implementation, numbers)
     moves, kernels = (5.0, 1.0) if block.residual_scale else (3.0, 0.0)
     residual = pointwise(
-        "residual", stream, moves=moves * layers,
-        kernels=(implementation.residual_kernels + kernels) * layers, bytes_each=numbers.activation_bytes,
+        "residual", stream, moves=moves * count,
+        kernels=(implementation.residual_kernels + kernels) * count, bytes_each=numbers.activation_bytes,
     )  # fmt: skip
     ops.append(residual)
     return ops
 
 
-def _layer_ops(
-    unpack: str, layer: Layer, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers
+def _unpacked(
+    block: Block, layer: Layer, ops: list[OpCost], hidden: Array, implementation: Implementation, numbers: Numbers
 ) -> list[OpCost]:
-    """A layer's operators; with quantised weights, an operator named `unpack` for its linear products as well."""
-    ops = layer.dense_ops(hidden, rows, implementation, numbers)
-    if numbers.format is None:
-        return ops
+    """A layer's operators, and one that unpacks the quantised weights of its linear products."""
+    name = "unpack_mixer" if layer is block.attention else "unpack_ffn"
     quantised = {one.name for one in layer.linears(hidden, fused=implementation.fuses_projections)}
-    return with_unpacking(unpack, ops, quantised, implementation, numbers)
+    return with_unpacking(name, ops, quantised, implementation, numbers)
 
 
 def context_ops(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:

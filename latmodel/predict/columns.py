@@ -8,6 +8,7 @@ import numpy as np
 from ..arrays import Array
 from ..errors import UsageError
 from ..model.config import CONFIG_FIELDS, MAX_DIMENSION
+from ..model.defaults import fill_dimensions
 
 # Columns of the work asked of each row → the field of `Work` that they replace.
 WORK_COLUMNS = {"prompt_tokens": "prompt", "new_tokens": "new", "batch_size": "batch"}
@@ -25,16 +26,10 @@ def check_columns(columns: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
     table: dict[str, Array] = {}
     for name, given in columns.items():
         table[name] = _check_column(name, given)
-    for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size"):
+    for name in ("num_hidden_layers", "hidden_size"):
         if name not in table:
             raise UsageError(f"column {name!r} is missing")
-    table.setdefault("num_key_value_heads", table["num_attention_heads"])
-    if "head_dim" not in table:
-        table["head_dim"] = table["hidden_size"] / table["num_attention_heads"]
-        _refuse(
-            table["head_dim"] != np.floor(table["head_dim"]),
-            "hidden_size is not divisible by num_attention_heads; give head_dim",
-        )
+    table = {name: float(v) if isinstance(v, int) else v for name, v in fill_dimensions(table).items()}
     grouped = table["num_attention_heads"] / table["num_key_value_heads"]
     _refuse(grouped != np.floor(grouped), "num_attention_heads is not divisible by num_key_value_heads")
     lengths = {value.shape[0] for value in table.values() if not isinstance(value, float)}

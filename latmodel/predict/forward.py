@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, indicator, maximum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet
+from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Block
@@ -28,6 +28,11 @@ class Target(NamedTuple):
     runtime: RuntimeCoefficients
     implementation: Implementation
     corrector: Corrector | None = None
+
+    def on_slower_host(self, factor: float) -> "Target":
+        """The same device on a host that takes `factor` times as long for everything."""
+        slower = {name: getattr(self.runtime, name) * factor for name in HOST_TERMS}
+        return self._replace(runtime=self.runtime._replace(**slower))
 
 
 class Work(NamedTuple):
@@ -135,8 +140,8 @@ def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load
     first = context_ops(block, at_first, target.implementation, work.numbers)
     last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
-    attending = [op for op in first if op.attention is not None]
-    if len(attending) == 1 and attending[0] is first[0] and isinstance(target.device, DeviceCoefficients):
+    attention = [op.attention is not None for op in first]
+    if attention[:1] == [True] and attention.count(True) == 1 and isinstance(target.device, DeviceCoefficients):
         law = decode_law(first[0], target.device.decode, target.sheet)
     return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
 
@@ -158,10 +163,12 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
     """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head."""
-    loss, ends = target.runtime.overlap_loss, around_blocks(head, target)
+    loss, ends = target.runtime.overlap_loss, around_blocks(head, work, target)
     prefill_host, decode_host = host_seconds(depth, blocks, target)
     first, last = blocks.first.seconds, blocks.last.seconds
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    if target.implementation.cut_of_last_block:
+        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.logits_all)
     decode_blocks = mean_overlapped(decode_host, first, last, loss)
     prefill, step = ends.prefill(prefill_blocks), ends.step(decode_host, first, last, loss)
     return Forecast(
@@ -199,16 +206,20 @@ class Around(NamedTuple):
         return mean_overlapped(host_s + self.step_host_s, first_s + device_s, last_s + device_s, loss)
 
 
-def around_blocks(head: Cost, target: Target) -> Around:
-    """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token."""
+def around_blocks(head: Cost, work: Work, target: Target) -> Around:
+    """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token.
+
+    What quantised weights add to each pass of an engine, nothing hides.
+    """
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
+    engine_s = target.implementation.format_step_s(work.numbers.format)
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
         overlapped(decode_host, decode_device, loss),
-        r.pass_s,
+        r.pass_s + engine_s,
         decode_host + r.pass_s + r.token_s,
-        decode_device,
+        decode_device + engine_s,
     )
 
 

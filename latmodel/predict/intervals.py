@@ -22,10 +22,18 @@ class Interval:
         self.level = level
         self._factor = extrapolation_factor
         self._widths = {phase: conformal_quantile(values, level) for phase, values in scores.items()}
+        self._factors: dict[bool, tuple[float, float, float]] = {}
 
     def width(self, phase: str, extrapolated: Array) -> Array:
         """Half-width in log units; `phase` is prefill, decode or response."""
         return self._widths.get(phase, 0.0) * (1.0 + (self._factor - 1.0) * extrapolated)
+
+    def factors(self, extrapolated: bool) -> tuple[float, float, float]:
+        """What one prefill, decode and response may be longer or shorter by; worked out once."""
+        if extrapolated not in self._factors:
+            prefill, decode, response = (self.width(phase, extrapolated) for phase in ("prefill", "decode", "response"))
+            self._factors[extrapolated] = math.exp(prefill), math.exp(decode), math.exp(response)
+        return self._factors[extrapolated]
 
 
 def conformal_quantile(scores: Sequence[float], level: float) -> float:

@@ -1,8 +1,7 @@
 """`Prediction` and `Predictions`: what is said of one architecture, or of many."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,10 +36,13 @@ class Prediction:
     gpu: str
     runtime: str
     profile: str
+    host: str = "published"
+    response_s_low_published: float | None = None
+    response_s_high_published: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of the contract."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 class Values(NamedTuple):
@@ -57,21 +59,46 @@ class Values(NamedTuple):
     outside: Array  # 1 where a dimension lies outside what was measured
 
 
+class Times(NamedTuple):
+    """Seconds by phase, as plain numbers or as arrays."""
+
+    prefill: Array
+    decode: Array
+    response: Array
+
+
+class Ends(NamedTuple):
+    """The same models on the fastest and on the slowest host that an interval must hold."""
+
+    fastest: Times
+    slowest: Times
+
+
 class Source(NamedTuple):
-    """What a prediction was made by: the interval, the memory of the device, and names."""
+    """What a prediction was made by: the interval, the memory of the device, names, and whose host it is for."""
 
     interval: Interval
     memory_bytes: float
     gpu: str
     runtime: str
     profile: str
+    host: str
 
 
-def one_prediction(values: Values, source: Source) -> Prediction:
-    """Plain numbers as a prediction, with the intervals, memory and names of what they come from."""
+def own_times(values: Values) -> Times:
+    """Seconds on the host of the profile."""
+    return Times(values.prefill_s, values.decode_s_per_token, values.response_s)
+
+
+def one_prediction(values: Values, source: Source, ends: Ends | None = None) -> Prediction:
+    """Plain numbers as a prediction, with the intervals, memory and names of what they come from.
+
+    With `ends` an interval reaches from the fastest host's time to the slowest's, each by the width of held-out
+    residuals further; without, it is that of the profile's own host.
+    """
     outside = values.outside > 0.0
-    width = source.interval.width
-    prefill, decode, response = (math.exp(width(phase, outside)) for phase in ("prefill", "decode", "response"))
+    prefill, decode, response = source.interval.factors(outside)
+    fast, slow = ends or Ends(own_times(values), own_times(values))
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,
@@ -79,12 +106,12 @@ def one_prediction(values: Values, source: Source) -> Prediction:
         response_s=values.response_s,
         prefill_s_per_layer=values.prefill_s_per_layer,
         decode_s_per_layer=values.decode_s_per_layer,
-        prefill_s_low=values.prefill_s / prefill,
-        prefill_s_high=values.prefill_s * prefill,
-        decode_s_per_token_low=values.decode_s_per_token / decode,
-        decode_s_per_token_high=values.decode_s_per_token * decode,
-        response_s_low=values.response_s / response,
-        response_s_high=values.response_s * response,
+        prefill_s_low=fast.prefill / prefill,
+        prefill_s_high=slow.prefill * prefill,
+        decode_s_per_token_low=fast.decode / decode,
+        decode_s_per_token_high=slow.decode * decode,
+        response_s_low=fast.response / response,
+        response_s_high=slow.response * response,
         interval=source.interval.level,
         peak_memory_bytes=values.peak_memory_bytes,
         fits_memory=values.peak_memory_bytes <= source.memory_bytes,
@@ -93,6 +120,28 @@ def one_prediction(values: Values, source: Source) -> Prediction:
         gpu=source.gpu,
         runtime=source.runtime,
         profile=source.profile,
+        host=source.host,
+        response_s_low_published=None if ends is None else values.response_s / response,
+        response_s_high_published=None if ends is None else values.response_s * response,
+    )
+
+
+def joined_ends(parts: Sequence[Ends], rows: Sequence[int]) -> Ends:
+    """Parts of `rows` rows each, one after another."""
+    return (
+        Ends(
+            *(
+                Times(
+                    *(
+                        np.concatenate([np.zeros(0), *(np.broadcast_to(c, n) for c, n in zip(some, rows, strict=True))])
+                        for some in zip(*sides, strict=True)
+                    )
+                )
+                for sides in zip(*parts, strict=True)
+            )
+        )
+        if parts
+        else Ends(Times(*[np.zeros(0)] * 3), Times(*[np.zeros(0)] * 3))
     )
 
 
@@ -102,9 +151,13 @@ class Predictions:
 
     values: Values
     source: Source
+    price_ends: Callable[[], Ends] | None = None  # of all rows, worked out when first asked for
+    _kept: dict[str, Ends] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def joined(cls, parts: Sequence[Values], rows: Sequence[int], source: Source) -> "Predictions":
+    def joined(
+        cls, parts: Sequence[Values], rows: Sequence[int], source: Source, price_ends: Callable[[], Ends] | None = None
+    ) -> "Predictions":
         """Parts of `rows` rows each, one after another; what a part holds as one number is of all its rows."""
         if not parts:
             return cls(Values(*(np.zeros(0) for _ in Values._fields)), source)
@@ -112,7 +165,7 @@ class Predictions:
             np.concatenate([np.broadcast_to(column, count) for column, count in zip(some, rows, strict=True)])
             for some in zip(*parts, strict=True)
         )
-        return cls(Values(*(column.astype(np.float64, copy=False) for column in columns)), source)
+        return cls(Values(*(column.astype(np.float64, copy=False) for column in columns)), source, price_ends)
 
     def __len__(self) -> int:
         return int(self.values.response_s.size)
@@ -169,9 +222,21 @@ class Predictions:
 
     def low_high(self, phase: str) -> tuple[Array, Array]:
         """Lower and upper ends of the interval of `prefill`, `decode` or `response`, in seconds."""
-        center = {"prefill": self.prefill_s, "decode": self.decode_s_per_token, "response": self.response_s}[phase]
         factor = np.exp(self.source.interval.width(phase, self.extrapolated))
-        return center / factor, center * factor
+        ends = self.ends or Ends(own_times(self.values), own_times(self.values))
+        return getattr(ends.fastest, phase) / factor, getattr(ends.slowest, phase) * factor
+
+    @property
+    def ends(self) -> Ends | None:
+        """Times on the fastest and slowest host that the intervals hold; None where they are for the profile's own."""
+        if self.price_ends is None:
+            return None
+        if "ends" not in self._kept:
+            self._kept["ends"] = self.price_ends()
+        return self._kept["ends"]
 
     def __getitem__(self, index: int) -> Prediction:
-        return one_prediction(Values(*(float(column[index]) for column in self.values)), self.source)
+        ends = self.ends
+        if ends is not None:
+            ends = Ends(*(Times(*(float(column[index]) for column in times)) for times in ends))
+        return one_prediction(Values(*(float(column[index]) for column in self.values)), self.source, ends)

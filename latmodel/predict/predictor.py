@@ -1,13 +1,15 @@
 """`Predictor`: latency, memory, bound and interval of one architecture or of millions."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from ..arrays import Array, indicator
-from ..device.profile import FLOAT8_PHASE, Profile
+from ..device.hosts import SAME_HOST, Host, host_of
+from ..device.profile import Profile
+from ..device.room import room
 from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
@@ -15,12 +17,12 @@ from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
 from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
-from ..model.totals import num_parameters
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
-from .forward import Target, Work, blocks_cost, bound_code, head_cost, respond
+from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
-from .prediction import Prediction, Predictions, Source, Values, one_prediction
+from .notes import format_notes, host_notes
+from .prediction import Ends, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
 
 KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
@@ -33,13 +35,18 @@ class Predictor:
         profile: coefficients of the device.
         runtime: one of the profile's runtimes; its first if None.
         confidence: level of the intervals, 0.5 to 0.99.
-        memory_bytes: memory of the device, if not the data sheet's.
+        memory_bytes: what a model may fill. By default the data sheet's memory less what the driver keeps, less a
+            margin for the error of the prediction (`device.room`).
+        host: whose host the intervals are for: "any" machine with this device, the one of the profile ("published"), or
+            "this", where the runtime was measured on it; None: "this" if it was, else "any".
         corrected: apply the profile's learned correction, if it has one for the runtime; without it times are the
             laws' alone, which never fall as a dimension grows.
+        attention: one of the runtime's ways to attend (`sdpa`, `eager`, `flash`); its default if None.
 
     Raises:
         ProfileError: the profile has no such runtime.
-        UsageError: the confidence or the memory is out of range.
+        UsageError: the confidence or the memory is out of range, "this" host was not measured, or the runtime
+            has no such attention.
     """
 
     def __init__(
@@ -49,20 +56,26 @@ class Predictor:
         confidence: float = 0.9,
         memory_bytes: float | None = None,
         *,
+        host: Host | None = None,
         corrected: bool = True,
+        attention: str | None = None,
     ) -> None:
         self.profile = profile
         self.runtime, self._part = profile.runtime(runtime)
-        self.memory_bytes = profile.device.sheet.memory_bytes if memory_bytes is None else memory_bytes
+        self.room = room(profile.device.sheet.memory_bytes, driver=not profile.is_cpu)
+        self.memory_bytes = self.room.limit_bytes if memory_bytes is None else memory_bytes
         if not 0 < self.memory_bytes < 1e16:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
-        self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name)
+        self.host, self._hosts = host_of(profile, self.runtime, host)
+        self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name, self.host)
         self._corrected = corrected
-        # How the runtime carries out the operators; what the profile measured of it replaces the default.
+        # What the profile measured of the runtime's implementation replaces the default.
+        self.attention = attention
         implementation, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
         implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
-        self._how = implementation._replace(multiplies_float8=profile.multiplies_float8)
+        implementation = implementation if attention is None else implementation.with_attention(attention)
+        self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
 
     @classmethod
@@ -90,31 +103,30 @@ class Predictor:
         }
         runtimes = {**self.profile.runtimes, self.runtime: self._part.model_copy(update={"coefficients": slower})}
         profile = self.profile.model_copy(update={"runtimes": runtimes})
-        return Predictor(profile, self.runtime, self.interval.level, self.memory_bytes, corrected=self._corrected)
+        return Predictor(
+            profile, self.runtime, self.interval.level, self.memory_bytes, host=self.host, corrected=self._corrected,
+            attention=self.attention,
+        )  # fmt: skip
+
+    def at_end(self, end: Literal["low", "high"]) -> "Predictor":
+        """The same on the fastest ("low") or slowest host that its intervals hold, for that host alone."""
+        if self._hosts == SAME_HOST:
+            return self
+        factor = self._hosts.fastest if end == "low" else self._hosts.slowest
+        there = self.with_slower_host(factor)
+        return Predictor(
+            there.profile, self.runtime, self.interval.level, self.memory_bytes, host="published",
+            corrected=self._corrected, attention=self.attention,
+        )  # fmt: skip
 
     @property
     def notes(self) -> list[str]:
         """What a user must know before trusting the numbers: where the host term comes from."""
-        return [self._part.note] if self._part.note else []
+        return host_notes(self.profile, self.runtime, self.host, self._hosts)
 
     def number_notes(self, workload: Workload) -> list[str]:
-        """How weights in fp8 are priced, if they are asked for: multiplied as such, or unpacked before."""
-        form = workload.numbers().format
-        if form is None or form.name != "fp8":
-            return []
-        if not self._how.multiplies_float8:
-            return [
-                f"profile {self.profile.name} has no products in fp8: fp8 weights are priced as stored in 8 bits and "
-                f"multiplied in {workload.dtype}; where the device and the runtime multiply them as such, prefill is "
-                "faster"
-            ]
-        error = next((row for row in self.profile.quality.errors if row.phase == FLOAT8_PHASE), None)
-        off = "" if error is None else f" ({error.mape_percent:.1f} % off on shapes held out)"
-        blocks = ", scales by block as if by tensor" if form.group else ""
-        return [
-            f"products in fp8, inputs quantised on the way, as vLLM's kernels were timed one by one{off}{blocks}: "
-            "another runtime's may differ; intervals are those of 16-bit models"
-        ]
+        """What stands behind the price of quantised weights, if they are in the workload."""
+        return format_notes(self.profile, self._implementation, workload)
 
     def target(self, dtype: str, weights: WeightFormat | None = None) -> Target:
         """Coefficients that price a model of `dtype` with linear layers in a format.
@@ -130,19 +142,33 @@ class Predictor:
             device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
-            target = Target(self.profile.sheet(dtype), device, runtime, self._how, corrector)
+            target = Target(self.profile.sheet(dtype), device, runtime, self._implementation, corrector)
             self._targets[key] = (target, measured)
         return self._targets[key]
 
-    def predict(self, model: ModelConfig | Architecture, workload: Workload | None = None) -> Prediction:
+    def predict(self, model: Any, workload: Workload | None = None) -> Prediction:
         """Latency, memory and bound of one model under one workload.
+
+        `model` is a `ModelConfig`, an `Architecture`, or whatever `configs.models.read_model` reads: "80x576", a
+        preset's name, the path of a `config.json`, a dictionary, a `PretrainedConfig`. Weights that the configuration
+        says are quantised are priced so, unless the workload names a format.
 
         Raises:
             ProfileError: the profile cannot price the workload's dtype.
+            UsageError: there is no such model, or its configuration cannot be read.
         """
         asked = workload or Workload()
+        if not isinstance(model, ModelConfig | Architecture):
+            from ..configs.models import read_model
+
+            named = read_model(model)
+            model, asked = named.model, named.under(asked)
         architecture = model.architecture() if isinstance(model, ModelConfig) else model
-        return one_prediction(self._price(architecture, work_of(asked), asked.dtype), self._source)
+        work = work_of(asked)
+        costs = self._costs(architecture, work, asked.dtype)
+        values = self._price(architecture, work, asked.dtype, costs)
+        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype, costs)
+        return one_prediction(values, self._source, ends)
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
@@ -156,32 +182,44 @@ class Predictor:
         _keep_freed_memory()
         rows, table = check_columns(columns)
         starts = range(0, rows, CHUNK)
-        parts = [
-            self._price_rows(
-                {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
-            )
-            for start in starts
-        ]
-        return Predictions.joined(parts, [min(CHUNK, rows - start) for start in starts], self._source)
+        counts = [min(CHUNK, rows - start) for start in starts]
 
-    def _price_rows(self, columns: dict[str, Any], asked: Workload) -> Values:
+        def chunks() -> Iterator[tuple[Architecture, Work]]:
+            for start in starts:
+                yield self._rows(
+                    {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
+                )
+
+        def price_ends() -> Ends:
+            parts = [self._ends(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+            return joined_ends(parts, counts)
+
+        parts = [self._price(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+        return Predictions.joined(parts, counts, self._source, None if self._hosts == SAME_HOST else price_ends)
+
+    def _rows(self, columns: dict[str, Any], asked: Workload) -> tuple[Architecture, Work]:
         loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
         work = work_of(asked)._replace(**loads)
         aligned = all_aligned(*(columns[k] for k in ("hidden_size", "intermediate_size", "head_dim", "vocab_size")))
-        return self._price(uniform(**columns, aligned=aligned), work, asked.dtype)
+        return uniform(**columns, aligned=aligned), work
 
     def memory(self, model: Architecture, work: Work, retained: Array = 0.0, parameters: Array | None = None) -> Memory:
         """What fills the device's memory at the peak; `retained` positions of an older cache included."""
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
-            implementation=self._how, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
+            implementation=self._implementation, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
             parameters=parameters, cache_copies=self._part.memory_cache_copies,
         )  # fmt: skip
 
-    def _price(self, model: Architecture, work: Work, dtype: str) -> Values:
+    def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
+        """Of the blocks and of what is around them, the same on any host."""
+        target = self.target(dtype, work.numbers.format)
+        return blocks_cost(model, work, target), head_cost(model, work, target)
+
+    def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
         target, measured = self._target(dtype, work.numbers.format)
-        depth, parameters = model.num_hidden_layers, num_parameters(model)
-        blocks, head = blocks_cost(model, work, target), head_cost(model, work, target)
+        depth, parameters = model.num_hidden_layers, model.num_parameters
+        blocks, head = costs
         times = respond(depth, blocks, head, work, target)
         return Values(
             parameters,
@@ -194,6 +232,14 @@ class Predictor:
             bound_code(times, blocks, head, work.new),
             self._outside(model, work, measured),
         )
+
+    def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
+        """Times on the fastest and on the slowest host that the intervals hold."""
+        target, sides = self.target(dtype, work.numbers.format), []
+        for factor in self._hosts:
+            times = respond(model.num_hidden_layers, *costs, work, target.on_slower_host(factor))
+            sides.append(Times(times.prefill_s, times.step_s, times.response_s))
+        return Ends(*sides)
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""

@@ -149,7 +149,7 @@ class _Bench:
             return self._alignment(way, best)
         fastest = max(points, key=lambda point: point.speedup)
         gain = f"at most {fastest.speedup:.2f}× with {fastest.kept:.0%} of the parameters"
-        each = "buys nothing" if fastest.speedup < NOTHING else "ends short of the target"
+        each = "gains nothing" if fastest.speedup < NOTHING else "ends short of the target"
         if fastest.prediction.bound == "host":
             return f"{each}, {gain}: the host launches as many kernels for narrow blocks as for wide ones"
         if way.name == "experts":

@@ -7,33 +7,53 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..device.store import profile_folders
-from .text import Column
+from .column import Column
+from .text import OutputFormat, render
 
+COLUMNS = [
+    Column("name", lambda row: row["name"]),
+    Column("value", lambda row: row["value"], wraps=True),
+]
 PACKAGES = ("numpy", "torch", "transformers", "scipy", "scikit-learn", "matplotlib", "nvidia-ml-py")
 
 
-def environment() -> list[dict[str, Any]]:
-    """Rows of what, and its value: versions, processors, accelerators, folders of profiles."""
+def environment() -> dict[str, Any]:
+    """Versions, processors, accelerators, folders of profiles, by name; None where something is not there."""
     from ..version import __version__
 
-    rows = [
-        ("latmodel", __version__),
-        ("python", platform.python_version()),
-        ("system", platform.platform()),
-        ("processors", str(os.cpu_count())),
-        ("load", ", ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"),
-        *((name, _version(name)) for name in PACKAGES),
-        ("accelerator", _accelerator()),
-        *(("profiles in", f"{folder}{'' if folder.is_dir() else ' (none)'}") for folder in profile_folders()),
-    ]
-    return [{"what": what, "value": value} for what, value in rows]
+    return {
+        "latmodel": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        **{name: _version(name) for name in PACKAGES},
+        "accelerator": _accelerator(),
+        "profile_folders": [str(folder) for folder in profile_folders() if folder.is_dir()],
+        "profile_folders_missing": [str(folder) for folder in profile_folders() if not folder.is_dir()],
+    }
 
 
-def _version(name: str) -> str:
+def environment_text(output_format: OutputFormat) -> str:
+    """The environment as a table of names and values, or as one object."""
+    known = environment()
+    if output_format not in ("table", "md"):
+        return render([known], output_format, [], single=True)
+    rows = [{"name": name, "value": _shown(value)} for name, value in known.items()]
+    return render(rows, output_format, COLUMNS)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(f"{one:.2f}" if isinstance(one, float) else str(one) for one in value) or "none"
+    return "not installed" if value is None else str(value)
+
+
+def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 def _accelerator() -> str:
@@ -47,9 +67,3 @@ def _accelerator() -> str:
     kind = torch.accelerator.current_accelerator()
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else str(kind)
     return f"{name} ({kind})"
-
-
-ENV_COLUMNS: list[Column] = [
-    ("what", lambda row: row["what"]),
-    ("value", lambda row: row["value"]),
-]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..search.frontier import Frontier
 from .figures import new_figure, save
+from .frontier_report import score_of
 from .text import SHAPE_COLUMNS, prediction_columns
 
 # Points beyond these only overplot each other; intervals are drawn for fewer still.
@@ -28,10 +29,10 @@ def draw_frontier(front: Frontier, path: "str | os.PathLike[str]") -> None:
     if front.budget_s is not None:
         axes.axhline(front.budget_s, color="tab:red", linestyle="--", linewidth=1, label=f"budget {front.budget_s:g} s")
     if front.baseline is not None:
-        base, shape = front.baseline.prediction, front.baseline.config
+        base = front.baseline.prediction
         value = base.num_parameters if front.quality_name == "params" else None
         if value is not None:
-            label = f"baseline {shape.num_hidden_layers}×{shape.hidden_size}"
+            label = f"baseline {front.baseline.name}"
             axes.plot([value], [base.response_s], "*", markersize=14, color="tab:red", label=label)
     axes.set_xlabel("parameters" if front.quality_name == "params" else front.quality_name)
     work = front.workload
@@ -48,7 +49,7 @@ def _points(figure: Any, axes: Any, front: Frontier) -> None:
     few = front.take(np.unique(np.linspace(0, len(front) - 1, MAX_INTERVALS).astype(int)))
     low, high = few.predictions.low_high("response")
     axes.vlines(few.quality, low, high, color="0.75", linewidth=1, zorder=1)
-    score = getattr(front.objectives[0].metric, "score", None)
+    score = score_of(front)
     if score is not None:
         from ..quality import band
         from ..search.scored import with_counts
@@ -69,9 +70,9 @@ def _points(figure: Any, axes: Any, front: Frontier) -> None:
 def html_table(rows: Sequence[Mapping[str, Any]], level: float) -> str:
     """Rows as an HTML table, with the units that people read; their intervals are of this level."""
     columns = [*SHAPE_COLUMNS, *prediction_columns(level)]
-    heading = "".join(f"<th>{html.escape(name)}</th>" for name, _ in columns)
+    heading = "".join(f"<th>{html.escape(column.heading)}</th>" for column in columns)
     lines = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(text(row))}</td>" for _, text in columns) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{html.escape(column.text(row))}</td>" for column in columns) + "</tr>" for row in rows
     )
     return f"<table><thead><tr>{heading}</tr></thead><tbody>{lines}</tbody></table>"
 

@@ -1,6 +1,6 @@
 """A frontier as the text that `latmodel frontier` prints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,42 +9,72 @@ from ..search.frontier import thin, thin_rows
 from ..search.goals import METRICS
 from ..search.scored import Scored
 from ..units import show_bytes, show_count, show_seconds
-from .text import SHAPE_COLUMNS, prediction_columns, render
+from .column import Column
+from .fitted import paragraph
+from .rows import full_row
+from .text import SHAPE_COLUMNS, legend, prediction_columns, render
 
 if TYPE_CHECKING:
     from ..search.frontier import Baseline, Frontier
 
 
-def frontier_text(front: "Frontier", limit: int, output_format: Any, score: Any = None) -> str:
+def score_of(front: "Frontier") -> Any:
+    """The quality score that the frontier's first objective is, or None for a plain measure."""
+    return getattr(front.objectives[0].metric, "score", None)
+
+
+def frontier_text(front: "Frontier", limit: int, output_format: Any, notes: Sequence[str] = ()) -> str:
     """At most `limit` rows of what a search found: the best marked, score and band if any, ratios to a baseline.
 
-    What is best, and what ties with it, is judged among all that was found, not among the rows shown.
+    What is best, and what ties with it, is judged among all that was found, not among the rows shown. A table shows
+    the best row first. `notes` are those on the prediction; in JSON what a table says below its rows is among them.
     """
+    score = score_of(front)
     scored = None if score is None else Scored(front, score)
     rows = _marked_by_quality(front, limit) if scored is None else scored.rows(_with_best(front, limit, scored.best))
-    columns = [("", _mark), *SHAPE_COLUMNS, *prediction_columns(front.predictor.interval.level)]
+    said = _lines(front, scored, rows)
+    if output_format not in ("table", "md"):
+        known = [*notes, *said]
+        return render([full_row(row, front.predictor, front.workload, known) for row in rows], output_format, [])
+    rows.sort(key=lambda row: not row["best"])  # stable: the others keep their order
+    styles = ["bold green" if row["best"] else "red" if not row["fits_memory"] else "" for row in rows]
+    text = render(rows, output_format, _columns(front, score), title=_title(front), styles=styles)
+    if output_format == "md":
+        return text
+    return "\n".join([text, paragraph("\n".join([*said, *legend(rows)]))])
+
+
+def _columns(front: "Frontier", score: Any) -> list[Column]:
+    shape, *rest = SHAPE_COLUMNS
+    columns = [Column("", _mark), shape, *rest, *prediction_columns(front.predictor.interval.level)]
     if score is not None:
-        columns[6:6] = score_columns(score)
+        columns[2:2] = score_columns(score)
     else:
         others = [one for one in front.objectives if one.metric not in METRICS or one.name == "throughput"]
-        columns[6:6] = [(one.name[:20], _number(one.column)) for one in others]
+        columns[2:2] = [Column(one.name[:20], _number(one.column), 1) for one in others]
     if front.baseline is not None:
         columns += [
-            ("× params", lambda row: f"{row['parameters_ratio']:.1f}"),
-            ("× speed", lambda row: f"{row['speed_ratio']:.2f}"),
+            Column("× params", lambda row: f"{row['parameters_ratio']:.1f}", 3),
+            Column("× speed", lambda row: f"{row['speed_ratio']:.2f}", 3),
         ]
-    text = render(rows, output_format, columns, title=_title(front))
-    if output_format != "table":
-        return text
+    return columns
+
+
+def _lines(front: "Frontier", scored: Scored | None, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is said of the whole frontier, one sentence each."""
     lines = [
-        text,
-        f"{len(rows)} of {len(front)} shapes on the frontier of {show_count(front.searched)} searched; * the best.",
+        f"{len(rows)} of {len(front)} shapes on the frontier of {show_count(front.searched)} searched; * the best."
     ]
     if scored is not None:
         lines += _score_lines(scored)
     if front.baseline is not None:
         lines.append(_baseline_line(front.baseline))
-    return "\n".join(lines)
+    return lines
+
+
+def missing_notes(front: "Frontier") -> list[str]:
+    """One line for each depth at which no shape keeps the limits."""
+    return [f"no shape of {depth} layers meets the budget" for depth in front.missing]
 
 
 def _marked_by_quality(front: "Frontier", limit: int) -> list[dict[str, Any]]:
@@ -71,20 +101,18 @@ def _mark(row: Any) -> str:
     return "*" if row["best"] else "=" if row.get("tied") else ""
 
 
-def score_columns(score: Any) -> list[Any]:
-    """Columns of a quality score: its value with the band of its constants, the rank by parameters, what to doubt."""
+def score_columns(score: Any) -> list[Column]:
+    """Columns of a quality score: its value, the band of its constants, the rank by parameters, its cautions."""
+    counted = score.name.startswith("effective-params")
 
-    def value(row: Any) -> str:
-        ends = (row["quality"], row["quality_low"], row["quality_high"])
-        if not score.name.startswith("effective-params"):
-            return f"{row['quality']:.4g}"
-        middle, low, high = (show_count(end) for end in ends)
-        return f"{middle} ({low}–{high})"
+    def shown(value: float) -> str:
+        return show_count(value) if counted else f"{value:.4g}"
 
     return [
-        (score.name[:24], value),
-        ("by params", lambda row: f"{row['rank_by_params']}"),
-        ("doubts", lambda row: ", ".join(row["flags"])),
+        Column("effective" if counted else score.name[:20], lambda row: shown(row["quality"]), 3),
+        Column("band", lambda row: f"{shown(row['quality_low'])}–{shown(row['quality_high'])}", 4),
+        Column("by params", lambda row: f"{row['rank_by_params']}", 6),
+        Column("caution", lambda row: ", ".join(row["flags"]), 5, wraps=True),
     ]
 
 
@@ -106,6 +134,9 @@ def _title(front: "Frontier") -> str:
     work, limits = front.workload, [show_bytes(front.memory_bytes)]
     if front.budget_s is not None:
         limits.insert(0, show_seconds(front.budget_s))
+    kept_free = front.predictor.room.sheet_bytes - front.memory_bytes
+    if front.memory_bytes == front.predictor.room.limit_bytes:
+        limits[-1] += f" ({show_bytes(kept_free)} kept free for the driver and as a margin)"
     return (
         f"{front.predictor.profile.title}, {front.predictor.runtime}, {work.numbers_name}: "
         f"{work.prompt_tokens} prompt + {work.new_tokens} new tokens, batch {work.batch_size}, "
@@ -114,8 +145,8 @@ def _title(front: "Frontier") -> str:
 
 
 def _baseline_line(baseline: "Baseline") -> str:
-    shape, predicted = baseline.config, baseline.prediction
+    predicted = baseline.prediction
     return (
-        f"Baseline {shape.num_hidden_layers} × {shape.hidden_size}: {show_count(predicted.num_parameters)} parameters, "
+        f"Baseline {baseline.name}: {show_count(predicted.num_parameters)} parameters, "
         f"{show_seconds(predicted.response_s)}."
     )

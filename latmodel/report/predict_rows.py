@@ -1,20 +1,19 @@
-"""What `latmodel predict` prints: one prediction, a table of them, or the breakdown of one by operator."""
+"""What `latmodel predict` prints: one prediction, or the breakdown of one by operator."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..configs.model_input import WORK_FIELDS, config_dict, read_table
-from ..errors import UsageError
-from ..model.config import CONFIG_FIELDS, ModelConfig, Workload
+from ..configs.model_input import config_dict
+from ..configs.models import NamedModel
+from ..model.config import ModelConfig, Workload
 from ..predict.breakdown import breakdown
 from ..predict.capacity import capacity
-from ..predict.prediction import Prediction
 from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
-from .text import SHAPE_COLUMNS, Column, OutputFormat, Row, prediction_columns, render
+from .column import Column, Row
+from .fitted import paragraph
+from .rows import Answer, full_row, notes_of, run_notes, shape_fields
+from .text import SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
 
 def predict_one(
@@ -25,31 +24,54 @@ def predict_one(
     *,
     operators: bool = False,
     limits: bool = False,
-) -> str:
+    notes: Sequence[str] = (),
+) -> Answer:
     """One model's prediction as text; JSON is the object of the contract.
 
     `limits` adds the largest batch at this context and the longest context at this batch; `operators` what every
     operator of the prefill and of the last decode step costs: within the object in JSON, alone in CSV, a table below.
+    `notes` are of the model.
     """
     row: dict[str, Any] = predictor.predict(model, workload).as_dict()
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
+    row = full_row(row, predictor, workload, run_notes(predictor, workload, notes), shape=shape_fields(model))
     parts = breakdown(predictor, model, workload) if operators else []
     if output_format in ("json", "jsonl"):
-        return render([row | ({"breakdown": parts} if operators else {})], output_format, [], single=True)
+        whole = row | ({"breakdown": parts} if operators else {})
+        return Answer(render([whole], output_format, [], single=True), row["notes"])
     if output_format == "csv":
-        return render(parts or [row], output_format, [])
+        return Answer(render(parts or [row], output_format, []), row["notes"])
     parameters, *times = prediction_columns(predictor.interval.level)
-    columns, title = [parameters, *times], _title(predictor, workload)
+    columns = [*SHAPE_COLUMNS, parameters, *times]
     if isinstance(model, ModelConfig):
-        row = {**config_dict(model), **_effective(model, workload), **row}
+        row = {**row, **_effective(model, workload)}
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
+    title = _title(predictor, workload)
     tables = [render([row], output_format, columns + (LIMIT_COLUMNS if limits else []), title=title)]
-    return "\n\n".join([*tables, render(parts, output_format, BREAKDOWN_COLUMNS)] if operators else tables)
+    if output_format == "table":
+        tables[0] += "\n" + paragraph("\n".join(legend([row])))
+    if operators:
+        tables.append(render(parts, output_format, BREAKDOWN_COLUMNS))
+    return Answer("\n\n".join(tables), row["notes"])
+
+
+def predict_models(
+    predictor: Predictor, models: Sequence[NamedModel], workload: Workload, output_format: OutputFormat
+) -> Answer:
+    """Several models as rows, in order, each under its own weight format."""
+    rows = []
+    for named in models:
+        own = named.under(workload)
+        row = {"model": named.name, **predictor.predict(named.model, own).as_dict()}
+        notes = run_notes(predictor, own, named.notes)
+        rows.append(full_row(row, predictor, own, notes, shape=shape_fields(named.model)))
+    columns = [MODEL_COLUMN, *SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
+    return Answer(render(rows, output_format, columns, title=_title(predictor, workload)), notes_of(rows))
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
-    """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and what to doubt."""
+    """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and its cautions."""
     from ..quality import band, flags, score
     from ..search.scored import with_counts
 
@@ -70,7 +92,8 @@ def _effective_text(row: Row) -> str:
     return f"{value} ({low}–{high})" + (" ?" if row["effective_parameters_doubts"] else "")
 
 
-SCORE_COLUMN: Column = ("effective-params", _effective_text)
+MODEL_COLUMN = Column("model", lambda row: row["model"])
+SCORE_COLUMN = Column("effective-params", _effective_text)
 
 
 def _title(predictor: Predictor, workload: Workload) -> str:
@@ -80,100 +103,22 @@ def _title(predictor: Predictor, workload: Workload) -> str:
     )
 
 
-def predict_table(predictor: Predictor, path: Path, workload: Workload, output_format: OutputFormat) -> str:
-    """Predictions of every row of a table, in its order; rows may name their own work, dtype and runtime.
-
-    Raises:
-        UsageError: a row or column of the table is wrong; it is named.
-    """
-    rows = read_table(path)
-    done: list[Row | None] = [None] * len(rows)
-    for key, index in _groups(rows).items():
-        some = [rows[i] for i in index]
-        predictions = _predict_group(predictor, some, workload, key, f"{path}", index)
-        for i, row, prediction in zip(index, some, predictions, strict=True):
-            done[i] = (
-                {**row, **prediction.as_dict()} if output_format in ("table", "md", "csv") else prediction.as_dict()
-            )
-    shown = [{**_filled(row), **(row or {})} for row in done] if output_format in ("table", "md") else done
-    return render(
-        [row for row in shown if row], output_format, [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
-    )
-
-
-def _filled(row: Row | None) -> Row:
-    heads = (row or {}).get("num_attention_heads", 1)
-    hidden = (row or {}).get("hidden_size", heads)
-    return {"num_key_value_heads": heads, "head_dim": hidden // heads}
-
-
-def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[int]]:
-    """Row numbers by what cannot be an array: logits, dtype, runtime."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault((row.get("logits"), row.get("dtype"), row.get("runtime")), []).append(index)
-    return groups
-
-
-def _predict_group(
-    predictor: Predictor,
-    rows: Sequence[Row],
-    workload: Workload,
-    key: tuple[Any, ...],
-    where: str,
-    index: Sequence[int],
-) -> Sequence[Prediction]:
-    logits, dtype, runtime = key
-    work = workload.model_dump()
-    work.update({name: value for name, value in (("logits", logits), ("dtype", dtype)) if value is not None})
-    try:
-        columns = {name: _column(rows, name, work) for name in (*CONFIG_FIELDS, *WORK_FIELDS[:3])}
-        given = {name: values for name, values in columns.items() if values is not None}
-        some = predictor if runtime is None else Predictor(predictor.profile, runtime, predictor.interval.level)
-        predictions = some.predict_many(given, Workload(**work))
-    except UsageError as error:
-        raise UsageError(f"{where}: {_renumbered(str(error), index)}") from None
-    return [predictions[i] for i in range(len(rows))]
-
-
-def _renumbered(message: str, index: Sequence[int]) -> str:
-    """Row numbers of a group as those of the file, counted from 1."""
-    if not message.startswith("row "):
-        return message
-    number, rest = message[4:].split(":", 1)
-    return f"row {index[int(number)] + 1}:{rest}"
-
-
-def _column(rows: Sequence[Row], name: str, work: dict[str, Any]) -> Any:
-    """A column of the group, with defaults where a row leaves it out; None if all leave it out."""
-    if not any(name in row for row in rows):
-        return None
-    heads = [row.get("num_attention_heads", 1) for row in rows]
-    defaults: dict[str, list[Any]] = {
-        "num_key_value_heads": heads,
-        "head_dim": [row.get("hidden_size", 0) / h for row, h in zip(rows, heads, strict=True)],
-        "tie_word_embeddings": [False] * len(rows),
-    }
-    fallback = defaults.get(name, [work.get(name, np.nan)] * len(rows))
-    return [row.get(name, other) for row, other in zip(rows, fallback, strict=True)]
-
-
 BREAKDOWN_COLUMNS: list[Column] = [
-    ("phase", lambda row: row["phase"]),
-    ("operator", lambda row: row["operator"]),
-    ("count", lambda row: f"{row['count']:.0f}"),
-    ("kernels", lambda row: f"{row['kernels']:.0f}"),
-    ("FLOPs", lambda row: show_count(row["flops"])),
-    ("bytes", lambda row: show_bytes(row["bytes"])),
-    ("device", lambda row: show_seconds(row["device_s"])),
-    ("host", lambda row: show_seconds(row["host_s"])),
-    ("MFU", lambda row: f"{100 * row['mfu']:.0f}%"),
-    ("MBU", lambda row: f"{100 * row['mbu']:.0f}%"),
-    ("bound", lambda row: row["bound"]),
+    Column("phase", lambda row: row["phase"]),
+    Column("operator", lambda row: row["operator"]),
+    Column("count", lambda row: f"{row['count']:.0f}", 3),
+    Column("kernels", lambda row: f"{row['kernels']:.0f}", 2),
+    Column("FLOPs", lambda row: show_count(row["flops"]), 3),
+    Column("bytes", lambda row: show_bytes(row["bytes"]), 3),
+    Column("device", lambda row: show_seconds(row["device_s"])),
+    Column("host", lambda row: show_seconds(row["host_s"])),
+    Column("MFU", lambda row: f"{100 * row['mfu']:.0f}%", 2),
+    Column("MBU", lambda row: f"{100 * row['mbu']:.0f}%", 2),
+    Column("bound", lambda row: row["bound"], 1),
 ]
 
 
 LIMIT_COLUMNS: list[Column] = [
-    ("largest batch", lambda row: str(row["largest_batch"])),
-    ("longest context", lambda row: str(row["longest_context"])),
+    Column("largest batch", lambda row: str(row["largest_batch"]), 0),
+    Column("longest context", lambda row: str(row["longest_context"]), 0),
 ]

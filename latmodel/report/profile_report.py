@@ -12,7 +12,7 @@ from ..errors import ProfileError
 from ..laws.float8 import FLOAT8_PRIORS
 from ..laws.priors import RUNTIME_PRIORS, Prior, device_priors
 from ..units import show_bytes
-from .text import Column, Row
+from .column import Column, Row
 
 
 def list_rows() -> tuple[list[Row], list[str]]:
@@ -114,34 +114,34 @@ def _number(value: Any, form: str = "{:.4g}") -> str:
 
 
 LIST_COLUMNS: list[Column] = [
-    ("name", lambda row: row["name"]),
-    ("quality", lambda row: row["quality"]),
-    ("held-out error", lambda row: _number(row["worst_held_out_mape_percent"], "{:.1f} %")),
-    ("date", lambda row: row["date"]),
-    ("runtimes", lambda row: row["runtimes"]),
+    Column("name", lambda row: row["name"]),
+    Column("quality", lambda row: row["quality"]),
+    Column("held-out error", lambda row: _number(row["worst_held_out_mape_percent"], "{:.1f} %"), 1),
+    Column("date", lambda row: row["date"], 2),
+    Column("runtimes", lambda row: row["runtimes"], 1, wraps=True),
 ]
 COEFFICIENT_COLUMNS: list[Column] = [
-    ("coefficient", lambda row: row["coefficient"]),
-    ("value", lambda row: _number(row["value"])),
-    ("error", lambda row: "" if not row["stderr_log"] else f"±{100 * row['stderr_log']:.0f} %"),
-    ("prior", lambda row: _number(row["prior"])),
-    ("ratio", lambda row: _number(row["ratio"], "{:.2f}")),
-    ("status", lambda row: row["status"]),
-    ("meaning", lambda row: row["meaning"]),
+    Column("coefficient", lambda row: row["coefficient"]),
+    Column("value", lambda row: _number(row["value"])),
+    Column("error", lambda row: "" if not row["stderr_log"] else f"±{100 * row['stderr_log']:.0f} %", 2),
+    Column("prior", lambda row: _number(row["prior"]), 3),
+    Column("ratio", lambda row: _number(row["ratio"], "{:.2f}"), 3),
+    Column("status", lambda row: row["status"], 1),
+    Column("meaning", lambda row: row["meaning"], 2, wraps=True),
 ]
 DIFF_COLUMNS: list[Column] = [
-    ("coefficient", lambda row: row["coefficient"]),
-    ("first", lambda row: _number(row["first"])),
-    ("second", lambda row: _number(row["second"])),
-    ("ratio", lambda row: _number(row["ratio"], "{:.3f}")),
-    ("errors apart", lambda row: _number(row["sigmas"], "{:.1f}")),
+    Column("coefficient", lambda row: row["coefficient"]),
+    Column("first", lambda row: _number(row["first"])),
+    Column("second", lambda row: _number(row["second"])),
+    Column("ratio", lambda row: _number(row["ratio"], "{:.3f}")),
+    Column("errors apart", lambda row: _number(row["sigmas"], "{:.1f}")),
 ]
 
 
 ODD_COLUMNS: list[Column] = [
-    ("board", lambda row: row["board"]),
-    ("farthest coefficient", lambda row: row["coefficient"]),
-    ("ratio to the others", lambda row: f"{row['ratio']:.3f}"),
-    ("standard errors", lambda row: f"{row['sigmas']:+.1f}"),
-    ("", lambda row: "odd" if row["odd"] else ""),
+    Column("board", lambda row: row["board"]),
+    Column("farthest coefficient", lambda row: row["coefficient"]),
+    Column("ratio to the others", lambda row: f"{row['ratio']:.3f}"),
+    Column("standard errors", lambda row: f"{row['sigmas']:+.1f}"),
+    Column("", lambda row: "odd" if row["odd"] else ""),
 ]

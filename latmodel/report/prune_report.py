@@ -1,32 +1,40 @@
 """Pruned shapes as a table, as sentences and as a picture."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from ..model.config import Workload
+from ..predict.predictor import Predictor
 from ..pruning.prune import NAMES, Curve, Pruning
 from ..quality import NOT_COVERED
 from ..units import show_bytes, show_count, show_seconds
+from .column import Column
 from .figures import new_figure, save
-from .text import SHAPE_COLUMNS, Column, OutputFormat, render
+from .rows import full_row, shape_fields
+from .text import SHAPE_COLUMNS, OutputFormat, render
 
 COLUMNS: list[Column] = [
-    ("way", lambda row: row["way"]),
+    Column("way", lambda row: row["way"]),
     *SHAPE_COLUMNS,
-    ("params", lambda row: show_count(row["num_parameters"])),
-    ("kept", lambda row: f"{row['parameters_kept']:.0%}"),
-    ("prefill", lambda row: show_seconds(row["prefill_s"])),
-    ("decode/token", lambda row: show_seconds(row["decode_s_per_token"])),
-    ("speed-up", lambda row: f"{row['speedup']:.2f}×"),
-    ("memory", lambda row: show_bytes(row["peak_memory_bytes"]) + ("" if row["fits_memory"] else " !")),
-    ("bound", lambda row: row["bound"] + (" ~" if row["extrapolated"] else "")),
-    ("aligned", lambda row: "yes" if row["aligned"] else "no"),
-    ("target", lambda row: "" if row["way"] == "original" else "reached" if row["reached"] else "missed"),
+    Column("params", lambda row: show_count(row["num_parameters"]), 1),
+    Column("kept", lambda row: f"{row['parameters_kept']:.0%}"),
+    Column("TTFT", lambda row: show_seconds(row["prefill_s"]), 2),
+    Column("TPOT", lambda row: show_seconds(row["decode_s_per_token"]), 2),
+    Column("speed-up", lambda row: f"{row['speedup']:.2f}×"),
+    Column("memory", lambda row: show_bytes(row["peak_memory_bytes"]) + ("" if row["fits_memory"] else " !"), 1),
+    Column("bound", lambda row: row["bound"] + (" ~" if row["extrapolated"] else ""), 2),
+    Column("aligned", lambda row: "yes" if row["aligned"] else "no", 5),
+    Column("target", lambda row: "" if row["way"] == "original" else "reached" if row["reached"] else "missed"),
 ]
 
 
-def table(pruning: Pruning, output_format: OutputFormat) -> str:
-    """The original, and one shape for each way."""
-    rows = [pruning.original.as_dict(), *(curve.shown.as_dict() for curve in pruning.curves)]
+def table(
+    pruning: Pruning, output_format: OutputFormat, predictor: Predictor, workload: Workload, known: Sequence[str]
+) -> str:
+    """The original, and one shape for each way; `known` are notes on the prediction."""
+    shown = [pruning.original, *(curve.shown for curve in pruning.curves)]
+    said = [*known, *notes(pruning)]
+    rows = [full_row(one.as_dict(), predictor, workload, said, shape=shape_fields(one.architecture)) for one in shown]
     return render(rows, output_format, COLUMNS)
 
 

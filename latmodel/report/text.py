@@ -3,44 +3,56 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..units import show_bytes, show_count, show_seconds
+from .column import Column, Row, is_number
+from .fitted import fitted_table
 
 OutputFormat = Literal["table", "json", "jsonl", "csv", "md"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("table", "json", "jsonl", "csv", "md")
-Row = Mapping[str, Any]
-Column = tuple[str, Callable[[Row], str]]  # heading, and the text of a row
 
 
 def render(
     rows: Sequence[Row],
     output_format: OutputFormat,
-    columns: Sequence[Column],
+    columns: Sequence[Column | tuple[str, Callable[[Row], str]]],
     *,
     title: str = "",
     single: bool = False,
+    styles: Sequence[str] = (),
 ) -> str:
-    """Rows as text. JSON and CSV carry every field, unrounded, in SI; `single` gives one JSON object, not a list."""
+    """Rows as text. JSON and CSV carry every field, unrounded, in SI; `single` gives one JSON object, not a list.
+
+    A table fits the terminal; `styles` colours its rows, where colour is wanted.
+    """
     if output_format == "json":
         return json.dumps(rows[0] if single and len(rows) == 1 else list(rows), indent=1, default=str)
     if output_format == "jsonl":
         return "\n".join(json.dumps(row, default=str) for row in rows)
     if output_format == "csv":
         return _csv(rows)
-    cells = [[text(row) for _, text in columns] for row in rows]
-    headings = [heading for heading, _ in columns]
-    return _markdown(headings, cells) if output_format == "md" else table(headings, cells, title=title)
+    known = [Column(*column) for column in columns]
+    cells = [[column.text(row) for column in known] for row in rows]
+    if output_format == "md":
+        return _markdown([column.heading for column in known], cells)
+    return fitted_table(known, cells, title=title, styles=styles)
 
 
 def _csv(rows: Sequence[Row]) -> str:
+    """Every field of every row; a list's entries are joined by "; ", what is None is empty."""
     out = io.StringIO()
     if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n", extrasaction="ignore")
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _csv_cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue().rstrip("\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    return "; ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -49,9 +61,9 @@ def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
 
 def table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, title: str = "") -> str:
-    """A plain aligned table: text to the left, numbers to the right."""
+    """A plain aligned table as wide as its cells: text to the left, numbers to the right."""
     widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
-    numeric = [all(_is_number(line[i]) for line in cells) for i in range(len(headings))]
+    numeric = [all(is_number(line[i]) for line in cells) for i in range(len(headings))]
 
     def line_of(line: Sequence[str]) -> str:
         padded = (
@@ -65,14 +77,13 @@ def table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, title: str
     return "\n".join([title, *body] if title else body)
 
 
-def _is_number(text: str) -> bool:
-    return not text or text[0].isdigit() or (text[0] in "+-–±×*" and any(c.isdigit() for c in text))
-
-
 def seconds_with_interval(row: Row, name: str) -> str:
-    """A time and its interval, in one unit: 3.65 s (3.52–3.79)."""
-    value, low, high = float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
+    """A time and its interval, in one unit: 3.65 s (3.52–3.79); "(?)" where no interval can be had."""
+    value = float(row[name])
     shown = show_seconds(value)
+    if row[f"{name}_low"] is None or row[f"{name}_high"] is None:
+        return f"{shown} (?)"
+    low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
     if low == high:
         return shown
     scale = {"s": 1.0, "ms": 1e3, "µs": 1e6}[shown.split()[1]]
@@ -80,21 +91,38 @@ def seconds_with_interval(row: Row, name: str) -> str:
     return f"{shown} ({low * scale:.{digits}f}–{high * scale:.{digits}f})"
 
 
+SHAPE_COLUMN = Column("shape", lambda row: f"{row['num_hidden_layers']} × {row['hidden_size']}")
+# Of a shape: layers × hidden, and the rest where there is room.
 SHAPE_COLUMNS: list[Column] = [
-    ("layers", lambda row: str(row["num_hidden_layers"])),
-    ("hidden", lambda row: str(row["hidden_size"])),
-    ("ffn", lambda row: str(row["intermediate_size"])),
-    ("heads", lambda row: f"{row['num_attention_heads']}/{row['num_key_value_heads']}×{row['head_dim']}"),
+    SHAPE_COLUMN,
+    Column("FFN", lambda row: str(row["intermediate_size"]), 3),
+    Column("heads", lambda row: f"{row['num_attention_heads']}/{row['num_key_value_heads']}×{row['head_dim']}", 4),
 ]
 
 
 def prediction_columns(level: float) -> list[Column]:
     """What is shown of a prediction whose interval is of this level."""
     return [
-        ("params", lambda row: show_count(row["num_parameters"])),
-        ("prefill", lambda row: show_seconds(row["prefill_s"])),
-        ("decode/token", lambda row: show_seconds(row["decode_s_per_token"])),
-        (f"response ({100 * level:.3g} %)", lambda row: seconds_with_interval(row, "response_s")),
-        ("memory", lambda row: show_bytes(row["peak_memory_bytes"]) + ("" if row["fits_memory"] else " !")),
-        ("bound", lambda row: row["bound"] + (" ~" if row["extrapolated"] else "")),
+        Column("params", lambda row: show_count(row["num_parameters"]), 1),
+        Column("TTFT", lambda row: show_seconds(row["prefill_s"]), 2),
+        Column("TPOT", lambda row: show_seconds(row["decode_s_per_token"]), 2),
+        Column("tokens/s", lambda row: f"{row.get('batch_size', 1) / row['decode_s_per_token']:.3g}", 5),
+        Column(f"response ({100 * level:.3g} %)", lambda row: seconds_with_interval(row, "response_s")),
+        Column("memory", lambda row: show_bytes(row["peak_memory_bytes"]) + ("" if row["fits_memory"] else " !"), 1),
+        Column("bound", lambda row: row["bound"] + (" ~" if row["extrapolated"] else ""), 2),
     ]
+
+
+def field_column(name: str) -> Column:
+    """A column that shows one field as it is."""
+    return Column(name, lambda row: str(row[name]), 1)
+
+
+def legend(rows: Sequence[Row]) -> list[str]:
+    """One line for each mark that the columns above use in these rows."""
+    lines = ["Shape is layers × hidden; TTFT is the prefill, TPOT a decode step."]
+    if any(row["extrapolated"] for row in rows):
+        lines.append("~ lies outside what the profile was fitted on; its interval is widened.")
+    if not all(row["fits_memory"] for row in rows):
+        lines.append("! does not fit the memory.")
+    return lines

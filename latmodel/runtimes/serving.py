@@ -4,7 +4,8 @@ Counts are by design of vLLM's Llama model, not measured: the kernels' own times
 were timed one by one (`calibration.published`).
 """
 
-from ..model.implementation import Implementation
+from ..model.implementation import AttentionPath, Implementation
+from .kernels import MARLIN_FORMATS
 
 SERVING = Implementation(
     name="serving",
@@ -17,14 +18,12 @@ SERVING = Implementation(
     residual_kernels=0,  # in the norm's kernel
     cache_kernels=0,  # written by a kernel that the measured rows of attention include
     cache_copies=0,
-    attention_kernels=1,
-    attention_passes=0,
+    attentions=(AttentionPath(name="flash"),),
     padding_kernels=0,
     routing_kernels=4,  # softmax with top-k, alignment of rows to tiles, gather, sum
     expert_kernels=0,
     absorbs_latents=True,
     fuses_scans=True,
-    unpack_moves=0,  # in registers (Marlin)
-    unpack_kernels=0,
+    kernels=MARLIN_FORMATS,
     fuses_projections=True,  # QKVParallelLinear, MergedColumnParallelLinear
 )

@@ -3,7 +3,8 @@
 Counts are by design, not measured: what a fusing compiler can join, no reductions across kernels.
 """
 
-from ..model.implementation import Implementation
+from ..model.implementation import AttentionPath, Implementation
+from .kernels import FUSED_FORMATS
 
 COMPILED = Implementation(
     name="compiled",
@@ -16,13 +17,11 @@ COMPILED = Implementation(
     residual_kernels=0,  # in the norm's kernel
     cache_kernels=1,  # keys and values written together, in place
     cache_copies=0,
-    attention_kernels=1,
-    attention_passes=0,
+    attentions=(AttentionPath(name="sdpa"),),
     padding_kernels=0,
     routing_kernels=4,  # softmax with top-k, sort, gather, scatter
     expert_kernels=0,
     absorbs_latents=True,
     fuses_scans=True,
-    unpack_moves=0,  # in registers
-    unpack_kernels=0,
+    kernels=FUSED_FORMATS,  # torchao's, which a compiler calls or makes
 )

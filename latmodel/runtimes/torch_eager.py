@@ -4,7 +4,8 @@ Counts are of the operators that PyTorch's dispatcher sees in `calibration.engin
 `tests/test_implementation.py` counts them anew). Also what a CUDA graph replays.
 """
 
-from ..model.implementation import Implementation
+from ..model.implementation import AttentionPath, Implementation
+from .kernels import FLOAT8_BLOCKS_MODULE, FLOAT8_MODULE, FUSED_FORMATS
 
 TORCH = Implementation(
     name="torch",
@@ -19,8 +20,7 @@ TORCH = Implementation(
     residual_kernels=1,
     cache_kernels=2,  # keys and values are copied to their place
     cache_copies=0,
-    attention_kernels=1,  # scaled_dot_product_attention
-    attention_passes=0,
+    attentions=(AttentionPath(name="sdpa"),),  # scaled_dot_product_attention, which shares grouped keys and values
     padding_kernels=4,  # queries, keys and values padded, the output cut (not counted: a CPU does not pad)
     # A loop over experts adds mask, gather, activation, weighting, index_add and reads of indices by the host: 13
     # launches for each (counted in `tests/test_recurrent.py`).
@@ -28,6 +28,6 @@ TORCH = Implementation(
     expert_kernels=13,
     absorbs_latents=False,
     fuses_scans=False,
-    unpack_moves=2,  # the unpacked matrix is written and read back: plain operators cannot do otherwise
-    unpack_kernels=1,
+    # As linear layers that hold one fused kernel (torchao, ExLlamaV2, AWQ's fused modules).
+    kernels=(("fp8", FLOAT8_MODULE), ("fp8-block", FLOAT8_BLOCKS_MODULE), *FUSED_FORMATS),
 )

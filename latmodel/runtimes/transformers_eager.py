@@ -4,7 +4,16 @@ Counts are of the operators that PyTorch's dispatcher sees in one `LlamaDecoderL
 `tests/test_implementation.py` counts them anew); traffic follows from the operands of each.
 """
 
-from ..model.implementation import Implementation
+from ..model.implementation import AttentionPath, Implementation
+from .kernels import (
+    AWQ_MODULE,
+    EXLLAMA_MODULE,
+    FLOAT8_BLOCKS_UNPACKED,
+    FLOAT8_UNPACKED,
+    GPTQ_8BIT_MODULE,
+    LLM_INT8,
+    NF4_MODULE,
+)
 
 TRANSFORMERS = Implementation(
     name="transformers",
@@ -21,8 +30,18 @@ TRANSFORMERS = Implementation(
     residual_kernels=1,
     cache_kernels=2,  # `DynamicCache.update` concatenates keys, and values
     cache_copies=1,
-    attention_kernels=1,  # scaled_dot_product_attention
-    attention_passes=0,  # flash attention keeps the scores on the chip
+    attentions=(
+        # Grouped keys and values are shared where no mask is given (`use_gqa_in_sdpa`, transformers 5).
+        AttentionPath(name="sdpa"),
+        # `eager_attention_forward`: `repeat_kv` twice; product, scale, mask, softmax in float32, back, product, and a
+        # copy of the output. Moves: scores written; read and written twice; read and written in float32; read and
+        # written in 16 bits; read.
+        AttentionPath(name="eager", kernels=2.0, expand_kernels=2.0, score_kernels=5.0, score_moves=12.0),
+        AttentionPath(name="flash"),
+        # Versions before 5 repeat keys and values for each query head, whatever attends.
+        AttentionPath(name="sdpa-4", expand_kernels=2.0),
+        AttentionPath(name="flash-4", expand_kernels=2.0),
+    ),
     padding_kernels=4,  # queries, keys and values padded, the output cut (not counted: a CPU does not pad)
     # Softmax, top-k, sort, histogram, offsets, gather, scatter: launches around two grouped products (counted in
     # `tests/test_recurrent.py`).
@@ -30,10 +49,17 @@ TRANSFORMERS = Implementation(
     expert_kernels=0,
     absorbs_latents=False,  # `DeepseekV3Attention` expands the latents
     fuses_scans=False,  # kernels of their own need packages that Transformers does not install
-    # The unpacked matrix is written and read back (an assumption: no kernel of a quantised format is counted here).
-    unpack_moves=2,
-    unpack_kernels=1,
+    kernels=(
+        ("int4-gptq", EXLLAMA_MODULE),
+        ("int4-awq", AWQ_MODULE),
+        ("int8-gptq", GPTQ_8BIT_MODULE),
+        ("int8-awq", GPTQ_8BIT_MODULE._replace(name="awq, 8 bits", source="")),
+        ("int8", LLM_INT8),
+        ("nf4", NF4_MODULE),
+        ("fp8", FLOAT8_UNPACKED),
+        ("fp8-block", FLOAT8_BLOCKS_UNPACKED),
+    ),
 )
 # PyTorch's grouped product on a CPU is a loop over all experts, of views and a product; where no token was sent to an
 # expert its turn takes a third of a launch (1 against 3.5 us, one core of an AMD EPYC).
-TRANSFORMERS_CPU = TRANSFORMERS._replace(name="transformers-cpu", group_kernels=0.3)
+TRANSFORMERS_CPU = TRANSFORMERS._replace(name="transformers-cpu", group_kernels=0.3, kernels=())

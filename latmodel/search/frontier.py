@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from ..arrays import Array
+from ..configs.models import NamedModel, read_model
 from ..errors import LatmodelError, UsageError
 from ..model.config import ModelConfig, Workload
 from ..predict.prediction import Prediction, Predictions
@@ -30,9 +31,9 @@ class Drawing(Protocol):
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model to compare with: its shape and what is predicted of it."""
+    """A model to compare with: its name and what is predicted of it."""
 
-    config: ModelConfig
+    name: str
     prediction: Prediction
 
 
@@ -98,9 +99,14 @@ class Frontier:
         columns, values = ({k: v[rows] for k, v in table.items()} for table in (self.columns, self.values))
         return replace(self, columns=columns, values=values)
 
-    def against(self, config: ModelConfig) -> "Frontier":
-        """The same with a baseline: rows then carry ratios of parameters and of speed to it."""
-        return replace(self, baseline=Baseline(config, self.predictor.predict(config, self.workload)))
+    def against(self, model: Any) -> "Frontier":
+        """The same with a baseline: rows then carry ratios of parameters and of speed to it.
+
+        `model` is whatever `Predictor.predict` takes.
+        """
+        named = model if isinstance(model, NamedModel) else read_model(model)
+        prediction = self.predictor.predict(named.model, named.under(self.workload))
+        return replace(self, baseline=Baseline(named.name, prediction))
 
     def config(self, row: int) -> ModelConfig:
         """The shape of one row."""

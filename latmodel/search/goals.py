@@ -254,6 +254,9 @@ def measures(
 
     def measure(objective: Objective, sign: float) -> Measure:
         where = objective.scenario or own
+        if objective.end != "value":
+            # An end of the interval is the time on that end's host, by the width of the residuals further.
+            where = Scenario(where.predictor.at_end(objective.end), where.workload)
         if where not in scenarios:
             scenarios.append(where)
         return Measure(objective, scenarios.index(where), where, sign)

@@ -14,6 +14,7 @@ from ..predict.predictor import Predictor
 from .frontier import Frontier
 from .goals import SHAPE, Function, Limit, Objective, Scenario, objective_named
 from .job import Job
+from .scored import near_usual, quality_from
 from .space import SearchSpace
 from .tables import parts
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .executors import Executor
 
 QualityLike = str | Objective | Function
+DEFAULT_QUALITY = "effective-params"  # as on the command line
 
 
 def frontier(
@@ -32,7 +34,8 @@ def frontier(
     *,
     budget_s: float | None = None,
     memory_bytes: float | None = None,
-    quality: QualityLike = "params",
+    quality: QualityLike = DEFAULT_QUALITY,
+    tokens: float | None = None,
     objectives: Sequence[QualityLike] | None = None,
     limits: Sequence[Limit] = (),
     also: Sequence[Scenario] = (),
@@ -49,8 +52,10 @@ def frontier(
         workload: prompt, new tokens, batch and number formats; the default `Workload` if None.
         budget_s: seconds that a response may take; None for no limit.
         memory_bytes: memory that a shape may take at its peak; the predictor's device if None.
-        quality: what to make large beside the response being short: "params", "non-embedding-params", an
-            `Objective`, or a function of the shapes.
+        quality: what to make large beside the response being short: the name of a score (`latmodel.quality.NAMES`), an
+            `Objective`, or a function of the shapes. Under a score that sees depth and width alone, FFN ratio and query
+            groups are held near the usual where the space leaves them free (`scored.near_usual`).
+        tokens: training tokens, for a score that is a loss.
         objectives: instead of quality and response, any number of them; three and more need moocore.
         limits: more that every answer must keep: `Objective("decode").at_most(0.05)`.
         also: other devices or workloads in which budget and memory must be kept too.
@@ -65,6 +70,7 @@ def frontier(
         LatmodelError: a part of the search failed three times.
         UsageError: a limit is not a positive number, an objective cannot be used, or moocore is missing.
     """
+    quality, space = measure_of(quality, tokens, space, objectives)
     job = job_of(predictor, space, workload, budget_s, memory_bytes, quality, objectives, limits, also, sure)
     if executor is None and workers == 1 and checkpoint is None:
         front = job.look()
@@ -85,7 +91,8 @@ def best_per_depth(
     *,
     budget_s: float | None = None,
     memory_bytes: float | None = None,
-    quality: QualityLike = "params",
+    quality: QualityLike = DEFAULT_QUALITY,
+    tokens: float | None = None,
     limits: Sequence[Limit] = (),
     also: Sequence[Scenario] = (),
     sure: bool = False,
@@ -94,6 +101,7 @@ def best_per_depth(
 
     Depths at which nothing does are left out and listed in `missing`. Arguments and errors as for `frontier`.
     """
+    quality, space = measure_of(quality, tokens, space, None)
     pinned = (space or SearchSpace()).pin(num_hidden_layers=tuple(depths))
     job = job_of(predictor, pinned, workload, budget_s, memory_bytes, quality, None, limits, also, sure)
     fronts = {depth: job.nothing_yet() for depth in depths}
@@ -109,6 +117,20 @@ def best_per_depth(
     )
     missing = tuple(depth for depth, front in fronts.items() if not len(front))
     return replace(result(job, values, shapes), missing=missing)
+
+
+def measure_of(
+    quality: QualityLike, tokens: float | None, space: SearchSpace | None, objectives: Sequence[QualityLike] | None
+) -> tuple[QualityLike, SearchSpace | None]:
+    """What to maximise and the space to search it in, from the name of a score.
+
+    Raises:
+        UsageError: there is no such score, or it needs tokens.
+    """
+    if objectives is not None or not isinstance(quality, str):
+        return quality, space
+    measure, score = quality_from(quality, tokens)
+    return measure, space if score is None else near_usual(space or SearchSpace())
 
 
 def job_of(

@@ -108,18 +108,20 @@ class Problem:
         self._products = _stacked([row.products for row in rows], GEMM)
         self._heads = _stacked([row.head for row in rows], GEMM)
         self._decode = np.array([row.attention.kind == OpKind.DECODE for row in rows])
+        share = [LLAMA_CPP.prompt_share(float(row.test.config.num_hidden_layers), False) for row in rows]
+        self._share = np.where(self._decode, 1.0, np.array(share))
         self._tokens = _stacked([row.attention for row in rows], OpKind.DECODE)
         self._prompts = _stacked([row.attention for row in rows], OpKind.PREFILL)
 
     def predict(self, values: dict[str, Floats]) -> Floats:
         """Seconds of each row."""
         c, sheet = ggml_of(values, self.cores), self._sheet
-        total = values["pass_s"].copy()
-        for op in (self._products, self._heads):
-            work, floor, _ = GGML_LAWS[op.kind](op, c, sheet)
-            total += work + floor
         prompt, token = (GGML_LAWS[op.kind](op, c, sheet)[0] for op in (self._prompts, self._tokens))
-        return np.asarray(total + np.where(self._decode, token, prompt))
+        (work, floor, _), (head, head_floor, _) = (
+            GGML_LAWS[op.kind](op, c, sheet) for op in (self._products, self._heads)
+        )
+        blocks = (work + floor + np.where(self._decode, token, prompt)) * self._share
+        return np.asarray(values["pass_s"] + blocks + head + head_floor)
 
 
 def ggml_of(values: dict[str, Any], cores: Any) -> GgmlCoefficients:

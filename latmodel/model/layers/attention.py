@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from ...arrays import Array, minimum
+from ...arrays import Array, indicator, minimum
 from ..alignment import misfit
 from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import AttentionShape, OpCost, pointwise
+from ..ops import AttentionShape, OpCost, OpKind, pointwise
 from ..step import Step, attended_pairs, seen_positions
 from .kv_cache import append_op
 from .layer import Layer, Linear, part_of
@@ -78,7 +78,8 @@ class Attention(Layer):
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Attention and the upkeep of its KV cache; affine in the context unless a window caps it."""
-        return [attention_op(self, step, implementation, numbers), append_op(self, step, implementation, numbers)]
+        ops = [attention_op(self, step, implementation, numbers), append_op(self, step, implementation, numbers)]
+        return ops if implementation.attention.keeps_on_chip else ops + written_ops(self, step, implementation, numbers)
 
     @property
     def elements_per_position(self) -> Array:
@@ -117,21 +118,41 @@ class Attention(Layer):
 def attention_op(attention: Attention, step: Step, implementation: Implementation, numbers: Numbers) -> OpCost:
     """Scores, softmax and weighted sum: 4 · heads · head_dim FLOPs a query-key pair, causal pairs only.
 
-    Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read.
+    Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read,
+    unless the runtime wrote it out for each (`written_ops`).
     """
     pairs = step.batch * attended_pairs(step, attention.window)
     width = attention.query_width
     seen = seen_positions(step, attention.window)
-    cache = attention.key_width * (2.0 * numbers.cache_bytes * step.batch * seen)
+    kv_heads, key_width = attention.kv_heads, attention.key_width
+    if implementation.attention.expand_kernels:
+        kv_heads, key_width = attention.heads, width
+    cache = key_width * (2.0 * numbers.cache_bytes * step.batch * seen)
     moved = width * (2.0 * step.rows * numbers.activation_bytes)
-    if implementation.attention_passes:
-        moved = moved + attention.heads * (implementation.attention_passes * pairs * numbers.activation_bytes)
     padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
-        step.batch, attention.heads, attention.kv_heads, attention.head_dim,
+        step.batch, attention.heads, kv_heads, attention.head_dim,
         step.tokens, step.context, seen, attention.window,
     )  # fmt: skip
     return OpCost(
         "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
-        implementation.attention_kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
+        implementation.attention.kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
     )  # fmt: skip
+
+
+def written_ops(attention: Attention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+    """What attention writes out that others keep on the chip: keys and values once a query head, and the scores.
+
+    Keys and values are read once and written heads / kv_heads times, where that is more than once. Scores are of all
+    positions, masked ones too; their products are counted as those of attention that skips what is masked.
+    """
+    path, ops = implementation.attention, []
+    if path.expand_kernels:
+        seen = step.batch * seen_positions(step, attention.window)
+        shared = indicator(attention.heads > attention.kv_heads, attention.heads)
+        moved = (attention.key_width + attention.query_width) * shared * (2.0 * numbers.cache_bytes * seen)
+        ops.append(OpCost("repeat_kv", OpKind.COPY, 0.0, 0.0, 0.0, moved, path.expand_kernels * shared))
+    if path.score_moves:
+        scores, each = attention.heads * (step.batch * step.tokens * step.context), numbers.activation_bytes
+        ops.append(pointwise("scores", scores, moves=path.score_moves, kernels=path.score_kernels, bytes_each=each))
+    return ops

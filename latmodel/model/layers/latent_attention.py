@@ -107,13 +107,11 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
     joined = pointwise("join_keys", positions * (m.heads * key), moves=2.0, kernels=3.0, bytes_each=each)
     width = m.heads * (key + value)
     moved = width * (step.rows * each)
-    if implementation.attention_passes:
-        moved = moved + m.heads * (implementation.attention_passes * pairs * each)
     shape = AttentionShape(
         step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, step.context, None
     )
     read = width * (positions * each)  # expanded keys and values
-    flops, kernels = width * (2.0 * pairs), implementation.attention_kernels
+    flops, kernels = width * (2.0 * pairs), implementation.attention.kernels
     return [expand, joined, OpCost("attention", step.attention_kind, flops, 0.0, read, moved, kernels, attention=shape)]
 
 
@@ -131,5 +129,5 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     cache = step.batch * step.context * wide * numbers.cache_bytes
     rows = m.heads * (wide + m.latent_rank) * (step.rows * each)
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
-    kernels = implementation.attention_kernels
+    kernels = implementation.attention.kernels
     return [absorb, OpCost("attention", step.attention_kind, flops, 0.0, cache, rows, kernels, attention=shape)]

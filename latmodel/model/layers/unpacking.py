@@ -1,15 +1,12 @@
-"""What quantised weights cost beyond their bytes: unpacking them, or products of 8-bit floats instead."""
+"""What quantised weights cost beyond their bytes: more launches, arithmetic to dequantise, or a matrix written out."""
 
 from collections.abc import Collection, Sequence
 
+from ...arrays import Array, indicator, is_array
 from ..formats import Numbers
 from ..implementation import Implementation
+from ..kernels import Way, WeightKernel
 from ..ops import OpCost, OpKind, pointwise
-
-
-def multiplies_float8(implementation: Implementation, numbers: Numbers) -> bool:
-    """Whether products are of 8-bit floats: weights stored so, inputs quantised on the way."""
-    return implementation.multiplies_float8 and numbers.format is not None and numbers.format.name == "fp8"
 
 
 def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
@@ -24,20 +21,50 @@ def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
 def with_unpacking(
     name: str, ops: Sequence[OpCost], quantised: Collection[str], implementation: Implementation, numbers: Numbers
 ) -> list[OpCost]:
-    """The same operators of one layer, and one by this name that unpacks the weights of the `quantised` ones.
+    """The same operators of one layer, its `quantised` products as the runtime's kernel makes them.
 
-    Where fp8 weights are multiplied as such nothing is unpacked: the products are of 8-bit floats.
-    `unpack_moves` values of the dtype are moved for each weight: 2 where a runtime writes the unpacked matrix out and
-    the product reads it back, 0 where it unpacks in registers; `unpack_kernels` launches a product.
+    A fused kernel reads the stored bytes; what its launches, floors and instructions cost beyond is one operator of
+    kind DEQUANTIZE. Unpacking is one pointwise operator by this `name`: `unpack_moves` values of the dtype moved for
+    each weight. A kernel that hands over to another from some rows on is the one or the other.
     """
-    if multiplies_float8(implementation, numbers):
-        return [float8_product(op, implementation.unpack_kernels) if op.name in quantised else op for op in ops]
+    assert numbers.format is not None, "weights in the dtype are not unpacked"
+    kernel = implementation.kernel(numbers.format)
+    if kernel.way is Way.FLOAT8:
+        return [float8_product(op, kernel.launches - 1.0) if op.name in quantised else op for op in ops]
     products = [op for op in ops if op.name in quantised]
-    if not products or not (implementation.unpack_moves or implementation.unpack_kernels):
+    if not products:
         return list(ops)
+    if kernel.beyond is None:
+        return [*ops, *_side_ops(name, products, kernel, implementation, numbers)]
+    rows = products[0].m
+    if not is_array(rows):
+        chosen = kernel.beyond if rows >= kernel.rows else kernel
+        return [*ops, *_side_ops(name, products, chosen, implementation, numbers)]
+    many = indicator(rows >= kernel.rows, rows)
+    few_ops = _side_ops(name, products, kernel, implementation, numbers)
+    many_ops = _side_ops(name, products, kernel.beyond, implementation, numbers)
+    return [*ops, *(_part(op, 1.0 - many) for op in few_ops), *(_part(op, many) for op in many_ops)]
+
+
+def _side_ops(
+    name: str, products: Sequence[OpCost], kernel: WeightKernel, implementation: Implementation, numbers: Numbers
+) -> list[OpCost]:
+    """What a kernel runs beside the products themselves."""
     weights = sum(op.weight_bytes for op in products) * (1.0 / numbers.weight_bytes)
-    launches = implementation.unpack_kernels * sum(op.kernels for op in products)
-    unpack = pointwise(
-        name, weights, moves=implementation.unpack_moves, kernels=launches, bytes_each=numbers.activation_bytes
-    )
-    return [*ops, unpack]
+    count = sum(op.kernels for op in products)
+    launches = (kernel.launches - 1.0) * count
+    if kernel.way is Way.UNPACKED:
+        moves = implementation.unpack_moves
+        return [pointwise(name, weights, moves=moves, kernels=launches, bytes_each=numbers.activation_bytes)]
+    if not (kernel.floors or kernel.instructions or kernel.launches != 1.0):
+        return []
+    flops, floors = kernel.instructions * weights, kernel.floors * count
+    return [OpCost(name, OpKind.DEQUANTIZE, flops, kernels=launches, repeat=floors)]
+
+
+def _part(op: OpCost, share: Array) -> OpCost:
+    """The operator where `share` is 1, nothing where it is 0."""
+    return op._replace(
+        flops=op.flops * share, activation_bytes=op.activation_bytes * share, kernels=op.kernels * share,
+        repeat=op.repeat * share,
+    )  # fmt: skip

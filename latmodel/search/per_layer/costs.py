@@ -132,7 +132,7 @@ def layer_costs(
         transient.append(memory.transient_bytes if present else 0.0)
     head = head_cost(_model([], shared), work, target)
     fixed = Fixed(
-        around_blocks(head, target),
+        around_blocks(head, work, target),
         bare.weight_bytes + bare.overhead_bytes,
         bare.transient_bytes,
     )

@@ -1,0 +1,58 @@
+"""The models that a verb is about: positional names, `--config`, or dimensions as options."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from .options import apply, shape_options
+
+if TYPE_CHECKING:
+    from ..configs.models import NamedModel
+
+DIMENSIONS = ("layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "vocab", "tie_embeddings")
+
+models_argument = click.argument("models", nargs=-1, metavar="[MODEL]...")
+config_option = click.option(
+    "--config", "configs", multiple=True, metavar="CONFIG",
+    help="A Hugging Face config.json, or the name of a preset (`latmodel preset list`). Repeatable.",
+)  # fmt: skip
+# A positional MODEL is a preset, a path, or layers x hidden: 80x576.
+model_options = apply(models_argument, config_option, shape_options)
+
+
+def models_from(options: dict[str, Any]) -> "list[NamedModel]":
+    """The models that the options name, in order; those by name first, then that of the dimensions.
+
+    Raises:
+        UsageError: there is none, one cannot be read, or dimensions are given beside a name.
+    """
+    from ..configs.model_input import shape_config
+    from ..configs.models import NamedModel, read_model
+
+    names = [*options.get("models", ()), *options["configs"]]
+    given = [name for name in DIMENSIONS if options.get(name) is not None]
+    if names and given:
+        raise UsageError(f"--{given[0].replace('_', '-')} is of a model given by its dimensions: leave it out")
+    if names:
+        return [read_model(name) for name in names]
+    if options["layers"] is None or options["hidden"] is None:
+        raise UsageError("give a model: a preset, a config.json or layers x hidden (80x576), or --layers and --hidden")
+    tie = options["tie_embeddings"]
+    config = shape_config(
+        options["layers"], options["hidden"], ffn=options["ffn"], heads=options["heads"], kv_heads=options["kv_heads"],
+        head_dim=options["head_dim"], vocab=options["vocab"], tie=True if tie is None else tie,
+    )  # fmt: skip
+    return [NamedModel(f"{config.num_hidden_layers}x{config.hidden_size}", config)]
+
+
+def one_model(options: dict[str, Any]) -> "NamedModel":
+    """The only model that the options name.
+
+    Raises:
+        UsageError: as `models_from`, or there are several.
+    """
+    models = models_from(options)
+    if len(models) > 1:
+        raise UsageError(f"this is of one model, {len(models)} are given: {', '.join(m.name for m in models)}")
+    return models[0]

@@ -1,0 +1,111 @@
+"""What `latmodel predict --input` prints: predictions of every row of a table, in its order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..configs.tables import read_table
+from ..device.store import load_profile
+from ..errors import UsageError
+from ..model.config import CONFIG_FIELDS, MAX_DIMENSION, Workload
+from ..model.defaults import fill_dimensions
+from ..predict.columns import WORK_COLUMNS
+from ..predict.prediction import Prediction
+from ..predict.predictor import Predictor
+from .column import Row
+from .rows import Answer, full_row, notes_of, run_notes
+from .text import SHAPE_COLUMNS, OutputFormat, prediction_columns, render
+
+# What cannot be an array: rows that share all of it are predicted at once.
+GROUPED = ("gpu", "runtime", "host", "dtype", "weights", "kv_cache", "logits")
+
+
+class Group(NamedTuple):
+    """Rows of a table that one predictor prices under one set of number formats."""
+
+    predictor: Predictor
+    workload: Workload
+    members: list[int]
+
+
+def predict_table(predictor: Predictor, path: Path, workload: Workload, output_format: OutputFormat) -> Answer:
+    """Predictions of every row of a table, in its order, with the row's own columns.
+
+    Rows may name their own workload, number formats, device and runtime, which go before the given ones. Columns that
+    hold predictions of an earlier run are made anew; columns that latmodel does not know are kept.
+
+    Raises:
+        UsageError: a row or column of the table is wrong; it is named.
+        ProfileError: a row names a device or a runtime that is not known.
+    """
+    rows = read_table(path)
+    done: list[Row] = [{} for _ in rows]
+    for group in _groups(rows, predictor, workload, path):
+        some = [rows[i] for i in group.members]
+        notes = run_notes(group.predictor, group.workload)
+        for i, row, prediction in zip(group.members, some, _predict(group, some, path), strict=True):
+            own = group.workload.model_copy(update={name: row[name] for name in WORK_COLUMNS if name in row})
+            done[i] = full_row({**row, **prediction.as_dict()}, group.predictor, own, notes)
+    columns = [*SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
+    return Answer(render(done, output_format, columns), notes_of(done))
+
+
+def _groups(rows: list[dict[str, Any]], predictor: Predictor, workload: Workload, path: Path) -> list[Group]:
+    by_key: dict[tuple[Any, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        by_key.setdefault(tuple(row.get(name) for name in GROUPED), []).append(index)
+    groups = []
+    for key, members in by_key.items():
+        gpu, runtime, host, *formats = key
+        given = {name: value for name, value in zip(GROUPED[3:], formats, strict=True) if value is not None}
+        try:
+            work = Workload(**{**workload.model_dump(), **given})
+        except UsageError as error:
+            raise UsageError(f"{path}: row {members[0] + 1}: {error}") from None
+        groups.append(Group(_predictor(predictor, gpu, runtime, host), work, members))
+    return groups
+
+
+def _predictor(given: Predictor, gpu: str | None, runtime: str | None, host: str | None) -> Predictor:
+    """The given predictor, unless a row names another device, runtime or host."""
+    wanted: Any = host or given.host
+    if gpu is None or gpu == given.profile.gpu:
+        if runtime in (None, given.runtime) and wanted == given.host:
+            return given
+        return Predictor(given.profile, runtime or given.runtime, given.interval.level, given.memory_bytes, host=wanted)
+    return Predictor(load_profile(gpu), runtime, given.interval.level, host=host)  # type: ignore[arg-type]
+
+
+def _predict(group: Group, rows: Sequence[dict[str, Any]], path: Path) -> list[Prediction]:
+    """The rows' predictions; what is left out of a row is filled in, in the row too."""
+    work = group.workload.model_dump()
+    try:
+        for position, row in enumerate(rows):
+            row.update(_filled(row, position))
+        columns = {name: [row.get(name, work.get(name)) for row in rows] for name in (*CONFIG_FIELDS, *WORK_COLUMNS)}
+        predictions = group.predictor.predict_many(columns, group.workload)
+    except UsageError as error:
+        raise UsageError(f"{path}: {_renumbered(str(error), group.members)}") from None
+    return [predictions[i] for i in range(len(rows))]
+
+
+def _filled(row: dict[str, Any], position: int) -> dict[str, Any]:
+    for name in ("num_hidden_layers", "hidden_size"):
+        if name not in row:
+            raise UsageError(f"row {position}: column {name!r} is missing or empty")
+    dimensions = {name: row[name] for name in CONFIG_FIELDS if name in row}
+    for name, value in dimensions.items():
+        if value == 0 and name != "tie_word_embeddings":
+            raise UsageError(f"row {position}: {name} must be a whole number from 1 to {MAX_DIMENSION}")
+    try:
+        return fill_dimensions(dimensions)
+    except UsageError as error:
+        raise UsageError(f"row {position}: {error}") from None
+
+
+def _renumbered(message: str, index: Sequence[int]) -> str:
+    """Row numbers of a group as those of the file, counted from 1."""
+    if not message.startswith("row "):
+        return message
+    number, rest = message[4:].split(":", 1)
+    return f"row {index[int(number)] + 1}:{rest}"

@@ -1,0 +1,63 @@
+"""Kernels of quantised weights, one record each: which runtime takes which stands in the runtime's own file.
+
+Figures without a source are counts or assumptions; `latmodel` then says that none was measured.
+"""
+
+from ..model.kernels import UNPACKED, Way, WeightKernel
+
+QWEN = "fitted to QwenLM/Qwen3@a912d239 (Qwen2.5 0.5B to 32B, one A100, batch 1)"
+
+# Dequantised in registers and read at the rate of 16-bit weights, which is what published times at batch 1 show.
+FUSED = WeightKernel(
+    name="fused", way=Way.FUSED,
+    source="a count: stored bytes at the rate of 16-bit weights; casper-hansen/AutoAWQ#76 and #365 are compared",
+)  # fmt: skip
+FUSED_UNTIMED = FUSED._replace(source="")  # of formats of which no time is at hand
+# 8-bit floats are multiplied as such where the device was measured with them, else dequantised in registers.
+FLOAT8 = WeightKernel(name="fp8", way=Way.FLOAT8, beyond=FUSED_UNTIMED, source="vLLM's kernels, timed one by one")
+FLOAT8_BLOCKS = FLOAT8._replace(name="fp8 by blocks", source="")
+# A module that quantises its input first launches once more.
+FLOAT8_MODULE = FLOAT8._replace(launches=2.0)
+FLOAT8_BLOCKS_MODULE = FLOAT8_BLOCKS._replace(launches=2.0)
+# Of torchao, ExLlamaV2, AWQ's fused modules. LLM.int8 has no fused form: the same bytes as int8 weights alone.
+FUSED_FORMATS = (
+    ("int4-gptq", FUSED), ("int4-awq", FUSED),
+    ("int8-gptq", FUSED_UNTIMED), ("int8-awq", FUSED_UNTIMED), ("int8", FUSED_UNTIMED), ("nf4", FUSED_UNTIMED),
+    ("mxfp4", FUSED_UNTIMED), ("nvfp4", FUSED_UNTIMED),
+    ("fp8", FLOAT8), ("fp8-block", FLOAT8_BLOCKS),
+)  # fmt: skip
+
+# vLLM's: Marlin, in registers. A pass takes a constant longer than with 16-bit weights, whatever the model.
+MARLIN = WeightKernel(name="Marlin", way=Way.FUSED, step_s=0.8e-3, source=f"{QWEN}, vLLM 0.6.3")
+MARLIN_UNTIMED = MARLIN._replace(source="")
+MARLIN_FORMATS = (
+    ("int4-gptq", MARLIN), ("int4-awq", MARLIN), ("int8-gptq", MARLIN), ("int8-awq", MARLIN_UNTIMED),
+    ("int8", MARLIN_UNTIMED), ("nf4", MARLIN_UNTIMED), ("mxfp4", MARLIN_UNTIMED), ("nvfp4", MARLIN_UNTIMED),
+    ("fp8", FLOAT8), ("fp8-block", FLOAT8_BLOCKS),
+)  # fmt: skip
+
+# Transformers': a Python module around each product.
+# ExLlamaV2's kernel up to 50 rows (MAX_Q_GEMM_ROWS of AutoGPTQ's q_gemm.cu), then an unpacked matrix.
+EXLLAMA_MODULE = WeightKernel(
+    name="ExLlamaV2's in AutoGPTQ", way=Way.FUSED, launches=0.5, floors=10.0, instructions=5.5,
+    rows=51.0, beyond=UNPACKED, holds_workspace=True, source=f"{QWEN}, Transformers 4.46",
+)  # fmt: skip
+# AutoAWQ's GEMM kernel below 1024 rows (FP16_MATMUL_HEURISTIC_CONDITION of awq/modules/linear/gemm.py).
+AWQ_MODULE = WeightKernel(
+    name="AWQ's GEMM", way=Way.FUSED, launches=3.2, floors=10.0, instructions=5.5, rows=1024.0, beyond=UNPACKED,
+    source=f"{QWEN}, Transformers 4.46",
+)  # fmt: skip
+GPTQ_8BIT_MODULE = WeightKernel(
+    name="GPTQ in 8 bits", way=Way.FUSED, launches=3.8, floors=10.0, instructions=4.1, rows=128.0, beyond=UNPACKED,
+    source=f"{QWEN}, Transformers 4.46",
+)  # fmt: skip
+# bitsandbytes. LLM.int8: inputs are searched for outliers (the host waits for their number), quantised, multiplied,
+# dequantised, and the outliers' product is added.
+LLM_INT8 = WeightKernel(
+    name="LLM.int8", way=Way.FUSED, launches=52.0,
+    source="fitted to bitsandbytes#347, LLaMA-7B on an RTX 3090, batch 1",
+)  # fmt: skip
+# A matrix-vector kernel for one row, then an unpacked matrix; launches are counted from the module, not timed.
+NF4_MODULE = WeightKernel(name="nf4", way=Way.FUSED, launches=3.0, rows=2.0, beyond=UNPACKED)
+FLOAT8_UNPACKED = FLOAT8_MODULE._replace(beyond=UNPACKED)
+FLOAT8_BLOCKS_UNPACKED = FLOAT8_BLOCKS_MODULE._replace(beyond=UNPACKED)

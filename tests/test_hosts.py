@@ -1,0 +1,97 @@
+"""Whose host an interval is for: any machine's, the profile's, or this one's."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latmodel import ModelConfig, Predictor, SearchSpace, Workload, frontier
+from latmodel.device.hosts import KNOWN_HOSTS, SAME_HOST, host_of, host_sigma, other_hosts, typical_host_s
+from latmodel.device.machine import machine_key
+from latmodel.device.profile import Profile
+from latmodel.device.store import load_profile
+from latmodel.errors import UsageError
+
+DEEP = ModelConfig(
+    num_hidden_layers=80, hidden_size=576, intermediate_size=1536, num_attention_heads=9, num_key_value_heads=3,
+    vocab_size=65536,
+)  # fmt: skip
+
+
+def measured_here(profile: Profile, runtime: str) -> Profile:
+    part = profile.runtimes[runtime].model_copy(update={"machine": machine_key()})
+    return profile.model_copy(update={"runtimes": {**profile.runtimes, runtime: part}})
+
+
+def test_factors_by_hand() -> None:
+    logs = np.log(list(KNOWN_HOSTS.values()))
+    assert math.log(typical_host_s()) == pytest.approx(logs.mean())
+    assert host_sigma() == pytest.approx(logs.std(ddof=1) * math.sqrt(1 + 1 / len(logs)))
+    fastest, slowest = other_hosts(typical_host_s())
+    assert fastest * slowest == pytest.approx(1.0)
+    assert slowest == pytest.approx(math.exp(1.645 * host_sigma()))
+
+
+def test_every_known_host_lies_between_the_factors_of_another() -> None:
+    for seconds in KNOWN_HOSTS.values():
+        fastest, slowest = other_hosts(seconds)
+        inside = [fastest <= other / seconds <= slowest for other in KNOWN_HOSTS.values()]
+        assert all(inside)
+
+
+def test_any_holds_published_and_the_slow_machine_of_another_study() -> None:
+    anyone, published = Predictor.load("3090"), Predictor(load_profile("3090"), host="published")
+    wide, narrow = anyone.predict(DEEP), published.predict(DEEP)
+    assert wide.response_s == narrow.response_s
+    assert wide.response_s_low < narrow.response_s_low < narrow.response_s_high < wide.response_s_high
+    assert (wide.response_s_low_published, wide.response_s_high_published) == (
+        narrow.response_s_low, narrow.response_s_high,
+    )  # fmt: skip
+    assert (wide.host, narrow.host) == ("any", "published")
+    # Shortened LLaMA's RTX 3090: 1.25 ms a layer, 80 of them.
+    assert wide.decode_s_per_token_low < 80 * 1.25e-3 < wide.decode_s_per_token_high
+    assert any("--host published" in note for note in anyone.notes)
+    assert not any("--host published" in note for note in published.notes)
+
+
+def test_a_prior_has_its_spread_already() -> None:
+    assert host_of(load_profile("4090"), "transformers-eager", None) == ("any", SAME_HOST)
+    assert Predictor.load("4090").predict(DEEP).response_s_low_published is None
+
+
+def test_this_machine_where_it_was_measured() -> None:
+    profile = load_profile("3090")
+    with pytest.raises(UsageError, match="--host-only"):
+        host_of(profile, "transformers-eager", "this")
+    mine = measured_here(profile, "transformers-eager")
+    assert host_of(mine, "transformers-eager", None) == ("this", SAME_HOST)
+    assert Predictor(mine, host="this").predict(DEEP).response_s_low == pytest.approx(
+        Predictor(profile, host="published").predict(DEEP).response_s_low
+    )
+    assert host_of(mine, "transformers-eager", "any")[1] != SAME_HOST
+
+
+@given(st.integers(1, 100), st.sampled_from([256, 1024, 4096]), st.sampled_from([1, 16]))
+def test_many_rows_have_the_intervals_of_one(layers: int, hidden: int, batch: int) -> None:
+    predictor, work = Predictor.load("3090"), Workload(batch_size=batch)
+    model = ModelConfig(
+        num_hidden_layers=layers, hidden_size=hidden, intermediate_size=4 * hidden, num_attention_heads=hidden // 64,
+        vocab_size=32000,
+    )  # fmt: skip
+    one = predictor.predict(model, work)
+    many = predictor.predict_many({name: [value] * 2 for name, value in model.model_dump().items()}, work)
+    assert many[1] == one
+    low, high = many.low_high("decode")
+    assert (low[0], high[0]) == (one.decode_s_per_token_low, one.decode_s_per_token_high)
+
+
+def test_a_sure_search_keeps_the_budget_at_the_end_that_is_shown() -> None:
+    space = SearchSpace(num_hidden_layers=(8, 16, 32), hidden_size=(512, 1024, 2048))
+    found = frontier(Predictor.load("3090"), space, budget_s=3.0, sure=True)
+    highs = [found.predictions[i].response_s_high for i in range(len(found))]
+    assert max(highs) <= 3.0
+    unsure = frontier(Predictor.load("3090"), space, budget_s=3.0)
+    assert max(unsure.predictions[i].response_s_high for i in range(len(unsure))) > 3.0
+    assert unsure.num_parameters.max() > found.num_parameters.max()

@@ -1,0 +1,103 @@
+"""Tables fit the terminal at any width: no line is longer, no number is broken, what matters most is shown."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from search_toy import toy_predictor
+
+from latmodel.cli import VERBS, group
+
+SEARCH = ["frontier", "--layers", "4:8", "--hidden", "512:768:64", "--budget", "1s"]
+# Verb → what is typed. A verb with a table that is not here fails the test below.
+PRINTS = {
+    "predict": [["predict", "80x576"], ["predict", "80x576", "--breakdown", "--limits"], ["predict", "80x576", "llama-7b"],
+                ["predict", "--input", "rows.csv"]],
+    "frontier": [SEARCH, [*SEARCH, "--baseline", "80x576"], [*SEARCH, "--quality", "params"],
+                 [*SEARCH, "--objective", "prefill", "--objective", "params"], ["frontier", "--budget", "5.5s"]],
+    "profile": [["profile", "list"], ["profile", "show", "3090"], ["profile", "diff", "3090", "h100"],
+                ["profile", "merge", "toy.json", "toy2.json"]],
+    "prune": [["prune", "llama-7b", "--target", "1.5x"]],
+    "env": [["env"]],
+    "quality": [["quality", "check", "ablation.csv"]],
+}  # fmt: skip
+# Verbs that measure: their tables are made by the same function, from rows that take a device to get.
+MEASURING = {"calibrate", "verify", "fit"}
+CASES = [(words, width) for lists in PRINTS.values() for words in lists for width in (60, 80, 100, 200)]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    monkeypatch.chdir(tmp_path)
+    for name in ("toy.json", "toy2.json"):
+        (tmp_path / name).write_text(toy_predictor().profile.model_dump_json())
+    (tmp_path / "rows.csv").write_text("num_hidden_layers,hidden_size\n80,576\n128,16384\n")
+    losses = "\n".join(f"{n},{h},{12 * n * h * h},{3 - n / 99},a" for n, h in ((8, 512), (16, 384), (4, 768)))
+    (tmp_path / "ablation.csv").write_text(f"layers,hidden,parameters,loss,group\n{losses}\n")
+
+    def call(width: int, *words: str) -> str:
+        monkeypatch.setenv("COLUMNS", str(width))
+        done = CliRunner().invoke(group, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+def test_every_verb_is_rendered() -> None:
+    assert set(PRINTS) | MEASURING == set(VERBS)
+
+
+@pytest.mark.parametrize(
+    ("words", "width"), CASES, ids=lambda value: " ".join(value) if isinstance(value, list) else str(value)
+)
+def test_no_line_is_longer_than_the_terminal(words: list[str], width: int, run: Callable[..., str]) -> None:
+    text = run(width, *words)
+    assert max(map(len, text.splitlines())) <= width
+
+
+QUANTITY = re.compile(r"^\d[\d.]*( (s|ms|µs|[KMGT]iB|B|%)| \([\d.]+–[\d.]+\))*( [!~])?$")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_cell_is_broken_inside_a_number(width: int, run: Callable[..., str]) -> None:
+    """Every cell of a wide table that is a quantity stands whole in the narrow one, if its column does."""
+    narrow, wide = run(width, *SEARCH), run(1000, *SEARCH, "--wide")
+    cells = {cell.strip() for line in wide.splitlines() for cell in re.split(r"\s{2,}", line)}
+    body = [line for line in narrow.splitlines() if re.match(r"^[*= ]\s+\d+ × \d+", line)]
+    assert body
+    for line in body:
+        for cell in re.split(r"\s{2,}", line.strip(" *=")):
+            assert cell in cells or not QUANTITY.match(cell), cell
+
+
+def test_what_matters_most_is_shown_at_80(run: Callable[..., str]) -> None:
+    heading = run(80, "frontier", "--budget", "5.5s").split("\n─")[0].splitlines()[-1].split()
+    assert heading == ["shape", "params", "TTFT", "TPOT", "response", "(90", "%)", "memory", "bound"]
+
+
+def test_the_best_row_is_first_and_marked(run: Callable[..., str]) -> None:
+    lines = run(100, *SEARCH).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("─")) + 1
+    assert lines[first].startswith("*")
+    assert sum(line.startswith("* ") for line in lines) == 1
+
+
+def test_wide_shows_every_column(run: Callable[..., str]) -> None:
+    text = run(60, *SEARCH, "--wide")
+    for heading in ("effective", "band", "by params", "caution", "FFN", "heads", "tokens/s"):
+        assert heading in text
+    assert "caution" not in run(60, *SEARCH)
+
+
+def test_marks_have_a_legend(run: Callable[..., str]) -> None:
+    text = run(100, "predict", "128x16384", "--memory", "1GB")
+    assert "\n~ " in text
+    assert "\n! " in text
+
+
+@pytest.mark.parametrize("words", [SEARCH, ["predict", "80x576"], ["env"]], ids=lambda words: words[0])
+def test_forty_columns_are_enough(words: list[str], run: Callable[..., str]) -> None:
+    assert max(map(len, run(40, *words).splitlines())) <= 40
