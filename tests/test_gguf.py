@@ -7,7 +7,12 @@ from latmodel.model.gguf import FILE_TYPES, more_bits
 from latmodel.model.totals import weight_bytes
 
 LLAMA_2_7B = ModelConfig(
-    num_hidden_layers=32, hidden_size=4096, intermediate_size=11008, num_attention_heads=32, vocab_size=32000
+    num_hidden_layers=32,
+    hidden_size=4096,
+    intermediate_size=11008,
+    num_attention_heads=32,
+    vocab_size=32000,
+    tie_word_embeddings=False,
 )
 # Files of Llama-2-7B in GiB, as llama-bench prints them (ggml-org/llama.cpp, tools/llama-bench README and discussions).
 PUBLISHED_GIB = {"f16": 12.55, "q8_0": 6.67, "q6_k": 5.15, "q5_k_m": 4.45, "q4_k_m": 3.80, "q4_0": 3.56}

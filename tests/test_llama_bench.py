@@ -10,7 +10,12 @@ from latmodel import ModelConfig
 from latmodel.errors import UsageError
 
 SHAPE = ModelConfig(
-    num_hidden_layers=32, hidden_size=4096, intermediate_size=11008, num_attention_heads=32, vocab_size=32000
+    num_hidden_layers=32,
+    hidden_size=4096,
+    intermediate_size=11008,
+    num_attention_heads=32,
+    vocab_size=32000,
+    tie_word_embeddings=False,
 )
 PROMPT = {"model_type": "llama 7B Q4_K - Medium", "n_prompt": 512, "n_gen": 0, "n_depth": 0, "avg_ts": 1024.0}
 WRITING = {"model_type": "llama 7B Q4_K - Medium", "n_prompt": 0, "n_gen": 128, "n_depth": 4096, "avg_ts": 50.0}

@@ -22,7 +22,12 @@ LAW = GgmlCoefficients(
     launch_s=1e-6,
 )
 LLAMA = ModelConfig(
-    num_hidden_layers=32, hidden_size=4096, intermediate_size=11008, num_attention_heads=32, vocab_size=32000
+    num_hidden_layers=32,
+    hidden_size=4096,
+    intermediate_size=11008,
+    num_attention_heads=32,
+    vocab_size=32000,
+    tie_word_embeddings=False,
 )
 
 

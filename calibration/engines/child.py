@@ -1,0 +1,48 @@
+"""`python -m calibration.engines.child ENGINE`: one engine, told what to do by lines of JSON on standard input.
+
+Answers go to standard output, one line each; what the engine itself prints there is sent to standard error.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from latmodel.errors import LatmodelError
+from latmodel.model.config import ModelConfig
+
+from .whole_model import WholeModelEngine
+from .whole_models import find_whole_model_engine
+
+
+def answer(engine: WholeModelEngine, message: dict[str, Any]) -> Any:
+    """What one call gives."""
+    call = message.pop("call")
+    if "config" in message:
+        message["config"] = ModelConfig(**message["config"])
+    if "path" in message:
+        message["path"] = Path(message["path"])
+    return getattr(engine, call)(**message)
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    # The engine's own libraries print where they like: answers keep the pipe, everything else goes to the log.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    engine = find_whole_model_engine(sys.argv[1])
+    for line in sys.stdin:
+        try:
+            reply: dict[str, Any] = {"value": answer(engine, json.loads(line))}
+        except (LatmodelError, RuntimeError, ValueError, OSError, MemoryError, ImportError) as error:
+            reply = {
+                "error": f"{type(error).__name__}: {error}" if not isinstance(error, LatmodelError) else str(error)
+            }
+        out.write(json.dumps(reply) + "\n")
+        out.flush()
+    engine.close()
+
+
+if __name__ == "__main__":
+    main()
