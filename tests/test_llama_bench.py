@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from calibration.sources.llama_bench import read_own_runs
-from latmodel import ModelConfig
+from calibration.verbs.fit_llama_bench import fit_llama_bench
+from latmodel import ModelConfig, Predictor, Workload
+from latmodel.device.profile_file import read_profile
 from latmodel.errors import UsageError
+from latmodel.predict.prediction import Prediction
 
 SHAPE = ModelConfig(
     num_hidden_layers=32,
@@ -59,3 +62,29 @@ def test_other_tools_files_are_refused(tmp_path: Path, text: str, said: str) -> 
     path.write_text(text)
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
         read_own_runs(path, SHAPE, "Apple M2", "Metal")
+
+
+def _width(p: Prediction) -> float:
+    return p.decode_s_per_token_high / p.decode_s_per_token_low
+
+
+def test_own_runs_pin_the_device(tmp_path: Path) -> None:
+    before = Predictor.load("4070 laptop", "llama.cpp")  # nobody published a run on it
+    work = Workload(prompt_tokens=512, new_tokens=128, weights="q4_k_m")
+    was = before.predict(SHAPE, work)
+    path = tmp_path / "runs.jsonl"
+    speeds = [(512, 0, 0, 512 / was.prefill_s / 1.5), (0, 128, 512, 1.0 / was.decode_s_per_token / 1.2)]
+    path.write_text(
+        "\n".join(
+            json.dumps({**PROMPT, "n_prompt": n, "n_gen": g, "n_depth": d, "avg_ts": speed})
+            for n, g, d, speed in speeds
+        )
+    )
+    lines = list(fit_llama_bench("4070 laptop", [path], SHAPE, None, tmp_path / "mine.json"))
+    after = Predictor(read_profile(tmp_path / "mine.json"), "llama.cpp")
+    now = after.predict(SHAPE, work)
+    # The runs were 1.5 and 1.2 times as long as predicted; a device strays that far, so they decide.
+    assert now.prefill_s / was.prefill_s == pytest.approx(1.5, rel=0.05)
+    assert now.decode_s_per_token / was.decode_s_per_token == pytest.approx(1.2, rel=0.06)
+    assert _width(now) < _width(was)
+    assert any("before" in line and "now" in line for line in lines)

@@ -26,12 +26,11 @@ def answer(engine: WholeModelEngine, message: dict[str, Any]) -> Any:
     return getattr(engine, call)(**message)
 
 
-def main() -> None:
+def serve(engine: WholeModelEngine) -> None:
     """Answer until standard input ends."""
     # The engine's own libraries print where they like: answers keep the pipe, everything else goes to the log.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    engine = find_whole_model_engine(sys.argv[1])
     for line in sys.stdin:
         try:
             reply: dict[str, Any] = {"value": answer(engine, json.loads(line))}
@@ -45,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(find_whole_model_engine(sys.argv[1]))

@@ -10,13 +10,14 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from latmodel.errors import LatmodelError
 from latmodel.model.config import ModelConfig
 
+COMMAND = (sys.executable, "-m", "calibration.engines.child")
 START_TIMEOUT_S, TIMEOUT_S, END_S = 120.0, 600.0, 10.0
 TAIL = 400  # characters of the engine's own log that an error shows
 
@@ -54,11 +55,11 @@ class Child:
         LatmodelError: the engine raised, crashed, or did not answer in time; its process is gone then.
     """
 
-    def __init__(self, engine: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, engine: str, timeout_s: float = TIMEOUT_S, command: Sequence[str] = COMMAND) -> None:
         self.engine, self._timeout_s = engine, timeout_s
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  # closed by `end`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "calibration.engines.child", engine],
+            [*command, engine],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
         self.version = str(self._ask({"call": "version"}, START_TIMEOUT_S))
@@ -86,6 +87,11 @@ class Child:
     def decode(self, start: int, steps: int) -> float:
         """Mean seconds a token."""
         return float(self._ask({"call": "decode", "start": start, "steps": steps}))
+
+    @property
+    def returncode(self) -> int | None:
+        """How the process ended; None while it runs."""
+        return self._process.poll()
 
     def end(self) -> None:
         """End the process, by force if it does not do so itself."""

@@ -16,11 +16,14 @@ from ..measure.rounds import Log
 
 CONTEXT = 1536
 VOCABULARY = 8192
-DEPTHS = (3, 9)
-# hidden, FFN, heads, KV heads: ratios of 2 to 4, groups of 1 to 8; every width a multiple of 256, for K-quants.
-SHAPES = ((512, 2048, 8, 2), (768, 2048, 12, 12), (1024, 2816, 16, 4), (1280, 3584, 20, 4), (1536, 5376, 24, 3))
+# hidden, FFN, heads, KV heads, depths: ratios of 2.7 to 4, groups of 1 to 8; widths are multiples of 256, for K-quants.
+# Even the shallow ones are larger in 4 bits than the caches of most processors: 60 million weights and more.
+SHAPES = (
+    (512, 2048, 8, 2, (16, 40)), (768, 2048, 12, 12, (10, 24)), (1024, 2816, 16, 4, (8, 20)),
+    (1280, 3584, 20, 4, (5, 12)), (1536, 5376, 24, 3, (4, 9)),
+)  # fmt: skip
 LOADS = {"quick": 2, "normal": 3, "rigorous": 5}  # of each file: where it lands in memory changes its speed
-REPEATS = 3
+REPEATS = 2
 
 
 class EngineCase(NamedTuple):
@@ -48,8 +51,8 @@ def cases() -> list[EngineCase]:
             num_hidden_layers=layers, hidden_size=hidden, intermediate_size=ffn, num_attention_heads=heads,
             num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False,
         )
-        for hidden, ffn, heads, kv_heads in SHAPES
-        for layers in DEPTHS
+        for hidden, ffn, heads, kv_heads, depths in SHAPES
+        for layers in depths
     ]  # fmt: skip
     return [EngineCase(config, *run) for config in configs for run in RUNS]
 

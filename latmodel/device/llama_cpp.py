@@ -135,6 +135,16 @@ def runtime_part(name: str) -> RuntimePart:
     )
 
 
+def own_scores(name: str) -> dict[str, list[float]] | None:
+    """|log ratio| by phase of devices that had one row of their own, under this device's backend."""
+    found = find_published(name)
+    if found is None:
+        return None
+    made = _published()
+    scores: dict[str, list[float]] = made["scores"][made["devices"][found]["backend"]]["own"]
+    return scores
+
+
 def _law(entry: dict[str, Any], form: str) -> dict[str, dict[str, Any]]:
     values = {**entry["shared"], **dict(zip(BY_FORMAT, entry["formats"][form], strict=True))}
     return {f"ggml.{key}": {"value": value, "status": "fitted"} for key, value in values.items()}
