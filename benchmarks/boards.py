@@ -30,18 +30,12 @@ class Compared(NamedTuple):
 
     row: Observation
     predicted_s: float
-    low_s: float
-    high_s: float
+    inside: bool  # whether the measured time lies in the 90 % interval
 
     @property
     def error(self) -> float:
         """(predicted − measured) / measured."""
         return self.predicted_s / self.row.seconds - 1.0
-
-    @property
-    def inside(self) -> bool:
-        """Whether the measured time lies in the 90 % interval."""
-        return self.low_s <= self.row.seconds <= self.high_s
 
 
 def compare(rows: Sequence[Observation]) -> list[Compared]:
@@ -54,9 +48,8 @@ def _compared(row: Observation) -> Compared:
     p = Predictor(load_profile(row.gpu), row.runtime, host="published").predict(
         model, Workload(prompt_tokens=row.prompt_tokens, new_tokens=NEW_TOKENS, dtype=row.dtype)
     )
-    if row.phase == "prefill":
-        return Compared(row, p.prefill_s, p.prefill_s_low, p.prefill_s_high)
-    return Compared(row, p.decode_s_per_token, p.decode_s_per_token_low, p.decode_s_per_token_high)
+    name = "prefill_s" if row.phase == "prefill" else "decode_s_per_token"
+    return Compared(row, getattr(p, name), p.holds(name, row.seconds))
 
 
 def summary(found: Sequence[Compared], runtime: str, phase: str) -> tuple[float, int, int]:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from published_layers import mli_layers, shortened_llama
 from scipy.optimize import least_squares
-from whole_models import mli_layers, shortened_llama
 
 from calibration.fit import make
 from calibration.fit.kernels import FAMILIES, PLAIN, PRODUCTS, fit_kernels, held_out_trial, log_residuals, start_at

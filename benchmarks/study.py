@@ -94,11 +94,13 @@ def draw(found: Sequence[Point], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 5, figsize=(19, 3.8), constrained_layout=True)
+    figure, grid = plt.subplots(2, 3, figsize=(12, 7.5), constrained_layout=True)
+    *panels, rest = grid.flat
     for panel, sweep in zip(panels, TITLES, strict=True):
         phase = "decode" if sweep in ("depth_sweep", "width_sweep") else "response"
         _panel(panel, of_sweep(found, sweep, phase), sweep, phase)
-    panels[0].legend(frameon=False)
+    rest.axis("off")
+    rest.legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
     figure.suptitle("Llama-style models on one RTX 3090 (Transformers eager, bf16): measured against predicted unseen")
     figure.savefig(path, dpi=110)
 

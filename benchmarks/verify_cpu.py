@@ -97,16 +97,16 @@ def report(rows: list[tuple[str, Verified]]) -> str:
     """The table and the three figures that matter."""
     columns = f"{'model':18s} {'phase':8s} {'measured':>10s} {'repeats':>8s} {'predicted':>10s} {'interval':>21s}"
     lines = [f"{columns} {'error':>7s}"]
-    for name, row in rows:
+    for title, row in rows:
         p = row.prediction
-        for phase, measured, spread, predicted, low, high in (
-            ("prefill", row.prefill_s, row.prefill_spread, p.prefill_s, p.prefill_s_low, p.prefill_s_high),
-            ("decode", row.decode_s_per_token, row.decode_spread, p.decode_s_per_token, p.decode_s_per_token_low,
-             p.decode_s_per_token_high),
-        ):  # fmt: skip
-            inside = "" if low <= measured <= high else "  outside"
+        for phase, name, measured, spread in (
+            ("prefill", "prefill_s", row.prefill_s, row.prefill_spread),
+            ("decode", "decode_s_per_token", row.decode_s_per_token, row.decode_spread),
+        ):
+            predicted, low, high = (getattr(p, f"{name}{end}") for end in ("", "_low", "_high"))
+            inside = "" if p.holds(name, measured) else "  outside"
             lines.append(
-                f"{name:18s} {phase:8s} {measured * 1e3:8.2f}ms {100 * spread:6.1f} % {predicted * 1e3:8.2f}ms "
+                f"{title:18s} {phase:8s} {measured * 1e3:8.2f}ms {100 * spread:6.1f} % {predicted * 1e3:8.2f}ms "
                 f"{low * 1e3:9.2f}–{high * 1e3:9.2f}ms {100 * (predicted / measured - 1):+6.1f} %{inside}"
             )
     verified = [row for _, row in rows]

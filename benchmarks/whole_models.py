@@ -1,101 +1,218 @@
-"""Published whole models and layers, predicted from a card's profile with the host term fitted on one of their rows."""
+"""Whole models that others timed, against packaged profiles and profiles that never saw them: coverage and error.
 
-from collections.abc import Iterator
+    python benchmarks/whole_models.py [--data ../shared/data/whole_models] [--cases ../shared/cases/measured.csv]
+
+Three tables. *As packaged*: the profile in the package, its error and the share of rows inside its 90 % interval;
+constants of some runtimes were fitted to some of these rows, which `seen` says. *Left out*: the host's terms fitted
+(`calibration.fit`) to the 16-bit rows of the other models, or of the other device. *Cases*: single figures that people
+reported, by the command that asks for them. Figures are by source, device, runtime and format, never pooled alone.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-import shortened_llama as pruned
+from reported_cases import case_table
+from whole_model_rows import Row, read_rows
 
-from calibration.sources.tables import read_table
+from calibration.fit import make
+from calibration.fit.setup import Setup
+from calibration.observations.record import Observation
+from calibration.verbs.fit import problem
 from latmodel.device.datasheets import datasheet
+from latmodel.device.profile import Profile
 from latmodel.device.store import load_profile
-from latmodel.device.uncalibrated import sheet_of
-from latmodel.laws.dispatch import op_seconds
-from latmodel.model.ops import OpCost, gemm, pointwise
-from latmodel.predict.forward import Target
+from latmodel.device.uncalibrated import sheet_part
+from latmodel.errors import LatmodelError
+from latmodel.model.config import CONFIG_FIELDS
 from latmodel.predict.predictor import Predictor
+from latmodel.report.text import table
+
+# Of devices without a profile of the runtime: the card whose kernels they are priced with, on their own data sheet.
+KERNELS_OF = {"nvidia-a100-sxm4-40gb": "nvidia-a100-sxm4-80gb"}
+# What of the packaged profile was fitted to a source's rows; a figure of such rows is no prediction.
+SEEN = {
+    ("QwenLM", "transformers-eager"): "repeated heads; kernels of quantised weights",
+    ("QwenLM", "vllm"): "engine's step; Marlin's",
+    ("argonne-lcf", "vllm"): "engine's step",
+}
 
 
-def shortened_llama(data: Path) -> Iterator[tuple[str, list[float]]]:
-    """log(predicted / measured) of depth-pruned models by GPU; the host is fitted on the unpruned row."""
-    rows = pruned.read_rows(data / "shortened_llama" / "throughput.csv")
-    for column, gpu in pruned.GPUS.items():
-        target = Predictor.load(gpu, "transformers-eager").target("float16")
-        original = next(row for row in rows if row["method"] == "original")
-        factor = pruned.fit_host(pruned.shape_of(original), float(original[column]), target)
-        host = pruned.scaled_host(target, factor)
-        for source in ("LLaMA-7B", "Vicuna-7B"):
-            some = [r for r in rows if r["source_model"] == source and r["method"].startswith("depth") and r[column]]
-            errors = [
-                float(np.log(float(row[column]) / pruned.tokens_per_s(pruned.shape_of(row), host))) for row in some
-            ]
-            if errors:
-                yield f"depth-pruned {source} on {gpu}, host × {factor:.2f}", errors
+class Compared(NamedTuple):
+    """One measured time beside its prediction, seconds; no interval where None."""
+
+    row: Row
+    predicted_s: float
+    low_s: float | None
+    high_s: float | None
+
+    @property
+    def error(self) -> float:
+        """(predicted − measured) / measured."""
+        return self.predicted_s / self.row.seconds - 1.0
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measured time lies in the interval."""
+        return self.low_s is not None and self.high_s is not None and self.low_s <= self.row.seconds <= self.high_s
 
 
-# Values that the attention of those Transformers versions moved for each score: matmul result / sqrt(d), softmax,
-# dropout, and in GPT-2 the causal mask's `where`. GELU: one kernel in BERT, eight for GPT-2's tanh form. Queries, keys
-# and values: three linear layers in BERT, one Conv1D in GPT-2. Layers that were just made train, so that dropout runs:
-# it copies and writes a mask of one byte a value.
-DROPOUT_MOVES = 2.5
-LAYERS = {
-    "bert-large layer": {
-        "score_moves": 4.0 + DROPOUT_MOVES, "score_kernels": 3.0, "gelu_moves": 2.0, "gelu_kernels": 1.0, "qkv": 3.0,
-    },
-    "gpt2-medium block": {
-        "score_moves": 6.0 + DROPOUT_MOVES, "score_kernels": 4.0, "gelu_moves": 18.0, "gelu_kernels": 8.0, "qkv": 1.0,
-    },
-}  # fmt: skip
+def profile_of(gpu: str) -> Profile:
+    """The packaged profile of a device, or another's kernels on its data sheet."""
+    if gpu not in KERNELS_OF:
+        return load_profile(gpu)
+    known = load_profile(KERNELS_OF[gpu])
+    device = known.device.model_copy(update={"sheet": sheet_part(datasheet(gpu))})
+    return known.model_copy(update={"device": device, "gpu": gpu})
 
 
-def mli_layers(data: Path) -> Iterator[tuple[str, list[float]]]:
-    """log(predicted / measured) of single layers on an RTX 3090 Ti with the RTX 3090's law.
-
-    The host's time of a layer is fitted on the shortest row of each block: it is that row's time.
-    """
-    columns = ("block", "hidden_size", "ffn_size", "n_heads", "batch", "seq_len", "layer_forward_us")
-    rows = read_table(data / "operators" / "mli_hf_layer_forward_3090ti.csv", columns)
-    target = Predictor(load_profile("3090"), "transformers-eager").target("bfloat16")
-    target = target._replace(sheet=sheet_of(datasheet("3090 ti"), "float16"))
-    for block in LAYERS:
-        mine = [row for row in rows if row["block"] == block]
-        host = min(float(row["layer_forward_us"]) for row in mine) * 1e-6
-        errors = []
-        for row in mine:
-            measured = float(row["layer_forward_us"]) * 1e-6
-            if measured > host:
-                errors.append(float(np.log(max(_device_s(row, target), host) / measured)))
-        yield f"{block} on 3090 ti, host {host * 1e6:.0f} us", errors
+def compared(row: Row, profile: Profile) -> Compared:
+    """A row with what a profile predicts of it."""
+    p = Predictor(profile, row.runtime, attention=row.attention).predict(row.config, row.workload)
+    found = {
+        "prefill": (p.prefill_s, p.prefill_s_low, p.prefill_s_high),
+        "decode": (p.decode_s_per_token, p.decode_s_per_token_low, p.decode_s_per_token_high),
+        "response": (p.response_s, p.response_s_low, p.response_s_high),
+        "prefill_per_layer": (p.prefill_s_per_layer, p.prefill_s_low, p.prefill_s_high),
+    }
+    seconds, low, high = found[row.phase]
+    if row.phase == "prefill_per_layer" and low is not None and high is not None:
+        low, high = seconds * low / p.prefill_s, seconds * high / p.prefill_s
+    return Compared(row, seconds, low, high)
 
 
-def _device_s(row: dict[str, str], target: Target) -> float:
-    ops = layer_ops(row)
-    return float(sum(op_seconds(op, target.sheet, target.device, target.runtime.gap_s).seconds for op in ops))
+def as_packaged(rows: Sequence[Row]) -> Iterator[Compared]:
+    """Every row that a packaged profile has the runtime of."""
+    for row in rows:
+        if row.runtime == "llama.cpp":  # of devices without a data sheet too
+            continue
+        profile = profile_of(row.gpu)
+        if row.runtime in profile.runtimes:
+            yield compared(row, profile)
 
 
-def layer_ops(row: dict[str, str]) -> list[OpCost]:
-    """The operators of a layer with math attention: full squares of scores, which go to memory and back."""
-    implementation = LAYERS[row["block"]]
-    hidden, inner, heads = (float(row[name]) for name in ("hidden_size", "ffn_size", "n_heads"))
-    batch, length = float(row["batch"]), float(row["seq_len"])
-    tokens, head_dim = batch * length, hidden / heads
-    streams = batch * heads
+def observation(row: Row) -> Observation:
+    """A 16-bit row as a fit takes it."""
+    config, work = row.config, row.workload
+    return Observation(
+        part="model", phase="response", timing="loop", seconds=row.seconds, gpu=row.gpu, runtime=row.runtime,
+        dtype=work.dtype, name=row.model, batch_size=work.batch_size, prompt_tokens=work.prompt_tokens,
+        new_tokens=work.new_tokens, source=row.source, **{name: getattr(config, name) for name in CONFIG_FIELDS},
+    )  # fmt: skip
 
-    def product(name: str, m: float, n: float, k: float, repeat: float = 1.0) -> OpCost:
-        return gemm(name, m, n, k, weight_bytes=2.0, activation_bytes=2.0, repeat=repeat)
 
-    def moved(name: str, elements: float, moves: float, kernels: float) -> OpCost:
-        return pointwise(name, elements, moves=moves, kernels=kernels, bytes_each=2.0)
+def fitted_profile(rows: Sequence[Row]) -> Profile:
+    """The packaged profile with its runtime's host terms fitted to rows; the device's kernels stay as they are."""
+    first, profile = rows[0], profile_of(rows[0].gpu)
+    task = problem(datasheet(first.gpu), first.workload.dtype, [first.runtime], profile)
+    coefficients, implementation = task.start.runtimes[first.runtime]
+    if first.attention is not None:
+        implementation = implementation.with_attention(first.attention)
+    start = Setup(task.start.sheet, task.start.device, {first.runtime: (coefficients, implementation)})
+    free = {name: prior for name, prior in task.free.items() if name.startswith("runtime.")}
+    part = profile.runtimes[first.runtime]
+    # What a graph replay does not have is held at zero.
+    free = {name: prior for name, prior in free.items() if _is_positive(coefficients, name)}
+    fitted = make.Problem(start, free).solve([observation(row) for row in rows])
+    table = {**part.coefficients, **make.runtime_part(fitted, first.runtime, host="fitted").coefficients}
+    runtimes = {**profile.runtimes, first.runtime: part.model_copy(update={"coefficients": table})}
+    return profile.model_copy(update={"runtimes": runtimes})
 
-    return [
-        product("qkv", tokens, 3.0 * hidden / implementation["qkv"], hidden, implementation["qkv"]),
-        moved("heads", tokens * hidden, 8.0, 4.0),  # queries, keys, values and output are copied into or out of heads
-        product("scores", streams * length, length, head_dim),
-        moved("softmax", streams * length * length, implementation["score_moves"], implementation["score_kernels"]),
-        product("values", streams * length, head_dim, length),
-        product("out", tokens, hidden, hidden),
-        product("up", tokens, inner, hidden),
-        moved("gelu", tokens * inner, implementation["gelu_moves"], implementation["gelu_kernels"]),
-        product("down", tokens, hidden, inner),
-        moved("norms, residuals, dropout", tokens * hidden, 4.0 + 6.0 + 2.0 * DROPOUT_MOVES, 6.0),
-    ]
+
+def _is_positive(coefficients: object, name: str) -> bool:
+    return bool(getattr(coefficients, name.rsplit(".", 1)[1]) > 0.0)
+
+
+def left_out(rows: Sequence[Row], of: Callable[[Row], str]) -> Iterator[Compared]:
+    """Each row from a profile that saw the 16-bit rows of the other groups, `of` a row's model or device."""
+    for group in sorted({of(row) for row in rows}):
+        others = [row for row in rows if of(row) != group and row.workload.weights is None]
+        profile = fitted_profile(others)
+        for row in rows:
+            if of(row) == group:
+                yield compared(row, _moved(profile, row))
+
+
+def _moved(profile: Profile, row: Row) -> Profile:
+    """A runtime fitted on one device, on the device of `row`."""
+    if profile.gpu == row.gpu:
+        return profile
+    own = profile_of(row.gpu)
+    part = own.runtimes[row.runtime].model_copy(update={"coefficients": profile.runtimes[row.runtime].coefficients})
+    return own.model_copy(update={"runtimes": {**own.runtimes, row.runtime: part}})
+
+
+def summary(found: Sequence[Compared]) -> list[list[str]]:
+    """A line for each source, device, runtime, format and phase."""
+    groups: dict[tuple[str, ...], list[Compared]] = {}
+    for one in found:
+        row = one.row
+        key: tuple[str, ...] = (row.owner, row.gpu.removeprefix("nvidia-"), row.runtime, row.format_name, row.phase)
+        groups.setdefault(key, []).append(one)
+    lines = []
+    for key, some in sorted(groups.items()):
+        errors = [one.error for one in some]
+        mape = 100 * statistics.fmean(map(abs, errors))
+        worst = max(errors, key=abs)
+        inside = sum(one.inside for one in some)
+        widths = [one.high_s / one.predicted_s for one in some if one.high_s is not None]
+        lines.append([
+            *key, str(len(some)), f"{mape:.1f} %", f"{100 * statistics.fmean(errors):+.1f} %", f"{100 * worst:+.0f} %",
+            f"{inside}/{len(some)}", f"×/÷ {statistics.median(widths):.2f}" if widths else "unknown",
+        ])  # fmt: skip
+    return lines
+
+
+HEADING = ["source", "device", "runtime", "weights", "phase", "rows", "MAPE", "bias", "worst", "inside", "interval"]
+
+
+def report(rows: Sequence[Row], cases: Path) -> str:
+    """All tables."""
+    packaged = list(as_packaged(rows))
+    priced = {id(one.row) for one in packaged}
+    unpriced: dict[str, int] = {}
+    for row in rows:
+        if id(row) not in priced:
+            unpriced[row.runtime] = unpriced.get(row.runtime, 0) + 1
+    models = [*left_out([r for r in rows if r.owner == "QwenLM" and r.runtime == "transformers-eager"], _model)]
+    models += left_out([r for r in rows if r.owner == "QwenLM" and r.runtime == "vllm"], _model)
+    devices = list(left_out([r for r in rows if r.owner == "argonne-lcf"], _device))
+    seen = [f"seen: {owner} {runtime}: {what}" for (owner, runtime), what in SEEN.items()]
+    return "\n".join([
+        "As packaged (host: a prior)", table(HEADING, summary(packaged)), *seen,
+        *(f"not priced, no such runtime in a packaged profile: {name}, {n} rows" for name, n in unpriced.items()), "",
+        "Left out: the model (hosts fitted to the 16-bit rows of the other models; constants of formats as packaged)",
+        table(HEADING, summary(models)), "",
+        "Left out: the device (engine's step fitted to the rows of the other)", table(HEADING, summary(devices)), "",
+        "Cases that people reported", case_table(cases),
+    ])  # fmt: skip
+
+
+def _model(row: Row) -> str:
+    return row.model
+
+
+def _device(row: Row) -> str:
+    return row.gpu
+
+
+def main() -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = Path(__file__).parent.parent.parent / "shared"
+    parser.add_argument("--data", type=Path, default=shared / "data" / "whole_models")
+    parser.add_argument("--cases", type=Path, default=shared / "cases" / "measured.csv")
+    given: Mapping[str, Path] = vars(parser.parse_args())
+    try:
+        print(report(read_rows(given["data"] / "measurements.csv"), given["cases"]))
+    except (LatmodelError, OSError) as error:
+        print(f"whole_models: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from calibration.engines.child import serve
+from calibration.engines.whole_models import serve
 from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
 

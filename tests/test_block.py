@@ -8,6 +8,7 @@ transformers = pytest.importorskip("transformers")
 from calibration_support import case, config  # noqa: E402
 
 from calibration.engines.block import Arena, block_forward  # noqa: E402
+from calibration.engines.cache_argument import cache_argument  # noqa: E402
 from calibration.engines.llama import llama  # noqa: E402
 from calibration.engines.registry import find_engine  # noqa: E402
 from calibration.engines.torch_blocks import OwnDecoder  # noqa: E402
@@ -51,8 +52,8 @@ def test_our_decoder_is_the_one_of_transformers(heads: int, kv_heads: int) -> No
     with torch.no_grad():
         expected = theirs(tokens, use_cache=True)
         torch.testing.assert_close(ours.logits(tokens, 0, block_forward, True), expected.logits, rtol=1e-4, atol=1e-5)
-        following = torch.randint(256, (2, 1))
-        step = theirs(following, past_key_values=expected.past_key_values, use_cache=True).logits
+        following, name = torch.randint(256, (2, 1)), cache_argument(theirs)
+        step = theirs(following, use_cache=True, **{name: expected[name]}).logits
         torch.testing.assert_close(ours.logits(following, 10, block_forward), step, rtol=1e-4, atol=1e-5)
 
 

@@ -18,7 +18,8 @@ from calibration.verbs.prepare import expected_seconds
 from calibration.verify.whole_models import model_cases, verify
 from latmodel.model.config import Workload
 from latmodel.model.totals import num_parameters
-from latmodel.predict.predictor import Predictor, special_layers
+from latmodel.predict.extrapolation import special_layers
+from latmodel.predict.predictor import Predictor
 
 HYBRID = DecoderConfig.of(
     {"model_type": "qwen3_next", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8, "head_dim": 64,

@@ -189,7 +189,8 @@ def test_a_profile_of_another_device_is_refused(run: Callable[..., Ran], tmp_pat
 
 # --- Help -----------------------------------------------------------------------------------------
 
-HELP = [[verb] for verb in VERBS] + [["profile", verb] for verb in ("list", "show", "diff", "export")] + [[]]
+HELP = [[verb] for verb in VERBS] + [["profile", verb] for verb in ("list", "show", "diff", "export")]
+HELP += [["preset", "list"], ["quality", "check"], []]
 
 
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
@@ -221,6 +222,8 @@ PRINTS = {
     "show": ["profile", "show", "3090"],
     "diff": ["profile", "diff", "3090", "3090"],
     "env": ["env"],
+    "compare": ["compare", "80x576", "llama-7b"],
+    "presets": ["preset", "list"],
 }
 
 
@@ -243,8 +246,8 @@ CONTRACT = (
     "response_s_high interval peak_memory_bytes fits_memory bound extrapolated gpu runtime profile prefill_s_low "
     "prefill_s_high decode_s_per_token_low decode_s_per_token_high "
     "num_hidden_layers hidden_size intermediate_size num_attention_heads num_key_value_heads head_dim vocab_size "
-    "tie_word_embeddings batch_size prompt_tokens new_tokens dtype weights kv_cache logits host latmodel_version notes "
-    "response_s_low_published response_s_high_published"
+    "tie_word_embeddings batch_size prompt_tokens new_tokens dtype weights kv_cache logits host attention "
+    "latmodel_version notes response_s_low_published response_s_high_published extrapolated_because"
 )
 
 

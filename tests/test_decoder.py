@@ -12,6 +12,7 @@ from small_models import CHOICES, varied  # noqa: E402
 from transformers import CONFIG_MAPPING  # noqa: E402
 
 from calibration.engines.block import Arena  # noqa: E402
+from calibration.engines.cache_argument import cache_argument  # noqa: E402
 from calibration.engines.decoder import build_decoder, decoder_run  # noqa: E402
 from calibration.engines.registry import find_engine  # noqa: E402
 from calibration.measure.cases import Case, case_bytes, weight_elements  # noqa: E402
@@ -57,7 +58,7 @@ def test_a_decode_run_starts_where_the_last_one_did(family: str) -> None:
     seen: list[int] = []
 
     def watch(_module: Any, _args: Any, kwargs: Any, _out: Any) -> None:
-        kept["cache"] = kwargs["past_key_values"]
+        kept["cache"] = kwargs[cache_argument(_module)]
         seen.append(kept["cache"].get_seq_length())
 
     one = case(config, "decode")

@@ -8,6 +8,7 @@ from small_models import CHOICES, varied
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
+from calibration.engines.cache_argument import cache_argument
 from latmodel.configs.families.table import FAMILIES
 from latmodel.configs.huggingface import read_decoder
 from latmodel.model.architecture import Architecture, Attention
@@ -75,13 +76,13 @@ def test_cache_bytes_equal_the_cache_after_a_real_forward(family: str, seed: int
     module, architecture = small(family, seed)
     cache = DynamicCache(config=module.config)
     with torch.no_grad():
-        module(torch.ones(BATCH, PROMPT, dtype=torch.long), past_key_values=cache)
+        module(torch.ones(BATCH, PROMPT, dtype=torch.long), **{cache_argument(module): cache})
     assert held_bytes(cache) == BATCH * cache_bytes(architecture, float(PROMPT), TRANSFORMERS, NUMBERS)
 
 
 def counted(module: Any, tokens: int, cache: DynamicCache) -> dict[str, int]:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(torch.ones(BATCH, tokens, dtype=torch.long), past_key_values=cache)
+        module(torch.ones(BATCH, tokens, dtype=torch.long), **{cache_argument(module): cache})
     totals = counter.get_flop_counts()["Global"]
     return {str(op).split(".")[1]: flops for op, flops in totals.items()}
 
@@ -118,7 +119,7 @@ def test_decode_products_and_attention_equal_the_flop_counter(family: str, seed:
     module, model = small(family, seed)
     cache = DynamicCache(config=module.config)
     with torch.no_grad():
-        module(torch.ones(BATCH, PROMPT, dtype=torch.long), past_key_values=cache)
+        module(torch.ones(BATCH, PROMPT, dtype=torch.long), **{cache_argument(module): cache})
     flops = counted(module, 1, cache)
     wanted = GEMMS if attention_is_plain(model) else ("mm", "addmm", "_grouped_mm")
     kinds = ("gemm", "decode") if attention_is_plain(model) else ("gemm",)

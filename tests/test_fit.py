@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from calibration.fit import make
-from calibration.fit.fit import Fitted, Setup, fit
+from calibration.fit.fit import Fitted, fit
+from calibration.fit.setup import Setup
 from calibration.observations.evidence import evidence
 from calibration.observations.record import Observation, observation
 from latmodel.device.datasheets import datasheet

@@ -218,6 +218,47 @@ def test_limits_that_make_no_sense_are_refused(text):
         parse_limit(text)
 
 
+def test_confidence_given_or_left_out_answers_the_same_and_sure_means_the_upper_end(profile_path):
+    import json
+
+    arguments = ("--profile", profile_path, *SMALL, "--format", "json", "--rows", "100000", "--budget", "3s")
+    left_out, given, sure, surer = (
+        json.loads(run(*arguments, *more).stdout)
+        for more in ((), ("--confidence", "0.9"), ("--sure",), ("--sure", "--confidence", "0.99"))
+    )
+    assert given == left_out
+    assert max(row["response_s_high"] for row in left_out) > 3.0
+    for rows, level in ((sure, 0.9), (surer, 0.99)):
+        assert {row["interval"] for row in rows} == {
+            level
+        }  # the interval that is shown is the one that keeps the budget
+        assert 2.5 < max(row["response_s_high"] for row in rows) <= 3.0 * (1 + 1e-9)
+
+
+def test_the_picture_marks_what_it_is_about(found):
+    """Its star lies where the best row does, its diamond where the baseline's own prediction does."""
+    figure = found.against("80x576").plot()
+    axes = figure.axes[0]
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    best = max(found.to_rows(), key=lambda row: row["quality"])
+    assert drawn["best"][0] == pytest.approx([best["quality"], best["response_s"]], rel=1e-12)
+    base = found.predictor.predict("80x576", found.workload)
+    assert drawn["baseline 80x576"][0] == pytest.approx([base.num_parameters, base.response_s], rel=1e-12)
+    assert f"{found.workload.prompt_tokens} prompt + {found.workload.new_tokens} new tokens" in axes.get_title()
+    names = {text.get_text() for text in axes.texts}
+    assert f"{best['num_hidden_layers']}×{best['hidden_size']}" in names
+    assert axes.get_xlabel() == "parameters"
+    assert axes.xaxis.get_major_formatter()(2e9, 0) == "2B"
+    assert axes.yaxis.get_major_formatter()(0.5, 0) == "500 ms"
+
+
+def test_axes_belong_to_the_objectives():
+    front = frontier(PREDICTOR, SPACE, objectives=["memory", "prefill"])
+    axes = front.plot().axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("peak memory", "TTFT")
+    assert axes.xaxis.get_major_formatter()(2.0**31, 0) == "2 GiB"
+
+
 def test_command_takes_objectives_limits_and_confidence(profile_path):
     import json
 
@@ -227,7 +268,7 @@ def test_command_takes_objectives_limits_and_confidence(profile_path):
     assert all(row["num_parameters"] >= 1e9 for row in rows)
     memory = [row["peak_memory_bytes"] for row in rows]
     assert memory == sorted(memory, reverse=True)
-    rows = json.loads(run(*arguments, "--budget", "3s", "--confidence", "0.9").stdout)
+    rows = json.loads(run(*arguments, "--budget", "3s", "--sure").stdout)
     assert max(row["response_s_high"] for row in rows) <= 3.0 * (1 + 1e-9)
     loose = json.loads(run(*arguments, "--budget", "3s").stdout)
     assert max(row["response_s_high"] for row in loose) > 3.0

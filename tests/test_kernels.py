@@ -8,7 +8,6 @@ import pytest
 from toy import RUNTIME, SHEET
 
 from calibration.fit import make
-from calibration.fit.fit import Setup
 from calibration.fit.kernels import (
     Kernels,
     fit_law,
@@ -19,6 +18,7 @@ from calibration.fit.kernels import (
     with_correction,
 )
 from calibration.fit.residual import learn
+from calibration.fit.setup import Setup
 from calibration.observations.operators import OperatorObservation, cost_of, operator_evidence
 from calibration.published.cards import folds
 from calibration.published.hosts import eager_coefficients, host_runtimes

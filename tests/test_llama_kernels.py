@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy import TWO_BYTES, model
 
+from calibration.engines.cache_argument import cache_argument
 from latmodel.model.implementation import Implementation
 from latmodel.model.step import Step
 from latmodel.model.transformer import context_ops, dense_ops
@@ -49,10 +50,10 @@ def counted(layers: int, phase: str, attention: str = "sdpa", head_dim: int = 64
     )  # fmt: skip
     theirs = LlamaForCausalLM(config).to(torch.bfloat16).eval()
     with torch.no_grad():
-        before = theirs(torch.ones(1, 16, dtype=torch.long), use_cache=True)
+        before, name = theirs(torch.ones(1, 16, dtype=torch.long), use_cache=True), cache_argument(theirs)
         with Kernels() as mode:
             if phase == "decode":
-                theirs(torch.ones(1, 1, dtype=torch.long), past_key_values=before.past_key_values, use_cache=True)
+                theirs(torch.ones(1, 1, dtype=torch.long), use_cache=True, **{name: before[name]})
             else:
                 theirs(torch.ones(1, 16, dtype=torch.long), use_cache=True)
     return mode.counted

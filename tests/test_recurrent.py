@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
+from calibration.engines.cache_argument import cache_argument
 from latmodel.configs.huggingface import read_decoder
 from latmodel.model.architecture import Experts
 from latmodel.model.formats import Numbers
@@ -90,9 +91,9 @@ def test_launches_and_traffic_of_a_recurrent_layer(family: str, tokens: int) -> 
     prompt, token = torch.randn(1, 128, 256, dtype=torch.bfloat16), torch.randn(1, 1, 256, dtype=torch.bfloat16)
     with torch.no_grad():
         with Counted() as prefill:
-            layer(prompt, cache_params=cache)
+            layer(prompt, **{cache_argument(layer): cache})
         with Counted() as decode:
-            layer(token, cache_params=cache)
+            layer(token, **{cache_argument(layer): cache})
     seen = prefill if tokens > 1 else decode
     step = Step(1.0, float(tokens), 128.0 if tokens > 1 else 129.0, "prefill" if tokens > 1 else "decode")
     ops = our_ops(block, step)
@@ -106,7 +107,7 @@ def test_products_of_a_scan_equal_the_flop_counter(family: str, tokens: int) -> 
     """Written as tensor operators, padding to whole chunks included; the triangular solve is no product."""
     config, layer, block = layer_of(family)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        layer(torch.randn(1, tokens, 256, dtype=torch.bfloat16), cache_params=DynamicCache(config=config))
+        layer(torch.randn(1, tokens, 256, dtype=torch.bfloat16), **{cache_argument(layer): DynamicCache(config=config)})
     seen = {str(op): flops for op, flops in counter.get_flop_counts()["Global"].items()}
     ops = our_ops(block, Step(1.0, float(tokens), float(tokens), "prefill"))
     assert sum(op.flops for op in ops if op.name == "scan_products") == pytest.approx(seen["aten.bmm"], rel=1e-12)

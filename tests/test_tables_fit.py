@@ -21,6 +21,10 @@ PRINTS = {
                 ["profile", "merge", "toy.json", "toy2.json"]],
     "prune": [["prune", "llama-7b", "--target", "1.5x"]],
     "env": [["env"]],
+    "explain": [["explain", "80x576"], ["explain", "gemma-3-12b", "--generate", "0"]],
+    "compare": [["compare", "baguettotron", "gemma-3-12b"], ["compare", "80x576", "--gpu", "3090", "--gpu", "h100"]],
+    "preset": [["preset", "list"]],
+    "report": [["report", *SEARCH[1:]]],
     "quality": [["quality", "check", "ablation.csv"]],
 }  # fmt: skip
 # Verbs that measure: their tables are made by the same function, from rows that take a device to get.

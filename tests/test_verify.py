@@ -34,9 +34,9 @@ WORK = Workload(prompt_tokens=48, new_tokens=5)
 def predictor() -> Predictor:
     """Of the toy CPU at its priors, with intervals of ±10 % in log time."""
     found = task("cpu").start
-    from calibration.fit.fit import Fitted
+    from calibration.fit.fit import Fitted, Stop
 
-    fitted = Fitted(found, {}, {}, {}, 0.0)
+    fitted = Fitted(found, {}, {}, {}, Stop(0.0, 0.0, ""))
     part = runtime_part(
         fitted, RUNTIME, host="toy", conformal_scores={phase: [0.1] for phase in ("prefill", "decode", "response")}
     )

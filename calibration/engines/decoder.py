@@ -18,6 +18,7 @@ from latmodel.model.totals import num_parameters
 from ..measure.cases import Case
 from ..observations.decoder_config import DecoderConfig
 from .block import DTYPES, Arena, case_tokens
+from .cache_argument import cache_argument
 from .engine import Run
 from .llama import fill
 
@@ -66,22 +67,23 @@ def decoder_run(case: Case, arena: Arena, device: torch.device) -> Run:
     model = build_decoder(case.config, arena, device, DTYPES[case.workload.dtype])
     tokens = case_tokens(case, device)
     keep = 0 if case.workload.logits == "all" else 1
+    name = cache_argument(model)
 
     def prefill() -> Tensor:
         cache = DynamicCache(config=model.config)
-        return model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits  # type: ignore[no-any-return]
+        return model(tokens, use_cache=True, logits_to_keep=keep, **{name: cache}).logits  # type: ignore[no-any-return]
 
     if case.phase == "prefill":
         return prefill
     kept = DynamicCache(config=model.config)
-    model(tokens, past_key_values=kept, use_cache=True, logits_to_keep=1)
+    model(tokens, use_cache=True, logits_to_keep=1, **{name: kept})
     lengths = [_length(layer) for layer in kept.layers]
 
     def decode() -> Tensor:
         token = tokens[:, -1:]
         _back_to(kept, lengths, case.workload.prompt_tokens)
         for _ in range(case.workload.new_tokens):
-            token = model(token, past_key_values=kept, use_cache=True).logits[:, -1:].argmax(-1)
+            token = model(token, use_cache=True, **{name: kept}).logits[:, -1:].argmax(-1)
         return token
 
     return decode

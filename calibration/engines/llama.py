@@ -11,6 +11,7 @@ from latmodel.model.config import ModelConfig
 
 from ..measure.cases import Case
 from .block import DTYPES, Arena, Cache, case_tokens, new_cache
+from .cache_argument import cache_argument
 from .engine import Run
 
 
@@ -104,6 +105,7 @@ def _blocks(case: Case, model: Any, device: torch.device) -> Run:
     positions = [torch.arange(start, start + tokens, device=device)[None] for start in starts]
     angles = [model.model.rotary_emb(x, ids) for ids in positions]
     kept = None if prefill else _cache_of(model, filled_caches(case, device))
+    name = cache_argument(model.model.layers[0])
 
     def run() -> Tensor:
         if kept is not None:
@@ -113,8 +115,8 @@ def _blocks(case: Case, model: Any, device: torch.device) -> Run:
             state = x
             for layer in model.model.layers:
                 state = layer(
-                    state, attention_mask=None, position_ids=ids, past_key_values=cache, use_cache=True,
-                    position_embeddings=turns,
+                    state, attention_mask=None, position_ids=ids, use_cache=True, position_embeddings=turns,
+                    **{name: cache},
                 )  # fmt: skip
         return state
 
@@ -139,6 +141,7 @@ def _model(case: Case, model: Any, device: torch.device) -> Run:
     tokens = case_tokens(case, device)
     keep = 0 if case.workload.logits == "all" else 1
     kept = None if case.phase == "prefill" else _cache_of(model, filled_caches(case, device))
+    name = cache_argument(model)
 
     def prefill() -> Tensor:
         return model(tokens, use_cache=True, logits_to_keep=keep).logits  # type: ignore[no-any-return]
@@ -148,7 +151,7 @@ def _model(case: Case, model: Any, device: torch.device) -> Run:
         if kept is not None:
             _back_to(kept, case.workload.prompt_tokens)
         for _ in range(case.workload.new_tokens):
-            token = model(token, past_key_values=kept, use_cache=True).logits[:, -1:].argmax(-1)
+            token = model(token, use_cache=True, **{name: kept}).logits[:, -1:].argmax(-1)
         return token
 
     return prefill if case.phase == "prefill" else decode

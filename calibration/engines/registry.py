@@ -13,7 +13,7 @@ ENGINES = {
             "transformers-eager", "transformers", transformers_run, any_decoder=True, check_installed=check_installed
         ),
         Engine("torch-eager", "torch", torch_eager_run),
-        Engine("cuda-graph", "torch", torch_eager_run, graph=True),
+        Engine("cuda-graph", "cuda-graph", torch_eager_run, graph=True),
         Engine("torch-compile", "compiled", torch_compiled_run),
     )
 }

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from latmodel.errors import LatmodelError
 from latmodel.model.config import ModelConfig
 
-COMMAND = (sys.executable, "-m", "calibration.engines.child")
+COMMAND = (sys.executable, "-m", "calibration.engines.whole_models")
 START_TIMEOUT_S, TIMEOUT_S, END_S = 120.0, 600.0, 10.0
 TAIL = 400  # characters of the engine's own log that an error shows
 

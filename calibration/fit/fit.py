@@ -1,62 +1,35 @@
 """Observations → coefficients ± error: one robust likelihood for every kind of observation, with data-sheet priors.
 
-Log-coefficients are fitted to log-times by least squares; each prior is one more residual. Data residuals pass
-through a pseudo-Huber loss, so that an outlier pulls with a bounded force and a prior keeps its full one.
+`fit` goes downhill from one place. Near the optimum of a law with steps and kinks that ends wherever the first kink
+holds it; `anneal.annealed_fit` does not.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from latmodel.device.profile import Coefficient
 from latmodel.errors import LatmodelError
-from latmodel.laws.coefficients import Device, RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
 from latmodel.laws.priors import Prior
-from latmodel.model.implementation import Implementation
-from latmodel.predict.forward import Target
 
 from ..observations.evidence import Evidence
+from .objective import Objective, Vector, floored
+from .setup import Setup
 
-Vector = NDArray[np.float64]
-
-HUBER = 2.0  # residuals beyond two standard deviations of the noise count linearly
-FLOOR_NOISE = 0.01  # no formula is exact: below 1 % of noise its own error rules
 STEP = 1e-6  # of the forward differences, in log-coefficients
 UNDETERMINED = 0.7  # posterior spread over prior spread above which the data said next to nothing
+CORRELATED = 0.9  # two coefficients whose errors are correlated beyond this are not told apart
 
 
-@dataclass(frozen=True)
-class Setup:
-    """A device with its runtimes: where a fit starts and what it returns."""
+class Stop(NamedTuple):
+    """How the solver ended: cost, the largest scaled slope that was left, its own words."""
 
-    sheet: Sheet
-    device: Device
-    runtimes: Mapping[str, tuple[RuntimeCoefficients, Implementation]]
-
-    def target(self, runtime: str) -> Target:
-        """What formulas take."""
-        coefficients, implementation = self.runtimes[runtime]
-        return Target(self.sheet, self.device, coefficients, implementation)
-
-    def moved(self, values: Mapping[str, float]) -> "Setup":
-        """The same with some coefficients replaced: `device.NAME` or `runtime.RUNTIME.NAME`."""
-        device: dict[str, float] = {}
-        runtimes: dict[str, dict[str, float]] = {name: {} for name in self.runtimes}
-        for key, value in values.items():
-            owner, rest = key.split(".", 1)
-            if owner == "device":
-                device[rest] = value
-            else:
-                runtime, name = rest.rsplit(".", 1)
-                runtimes[runtime][name] = value
-        moved = {
-            name: (c._replace(**runtimes[name]), implementation) for name, (c, implementation) in self.runtimes.items()
-        }
-        return Setup(self.sheet, device_coefficients({**coefficient_values(self.device), **device}), moved)
+    cost: float  # half of the sum of squared residuals, priors included
+    optimality: float
+    message: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +40,21 @@ class Fitted:
     coefficients: dict[str, Coefficient]
     priors: dict[str, Prior]
     residuals: dict[int, float]  # log(predicted / measured) by index of the observation
-    cost: float
+    stop: Stop
+    law_error: float = 0.0  # of the formulas beyond the noise of the rows, log units, where it was estimated
+    correlated: tuple[tuple[str, str, float], ...] = ()  # pairs of coefficients that are not told apart
+
+    log_noise: float = 0.0  # sum of log(noise) of the rows, the law's error included
+
+    @property
+    def cost(self) -> float:
+        """Half of the sum of squared residuals, priors included: comparable where rows have the same noise."""
+        return self.stop.cost
+
+    @property
+    def misfit(self) -> float:
+        """Negative log-likelihood up to a constant: comparable also where the law's error was estimated anew."""
+        return self.stop.cost + self.log_noise
 
 
 def fit(
@@ -84,82 +71,62 @@ def fit(
     Raises:
         LatmodelError: the solver failed; its message is in the error.
     """
-    names = list(free)
-    means = np.log([free[name].value for name in names])
-    spreads = np.array([free[name].spread for name in names])
-    low = np.log([free[name].low for name in names])
-    high = np.log([free[name].high for name in names])
-
-    def residuals(logs: Vector) -> Vector:
-        setup = start.moved(dict(zip(names, np.exp(logs).tolist(), strict=True)))
-        data = [_pseudo_huber(_standardised(piece, setup)) for piece in pieces]
-        return np.concatenate([*data, (logs - means) / spreads])
-
-    def jacobian(logs: Vector) -> Vector:
-        # All forward differences in one call: coefficients as columns broadcast against the rows of the evidence.
-        moved = logs + STEP * np.eye(len(names))
-        columns = {name: np.exp(moved[:, [i]]) for i, name in enumerate(names)}
-        setup = start.moved(columns)  # type: ignore[arg-type]
-        here = residuals(logs)[: -len(names)]
-        there = [
-            np.broadcast_to(_pseudo_huber(_standardised(piece, setup)), (len(names), len(piece.seconds)))
-            for piece in pieces
-        ]
-        slopes = (np.concatenate(there, axis=1) - here) / STEP  # [coefficients, rows]
-        return np.concatenate([slopes.T, np.diag(1.0 / spreads)])
-
-    first = means if begin is None else np.log([begin[name] for name in names])
-    first = np.clip(first, low + 1e-6, high - 1e-6)
+    objective = Objective(pieces, start, free)
+    first = objective.means if begin is None else np.log([begin[name] for name in objective.names])
     result = least_squares(
-        residuals,
-        first,
-        jacobian,
-        bounds=(low, high),
-        method="trf",
-        x_scale=spreads,
-        ftol=1e-7,
-        xtol=1e-6,
-        max_nfev=200,
-    )
+        objective.residuals, objective.within(first), lambda logs: objective.jacobian(logs, STEP),
+        bounds=(objective.low, objective.high), method="trf", x_scale=objective.spreads,
+        ftol=1e-7, xtol=1e-6, max_nfev=200,
+    )  # fmt: skip
     if result.status < 0 or not np.all(np.isfinite(result.x)):
         raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")
-    setup = start.moved(dict(zip(names, np.exp(result.x).tolist(), strict=True)))
-    errors = _standard_errors(result.jac, result.fun, len(names))
+    stop = Stop(float(result.cost), float(result.optimality), result.message)
+    return fitted_at(objective, result.x, result.jac, result.fun, stop)
+
+
+def fitted_at(
+    objective: Objective, logs: Vector, jacobian: Vector, residuals: Vector, stop: Stop, law_error: float = 0.0
+) -> Fitted:
+    """The outcome at a point, from the slopes and residuals there."""
+    covariance = _covariance(jacobian, residuals, len(objective.names))
+    errors = np.sqrt(np.diag(covariance))
+    setup = objective.setup(logs)
     coefficients = {
         name: Coefficient(
-            value=float(np.exp(x)), stderr_log=float(error), status=_status(error, free[name], at_low or at_high)
+            value=float(np.exp(x)),
+            stderr_log=float(error),
+            status=_status(error, objective.free[name], at_low or at_high),
         )
         for name, x, error, at_low, at_high in zip(
-            names, result.x, errors, result.x - low < 1e-3, high - result.x < 1e-3, strict=True
+            objective.names, logs, errors, logs - objective.low < 1e-3, objective.high - logs < 1e-3, strict=True
         )
     }
-    return Fitted(setup, coefficients, dict(free), _log_residuals(pieces, setup), float(result.cost))
+    pairs = _correlated(objective.names, covariance / np.outer(errors, errors))
+    residual_of = _log_residuals(objective.pieces, setup)
+    log_noise = float(sum(np.sum(np.log(floored(piece.noise))) for piece in objective.pieces))
+    return Fitted(setup, coefficients, dict(objective.free), residual_of, stop, law_error, pairs, log_noise)
 
 
-def _standardised(piece: Evidence, setup: Setup) -> Vector:
-    predicted = np.asarray(piece.predict(setup.target(piece.runtime)), dtype=np.float64)
-    noise = np.maximum(piece.noise, FLOOR_NOISE)
-    standardised: Vector = np.log(predicted / piece.seconds) / noise
-    return standardised
-
-
-def _pseudo_huber(residual: Vector) -> Vector:
-    """Residuals whose squares are 2δ²(√(1 + (r/δ)²) − 1): r² near zero, linear in |r| far out."""
-    scaled = residual / HUBER
-    return np.asarray(np.sign(residual) * HUBER * np.sqrt(2.0 * (np.sqrt(1.0 + scaled * scaled) - 1.0)))
-
-
-def _standard_errors(jacobian: Vector, residuals: Vector, free: int) -> Vector:
+def _covariance(jacobian: Vector, residuals: Vector, free: int) -> Vector:
     """Of log-coefficients: the inverse curvature, where the data count less if they scatter more than their noise.
 
     Priors take up part of the coefficients, so the data lose only the trace of their share of the curvature in degrees
     of freedom; and a prior knows no less because measurements scatter, so it is not scaled.
     """
     data, prior = (rows.T @ rows for rows in (jacobian[:-free], jacobian[-free:]))
-    used = np.trace(np.linalg.solve(data + prior, data))
     squares = residuals[:-free] ** 2
-    scatter = max(1.0, float(np.sum(squares)) / max(1.0, len(squares) - float(used)))
-    return np.sqrt(np.diag(np.linalg.inv(data / scatter + prior)))
+    scatter = max(1.0, float(np.sum(squares)) / max(1.0, len(squares) - used_by(data, prior)))
+    return np.asarray(np.linalg.inv(data / scatter + prior), dtype=np.float64)
+
+
+def used_by(data: Vector, prior: Vector) -> float:
+    """Degrees of freedom that the data lose to coefficients: the trace of their share of the curvature."""
+    return float(np.trace(np.linalg.solve(data + prior, data)))
+
+
+def _correlated(names: Sequence[str], correlation: Vector) -> tuple[tuple[str, str, float], ...]:
+    pairs = np.argwhere(np.triu(np.abs(correlation) > CORRELATED, 1)).tolist()
+    return tuple((names[i], names[j], float(correlation[i, j])) for i, j in pairs)
 
 
 def _status(error: float, prior: Prior, at_bound: bool) -> Literal["boundary", "undetermined", "fitted"]:

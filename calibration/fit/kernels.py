@@ -20,8 +20,9 @@ from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.operators import OperatorObservation, cost_of, operator_evidence
 from . import make
-from .fit import Setup, fit
+from .fit import fit
 from .residual import DECODE_GRID, PREFILL_GRID, Grid, gemm_grid, learn
+from .setup import Setup
 
 Vector = NDArray[np.float64]
 

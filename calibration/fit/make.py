@@ -8,12 +8,13 @@ import numpy as np
 from latmodel.device.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
 from latmodel.device.uncalibrated import sheet_of, sheet_part
 from latmodel.laws.coefficients import RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
-from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
+from latmodel.laws.priors import DEVICE_PRIORS, ENGINE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 
-from ..observations.evidence import evidence
+from ..observations.evidence import Evidence, evidence
 from ..observations.record import Observation
-from .fit import UNDETERMINED, Fitted, Setup, fit
+from .fit import UNDETERMINED, Fitted, fit
+from .setup import Setup
 
 BOARD_SPREAD = 0.03  # how far two boards of one type differ, in log units: what one board says of another is no surer
 HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are published for one software stack
@@ -21,7 +22,12 @@ HOST_SPREAD = 0.5  # how far two hosts differ: 0.55 to 1.25 ms a layer are publi
 HOT_ONLY = ("cache_speedup", "cache_rate", "cache_share", "cache_width")
 __all__ = ["RuntimePart", "sheet_of", "sheet_part"]  # beside all that is defined here
 
-_KERNELS = {"transformers-eager": "transformers", "torch-compile": "compiled"}
+_KERNELS = {
+    "transformers-eager": "transformers",
+    "cuda-graph": "cuda-graph",
+    "torch-compile": "compiled",
+    "vllm": "serving",
+}
 PHASES = ("prefill", "decode", "response")
 
 
@@ -55,7 +61,8 @@ def _shown_hot(name: str) -> bool:
 
 def runtime_priors(runtime: str) -> dict[str, Prior]:
     """Priors of a runtime's coefficients."""
-    return {f"runtime.{runtime}.{name}": prior for name, prior in RUNTIME_PRIORS.items()}
+    priors = RUNTIME_PRIORS | (ENGINE_PRIORS if implementation_of(runtime) == "serving" else {})
+    return {f"runtime.{runtime}.{name}": prior for name, prior in priors.items()}
 
 
 def tightened(
@@ -80,16 +87,20 @@ def tightened(
     return moved
 
 
+Solver = Callable[[Sequence[Evidence], Setup, Mapping[str, Prior], Mapping[str, float] | None], Fitted]
+
+
 @dataclass(frozen=True)
 class Problem:
-    """A fit that can be done again on fewer rows: where it starts and what is free."""
+    """A fit that can be done again on fewer rows: where it starts, what is free, what solves it."""
 
     start: Setup
     free: Mapping[str, Prior]
+    solver: Solver = fit
 
     def solve(self, observations: Sequence[Observation], begin: Mapping[str, float] | None = None) -> Fitted:
         """Fit to the observations."""
-        return fit(evidence(observations), self.start, self.free, begin)
+        return self.solver(evidence(observations), self.start, self.free, begin)
 
 
 def residuals_of(fitted: Fitted, observations: Sequence[Observation]) -> list[float]:
@@ -107,14 +118,14 @@ def leave_out(
     observations: Sequence[Observation],
     groups: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
+    warm: bool = True,
 ) -> list[float]:
     """Residual of each observation from a fit that saw none of its group.
 
-    `groups` names the group of each observation (its model, say). Every fit starts from the fit to all rows, which
-    costs time only: the optimum does not depend on it.
+    `groups` names the group of each observation (its model, say). Every fit starts from the fit to all rows if `warm`,
+    which is quicker, but leaves a descent that stops at the first kink nearer to rows that it must not see.
     """
-    everything = problem.solve(observations)
-    begin = {name: item.value for name, item in everything.coefficients.items()}
+    begin = {name: item.value for name, item in problem.solve(observations).coefficients.items()} if warm else None
     names = sorted(set(groups))
     held_out = [0.0] * len(observations)
     for done, group in enumerate(names):
@@ -165,7 +176,7 @@ def coefficient_table(
     A fit in stages calls a coefficient undetermined where its last stage added nothing; here it counts as fitted if all
     stages together narrowed the data sheet's prior.
     """
-    wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS
+    wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS | ENGINE_PRIORS
     table = {}
     for name, value in values.items():
         one = fitted.get(prefix + name, Coefficient(value=value, status="fixed"))

@@ -2,10 +2,10 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from latmodel.device.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
-from latmodel.predict.predictor import special_layers
+from latmodel.predict.extrapolation import special_layers
 
 from ..observations.decoder_config import DecoderConfig
 from ..observations.record import Observation
@@ -51,20 +51,18 @@ def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], 
     """Fit everything, and measure the error on what a fit had not seen.
 
     The held-out shapes of the plan judge a fit to the others. The profile itself is fitted to all; its intervals come
-    from `FOLDS` fits that each leave as small a share of the shapes out.
+    from `FOLDS` fits that each leave as small a share of the shapes out. Every fit starts from the priors and makes all
+    choices itself: a held-out shape is one that nothing has seen.
     """
     dtype = rows[0].dtype
     fitted = problem.solve(rows)
-    # Folds differ little from the whole: they keep what was chosen, and start where it ended.
-    refit = Problem(replace(fitted.setup), problem.free)
     apart = [i for i, row in enumerate(rows) if "held-out" in row.flags]
     errors = [*make.error_rows("in sample", rows, [fitted.residuals[i] for i in range(len(rows))])]
-    begin = {name: item.value for name, item in fitted.coefficients.items()}
     if apart:
-        without = refit.solve([row for i, row in enumerate(rows) if i not in set(apart)], begin)
+        without = problem.solve([row for i, row in enumerate(rows) if i not in set(apart)])
         chosen = [rows[i] for i in apart]
         errors += make.error_rows("held-out shapes", chosen, make.residuals_of(without, chosen))
-    held_out = make.leave_out(refit, rows, folds(rows))
+    held_out = make.leave_out(problem, rows, folds(rows), warm=False)
     walls = [i for i, row in enumerate(rows) if is_scored(row)]
     scored, scores = [rows[i] for i in walls], [held_out[i] for i in walls]
     errors += make.error_rows(f"cross-validated ({FOLDS} folds of shapes)", scored, scores)

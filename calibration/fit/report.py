@@ -43,7 +43,15 @@ def fit_report(fitted: Fitted, profile: Profile, dtype: str, output: OutputForma
     if output not in ("table", "md"):
         return text
     return "\n".join(
-        [text, "", *_rates(fitted, profile, dtype), *_errors(profile), *profile.provenance.notes, *_warnings(fitted)]
+        [
+            text,
+            "",
+            *_rates(fitted, profile, dtype),
+            *_errors(profile),
+            *profile.provenance.notes,
+            *_warnings(fitted),
+            *_solution(fitted),
+        ]
     )
 
 
@@ -80,4 +88,16 @@ def _warnings(fitted: Fitted) -> list[str]:
         names = [name for name, one in fitted.coefficients.items() if one.status == status]
         if names:
             lines.append(f"{text}: {', '.join(name.removeprefix('device.') for name in names)}")
+    return lines
+
+
+def _solution(fitted: Fitted) -> list[str]:
+    """How the solver ended, what the law itself is off by, and which coefficients the rows do not tell apart."""
+    stop = fitted.stop
+    lines = [f"cost {stop.cost:.1f}, optimality {stop.optimality:.2g}: {stop.message}"]
+    if fitted.law_error > 0.0:
+        lines.append(f"formulas are off by {100.0 * fitted.law_error:.1f} % beyond the noise of the rows")
+    for first, second, r in fitted.correlated:
+        pair = f"{first.removeprefix('device.')} and {second.removeprefix('device.')}"
+        lines.append(f"{pair} are not told apart: correlation of their errors {r:+.2f}")
     return lines

@@ -7,9 +7,11 @@ from latmodel.laws.coefficients import Sheet, device_coefficients
 from latmodel.laws.priors import CPU_PRIORS, Prior, prior_values
 
 from ..observations.record import Observation
-from .fit import Fitted, Setup
+from .anneal import annealed_fit
+from .fit import Fitted
 from .make import Problem, runtime_priors, setup_at_priors
 from .make import device_priors as gpu_priors
+from .setup import Setup
 
 # On a CPU one thread dispatches and computes: the timelines add, and nothing lies between two kernels.
 SERIAL = {"overlap_loss": 1.0, "gap_s": 0.0}
@@ -30,8 +32,7 @@ class CpuProblem(Problem):
         for rows in REPACK_ROWS:
             one = replace(self, start=self.start.moved({"device.cpu.repack_rows": rows}))
             fitted = Problem.solve(one, observations, begin)
-            begin = {name: item.value for name, item in fitted.coefficients.items()}  # the next is not far from it
-            best = fitted if best is None or fitted.cost < best.cost else best
+            best = fitted if best is None or fitted.misfit < best.misfit else best
         assert best is not None
         return best
 
@@ -46,7 +47,7 @@ def problem(kind: str, sheet: Sheet, runtimes: Mapping[str, str], layers: Iterab
     for runtime in runtimes:
         free |= runtime_priors(runtime)
     if kind != "cpu":
-        return Problem(start, free | gpu_priors())
+        return Problem(start, free | gpu_priors(), annealed_fit)
     free = {name: prior for name, prior in free.items() if name.rsplit(".", 1)[1] not in SERIAL}
     shown = {name for layer in layers for name in SHOWN_BY.get(layer, ())}
     unseen = {name for names in SHOWN_BY.values() for name in names} - shown
@@ -55,4 +56,4 @@ def problem(kind: str, sheet: Sheet, runtimes: Mapping[str, str], layers: Iterab
         name: (coefficients._replace(**SERIAL), implementation)
         for name, (coefficients, implementation) in start.runtimes.items()
     }
-    return CpuProblem(Setup(sheet, device_coefficients(prior_values(CPU_PRIORS)), table), free)
+    return CpuProblem(Setup(sheet, device_coefficients(prior_values(CPU_PRIORS)), table), free, annealed_fit)

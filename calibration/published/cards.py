@@ -33,7 +33,6 @@ from latmodel.laws.correction_part import CorrectionPart, Family
 from latmodel.laws.priors import DEVICE_PRIORS, prior_values
 
 from ..fit import make
-from ..fit.fit import Setup
 from ..fit.kernels import (
     FAMILIES,
     Kernels,
@@ -45,6 +44,7 @@ from ..fit.kernels import (
     with_correction,
 )
 from ..fit.residual import correction_part
+from ..fit.setup import Setup
 from ..observations.operators import OperatorObservation
 from ..sources import aiconfigurator, llmservingsim, vidur
 from .boards import board_of, read_board, with_board

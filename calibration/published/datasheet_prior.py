@@ -23,8 +23,9 @@ from latmodel.laws.coefficients import Sheet
 from latmodel.laws.priors import DEVICE_PRIORS
 
 from ..fit import make
-from ..fit.fit import Setup, fit
+from ..fit.fit import fit
 from ..fit.kernels import FAMILIES, Kernels, family_priors, log_residuals, start_at, values_of
+from ..fit.setup import Setup
 from ..observations.evidence import Evidence
 from ..observations.operators import OperatorObservation, operator_evidence
 from ..sources import aiconfigurator

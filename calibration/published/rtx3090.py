@@ -90,7 +90,7 @@ def graph_runtime(eager: RuntimePart) -> RuntimePart:
     }  # fmt: skip
     assert values.keys() == RUNTIME_PRIORS.keys()
     return RuntimePart(
-        implementation="torch",
+        implementation="cuda-graph",
         host="a graph replay: kernel gap published for one RTX 3090, launch of the graph assumed",
         note="cuda-graph was derived, not measured: device terms of the eager runs, published gap between graph nodes; "
         "run `latmodel calibrate --gpu 3090 --runtime cuda-graph` to measure it",

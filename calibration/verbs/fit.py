@@ -16,9 +16,10 @@ from latmodel.model.config import DType
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..fit import make
-from ..fit.fit import Fitted, Setup
+from ..fit.fit import Fitted
 from ..fit.outcome import measured_layers
 from ..fit.report import fit_report
+from ..fit.setup import Setup
 from ..observations.record import Observation, observation, read_observations
 from ..published import cards as published
 from ..sources import depth_width

@@ -18,7 +18,8 @@ from latmodel.report.progress import Progress, no_progress
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..fit import make
-from ..fit.fit import Fitted, Setup
+from ..fit.fit import Fitted
+from ..fit.setup import Setup
 from ..measure.bench import Lab
 from ..measure.cases import Case, Part
 from ..measure.cases import Phase as CasePhase

@@ -10,7 +10,7 @@ from latmodel.device.profile import SheetPart
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet
 from latmodel.model.config import ModelConfig
-from latmodel.predict.predictor import special_layers
+from latmodel.predict.extrapolation import special_layers
 
 from ..fit.make import Problem, sheet_part
 from ..fit.start import problem

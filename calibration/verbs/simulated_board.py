@@ -48,7 +48,7 @@ def calibrate_simulated(board: SimulatedBoard) -> Profile:
     truth = {name: task.free[name].value * factor for name, factor in board.factors.items()}
     target = task.start.moved(truth).target(RUNTIME)
     plan = make_plan("quick", RUNTIME, DTYPE, GPU, SHEET.cache_bytes)
-    log = _Records()
+    log = Records()
     lab = SimulatedLab(target, board.seed, Disturbance(noise=board.noise))
     measure(lab, plan.cases, plan.references, log, plan.rules)
     about = About(board.name, "simulated", "Simulated", "none", "simulated", (), {RUNTIME: "transformers"})
@@ -59,7 +59,7 @@ def calibrate_simulated(board: SimulatedBoard) -> Profile:
     return calibrated(task, sheet, observations(combine(log.records, plan.cases), "simulated"), about).profile
 
 
-class _Records:
+class Records:
     """A log in memory."""
 
     def __init__(self) -> None:

@@ -54,10 +54,9 @@ class Verified:
 
     def inside(self, phase: Phase) -> bool:
         """Whether the measured time lies in the interval."""
-        p = self.prediction
         if phase == "prefill":
-            return p.prefill_s_low <= self.prefill_s <= p.prefill_s_high
-        return p.decode_s_per_token_low <= self.decode_s_per_token <= p.decode_s_per_token_high
+            return self.prediction.holds("prefill_s", self.prefill_s)
+        return self.prediction.holds("decode_s_per_token", self.decode_s_per_token)
 
     @property
     def worst(self) -> float:

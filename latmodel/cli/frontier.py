@@ -25,9 +25,9 @@ from .search_options import VALUES, goal_options, objective_from, parse_limit, s
     "--budget",
     type=DURATION,
     default=None,
-    help="Longest response: 5.5s, 300ms. With --confidence given, its upper end keeps it. "
-    "[default: the baseline's own, or none]",
+    help="Longest response: 5.5s, 300ms. [default: the baseline's own, or none]",
 )
+@click.option("--sure", is_flag=True, help="The upper end of the interval keeps the budget, not the prediction.")
 @target_options
 @space_options
 @workload_options
@@ -60,38 +60,23 @@ from .search_options import VALUES, goal_options, objective_from, parse_limit, s
 @click.option("--verify", "verified", type=WHOLE, default=None, metavar="N",
               help="Build and run the N best rows on this machine, compare with the prediction.")  # fmt: skip
 @format_option
-@click.pass_context
-def frontier(context: click.Context, /, **options: Any) -> None:
+def frontier(**options: Any) -> None:
     """The shapes with the most capacity within a response-time and memory budget."""
     predictor, workload = predictor_from(options), workload_from(options)
     if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
         raise UsageError("--verify builds models in --dtype: leave out --weights and --kv-cache")
-    from ..configs.models import read_model
     from ..report.frontier_report import frontier_text, missing_notes, score_of
     from ..report.rows import run_notes
     from ..search.frontier import thin
 
-    baseline = None if options["baseline"] is None else read_model(options["baseline"])
-    budget = options["budget"]
-    if budget is None and baseline is not None:
-        budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
-    space = space_from(options)
-    arguments: dict[str, Any] = {
-        "space": space, "workload": workload, "budget_s": budget,
-        "quality": options["quality"], "tokens": options["tokens"],
-        "limits": [parse_limit(text) for text in options["limits"]],
-        "also": [scenario_from(text, options) for text in options["also"]],
-        "sure": context.get_parameter_source("confidence") is click.core.ParameterSource.COMMANDLINE,
-    }  # fmt: skip
-    front, notes = _search(predictor, arguments, options), list[str]()
-    if baseline is not None:
-        front = front.against(baseline)
-        notes += baseline.notes
+    baseline = baseline_of(options)
+    front = search_from(predictor, workload, baseline, options)
     if options["plot"] is not None:
         from ..report.frontier_picture import draw_frontier
 
         draw_frontier(front, options["plot"])
-    notes = run_notes(predictor, workload, notes, getattr(score_of(front), "warnings", ()), missing_notes(front))
+    known = () if baseline is None else baseline.notes
+    notes = run_notes(predictor, workload, known, getattr(score_of(front), "warnings", ()), missing_notes(front))
     say_notes(notes)
     limit = len(front) if options["depths"] else options["rows"]
     click.echo(frontier_text(front, limit, options["format_"], notes))
@@ -101,6 +86,36 @@ def frontier(context: click.Context, /, **options: Any) -> None:
         shown = thin(front, limit)
         some = min(options["verified"], len(shown))
         click.echo(verify_configs(predictor, [shown.config(row) for row in range(some)], workload, options["format_"]))
+
+
+def baseline_of(options: dict[str, Any]) -> Any:
+    """The model that `--baseline` names, or None.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    from ..configs.models import read_model
+
+    return None if options["baseline"] is None else read_model(options["baseline"])
+
+
+def search_from(predictor: Any, workload: Any, baseline: Any, options: dict[str, Any]) -> Any:
+    """The frontier that the options describe, held against its baseline; whose response is the budget without one.
+
+    Raises:
+        BudgetError: nothing keeps the limits.
+        UsageError: options that do not go together.
+    """
+    budget = options["budget"]
+    if budget is None and baseline is not None:
+        budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
+    arguments: dict[str, Any] = {
+        "space": space_from(options), "workload": workload, "budget_s": budget, "quality": options["quality"],
+        "tokens": options["tokens"], "limits": [parse_limit(text) for text in options["limits"]],
+        "also": [scenario_from(text, options) for text in options["also"]], "sure": options["sure"],
+    }  # fmt: skip
+    front = _search(predictor, arguments, options)
+    return front if baseline is None else front.against(baseline)
 
 
 def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:

@@ -36,7 +36,7 @@ def models_from(options: dict[str, Any]) -> "list[NamedModel]":
         raise UsageError(f"--{given[0].replace('_', '-')} is of a model given by its dimensions: leave it out")
     if names:
         return [read_model(name) for name in names]
-    if options["layers"] is None or options["hidden"] is None:
+    if options.get("layers") is None or options.get("hidden") is None:
         raise UsageError("give a model: a preset, a config.json or layers x hidden (80x576), or --layers and --hidden")
     tie = options["tie_embeddings"]
     config = shape_config(

@@ -52,6 +52,7 @@ SIZE = Parsed("size", parse_size)
 POWER = Parsed("power", parse_power)
 SHAPE = Parsed("shape", parse_shape)
 WHOLE = Parsed("number", parse_whole)
+COUNT = Parsed("number", lambda text: 0 if text.strip() == "0" else parse_whole(text))
 
 
 def parse_margin(text: str) -> float:
@@ -76,7 +77,8 @@ def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 workload_options = apply(
     click.option("--prompt", type=WHOLE, default=512, show_default=True, help="Prompt tokens."),
-    click.option("--generate", type=WHOLE, default=100, show_default=True, help="Tokens to generate."),
+    click.option("--generate", type=COUNT, default=100, show_default=True,
+                 help="Tokens to generate; 0 is a prefill alone."),
     click.option("--batch", type=WHOLE, default=1, show_default=True, help="Sequences at once."),
     click.option(
         "--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True
@@ -87,26 +89,37 @@ workload_options = apply(
     ),
 )  # fmt: skip
 
-target_options = apply(
-    click.option("--gpu", default=None, help="Device to predict for: 3090, h100, … [default: 3090]"),
-    click.option("--profile", default=None, metavar="PATH", help="Profile to use instead of the device's own."),
-    click.option("--runtime", default=None, metavar="RUNTIME",
-                 help="Runtime that launches the kernels: transformers-eager, torch-eager, torch-compile, cuda-graph, "
-                 "vllm, those that the profile has (`latmodel profile list`). [default: the profile's first]"),
-    click.option("--memory", type=SIZE, default=None,
-                 help="Memory that a model may fill: 24GB. [default: the data sheet's, less 1.25 % for the driver]"),
-    click.option("--memory-margin", type=Parsed("size", parse_margin), default=None, metavar="SIZE",
-                 help="Kept free of that: 1GB, or 0. [default: 2 %, the error of peak memory; none with --memory]"),
-    click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
-                 help="Level of the intervals."),
-    click.option("--host", type=click.Choice(["any", "published", "this"]), default=None,
-                 help="Whose host the intervals are for. [default: this where it was measured, else any]"),
-    click.option("--attention", default=None, metavar="NAME",
-                 help="How attention runs: sdpa, eager, flash; sdpa-4, flash-4 before Transformers 5. "
-                      "[default: the runtime's]"),
-    click.option("--power-limit", type=POWER, default=None,
-                 help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
-)  # fmt: skip
+
+def _target_options(*, several: bool) -> Callable[[F], F]:
+    """The device, the runtime and what an interval is of; with `several`, device and runtime are repeatable."""
+    more: dict[str, Any] = {"multiple": True} if several else {"default": None}
+    again = " Repeatable." if several else ""
+    return apply(
+        click.option("--gpu", **more, metavar="GPU",
+                     help=f"Device to predict for: 3090, h100, … [default: 3090]{again}"),
+        click.option("--profile", default=None, metavar="PATH", help="Profile to use instead of the device's own."),
+        click.option("--runtime", **more, metavar="RUNTIME",
+                     help="Runtime that launches the kernels: transformers-eager, torch-eager, torch-compile, "
+                     "cuda-graph, vllm, those that the profile has (`latmodel profile list`). "
+                     f"[default: the profile's first]{again}"),
+        click.option("--memory", type=SIZE, default=None,
+                     help="What a model may fill: 24GB. [default: the data sheet's, less 1.25 % for the driver]"),
+        click.option("--memory-margin", type=Parsed("size", parse_margin), default=None, metavar="SIZE",
+                     help="Kept free of that: 1GB, or 0. [default: 2 %, the error of peak memory; none with --memory]"),
+        click.option("--confidence", type=click.FloatRange(0.5, 0.99), default=0.9, show_default=True,
+                     help="Level of the intervals."),
+        click.option("--host", type=click.Choice(["any", "published", "this"]), default=None,
+                     help="Whose host the intervals are for. [default: this where it was measured, else any]"),
+        click.option("--attention", default=None, metavar="NAME",
+                     help="How attention runs: sdpa, eager, flash; sdpa-4, flash-4 before Transformers 5. "
+                     "[default: the runtime's]"),
+        click.option("--power-limit", type=POWER, default=None,
+                     help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
+    )  # fmt: skip
+
+
+target_options = _target_options(several=False)
+repeated_target_options = _target_options(several=True)
 
 number_options = apply(
     click.option("--weights", default=None, metavar="FORMAT",
@@ -185,6 +198,16 @@ def predictor_from(options: dict[str, Any]) -> Any:
         profile, options["runtime"], options["confidence"], memory, host=options["host"],
         attention=options["attention"],
     )  # fmt: skip
+
+
+def several_predictors(options: dict[str, Any]) -> list[Any]:
+    """A predictor for each device and runtime of the repeatable options, in order.
+
+    Raises:
+        ProfileError: as `predictor_from`.
+    """
+    gpus, runtimes = options["gpu"] or (None,), options["runtime"] or (None,)
+    return [predictor_from({**options, "gpu": gpu, "runtime": name}) for gpu in gpus for name in runtimes]
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -54,4 +54,10 @@ def prune(**options: Any) -> None:
     for line in notes(pruning):
         click.echo(paragraph(line), err=options["format_"] not in ("table", "md"))
     if options["plot"] is not None:
-        draw(pruning, options["plot"], f"{named.name} on {predictor.profile.title}, {predictor.runtime}")
+        draw(
+            pruning,
+            options["plot"],
+            f"{named.name} on {predictor.profile.title}, {predictor.runtime}, "
+            f"{workload.numbers_name}\n{workload.prompt_tokens} prompt + {workload.new_tokens} new tokens, batch "
+            f"{workload.batch_size}",
+        )

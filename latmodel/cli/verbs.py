@@ -12,13 +12,17 @@ from ..version import __version__
 # Verb → (module, function, one-line help). Modules load on use, so that `latmodel --help` starts at once.
 VERBS = {
     "calibrate": ("calibrate", "calibrate", "Measure single blocks on this device, fit, write a profile."),
+    "explain": ("explain", "explain", "Where the time of a response goes, and what binds."),
+    "compare": ("compare", "compare", "Models, devices, runtimes or formats side by side."),
     "env": ("profile", "env", "Show what was detected on this machine."),
     "fit": ("fit", "fit", "Fit or refine a profile from measurements made elsewhere."),
     "frontier": ("frontier", "frontier", "Search the architectures with the most capacity within a budget."),
     "predict": ("predict", "predict", "Latency, memory and bound of one or many architectures."),
+    "preset": ("compare", "preset", "Names of published models that a verb takes."),
     "profile": ("profile", "profile", "Look at profiles: list, show, diff, export, merge."),
     "prune": ("prune", "prune", "Depth- and width-pruned shapes that reach a target time."),
     "quality": ("quality", "quality", "What shape is worth in quality: check the law against an ablation."),
+    "report": ("report", "report", "One HTML file to look at and play with: frontier, sliders, parts, rooflines."),
     "verify": ("calibrate", "verify", "Build and run the real model, compare it with the prediction."),
 }
 # What a group without a verb raises; clicks before 8.2 show the help themselves.

@@ -1,32 +1,31 @@
-"""`read_config`: a Hugging Face `config.json` as an `Architecture`, with notes on what was assumed or left out."""
+"""`read_config`: a Hugging Face `config.json` as an `Architecture`; exact, or refused with the field named."""
 
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import UsageError
 from ..model.architecture import Architecture
-from ..model.formats import WeightFormat, format_of
+from ..model.formats import WeightFormat
 from .families.build import build
-from .families.family import Family, Sparse
+from .families.family import Family
 from .families.fields import ALIASES, Fields
-from .families.harmless import HARMLESS, NEUTRAL
-from .families.patterns import all_sliding, sparse_after_first
-from .families.reading import decoder_part, plain_data
-from .families.table import FAMILIES
-from .presets import preset
+from .families.harmless import is_harmless
+from .families.reading import plain_data
+from .families.table import BY_CLASS, FAMILIES, SAME
+from .families.unknown import unknown
+from .families.wrappers import decoder_part
+from .presets import names, preset
+from .quantization.checkpoint import with_formats
+from .quantization.methods import shipped
 
 # Dimensions whose absence is worth a note even where the class has a default.
 NOTED = ("vocab_size", "intermediate_size", "num_attention_heads", "num_experts", "num_experts_per_tok")
 MAX_POSITIONS = 1_000_000_000  # a context that is promised, not a table that is kept
-# What an unknown family is taken to be: Llama's block, with experts, windows or biases if its fields speak of them.
-UNKNOWN = Family(
-    "",
-    {"num_key_value_heads": None},
-    qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias", pattern=all_sliding,
-)  # fmt: skip
+MAX_FIELDS = 5_000
+HINT = "--assume-llama reads it as if that changed nothing"
 
 
 class ConfigWarning(UserWarning):
@@ -44,56 +43,90 @@ class Decoder:
     format: WeightFormat | None = None  # of the linear layers, from `quantization_config`
     max_position_embeddings: int | None = None
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """The notes that make predictions extrapolated."""
+        return self.architecture.assumed
 
-def read_config(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> Architecture:
+
+def read_config(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Any, *, assume_llama: bool = False
+) -> Architecture:
     """The architecture of a `config.json` (path, dictionary or `PretrainedConfig`); nothing is imported or fetched.
 
     Notes on what was assumed or left out are issued as `ConfigWarning`; `read_decoder` returns them instead.
 
     Raises:
-        UsageError: unreadable, no decoder, or a field that is missing, wrong or in conflict; the field is named.
+        UsageError: as `read_decoder`.
     """
-    decoder = read_decoder(source)
+    decoder = read_decoder(source, assume_llama=assume_llama)
     for note in decoder.notes:
         warnings.warn(note, ConfigWarning, stacklevel=2)
     return decoder.architecture
 
 
-def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> Decoder:
-    """As `read_config`, with the family, notes, dtype and quantisation of the configuration.
+def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any, *, assume_llama: bool = False) -> Decoder:
+    """As `read_config`, with the family, notes, dtype and quantisation of the configuration, or of a `.gguf` file.
 
-    A string that names no file may name a preset (`latmodel.configs.presets`).
+    A string that names no file may name a preset (`latmodel.configs.presets`). Every field that is set must be
+    understood. With `assume_llama` what is not understood is left out, an unknown family is taken for Llama's, and
+    the architecture says so in `assumed`.
 
     Raises:
-        UsageError: as `read_config`.
+        UsageError: unreadable, no decoder, or a field that is missing, wrong, in conflict or not understood; the field
+            is named.
     """
+    if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".gguf"):
+        return _of_gguf(source)
     data, notes = decoder_fields(source)
-    name = data.get("model_type")
-    if name is not None and not isinstance(name, str):
-        raise UsageError(f"model_type is a {type(name).__name__}: give the family's name")
-    known = FAMILIES.get(name) if name else None
-    family = known or _unknown(data)
-    fields = Fields(_with_stand_ins(data, family, notes), family.defaults, name if known and name else "Llama-style")
+    if len(data) > MAX_FIELDS:
+        raise UsageError(f"the configuration has {len(data)} fields; a decoder has a few hundred at most")
+    name, family, known = _family(data)
+    fields = Fields(_with_stand_ins(data, family, notes), family.defaults, name if known else "Llama-style")
     try:
-        architecture = build(fields, family)
+        architecture, layers = build(fields, family)
     except UsageError as error:
-        if known is not None or not name:
+        if known or not name:
             raise
         raise UsageError(f"model_type {name[:40]!r} is not known, and as Llama-style: {error}") from None
-    if known is None:
-        notes.append(_assumptions(name, architecture))
+    assumed = [] if known else [_assumptions(name, architecture)]
     dtype = fields.value("dtype")
-    chosen, note = format_of(fields.section("quantization_config"))
+    quantization = fields.section("quantization_config") or fields.section("quantization")
     positions = fields.optional("max_position_embeddings", high=MAX_POSITIONS)
-    notes += _absent(fields) + _not_understood(data, fields) + ([note] if note else [])
+    left = _not_understood(data, fields, family)
+    if left and not assume_llama:
+        where = f"a {name} model" if known else f"model_type {name[:40]!r} (not known)"
+        raise UsageError(f"{left[0][:60]} is set: what it changes in {where} is not understood; {HINT}")
+    if left:
+        shown = ", ".join(one[:60] for one in left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
+        assumed.append(f"not understood and left out of the cost: {shown}")
+    notes += [*assumed, *_absent(fields)]
+    form = None
+    if quantization and _is_quantised(quantization):
+        own = shipped({**quantization, "expert_dtype": data.get("expert_dtype") or quantization.get("expert_dtype")})
+        form = own.format._replace(shipped=True)
+        architecture = with_formats(architecture, layers, own)
     return Decoder(
-        architecture,
+        replace(architecture, assumed=tuple(assumed)) if assumed else architecture,
         name or "unknown",
         tuple(notes),
         str(dtype).removeprefix("torch.")[:20] if dtype is not None else None,
-        chosen,
+        form,
         positions,
     )
+
+
+def _of_gguf(path: str | os.PathLike[str]) -> Decoder:
+    from .gguf.model import read_gguf
+
+    model = read_gguf(path)
+    return Decoder(model.architecture, model.family, model.notes, model.dtype, model.format, model.context)
+
+
+def _is_quantised(quantization: Mapping[str, Any]) -> bool:
+    """False for what trainers leave behind in unquantised checkpoints."""
+    off = quantization.get("load_in_4bit") is False and quantization.get("load_in_8bit") is False
+    return not off
 
 
 def decoder_fields(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> tuple[dict[str, Any], list[str]]:
@@ -104,26 +137,44 @@ def decoder_fields(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> 
     """
     if isinstance(source, str) and not source.endswith(".json") and not os.path.exists(source):
         source = preset(source).config
-    return decoder_part(plain_data(source))
+    data, notes = decoder_part(plain_data(source))
+    named = data.get("model_name")
+    if isinstance(named, str) and named.lower() in names() and not any(key in data for key in _SIZES):
+        return dict(preset(named).config), [f"the configuration has no sizes: those of preset {named.lower()} are read"]
+    return data, notes
 
 
-def _unknown(data: Mapping[str, Any]) -> Family:
-    """Llama's block, or a mixture of experts if the fields speak of experts."""
-    if not any(data.get(name) for name in ("num_experts", *ALIASES["num_experts"])):
-        return UNKNOWN
-    size = "moe_intermediate_size" if data.get("moe_intermediate_size") else "intermediate_size"
-    return Family(
-        "", UNKNOWN.defaults, qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias",
-        pattern=all_sliding, sparse=Sparse(size, shared=_any_shared, layers=sparse_after_first),
-    )  # fmt: skip
+_SIZES = ("hidden_size", *ALIASES["hidden_size"], "num_hidden_layers", *ALIASES["num_hidden_layers"])
 
 
-def _any_shared(fields: Fields) -> int:
-    size = fields.optional("shared_expert_intermediate_size", low=0)
-    if size is not None:
-        return size
-    shared = fields.optional("n_shared_experts", low=0) or fields.optional("num_shared_experts", low=0) or 0
-    return shared * fields.whole("moe_intermediate_size") if shared else 0
+def _family(data: dict[str, Any]) -> tuple[str, Family, bool]:
+    """The name and family of a configuration, and whether it is a known one.
+
+    `model_type` decides; where it is not known, the class that `architectures` names. A family may bring names and
+    nested fields into the common form; `data` is then changed in place.
+
+    Raises:
+        UsageError: `model_type` is no text.
+    """
+    name = data.get("model_type")
+    if name is not None and not isinstance(name, str):
+        raise UsageError(f"model_type is a {type(name).__name__}: give the family's name")
+    for one in (name, _by_class(data)):
+        key = SAME.get(one, one) if one else None
+        if key in FAMILIES:
+            family = FAMILIES[key]
+            if family.convert is not None:
+                changed = family.convert(data)
+                data.clear()
+                data.update(changed)
+            return name or key, family, True
+    return name or "", unknown(data), False
+
+
+def _by_class(data: Mapping[str, Any]) -> str | None:
+    named = data.get("architectures")
+    first = named[0] if isinstance(named, list | tuple) and named else None
+    return BY_CLASS.get(first) if isinstance(first, str) else None
 
 
 def _with_stand_ins(data: dict[str, Any], family: Family, notes: list[str]) -> dict[str, Any]:
@@ -142,8 +193,9 @@ def _assumptions(name: str | None, model: Architecture) -> str:
     block = model.groups[0].block
     biases = "biases" if getattr(block.attention, "qkv_bias", False) else "no biases"
     tied = "tied" if model.tie_word_embeddings else "untied"
+    gated = "gated" if getattr(block.feed_forward, "gated", True) else "plain"
     return (
-        f"{what}: read as Llama-style (two RMSNorms a block, gated feed-forward, rotary positions, {biases}, "
+        f"{what}: read as Llama-style (two RMSNorms a block, {gated} feed-forward, rotary positions, {biases}, "
         f"no QK-norm, {tied} embeddings)"
     )
 
@@ -156,20 +208,7 @@ def _absent(fields: Fields) -> list[str]:
     return [f"not in the configuration, the class's defaults assumed: {shown}"]
 
 
-def _not_understood(data: Mapping[str, Any], fields: Fields) -> list[str]:
+def _not_understood(data: Mapping[str, Any], fields: Fields, family: Family) -> list[str]:
     """Fields that are set, were not read, and are not known to cost nothing."""
-    understood = fields.read | fields.known() | HARMLESS
-    left = sorted(
-        name
-        for name, value in data.items()
-        if name not in understood and _is_set(value) and not (name in NEUTRAL and value == NEUTRAL[name])
-    )
-    if not left:
-        return []
-    shown = ", ".join(name[:60] for name in left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
-    return [f"not understood and left out of the cost: {shown}"]
-
-
-def _is_set(value: Any) -> bool:
-    """False for null, false, zero and empty values: a feature that is off."""
-    return value is not None and value is not False and value != 0 and value not in ("", [], {})
+    understood = fields.read | fields.known() | set(family.harmless) | set(family.only)
+    return sorted(name for name, value in data.items() if name not in understood and not is_harmless(name, value))

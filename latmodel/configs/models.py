@@ -9,7 +9,6 @@ from ..model.architecture import Architecture
 from ..model.config import CONFIG_FIELDS, ModelConfig, Workload
 from ..model.formats import WeightFormat
 from ..units import parse_shape
-from .huggingface import read_decoder
 from .model_input import shape_config
 
 _SHAPE_LIKE = re.compile(r"\s*[0-9]+\s*[x×]\s*[0-9]+\s*")
@@ -51,6 +50,8 @@ def read_model(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> Name
         return NamedModel(f"{layers}x{hidden}", shape_config(layers, hidden))
     if isinstance(source, Mapping) and source.keys() <= set(CONFIG_FIELDS):
         return read_model(ModelConfig(**source))
+    from .huggingface import read_decoder  # some twenty families, which a plain shape does without
+
     decoder = read_decoder(source)
     return NamedModel(_name(source, decoder.family), decoder.architecture, decoder.format, decoder.notes)
 

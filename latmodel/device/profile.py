@@ -13,9 +13,8 @@ from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients,
 from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
-from ..model.gguf import GGUF_FORMATS
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
 
@@ -127,7 +126,7 @@ class RuntimePart(_Part):
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
-        _check_names(table, RUNTIME_PRIORS, "coefficients")
+        _check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS)
         return table
 
     @field_validator("device")
@@ -242,8 +241,6 @@ class Profile(_Part):
             if chosen is None:
                 raise ProfileError(f"{runtime} has no weights in {weights}: choose from {', '.join(formats)}")
             return device_coefficients({key: item.value for key, item in chosen.items()}), True
-        if weights in GGUF_FORMATS:
-            raise ProfileError(f"{runtime} cannot run {weights}, a format of GGUF files: use --runtime llama.cpp")
         table, measured = self.device_table(dtype, runtime)
         values = {key: item.value for key, item in table.items()}
         float8 = self.device.coefficients.get(FLOAT8, {})
@@ -280,11 +277,13 @@ class Profile(_Part):
         return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
 
 
-def _check_names(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
-    missing = sorted(priors.keys() - table.keys())
-    if missing and table.keys() <= priors.keys():
+def _check_names(
+    table: dict[str, Coefficient], priors: dict[str, Prior], where: str, optional: dict[str, Prior] | None = None
+) -> None:
+    missing, known = sorted(priors.keys() - table.keys()), priors | (optional or {})
+    if missing and table.keys() <= known.keys():
         raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
-    _check_values(table, priors, where)
+    _check_values(table, known, where)
 
 
 def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:

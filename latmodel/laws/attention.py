@@ -105,7 +105,12 @@ def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = F
 
 
 def decode_tiles(a: AttentionShape, window_whole: float) -> tuple[Array, Array]:
-    """(1 where each query head is an unsplit tile of its own, else 0; tiles of one decode step)."""
+    """(1 where each query head is an unsplit tile of its own, else 0; tiles of one decode step).
+
+    A kernel that splits any context (`AttentionShape.splits`) has no unsplit tiles.
+    """
+    if a.splits:
+        return 0.0, a.kv_heads * a.batch
     whole = indicator(a.heads == a.kv_heads, a.heads)
     if a.window is None or window_whole == 0.0:
         return whole, a.kv_heads * a.batch

@@ -168,7 +168,11 @@ class GgmlCoefficients(NamedTuple):
 
 
 class RuntimeCoefficients(NamedTuple):
-    """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's."""
+    """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's.
+
+    What an engine does between passes (`step_s`, and `sequence_s` for each sequence in the batch) nothing hides; a
+    runtime that is a loop in Python has `token_s` instead, which runs beside the device.
+    """
 
     launch_s: float
     block_s: float
@@ -177,6 +181,8 @@ class RuntimeCoefficients(NamedTuple):
     token_s: float
     gap_s: float
     overlap_loss: float
+    step_s: float = 0.0
+    sequence_s: float = 0.0
 
 
 HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host

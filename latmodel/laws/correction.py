@@ -215,7 +215,7 @@ class Corrector:
 
     def _attention(self, op: OpCost) -> Array:
         a = shape_of(op)
-        a = AttentionShape(*(None if value is None else _numpy(value) for value in a))
+        a = AttentionShape._make(None if value is None else _numpy(value) for value in a)
         workload = (a.batch, a.tokens, a.context, a.window)
         if any(value is not None and is_array(value) for value in workload):
             rounded = _heads(*_head_cells(a))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, ceil, indicator, maximum, minimum
 from ..model.alignment import misfit, oddness
-from ..model.ops import OpCost
+from ..model.ops import MMA_ROWS, OpCost
 from .coefficients import GemmCoefficients, Sheet
 
 
@@ -25,7 +25,6 @@ SMALL_TILE = (64.0, 64.0)
 VALUE_BYTES = 2.0  # of a weight on its way to the tensor cores, a copy in 16 bits where it is stored in fewer
 SUM_BYTES = 4.0  # partial sums are float32
 ROUGH_ROWS = 128.0  # of a tile of the kernels for sizes that are no multiple of 8
-MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
 # Of a published timing that repeats a product (hot loops only). It goes round several weights with one input: those of
 # the L40S and the RTX PRO 6000 fall off a cliff where a weight is a sixth of the cache. Above it the cache still keeps
 # 0.3 of its share: what fits to all rows of the H100, H200, B200 and RTX PRO 6000 agree on (0.3 to 0.4).
@@ -49,7 +48,11 @@ def gemm_seconds(
     `hot` is a microbenchmark that repeats the same operands, which then partly live in the cache; a model's weights
     are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
     """
-    compute = compute_seconds(op.m, op.n, op.k, c, sheet, tile) if aligned else _rough_seconds(op, c, sheet, tile)
+    compute = (
+        compute_seconds(op.m, op.n, op.k, c, sheet, tile, op.row_step)
+        if aligned
+        else _rough_seconds(op, c, sheet, tile)
+    )
     per_byte = 1.0 / (op.repeat * sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency)
     memory = (op.weight_bytes + op.activation_bytes) * per_byte
     if hot:
@@ -70,10 +73,18 @@ def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, tile: Tile) ->
     padding = ceil(op.m * (1.0 / ROUGH_ROWS)) * ROUGH_ROWS - op.m
     rows = op.m + coarse * indicator(op.m > 1.0, op.m) * padding
     slowdown = (1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd)
-    return compute_seconds(rows, op.n, op.k, c, sheet, tile) * slowdown
+    return compute_seconds(rows, op.n, op.k, c, sheet, tile, op.row_step) * slowdown
 
 
-def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sheet, tile: Tile = LARGE_TILE) -> Array:
+def compute_seconds(
+    m: Array,
+    n: Array,
+    k: Array,
+    c: GemmCoefficients,
+    sheet: Sheet,
+    tile: Tile = LARGE_TILE,
+    row_step: float = MMA_ROWS,
+) -> Array:
     """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
 
     With cell = 2·S / (P · compute_efficiency) and k' = k + prologue_k, one tile of 64 × 64 (16 to 64 rows of it used)
@@ -88,7 +99,7 @@ def compute_seconds(m: Array, n: Array, k: Array, c: GemmCoefficients, sheet: Sh
     per_cell = 2.0 * sms / (sheet.peak_flops_per_s * c.compute_efficiency)  # of one k step of one output, a full wave
     k_steps = k + c.prologue_k
     rows, columns = SMALL_TILE
-    used = minimum(rows, ceil(m * (1.0 / MMA_ROWS)) * MMA_ROWS)
+    used = minimum(rows, ceil(m * (1.0 / row_step)) * row_step)
     wave_s = (per_cell / c.small_tile_efficiency) * used * columns
     load_s = (columns * VALUE_BYTES * sms) / (sheet.bandwidth_bytes_per_s * c.tile_bandwidth)
     balanced = ceil(n * (1.0 / columns)) * k_steps * (ceil(m * (1.0 / rows)) * wave_s / sms)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..arrays import Array
+from ..arrays import Array, is_array
+from .formats import WeightFormat
 from .layers.attention import Attention
 from .layers.embedding import Embedding
 from .layers.experts import Experts
@@ -34,6 +35,10 @@ class Block:
     norm: Norm = RMS
     residual_scale: bool = False  # each branch is multiplied by a constant before it is added
     aligned: bool = False  # every dimension, the model's too, is known to be a multiple of 8: nothing to look up
+    scalars: Array = 0.0  # learned values that stand in no layer: constants of an activation, scales, gates' biases
+    continues: bool = False  # a part of the layer before it, as configurations count them
+    # Products whose format as shipped is not the checkpoint's main one, by name; None: left in the dtype.
+    formats: tuple[tuple[str, WeightFormat | None], ...] = ()
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -49,15 +54,21 @@ class Block:
         parameters = self.norm.parameters(hidden, self.norms)
         for layer in self.layers:
             parameters = parameters + layer.parameters(hidden)
-        return parameters
+        return parameters + self.scalars if is_array(self.scalars) or self.scalars else parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`count` identical blocks."""
+    """`count` identical blocks, which share the weights of `stored` of them if that is given."""
 
     count: Array
     block: Block
+    stored: Array | None = None
+
+    @property
+    def kept(self) -> Array:
+        """Blocks whose weights are stored."""
+        return self.count if self.stored is None else self.stored
 
 
 @dataclass(frozen=True)
@@ -72,11 +83,17 @@ class Architecture:
     positions: Array = 0.0  # rows of a learned table of positions
     embedding_size: Array | None = None  # width of the embedding where it is projected to and from hidden_size
     head_bias: bool = False
+    embedding_norm: Norm | None = None  # between the embedding and the first block
+    stem: tuple[Layer, ...] = ()  # layers that run once a pass, outside of the blocks
+    assumed: tuple[str, ...] = ()  # what was guessed of it: predictions are then extrapolated
+    # Formats of the LM head and the embedding as shipped, where they are quantised.
+    head_format: WeightFormat | None = None
+    embedding_format: WeightFormat | None = None
 
     @property
     def num_hidden_layers(self) -> Array:
-        """All blocks."""
-        return sum(group.count for group in self.groups)
+        """Layers as a configuration counts them: all blocks but those that continue another."""
+        return sum(group.count for group in self.groups if not group.block.continues)
 
     @cached_property
     def embedding(self) -> Embedding:
@@ -93,9 +110,18 @@ class Architecture:
 
     def parameters(self) -> Array:
         """All parameters, exactly: blocks, final norm, embedding, LM head."""
-        blocks = sum(group.count * group.block.parameters(self.hidden_size) for group in self.groups)
+        blocks = sum(group.kept * group.block.parameters(self.hidden_size) for group in self.groups)
         final = 0.0 if self.final_norm is None else self.final_norm.parameters(self.hidden_size)
-        return blocks + final + self.embedding.parameters()
+        return blocks + final + self.outer_parameters()
+
+    def outer_parameters(self) -> Array:
+        """Those of what lies around the blocks but for the final norm."""
+        parameters = self.embedding.parameters()
+        if self.embedding_norm is not None:
+            parameters = parameters + self.embedding_norm.parameters(self.hidden_size)
+        for layer in self.stem:
+            parameters = parameters + layer.parameters(self.hidden_size)
+        return parameters
 
 
 def uniform(

@@ -10,7 +10,7 @@ from ..errors import UsageError
 from .architecture import Architecture, uniform
 from .defaults import TIE_WORD_EMBEDDINGS, VOCAB_SIZE, fill_dimensions
 from .formats import CACHE_BYTES, FORMATS, CacheName, Numbers, WeightFormat
-from .gguf import GGUF_FORMATS
+from .gguf import GGUF_FORMATS, GGUF_PARTS
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000
@@ -147,7 +147,8 @@ class Workload(_Checked):
         if self.weights is None:
             return Numbers(size, size, cache)
         chosen = ALL_FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
-        return Numbers(chosen.bytes_each, size, cache, chosen)
+        parts = GGUF_PARTS.get(chosen.name, ()) if chosen.head_bits is not None else ()
+        return Numbers(chosen.bytes_each, size, cache, chosen, parts)
 
 
 def describe(error: ValidationError, what: str) -> str:

@@ -1,7 +1,6 @@
 """Number formats of weights and KV cache: what they take in memory, exactly, scales and zero points included."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ..arrays import Array, ceil
 
@@ -26,8 +25,9 @@ class WeightFormat(NamedTuple):
     workspace_bytes: float = 0.0  # held by kernels that hold any, for each output of the widest layer
     tensor_bytes: float = 0.0  # for each matrix
     flat: bool = False  # groups of weights run on from row to row
+    vector_bytes: float | None = None  # of each parameter that is in no product and no table; None: the dtype's
+    shipped: bool = False  # a checkpoint's own: its blocks say which products it does not apply to
     head_bits: float | None = None  # of the LM head, where the format stores it too (GGUF)
-    mixed: tuple[tuple[str, float], ...] = ()  # mean bits of the linear products, by name, that have others
     multiple: int = 1  # of which every input dimension must be a multiple
 
     def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
@@ -59,6 +59,7 @@ class Numbers(NamedTuple):
     activation_bytes: float
     cache_bytes: float
     format: WeightFormat | None = None
+    parts: tuple[tuple[str, WeightFormat | None], ...] = ()  # products of one block in another format, or in none
 
     @property
     def head_bytes(self) -> float:
@@ -67,13 +68,22 @@ class Numbers(NamedTuple):
             return self.weight_bytes
         return self.activation_bytes if self.format.head_bits is None else self.format.head_bits / 8.0
 
-    def bytes_of(self, linear: str) -> float:
-        """Bytes per weight of the linear product of this name."""
-        if self.format is not None:
-            for name, bits in self.format.mixed:
-                if name == linear:
-                    return bits / 8.0
-        return self.weight_bytes
+    def within(self, parts: tuple[tuple[str, WeightFormat | None], ...]) -> "Numbers":
+        """Those of one block: the formats that its checkpoint has for single products, if it is run as shipped."""
+        return self._replace(parts=parts) if parts and self.format is not None and self.format.shipped else self
+
+    def format_of(self, product: str) -> WeightFormat | None:
+        """The format of one linear product."""
+        return next((form for name, form in self.parts if name == product), self.format)
+
+    def of(self, form: WeightFormat) -> "Numbers":
+        """The same with all products in one format."""
+        return self._replace(weight_bytes=form.bytes_each, format=form, parts=())
+
+    def product_bytes(self, product: str) -> float:
+        """Bytes read for each weight of one linear product."""
+        form = self.format_of(product)
+        return self.activation_bytes if form is None else form.bytes_each
 
 
 FORMATS: dict[str, WeightFormat] = {
@@ -98,58 +108,4 @@ FORMATS: dict[str, WeightFormat] = {
     "nvfp4": WeightFormat("nvfp4", 4.0, 16.0, 1.0, 1.0, tensor_bytes=4.0),
     # DeepSeek-V3 (arXiv 2412.19437, section 3.3): a float32 scale for 128 × 128 weights.
     "fp8-block": WeightFormat("fp8-block", 8.0, 128.0, 128.0, 4.0),
-}
-
-
-def format_of(quantization: Mapping[str, Any] | None) -> tuple[WeightFormat | None, str | None]:
-    """The format that a `quantization_config` describes, and a note if it is not understood.
-
-    Read: gptq and awq (4 or 8 bits, any group size), fp8 (with or without blocks), bitsandbytes (8 bits, nf4), mxfp4.
-    """
-    if not quantization:
-        return None, None
-    method = quantization.get("quant_method")
-    reader = _READERS.get(method) if isinstance(method, str) else None
-    chosen = None if reader is None else reader(quantization)
-    if chosen is None:
-        return None, f"quantization_config: {str(method)[:40]!r} is not understood; weights taken as the dtype's"
-    return chosen, None
-
-
-def _grouped(quantization: Mapping[str, Any]) -> WeightFormat | None:
-    """GPTQ or AWQ: the bits of weights and zero points, and the inputs that share them."""
-    method, bits, group = quantization["quant_method"], quantization.get("bits", 4), quantization.get("group_size", 128)
-    if bits not in (4, 8) or not isinstance(group, int):
-        return None
-    width, known = float(bits), FORMATS[f"int4-{method}"]
-    shared = float(group) if group > 0 else None
-    return known._replace(name=f"int{bits}-{method}", bits=width, zero_bits=width, group=shared)
-
-
-def _fp8(quantization: Mapping[str, Any]) -> WeightFormat:
-    """fp8 with one float32 scale a tensor, or a block of inputs and outputs."""
-    block = quantization.get("weight_block_size")
-    if isinstance(block, list | tuple) and len(block) == 2 and all(isinstance(x, int) and x > 0 for x in block):
-        return FORMATS["fp8-block"]._replace(group=float(block[1]), columns=float(block[0]))
-    return FORMATS["fp8"]
-
-
-def _bitsandbytes(quantization: Mapping[str, Any]) -> WeightFormat | None:
-    """LLM.int8, or NormalFloat with maxima that are not quantised again (4 bits of another kind take as many bytes)."""
-    if quantization.get("load_in_8bit"):
-        return FORMATS["int8"]
-    if not quantization.get("load_in_4bit"):
-        return None
-    if not quantization.get("bnb_4bit_use_double_quant"):
-        return FORMATS["nf4"]
-    # 8 bits a maximum, a float32 for each 256 of them, their mean and 256 levels.
-    return FORMATS["nf4"]._replace(scale_bytes=1.0 + 4.0 / 256.0, tensor_bytes=64.0 + 4.0 + 256.0 * 4.0)
-
-
-_READERS: dict[str, Callable[[Mapping[str, Any]], WeightFormat | None]] = {
-    "gptq": _grouped,
-    "awq": _grouped,
-    "fp8": _fp8,
-    "bitsandbytes": _bitsandbytes,
-    "mxfp4": lambda _: FORMATS["mxfp4"],
 }

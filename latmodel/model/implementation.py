@@ -18,6 +18,7 @@ class AttentionPath(NamedTuple):
 
     name: str
     kernels: float = 1.0  # launches of the attention itself
+    splits: bool = False  # a long context is split in decode also where no heads share keys and values
     expand_kernels: float = 0.0  # launches that write grouped keys and values out once a query head; 0: shared as kept
     score_kernels: float = 0.0  # launches between the two products of attention that writes its scores
     score_moves: float = 0.0  # values moved for each score, by those kernels and by the products; 0: never written

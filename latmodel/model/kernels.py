@@ -7,6 +7,8 @@ another.
 from enum import StrEnum
 from typing import NamedTuple
 
+from .ops import MMA_ROWS
+
 
 class Way(StrEnum):
     """How a product gets from stored weights to sums."""
@@ -28,6 +30,7 @@ class WeightKernel(NamedTuple):
     launches: float = 1.0  # host time of one product, in launches of an operator; a 16-bit product is one
     floors: float = 0.0  # device time of one product beyond its own, in the shortest products
     instructions: float = 0.0  # of a multiprocessor's lanes, for each weight
+    row_step: float = MMA_ROWS  # rows that an instruction works on: a tensor core's 16, 1 of a matrix-vector kernel
     step_s: float = 0.0  # more of each pass, whatever the model
     rows: float = float("inf")  # from so many on `beyond` multiplies instead
     beyond: "WeightKernel | None" = None  # also where the device has no products of 8-bit floats

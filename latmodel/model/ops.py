@@ -24,13 +24,17 @@ class OpKind(StrEnum):
     COPY = "copy"  # keys and values repeated for each query head
 
 
+MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
 # Bound once: looking a member up in its class costs as much as making an operator.
 GEMM, POINTWISE = OpKind.GEMM, OpKind.POINTWISE
 ATTENTION = {"prefill": OpKind.PREFILL, "decode": OpKind.DECODE}  # by the phase of a step
 
 
 class AttentionShape(NamedTuple):
-    """Dimensions of an attention operator; `seen` positions of the context are read (a window hides the others)."""
+    """Dimensions of an attention operator; `seen` positions of the context are read (a window hides the others).
+
+    `splits`: the kernel splits the context in decode also where no heads share keys and values.
+    """
 
     batch: Array
     heads: Array
@@ -40,6 +44,7 @@ class AttentionShape(NamedTuple):
     context: Array
     seen: Array
     window: Array | None  # None for none; in an array any value above every context stands for none
+    splits: bool = False
 
 
 class OpCost(NamedTuple):
@@ -65,6 +70,7 @@ class OpCost(NamedTuple):
     passes: float = 1.0  # times a pointwise chain goes over its values, which a cache may hold from pass to pass
     attention: AttentionShape | None = None
     strided: bool = False  # pointwise over views that are not contiguous, which a kernel walks value by value
+    row_step: float = MMA_ROWS  # of a product: rows that one instruction works on; fewer cost as many
 
     @property
     def bytes(self) -> Array:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, largest, maximum
 from .architecture import Architecture, Block
-from .formats import Numbers, WeightFormat
+from .formats import Numbers
 from .layers.layer import Linear
 
 
@@ -14,8 +14,8 @@ def block_parameters(block: Block, hidden: Array) -> Array:
 
 
 def embedding_parameters(model: Architecture) -> Array:
-    """Parameters of the embedding and, unless tied, of the LM head, and of what projects to and from them."""
-    return model.embedding.parameters()
+    """Parameters of what lies around the blocks but for the final norm: embedding, LM head unless tied, projections."""
+    return model.outer_parameters()
 
 
 def num_parameters(model: Architecture) -> Array:
@@ -40,36 +40,62 @@ def weight_bytes(model: Architecture, numbers: Numbers, parameters: Array | None
     if numbers.format.head_bits is not None:
         return _gguf_bytes(model, numbers, every)
     plain = every * numbers.activation_bytes
-    saved = sum(
-        group.count * _saved(group.block, model.hidden_size, numbers.format, numbers.activation_bytes)
+    saved = sum(group.kept * _saved(group.block, model.hidden_size, numbers) for group in model.groups)
+    if not numbers.format.shipped:
+        return plain - saved
+    return plain - saved - _saved_around(model, numbers) + _wider_vectors(model, numbers, every)
+
+
+def _wider_vectors(model: Architecture, numbers: Numbers, parameters: Array) -> Array:
+    """Bytes that norms, biases and routers take beyond the dtype: GGUF files keep them in float32."""
+    form = numbers.format
+    if form is None or form.vector_bytes is None:
+        return 0.0
+    inside = sum(
+        group.kept * one.count * one.inputs * one.outputs
         for group in model.groups
+        for one in linears(group.block, model.hidden_size)
     )
-    return plain - saved
-
-
-FLOAT32_BYTES = 4.0
+    tables = (2.0 - model.tie_word_embeddings) * model.vocab_size * model.embedding.embedded_width
+    return (parameters - inside - tables) * (form.vector_bytes - numbers.activation_bytes)
 
 
 def _gguf_bytes(model: Architecture, numbers: Numbers, parameters: Array) -> Array:
-    """Bytes of the tensors in a GGUF file: vectors in float32, the embedding in the type of most matrices.
+    """Bytes of the tensors in a GGUF file: the embedding in the type of most matrices, vectors in their own.
 
     Where the LM head is the embedding, the one matrix has the head's type.
     """
     total_bytes, rest = 0.0, parameters
     for group in model.groups:
         for one in linears(group.block, model.hidden_size):
-            weights = one.inputs * one.outputs * (one.count * group.count)
-            total_bytes = total_bytes + weights * numbers.bytes_of(one.name)
+            weights = one.inputs * one.outputs * (one.count * group.kept)
+            total_bytes = total_bytes + weights * numbers.product_bytes(one.name)
             rest = rest - weights
     table, tied = model.vocab_size * model.embedding.embedded_width, model.tie_word_embeddings
     total_bytes = total_bytes + table * (numbers.head_bytes + (1.0 - tied) * numbers.weight_bytes)
-    return total_bytes + (rest - table * (2.0 - tied)) * FLOAT32_BYTES
+    each = numbers.activation_bytes if numbers.format is None else numbers.format.vector_bytes
+    return total_bytes + (rest - table * (2.0 - tied)) * (numbers.activation_bytes if each is None else each)
 
 
-def _saved(block: Block, hidden: Array, form: WeightFormat, dtype_bytes: float) -> Array:
+def _saved(block: Block, hidden: Array, numbers: Numbers) -> Array:
+    """Bytes that the format of each product takes less than the dtype."""
+    within, each = numbers.within(block.formats), numbers.activation_bytes
     return sum(
-        one.count * (one.inputs * one.outputs * dtype_bytes - form.linear_bytes(one.inputs, one.outputs))
+        one.count * (one.inputs * one.outputs * each - form.linear_bytes(one.inputs, one.outputs))
         for one in linears(block, hidden)
+        if (form := within.format_of(one.name)) is not None
+    )
+
+
+def _saved_around(model: Architecture, numbers: Numbers) -> Array:
+    """The same for an embedding or an LM head that a checkpoint ships quantised; a tied head is the embedding."""
+    untied = 1.0 - model.tie_word_embeddings
+    width, vocab = model.embedding.embedded_width, model.vocab_size
+    plain = width * vocab * numbers.activation_bytes
+    return sum(
+        share * (plain - form.linear_bytes(width, vocab))
+        for form, share in ((model.embedding_format, 1.0), (model.head_format, untied))
+        if form is not None
     )
 
 

@@ -2,7 +2,7 @@
 
 from ..arrays import Array
 from .architecture import Architecture, Block
-from .formats import Numbers
+from .formats import Numbers, WeightFormat
 from .implementation import Implementation
 from .layers.layer import Layer
 from .layers.unpacking import with_unpacking
@@ -17,6 +17,8 @@ def dense_ops(
 
     Norms and residuals count passes over the same values, so that a block costs what its two layers cost.
     """
+    if block.formats:
+        numbers = numbers.within(block.formats)
     stream, count = hidden * rows, len(block.layers)
     ops = [block.norm.op("norm", stream, hidden, implementation, numbers, count=block.norms)]
     for layer in block.layers:
@@ -34,14 +36,24 @@ def dense_ops(
 def _unpacked(
     block: Block, layer: Layer, ops: list[OpCost], hidden: Array, implementation: Implementation, numbers: Numbers
 ) -> list[OpCost]:
-    """A layer's operators, and one that unpacks the quantised weights of its linear products."""
+    """A layer's operators, and one for each format that unpacks the quantised weights of its linear products."""
     name = "unpack_mixer" if layer is block.attention else "unpack_ffn"
-    quantised = {one.name for one in layer.linears(hidden, fused=implementation.fuses_projections)}
-    return with_unpacking(name, ops, quantised, implementation, numbers)
+    products = [one.name for one in layer.linears(hidden, fused=implementation.fuses_projections)]
+    if not numbers.parts:
+        return with_unpacking(name, ops, set(products), implementation, numbers)
+    by_format: dict[WeightFormat | None, set[str]] = {}
+    for product in products:
+        by_format.setdefault(numbers.format_of(product), set()).add(product)
+    for form, names in by_format.items():
+        if form is not None:
+            ops = with_unpacking(name, ops, names, implementation, numbers.of(form))
+    return ops
 
 
 def context_ops(block: Block, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """The operators of a block that depend on the context: attention, scans, and the upkeep of caches and states."""
+    if block.formats:
+        numbers = numbers.within(block.formats)
     ops: list[OpCost] = []
     for layer in block.layers:
         ops += layer.context_ops(step, implementation, numbers)
@@ -59,6 +71,10 @@ def head_ops(
 def stem_ops(model: Architecture, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """What lies around the blocks but for the LM head."""
     ops, hidden = [model.embedding.lookup_op(rows, numbers)], model.hidden_size
+    if model.embedding_norm is not None:
+        ops.append(model.embedding_norm.op("embedding_norm", hidden * rows, hidden, implementation, numbers))
+    for layer in model.stem:
+        ops += layer.dense_ops(hidden, rows, implementation, numbers)
     if model.final_norm is not None:
         ops.append(model.final_norm.op("final_norm", hidden * rows, hidden, implementation, numbers))
     return ops + model.embedding.extra_ops(rows, numbers)

@@ -25,14 +25,24 @@ def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload:
     logit_rows = prefill.rows if work.logits_all else work.batch
     rows = []
     for step, logits in ((prefill, logit_rows), (last, work.batch)):
-        for count, op in _operators(architecture, step, logits, target, workload):
+        for count, op in operators(architecture, step, logits, target, workload):
             rows.append(_row(count, op, step.phase, target))
     return rows
 
 
-def _operators(
+def operators(
     model: Architecture, step: Step, logit_rows: float, target: Target, workload: Workload
 ) -> Iterator[tuple[float, OpCost]]:
+    """Every operator of one step with how often the model runs it; blocks first, then what lies around them."""
+    yield from block_operators(model, step, target, workload)
+    for op in head_ops(model, step.rows, logit_rows, target.implementation, workload.numbers()):
+        yield 1.0, op
+
+
+def block_operators(
+    model: Architecture, step: Step, target: Target, workload: Workload
+) -> Iterator[tuple[float, OpCost]]:
+    """Every operator of the blocks in one step with how often the model runs it."""
     implementation, numbers = target.implementation, workload.numbers()
     for group in model.groups:
         for op in (
@@ -40,8 +50,6 @@ def _operators(
             *context_ops(group.block, step, implementation, numbers),
         ):
             yield group.count, op
-    for op in head_ops(model, step.rows, logit_rows, implementation, numbers):
-        yield 1.0, op
 
 
 def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]:

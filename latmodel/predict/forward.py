@@ -6,7 +6,7 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 
 from typing import NamedTuple
 
-from ..arrays import Array, indicator, maximum
+from ..arrays import Array, indicator, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
@@ -134,7 +134,9 @@ def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
 def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
     """What depends on the context, in the first and the last decode step.
 
-    Where a block's operators begin with attention, its only one, both steps share all of its law but the context.
+    Where a window fills during the generation, the first step is moved so that a straight line to the last has the mean
+    of the bent one (`_straightened`). Where a block's operators begin with attention, its only one, both steps share
+    all of its law but the context.
     """
     at_first, at_last = work.decode()
     first = context_ops(block, at_first, target.implementation, work.numbers)
@@ -143,7 +145,21 @@ def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load
     attention = [op.attention is not None for op in first]
     if attention[:1] == [True] and attention.count(True) == 1 and isinstance(target.device, DeviceCoefficients):
         law = decode_law(first[0], target.device.decode, target.sheet)
-    return load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
+    ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
+    fills_at = next((layer.fills_at for layer in block.layers if layer.fills_at is not None), None)
+    return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
+
+
+def _straightened(first: Load, last: Load, start: Array, end: Array, fills_at: Array) -> Load:
+    """What the first of a generation's steps would cost if all lay on one straight line with the same mean.
+
+    Steps at contexts `start` to `end` rise to `fills_at` and stay at `last`. Of N = end − start + 1 steps n rise, and
+    the mean is last − n / N · (last − first) / 2, that of a line from last − n / N · (last − first).
+    """
+    steps = end - start + 1.0
+    share = minimum(maximum((fills_at - start + 1.0) / steps, 0.0), 1.0)
+    seconds = last.seconds - (last.seconds - first.seconds) * share
+    return Load(first.kernels, seconds, last.compute_s - (last.compute_s - first.compute_s) * share)
 
 
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
@@ -192,7 +208,7 @@ class Around(NamedTuple):
 
     prefill_s: Array
     decode_s: Array
-    pass_s: float  # of the host, once a synchronised pass
+    pass_s: Array  # of the host, once a synchronised pass
     step_host_s: Array
     step_device_s: Array
 
@@ -209,10 +225,10 @@ class Around(NamedTuple):
 def around_blocks(head: Cost, work: Work, target: Target) -> Around:
     """What embedding and head that cost `head` add to a response, with the host's time for a pass and a token.
 
-    What quantised weights add to each pass of an engine, nothing hides.
+    What an engine does between two passes, nothing hides.
     """
     r, loss, decode_device = target.runtime, target.runtime.overlap_loss, head.first.seconds
-    engine_s = target.implementation.format_step_s(work.numbers.format)
+    engine_s = engine_seconds(work, target)
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
@@ -221,6 +237,13 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
         decode_host + r.pass_s + r.token_s,
         decode_device + engine_s,
     )
+
+
+def engine_seconds(work: Work, target: Target) -> Array:
+    """What a serving engine does between two passes: step_s (its own and the format's) + batch · sequence_s."""
+    r = target.runtime
+    engine_s: Array = r.step_s + target.implementation.format_step_s(work.numbers.format)
+    return engine_s + r.sequence_s * work.batch if is_array(r.sequence_s) or r.sequence_s else engine_s
 
 
 def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Array]:

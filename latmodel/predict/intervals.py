@@ -7,13 +7,16 @@ from typing import Any
 from ..arrays import Array
 from ..errors import UsageError
 
+PHASES = ("prefill", "decode", "response")
+
 
 class Interval:
     """Half-widths by phase at one level.
 
     With n held-out |log residuals| the half-width at level p is the ⌈(n + 1)·p⌉-th smallest (Vovk et al. 2005,
     "Algorithmic Learning in a Random World"; Lei et al. 2018): it covers a new row with probability p at least.
-    Where n is too small for the level, the largest stands in; outside the measured range it is widened by a factor.
+    Where n is too small for the level, the largest stands in, which holds at level n / (n + 1) (`attainable`); outside
+    the measured range it is widened by a factor. Without residuals there is no interval: its half-width is NaN.
     """
 
     def __init__(self, scores: Mapping[Any, Sequence[float]], extrapolation_factor: float, level: float = 0.9) -> None:
@@ -22,23 +25,42 @@ class Interval:
         self.level = level
         self._factor = extrapolation_factor
         self._widths = {phase: conformal_quantile(values, level) for phase, values in scores.items()}
+        self._counts = {phase: len(values) for phase, values in scores.items()}
         self._factors: dict[bool, tuple[float, float, float]] = {}
 
     def width(self, phase: str, extrapolated: Array) -> Array:
-        """Half-width in log units; `phase` is prefill, decode or response."""
-        return self._widths.get(phase, 0.0) * (1.0 + (self._factor - 1.0) * extrapolated)
+        """Half-width in log units, NaN where no residual is known; `phase` is prefill, decode or response."""
+        return self._widths.get(phase, math.nan) * (1.0 + (self._factor - 1.0) * extrapolated)
+
+    def attainable(self, phase: str) -> float:
+        """The highest level at which as many residuals as there are can hold: n / (n + 1)."""
+        count = self._counts.get(phase, 0)
+        return count / (count + 1.0)
+
+    @property
+    def notes(self) -> list[str]:
+        """That an interval cannot be had, or not at the level that was given."""
+        lines = []
+        for phase in PHASES:
+            level = self.attainable(phase)
+            if not level:
+                lines.append(f"{phase}: no interval, for no error on rows that the fit had not seen is in the profile")
+            elif level < self.level:
+                few = f"{self._counts[phase]} rows that the fit had not seen"
+                lines.append(f"{phase}: the interval holds at {100 * level:.0f} %, not {100 * self.level:.0f} %: {few}")
+        return lines
 
     def factors(self, extrapolated: bool) -> tuple[float, float, float]:
         """What one prefill, decode and response may be longer or shorter by; worked out once."""
         if extrapolated not in self._factors:
-            prefill, decode, response = (self.width(phase, extrapolated) for phase in ("prefill", "decode", "response"))
+            prefill, decode, response = (self.width(phase, extrapolated) for phase in PHASES)
             self._factors[extrapolated] = math.exp(prefill), math.exp(decode), math.exp(response)
         return self._factors[extrapolated]
 
 
 def conformal_quantile(scores: Sequence[float], level: float) -> float:
-    """The ⌈(n + 1)·level⌉-th smallest score, or the largest where there are too few; 0 for none."""
+    """The ⌈(n + 1)·level⌉-th smallest score, or the largest where there are too few; NaN for none."""
     if not scores:
-        return 0.0
+        return math.nan
     rank = min(math.ceil((len(scores) + 1) * level - 1e-9), len(scores))
     return float(sorted(scores)[rank - 1])

@@ -14,7 +14,10 @@ BOUNDS = ("host", "memory", "compute")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One prediction, by the names and units of the contract (seconds, bytes)."""
+    """One prediction, by the names and units of the contract (seconds, bytes); an end is None where none is known.
+
+    `extrapolated_because` names what was not measured, `notes` what must be known of the price.
+    """
 
     num_parameters: int
     prefill_s: float
@@ -22,12 +25,12 @@ class Prediction:
     response_s: float
     prefill_s_per_layer: float
     decode_s_per_layer: float
-    prefill_s_low: float
-    prefill_s_high: float
-    decode_s_per_token_low: float
-    decode_s_per_token_high: float
-    response_s_low: float
-    response_s_high: float
+    prefill_s_low: float | None
+    prefill_s_high: float | None
+    decode_s_per_token_low: float | None
+    decode_s_per_token_high: float | None
+    response_s_low: float | None
+    response_s_high: float | None
     interval: float
     peak_memory_bytes: float
     fits_memory: bool
@@ -39,10 +42,18 @@ class Prediction:
     host: str = "published"
     response_s_low_published: float | None = None
     response_s_high_published: float | None = None
+    extrapolated_because: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def holds(self, name: str, seconds: float) -> bool:
+        """Whether the interval of `prefill_s`, `decode_s_per_token` or `response_s` holds a time; none holds none."""
+        low, high = getattr(self, f"{name}_low"), getattr(self, f"{name}_high")
+        return low is not None and high is not None and bool(low <= seconds <= high)
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of the contract."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 class Values(NamedTuple):
@@ -74,6 +85,13 @@ class Ends(NamedTuple):
     slowest: Times
 
 
+class Explained(NamedTuple):
+    """What of a row was not measured, and what must be known of its price."""
+
+    because: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Source(NamedTuple):
     """What a prediction was made by: the interval, the memory of the device, names, and whose host it is for."""
 
@@ -90,7 +108,18 @@ def own_times(values: Values) -> Times:
     return Times(values.prefill_s, values.decode_s_per_token, values.response_s)
 
 
-def one_prediction(values: Values, source: Source, ends: Ends | None = None) -> Prediction:
+def _end(seconds: float) -> float | None:
+    return None if seconds != seconds else seconds  # noqa: PLR0124  # NaN alone differs from itself
+
+
+def one_prediction(
+    values: Values,
+    source: Source,
+    ends: Ends | None = None,
+    *,
+    because: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Prediction:
     """Plain numbers as a prediction, with the intervals, memory and names of what they come from.
 
     With `ends` an interval reaches from the fastest host's time to the slowest's, each by the width of held-out
@@ -106,12 +135,12 @@ def one_prediction(values: Values, source: Source, ends: Ends | None = None) -> 
         response_s=values.response_s,
         prefill_s_per_layer=values.prefill_s_per_layer,
         decode_s_per_layer=values.decode_s_per_layer,
-        prefill_s_low=fast.prefill / prefill,
-        prefill_s_high=slow.prefill * prefill,
-        decode_s_per_token_low=fast.decode / decode,
-        decode_s_per_token_high=slow.decode * decode,
-        response_s_low=fast.response / response,
-        response_s_high=slow.response * response,
+        prefill_s_low=_end(fast.prefill / prefill),
+        prefill_s_high=_end(slow.prefill * prefill),
+        decode_s_per_token_low=_end(fast.decode / decode),
+        decode_s_per_token_high=_end(slow.decode * decode),
+        response_s_low=_end(fast.response / response),
+        response_s_high=_end(slow.response * response),
         interval=source.interval.level,
         peak_memory_bytes=values.peak_memory_bytes,
         fits_memory=values.peak_memory_bytes <= source.memory_bytes,
@@ -121,8 +150,10 @@ def one_prediction(values: Values, source: Source, ends: Ends | None = None) -> 
         runtime=source.runtime,
         profile=source.profile,
         host=source.host,
-        response_s_low_published=None if ends is None else values.response_s / response,
-        response_s_high_published=None if ends is None else values.response_s * response,
+        response_s_low_published=None if ends is None else _end(values.response_s / response),
+        response_s_high_published=None if ends is None else _end(values.response_s * response),
+        extrapolated_because=because,
+        notes=notes,
     )
 
 
@@ -151,12 +182,19 @@ class Predictions:
 
     values: Values
     source: Source
-    price_ends: Callable[[], Ends] | None = None  # of all rows, worked out when first asked for
+    # Of all rows, worked out when first asked for; and why one row is extrapolated.
+    price_ends: Callable[[], Ends] | None = field(default=None, repr=False, compare=False)
+    explain: Callable[[int], Explained] | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, Ends] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def joined(
-        cls, parts: Sequence[Values], rows: Sequence[int], source: Source, price_ends: Callable[[], Ends] | None = None
+        cls,
+        parts: Sequence[Values],
+        rows: Sequence[int],
+        source: Source,
+        price_ends: Callable[[], Ends] | None = None,
+        explain: Callable[[int], Explained] | None = None,
     ) -> "Predictions":
         """Parts of `rows` rows each, one after another; what a part holds as one number is of all its rows."""
         if not parts:
@@ -165,7 +203,7 @@ class Predictions:
             np.concatenate([np.broadcast_to(column, count) for column, count in zip(some, rows, strict=True)])
             for some in zip(*parts, strict=True)
         )
-        return cls(Values(*(column.astype(np.float64, copy=False) for column in columns)), source, price_ends)
+        return cls(Values(*(column.astype(np.float64, copy=False) for column in columns)), source, price_ends, explain)
 
     def __len__(self) -> int:
         return int(self.values.response_s.size)
@@ -239,4 +277,6 @@ class Predictions:
         ends = self.ends
         if ends is not None:
             ends = Ends(*(Times(*(float(column[index]) for column in times)) for times in ends))
-        return one_prediction(Values(*(float(column[index]) for column in self.values)), self.source, ends)
+        known = Explained() if self.explain is None else self.explain(index)
+        values = Values(*(float(column[index]) for column in self.values))
+        return one_prediction(values, self.source, ends, because=known.because, notes=known.notes)

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..arrays import Array, indicator
+from ..arrays import Array
 from ..device.hosts import SAME_HOST, Host, host_of
 from ..device.profile import Profile
 from ..device.room import room
-from ..errors import UsageError
+from ..errors import ProfileError, UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
@@ -19,10 +19,11 @@ from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
+from .extrapolation import outside, reasons
 from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
 from .notes import format_notes, host_notes
-from .prediction import Ends, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
+from .prediction import Ends, Explained, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
 
 KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
@@ -77,6 +78,7 @@ class Predictor:
         implementation = implementation if attention is None else implementation.with_attention(attention)
         self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
+        self._noted: dict[object, tuple[str, ...]] = {}
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], runtime: str | None = None, confidence: float = 0.9) -> "Predictor":
@@ -122,11 +124,18 @@ class Predictor:
     @property
     def notes(self) -> list[str]:
         """What a user must know before trusting the numbers: where the host term comes from."""
-        return host_notes(self.profile, self.runtime, self.host, self._hosts)
+        return [*host_notes(self.profile, self.runtime, self.host, self._hosts), *self.interval.notes]
 
     def number_notes(self, workload: Workload) -> list[str]:
         """What stands behind the price of quantised weights, if they are in the workload."""
         return format_notes(self.profile, self._implementation, workload)
+
+    def _workload_notes(self, workload: Workload) -> tuple[str, ...]:
+        """All of them, worked out once for each number format."""
+        key = (workload.weights, workload.dtype)
+        if key not in self._noted:
+            self._noted[key] = (*self.notes, *self.number_notes(workload))
+        return self._noted[key]
 
     def target(self, dtype: str, weights: WeightFormat | None = None) -> Target:
         """Coefficients that price a model of `dtype` with linear layers in a format.
@@ -139,6 +148,10 @@ class Predictor:
     def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
         key = (dtype, None if weights is None else weights.name)
         if key not in self._targets:
+            if weights is not None and weights.head_bits is not None and not self._part.formats:
+                raise ProfileError(
+                    f"{self.runtime} cannot run {weights.name}, a format of GGUF files: use --runtime llama.cpp"
+                )
             device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
@@ -168,7 +181,8 @@ class Predictor:
         costs = self._costs(architecture, work, asked.dtype)
         values = self._price(architecture, work, asked.dtype, costs)
         ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype, costs)
-        return one_prediction(values, self._source, ends)
+        because = self._because(architecture, work, asked.dtype) if values.outside else ()
+        return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(asked))
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
@@ -194,8 +208,13 @@ class Predictor:
             parts = [self._ends(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
             return joined_ends(parts, counts)
 
+        def explain(index: int) -> Explained:
+            row = {name: v if isinstance(v, float) else float(v[index]) for name, v in table.items()}
+            return Explained(self._because(*self._rows(row, asked), asked.dtype), self._workload_notes(asked))
+
         parts = [self._price(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
-        return Predictions.joined(parts, counts, self._source, None if self._hosts == SAME_HOST else price_ends)
+        ends = None if self._hosts == SAME_HOST else price_ends
+        return Predictions.joined(parts, counts, self._source, ends, explain)
 
     def _rows(self, columns: dict[str, Any], asked: Workload) -> tuple[Architecture, Work]:
         loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
@@ -247,18 +266,13 @@ class Predictor:
         measured = self._target(asked.dtype, asked.numbers().format)[1]
         return self._outside(uniform(**columns), work_of(asked), measured)
 
+    def _because(self, model: Architecture, work: Work, dtype: str) -> tuple[str, ...]:
+        """What of a model and a workload was not measured: the dtype, kinds of layer, formats, dimensions."""
+        lines = () if self._target(dtype, work.numbers.format)[1] else (f"dtype {dtype}",)
+        return (*lines, *reasons(model, work, self._part, self._implementation))
+
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
-        """1 where a dimension lies outside what the profile was fitted on, or a kind of layer was never measured."""
-        outside: Array = not (measured and special_layers(model) <= set(self._part.layers))
-        for name, (low, high) in self._part.ranges.items():
-            value = _range_value(name, model, work)
-            outside = outside | (value < low) | (value > high)
-        return indicator(outside, model.hidden_size)
-
-
-def special_layers(model: Architecture) -> set[str]:
-    """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
-    return {layer.kind for group in model.groups for layer in group.block.layers if not layer.always_measured}
+        return outside(model, work, self._part, self._implementation, measured)
 
 
 def _keep_freed_memory() -> None:
@@ -277,13 +291,3 @@ def work_of(workload: Workload) -> Work:
         float(workload.prompt_tokens), float(workload.new_tokens), float(workload.batch_size),
         workload.logits == "all", workload.numbers(),
     )  # fmt: skip
-
-
-def _range_value(name: str, model: Architecture, work: Work) -> Array:
-    if name in WORK_COLUMNS:
-        return getattr(work, WORK_COLUMNS[name])
-    if name == "num_hidden_layers":
-        return model.num_hidden_layers
-    if name in ("hidden_size", "vocab_size"):
-        return getattr(model, name)
-    raise ValueError(f"no such range: {name}")

@@ -21,4 +21,6 @@ class Column(NamedTuple):
 
 def is_number(text: str) -> bool:
     """Whether a cell starts like a number, a sign or a mark aside."""
-    return not text or text[0].isdigit() or (text[0] in "+-–±×*" and any(c.isdigit() for c in text))
+    return (
+        not text or (text[0].isdigit() and "x" not in text) or (text[0] in "+-–±×*" and any(c.isdigit() for c in text))
+    )

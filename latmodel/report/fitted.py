@@ -11,7 +11,7 @@ from .column import Column, is_number
 
 FALLBACK_COLUMNS = 100  # where there is no terminal and COLUMNS is not set
 GAP = 2  # between columns, of which the box takes one
-LEAST_WORDS = 12  # characters that a column of words gets at least
+LEAST_WORDS = 24  # characters that a column of words gets at least
 WIDE = ContextVar("WIDE", default=False)  # every column, whatever the terminal (`--wide`)
 
 

@@ -133,7 +133,9 @@ def _score_lines(scored: Scored) -> list[str]:
 def _title(front: "Frontier") -> str:
     work, limits = front.workload, [show_bytes(front.memory_bytes)]
     if front.budget_s is not None:
-        limits.insert(0, show_seconds(front.budget_s))
+        sure = any(limit.objective.end == "high" for limit in front.limits)
+        end = f" at the upper end of the {100 * front.predictor.interval.level:.3g} % interval" if sure else ""
+        limits.insert(0, f"{show_seconds(front.budget_s)}{end}")
     kept_free = front.predictor.room.sheet_bytes - front.memory_bytes
     if front.memory_bytes == front.predictor.room.limit_bytes:
         limits[-1] += f" ({show_bytes(kept_free)} kept free for the driver and as a margin)"

@@ -17,7 +17,7 @@ from .rows import Answer, full_row, notes_of, run_notes
 from .text import SHAPE_COLUMNS, OutputFormat, prediction_columns, render
 
 # What cannot be an array: rows that share all of it are predicted at once.
-GROUPED = ("gpu", "runtime", "host", "dtype", "weights", "kv_cache", "logits")
+GROUPED = ("gpu", "runtime", "host", "attention", "dtype", "weights", "kv_cache", "logits")
 
 
 class Group(NamedTuple):
@@ -56,24 +56,26 @@ def _groups(rows: list[dict[str, Any]], predictor: Predictor, workload: Workload
         by_key.setdefault(tuple(row.get(name) for name in GROUPED), []).append(index)
     groups = []
     for key, members in by_key.items():
-        gpu, runtime, host, *formats = key
-        given = {name: value for name, value in zip(GROUPED[3:], formats, strict=True) if value is not None}
+        target = key[:4]
+        given = {name: value for name, value in zip(GROUPED[4:], key[4:], strict=True) if value is not None}
         try:
             work = Workload(**{**workload.model_dump(), **given})
         except UsageError as error:
             raise UsageError(f"{path}: row {members[0] + 1}: {error}") from None
-        groups.append(Group(_predictor(predictor, gpu, runtime, host), work, members))
+        groups.append(Group(_predictor(predictor, *target), work, members))
     return groups
 
 
-def _predictor(given: Predictor, gpu: str | None, runtime: str | None, host: str | None) -> Predictor:
-    """The given predictor, unless a row names another device, runtime or host."""
-    wanted: Any = host or given.host
+def _predictor(given: Predictor, gpu: str | None, runtime: str | None, host: Any, attention: str | None) -> Predictor:
+    """The given predictor, unless a row names another device, runtime, host or attention."""
     if gpu is None or gpu == given.profile.gpu:
-        if runtime in (None, given.runtime) and wanted == given.host:
+        wanted = (runtime or given.runtime, host or given.host, attention or given.attention)
+        if wanted == (given.runtime, given.host, given.attention):
             return given
-        return Predictor(given.profile, runtime or given.runtime, given.interval.level, given.memory_bytes, host=wanted)
-    return Predictor(load_profile(gpu), runtime, given.interval.level, host=host)  # type: ignore[arg-type]
+        return Predictor(
+            given.profile, wanted[0], given.interval.level, given.memory_bytes, host=wanted[1], attention=wanted[2]
+        )
+    return Predictor(load_profile(gpu), runtime, given.interval.level, host=host, attention=attention)
 
 
 def _predict(group: Group, rows: Sequence[dict[str, Any]], path: Path) -> list[Prediction]:

@@ -66,13 +66,17 @@ def draw(pruning: Pruning, path: "str | os.PathLike[str]", title: str) -> None:
     axes = figure.add_subplot()
     for curve in pruning.curves:
         kept = [100.0 * point.kept for point in curve.points]
-        axes.plot(kept, [point.speedup for point in curve.points], ".-", markersize=3, label=curve.way.name)
+        (line,) = axes.plot(kept, [point.speedup for point in curve.points], ".-", markersize=3, label=curve.way.name)
+        chosen = curve.shown
+        filled = {} if chosen.reached else {"markerfacecolor": "none"}  # an empty ring falls short of the target
+        axes.plot([100.0 * chosen.kept], [chosen.speedup], "o", markersize=9, color=line.get_color(), **filled)
     original_s = getattr(pruning.original.prediction, NAMES[pruning.target.metric])
     axes.axhline(original_s / pruning.target.limit_s(original_s), color="0.4", linestyle="--", label="target")
     axes.invert_xaxis()
+    axes.plot([], [], "o", color="0.4", label="chosen")
     axes.set_xlabel("parameters kept in %")
     axes.set_ylabel(f"speed-up of {pruning.target.metric}")
     axes.set_title(title)
     axes.grid(True, alpha=0.2)
-    axes.legend()
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
     save(figure, path)

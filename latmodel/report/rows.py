@@ -80,6 +80,7 @@ def full_row(
         **(shape or {}),
         **{name: value for name, value in row.items() if name != "notes"},
         **{name: value for name, value in workload_fields(workload).items() if name not in row},
+        "attention": row.get("attention") or predictor.attention,
         "latmodel_version": __version__,
         "notes": list(dict.fromkeys([*own, *notes, *memory_note(predictor, row["peak_memory_bytes"])])),
     }

@@ -9,7 +9,7 @@ QWEN = "fitted to QwenLM/Qwen3@a912d239 (Qwen2.5 0.5B to 32B, one A100, batch 1)
 
 # Dequantised in registers and read at the rate of 16-bit weights, which is what published times at batch 1 show.
 FUSED = WeightKernel(
-    name="fused", way=Way.FUSED,
+    name="fused", way=Way.FUSED, row_step=1.0,
     source="a count: stored bytes at the rate of 16-bit weights; casper-hansen/AutoAWQ#76 and #365 are compared",
 )  # fmt: skip
 FUSED_UNTIMED = FUSED._replace(source="")  # of formats of which no time is at hand
@@ -39,23 +39,23 @@ MARLIN_FORMATS = (
 # Transformers': a Python module around each product.
 # ExLlamaV2's kernel up to 50 rows (MAX_Q_GEMM_ROWS of AutoGPTQ's q_gemm.cu), then an unpacked matrix.
 EXLLAMA_MODULE = WeightKernel(
-    name="ExLlamaV2's in AutoGPTQ", way=Way.FUSED, launches=0.5, floors=10.0, instructions=5.5,
+    name="ExLlamaV2's in AutoGPTQ", way=Way.FUSED, launches=0.42, floors=14.0, instructions=1.8,
     rows=51.0, beyond=UNPACKED, holds_workspace=True, source=f"{QWEN}, Transformers 4.46",
 )  # fmt: skip
 # AutoAWQ's GEMM kernel below 1024 rows (FP16_MATMUL_HEURISTIC_CONDITION of awq/modules/linear/gemm.py).
 AWQ_MODULE = WeightKernel(
-    name="AWQ's GEMM", way=Way.FUSED, launches=3.2, floors=10.0, instructions=5.5, rows=1024.0, beyond=UNPACKED,
+    name="AWQ's GEMM", way=Way.FUSED, launches=2.97, floors=10.0, instructions=1.35, rows=1024.0, beyond=UNPACKED,
     source=f"{QWEN}, Transformers 4.46",
 )  # fmt: skip
 GPTQ_8BIT_MODULE = WeightKernel(
-    name="GPTQ in 8 bits", way=Way.FUSED, launches=3.8, floors=10.0, instructions=4.1, rows=128.0, beyond=UNPACKED,
+    name="GPTQ in 8 bits", way=Way.FUSED, launches=3.07, floors=14.5, instructions=1.7, rows=128.0, beyond=UNPACKED,
     source=f"{QWEN}, Transformers 4.46",
 )  # fmt: skip
 # bitsandbytes. LLM.int8: inputs are searched for outliers (the host waits for their number), quantised, multiplied,
 # dequantised, and the outliers' product is added.
 LLM_INT8 = WeightKernel(
-    name="LLM.int8", way=Way.FUSED, launches=52.0,
-    source="fitted to bitsandbytes#347, LLaMA-7B on an RTX 3090, batch 1",
+    name="LLM.int8", way=Way.FUSED, launches=41.0,
+    source="fitted to bitsandbytes#347 (RTX 3090) and huggingface/optimum-quanto#62 (A10G), 6 and 7B, hosts unknown",
 )  # fmt: skip
 # A matrix-vector kernel for one row, then an unpacked matrix; launches are counted from the module, not timed.
 NF4_MODULE = WeightKernel(name="nf4", way=Way.FUSED, launches=3.0, rows=2.0, beyond=UNPACKED)

@@ -1,6 +1,7 @@
 """The runtimes that a profile can name, one line each (`implementation` of a profile's runtime)."""
 
 from ..model.implementation import Implementation
+from .cuda_graph import CUDA_GRAPH
 from .llama_cpp import LLAMA_CPP
 from .serving import SERVING
 from .torch_compile import COMPILED
@@ -11,6 +12,7 @@ _RUNTIMES = (
     TRANSFORMERS,
     TRANSFORMERS_CPU,
     TORCH,
+    CUDA_GRAPH,
     COMPILED,
     SERVING,
     LLAMA_CPP,

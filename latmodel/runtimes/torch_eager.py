@@ -1,7 +1,7 @@
 """A Llama block in plain PyTorch with the fused kernels that it offers (`rms_norm`) and a cache written in place.
 
 Counts are of the operators that PyTorch's dispatcher sees in `calibration.engines.block` (torch 2.13;
-`tests/test_implementation.py` counts them anew). Also what a CUDA graph replays.
+`tests/test_implementation.py` counts them anew).
 """
 
 from ..model.implementation import AttentionPath, Implementation

@@ -37,10 +37,11 @@ TRANSFORMERS = Implementation(
         # copy of the output. Moves: scores written; read and written twice; read and written in float32; read and
         # written in 16 bits; read.
         AttentionPath(name="eager", kernels=2.0, expand_kernels=2.0, score_kernels=5.0, score_moves=12.0),
-        AttentionPath(name="flash"),
+        # The package of that name, version 2, splits the context of any heads.
+        AttentionPath(name="flash", splits=True),
         # Versions before 5 repeat keys and values for each query head, whatever attends.
         AttentionPath(name="sdpa-4", expand_kernels=2.0),
-        AttentionPath(name="flash-4", expand_kernels=2.0),
+        AttentionPath(name="flash-4", splits=True, expand_kernels=2.0),
     ),
     padding_kernels=4,  # queries, keys and values padded, the output cut (not counted: a CPU does not pad)
     # Softmax, top-k, sort, histogram, offsets, gather, scatter: launches around two grouped products (counted in

@@ -10,6 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..configs.models import NamedModel, read_model
 from ..errors import LatmodelError, UsageError
+from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
 from ..predict.prediction import Prediction, Predictions
 from ..predict.predictor import Predictor
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Drawing(Protocol):
     """What `report` gives a frontier: a picture in a file, and a table for a notebook."""
 
-    def draw(self, front: "Frontier", path: "str | os.PathLike[str]") -> None: ...
+    def draw(self, front: "Frontier", path: "str | os.PathLike[str] | None") -> Any: ...
     def html(self, front: "Frontier") -> str: ...
 
 
@@ -34,6 +35,7 @@ class Baseline:
     """A model to compare with: its name and what is predicted of it."""
 
     name: str
+    model: ModelConfig | Architecture
     prediction: Prediction
 
 
@@ -106,7 +108,7 @@ class Frontier:
         """
         named = model if isinstance(model, NamedModel) else read_model(model)
         prediction = self.predictor.predict(named.model, named.under(self.workload))
-        return replace(self, baseline=Baseline(named.name, prediction))
+        return replace(self, baseline=Baseline(named.name, named.model, prediction))
 
     def config(self, row: int) -> ModelConfig:
         """The shape of one row."""
@@ -142,13 +144,13 @@ class Frontier:
             raise UsageError("to_pandas needs pandas; run `pip install pandas`") from None
         return pandas.DataFrame(self.to_rows())
 
-    def plot(self, path: "str | os.PathLike[str]") -> None:
-        """Draw the shapes to a file: parameters against response, coloured by depth, budget and baseline marked.
+    def plot(self, path: "str | os.PathLike[str] | None" = None) -> Any:
+        """A matplotlib figure of the first objective against the second, written to a file where a path is given.
 
         Raises:
             UsageError: matplotlib is not installed, or the path cannot be written.
         """
-        _drawing().draw(self, path)
+        return _drawing().draw(self, path)
 
     def _repr_html_(self) -> str:
         return _drawing().html(thin(self))

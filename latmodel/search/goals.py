@@ -217,6 +217,10 @@ class Measure:
         """From a time to an end of its interval; of a corner, the smallest that any of its shapes may have."""
         high = self.objective.end == "high"
         interval = self.where.predictor.interval
+        if not interval.attainable(str(self.objective.metric)):
+            raise UsageError(
+                f"{self.objective.metric} has no interval in this profile, so that no end of it can be kept"
+            )
         outside: Array = 0.0 if high else 1.0
         if not shapes.least:
             outside = self.where.predictor.extrapolates(shapes.columns(), self.where.workload)

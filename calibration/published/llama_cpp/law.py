@@ -9,7 +9,7 @@ from latmodel.laws.coefficients import GgmlCoefficients, Sheet
 from latmodel.laws.ggml import GGML_LAWS
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.formats import Numbers, WeightFormat
-from latmodel.model.gguf import GGUF_FORMATS
+from latmodel.model.gguf import GGUF_FORMATS, GGUF_PARTS
 from latmodel.model.ops import GEMM, OpCost, OpKind
 from latmodel.model.step import Step
 from latmodel.model.transformer import context_ops, dense_ops, head_ops
@@ -44,7 +44,7 @@ def row_of(test: SpeedTest, device: Device) -> Row | None:
     form = format_of(test.weights)
     if form is None:
         return None
-    numbers = Numbers(form.bytes_each, ACTIVATION_BYTES, ACTIVATION_BYTES, form)
+    numbers = Numbers(form.bytes_each, ACTIVATION_BYTES, ACTIVATION_BYTES, form, GGUF_PARTS.get(form.name, ()))
     decode = test.phase == "decode"
     # A step of the generation as it is on the average: its context has grown by half of the new tokens.
     context = test.depth + (0.5 * (test.tokens + 1.0) if decode else float(test.tokens))

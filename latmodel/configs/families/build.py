@@ -1,6 +1,7 @@
 """A configuration, read by its family's declaration, as an `Architecture`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -11,37 +12,32 @@ from ...model.architecture import (
     Block,
     Experts,
     FeedForward,
-    GatedDelta,
     Group,
     LatentAttention,
-    Mamba2,
     Mixer,
     Norm,
 )
-from .family import Family, Sparse, Switch
+from .family import Family, Layer, Sparse, Switch
 from .fields import Fields
-from .patterns import FFN, FULL, LINEAR, SLIDING, SPARSE, layer_kinds
+from .patterns import FFN, FULL, INDEXED, SLIDING, SPARSE, layer_kinds
 
 
-class Layer(NamedTuple):
-    """What may differ from layer to layer."""
+class Built(NamedTuple):
+    """An architecture, and the groups that each layer of the configuration is a part of, in order."""
 
-    kind: str
-    heads: int
-    kv_heads: int
-    inner: int
-    rotates: bool
-    sparse: bool
+    architecture: Architecture
+    layers: tuple[tuple[int, ...], ...]
 
 
-def build(fields: Fields, family: Family) -> Architecture:
+def build(fields: Fields, family: Family) -> Built:
     """The architecture that `fields` describe. Equal blocks form one group wherever they stand: order costs nothing.
 
     Raises:
         UsageError: a field is missing, wrong, or in conflict with another; it is named.
     """
-    for switch in (family.ffn_bias, family.qkv_bias, family.out_bias, family.qk_norm_if):
+    for switch in (family.ffn_bias, family.qkv_bias, family.out_bias, family.qk_norm_if, family.output_gate):
         _on(fields, switch)  # checked even where no layer asks
+    _refuse_others(fields, family)
     hidden = fields.whole("hidden_size")
     layers = _layers(fields, family)
     norm = family.norm if isinstance(family.norm, Norm) else family.norm(fields)
@@ -49,41 +45,67 @@ def build(fields: Fields, family: Family) -> Architecture:
     for layer in layers:
         counts[layer] = counts.get(layer, 0) + 1
     mixer = cache(lambda layer: _mixer(layer, hidden, fields, family))  # thousands of layers may differ in size alone
-    groups = tuple(Group(float(count), _block(layer, norm, fields, family, mixer)) for layer, count in counts.items())
+    groups: list[Group] = []
+    members: dict[Layer, tuple[int, ...]] = {}
+    for layer, count in counts.items():
+        blocks = _blocks(layer, norm, fields, family, mixer)
+        members[layer] = tuple(range(len(groups), len(groups) + len(blocks)))
+        groups += [Group(float(count), block) for block in blocks]
     has_final = family.final_norm is None or family.final_norm(fields)
     width = fields.optional("word_embed_proj_dim")
-    return Architecture(
-        groups,
+    model = Architecture(
+        tuple(groups),
         float(hidden),
         float(fields.whole("vocab_size")),
         float(fields.flag("tie_word_embeddings") and family.ties),
         norm if has_final else None,
         0.0 if family.positions is None else float(fields.whole("max_position_embeddings") + family.positions),
         None if width is None or width == hidden else float(width),
-        family.head_bias,
+        _on(fields, family.head_bias),
     )
+    if family.embedding_norm:
+        model = replace(model, embedding_norm=norm)
+    if family.finish is not None:
+        model = family.finish(fields, model)
+    return Built(model, tuple(members[layer] for layer in layers))
+
+
+def _refuse_others(fields: Fields, family: Family) -> None:
+    """Refuse a value that changes what is built, in a field of which some values are understood.
+
+    Raises:
+        UsageError: the field is named.
+    """
+    for field, values in family.only.items():
+        value = fields.value(field)
+        if value is not None and value not in values:
+            shown = ", ".join(str(item) for item in values)
+            raise UsageError(f"{fields.name(field)} is {str(value)[:40]!r} in a {fields.family} model; read: {shown}")
 
 
 def _layers(fields: Fields, family: Family) -> list[Layer]:
     kinds = layer_kinds(fields, family.pattern)
     depth = len(kinds)
-    heads = fields.layers("num_attention_heads", depth)
+    heads = [1] * depth if family.no_heads else fields.layers("num_attention_heads", depth)
     if family.kv_heads is not None:
         kv_heads = [family.kv_heads(fields)] * depth
     elif fields.value("num_key_value_heads") is None:
         kv_heads = heads
     else:
         kv_heads = fields.layers("num_key_value_heads", depth)
-    for index, (all_heads, kept) in enumerate(zip(heads, kv_heads, strict=True)):
-        if all_heads % kept:
-            where = f" in layer {index}" if len(set(heads)) > 1 else ""
-            raise UsageError(
-                f"{fields.name('num_attention_heads')} {all_heads} is not divisible by "
-                f"{fields.name('num_key_value_heads')} {kept}{where}"
-            )
     inner = _inner_sizes(fields, depth)
     sparse = family.sparse.layers(fields, depth) if family.sparse else [False] * depth
-    return list(map(Layer, kinds, heads, kv_heads, inner, family.rope(fields, kinds), sparse))
+    layers = list(map(Layer, kinds, heads, kv_heads, inner, family.rope(fields, kinds), sparse))
+    if family.layers is not None:
+        layers = family.layers(fields, layers)
+    several = len(set(heads)) > 1
+    for index, layer in enumerate(layers):
+        if layer.heads % layer.kv_heads:
+            raise UsageError(
+                f"{fields.name('num_attention_heads')} {layer.heads} is not divisible by "
+                f"{fields.name('num_key_value_heads')} {layer.kv_heads}" + (f" in layer {index}" if several else "")
+            )
+    return layers
 
 
 def _inner_sizes(fields: Fields, depth: int) -> list[int]:
@@ -91,6 +113,16 @@ def _inner_sizes(fields: Fields, depth: int) -> list[int]:
     if fields.value("intermediate_size") is None and fields.has_default("intermediate_size"):
         return [4 * fields.whole("hidden_size")] * depth
     return fields.layers("intermediate_size", depth)
+
+
+def _blocks(
+    layer: Layer, norm: Norm, fields: Fields, family: Family, mixer_of: Callable[[Layer], Mixer]
+) -> tuple[Block, ...]:
+    """What one layer of the configuration is built of: one block, unless the family has a rule of its own."""
+    block = _block(layer, norm, fields, family, mixer_of)
+    if family.scalars is not None:
+        block = replace(block, scalars=float(family.scalars(fields, layer)))
+    return (block,) if family.blocks is None else family.blocks(fields, layer, block)
 
 
 def _block(layer: Layer, norm: Norm, fields: Fields, family: Family, mixer_of: Callable[[Layer], Mixer]) -> Block:
@@ -105,25 +137,31 @@ def _block(layer: Layer, norm: Norm, fields: Fields, family: Family, mixer_of: C
 
 
 def _mixer(layer: Layer, hidden: int, fields: Fields, family: Family) -> Mixer:
-    if layer.kind == LINEAR:
-        return _linear(hidden, fields, family)
-    if layer.kind not in (FULL, SLIDING):
+    if layer.kind in family.mixers:
+        return family.mixers[layer.kind](fields)
+    mixer = _attention(layer, hidden, fields, family)
+    return mixer if family.adapt is None else family.adapt(fields, layer, mixer)
+
+
+def _attention(layer: Layer, hidden: int, fields: Fields, family: Family) -> Mixer:
+    if layer.kind not in (FULL, SLIDING, INDEXED):
         raise UsageError(
             f"{fields.name('layer_types')}: a {layer.kind!r} layer in a {fields.family} model is not known"
         )
     if family.latent:
         return _latent(layer, fields)
+    width = layer.head_dim or head_dim(fields, layer.heads, hidden, family)
     return Attention(
         heads=float(layer.heads),
         kv_heads=float(layer.kv_heads),
-        head_dim=float(head_dim(fields, layer.heads, hidden, family.square_heads)),
+        head_dim=float(width),
         window=_window(fields) if layer.kind == SLIDING else None,
         qkv_bias=_on(fields, family.qkv_bias),
         out_bias=_on(fields, family.out_bias),
         qk_norm=family.qk_norm if family.qk_norm and _on(fields, family.qk_norm_if) else "",
         qk_norm_vectors=family.qk_norm_vectors,
-        rotary=_rotary_share(fields, family) if layer.rotates else 0.0,
-        output_gate=family.output_gate,
+        rotary=_rotary_share(fields, family, width) if layer.rotates else 0.0,
+        output_gate=_on(fields, family.output_gate),
         sinks=family.sinks,
         fused=family.fused_qkv,
     )
@@ -134,7 +172,7 @@ def _on(fields: Fields, switch: Switch) -> bool:
     return switch if isinstance(switch, bool) else fields.flag(switch)
 
 
-def head_dim(fields: Fields, heads: int, hidden: int, square: bool) -> int:
+def head_dim(fields: Fields, heads: int, hidden: int, family: Family) -> int:
     """Width of a head: `head_dim`, or hidden_size over the heads.
 
     Raises:
@@ -142,10 +180,10 @@ def head_dim(fields: Fields, heads: int, hidden: int, square: bool) -> int:
     """
     given = fields.optional("head_dim")
     if given is None:
-        if hidden % heads:
+        if hidden % heads and not family.rounds_heads:
             raise UsageError(f"hidden_size {hidden} is not divisible by num_attention_heads {heads}; give head_dim")
         return hidden // heads
-    if square and given * heads != hidden:
+    if family.square_heads and given * heads != hidden:
         raise UsageError(
             f"head_dim {given} × num_attention_heads {heads} is not hidden_size {hidden}; {fields.family} needs it"
         )
@@ -160,8 +198,11 @@ def _window(fields: Fields) -> float:
     return float(window)
 
 
-def _rotary_share(fields: Fields, family: Family) -> float:
-    """`partial_rotary_factor`, on its own or among the rotary parameters."""
+def _rotary_share(fields: Fields, family: Family, width: int) -> float:
+    """`partial_rotary_factor`, on its own or among the rotary parameters, or `rotary_dim` of a head's `width`."""
+    turned = fields.optional("rotary_dim")
+    if turned is not None:
+        return min(1.0, turned / width)
     for section in ("rope_parameters", "rope_scaling"):
         nested = fields.section(section)
         inner = [nested, *(value for value in nested.values() if isinstance(value, Mapping))]
@@ -184,55 +225,13 @@ def _latent(layer: Layer, fields: Fields) -> LatentAttention:
     )
 
 
-def _linear(hidden: int, fields: Fields, family: Family) -> Mixer:
-    if family.linear == "delta":
-        return GatedDelta(
-            key_heads=float(fields.whole("linear_num_key_heads")),
-            value_heads=float(fields.whole("linear_num_value_heads")),
-            key_dim=float(fields.whole("linear_key_head_dim")),
-            value_dim=float(fields.whole("linear_value_head_dim")),
-            conv_kernel=float(fields.whole("linear_conv_kernel_dim")),
-        )
-    if family.linear == "nemotron":
-        return Mamba2(
-            heads=float(fields.whole("mamba_num_heads")),
-            head_dim=float(fields.whole("mamba_head_dim")),
-            groups=float(fields.whole("n_groups")),
-            state_size=float(fields.whole("ssm_state_size")),
-            conv_kernel=float(fields.whole("conv_kernel")),
-            conv_bias=fields.flag("use_conv_bias"),
-            bias=fields.flag("use_bias"),
-            chunk=float(fields.whole("chunk_size")),
-        )
-    if family.linear == "granite":
-        return _granite_mamba(hidden, fields)
-    raise UsageError(f"{fields.name('layer_types')}: linear attention in a {fields.family} model is not known")
-
-
-def _granite_mamba(hidden: int, fields: Fields) -> Mamba2:
-    """Heads × head_dim must be the expanded width; a head_dim of "auto" follows from it."""
-    heads, wide = fields.whole("mamba_n_heads"), fields.whole("mamba_expand") * hidden
-    width = wide // heads if fields.value("mamba_d_head") in (None, "auto") else fields.whole("mamba_d_head")
-    if width * heads != wide:
-        raise UsageError(f"mamba_n_heads {heads} × mamba_d_head {width} is not mamba_expand × hidden_size {wide}")
-    return Mamba2(
-        heads=float(heads),
-        head_dim=float(width),
-        groups=float(fields.whole("mamba_n_groups")),
-        state_size=float(fields.whole("mamba_d_state")),
-        conv_kernel=float(fields.whole("mamba_d_conv")),
-        conv_bias=fields.flag("mamba_conv_bias"),
-        bias=fields.flag("mamba_proj_bias"),
-        chunk=float(fields.whole("mamba_chunk_size")),
-    )
-
-
 def _feed_forward(layer: Layer, fields: Fields, family: Family) -> FeedForward | Experts:
+    gated = family.gated if isinstance(family.gated, bool) else family.gated(fields)
     if not (layer.sparse and family.sparse):
-        return FeedForward(float(layer.inner), family.gated, _on(fields, family.ffn_bias), family.fused_gate)
+        return FeedForward(float(layer.inner), gated, _on(fields, family.ffn_bias), family.fused_gate)
     rule: Sparse = family.sparse
     size = rule.shared(fields) if rule.shared else 0
-    shared = FeedForward(float(size), family.gated, _on(fields, family.ffn_bias), family.fused_gate) if size else None
+    shared = FeedForward(float(size), gated, _on(fields, family.ffn_bias), family.fused_gate) if size else None
     count = fields.whole("num_experts", low=0 if shared else 1)
     chosen = fields.whole("num_experts_per_tok", low=0 if count == 0 else 1)
     if count == 0 and shared is not None:
@@ -248,7 +247,7 @@ def _feed_forward(layer: Layer, fields: Fields, family: Family) -> FeedForward |
         intermediate_size=float(fields.whole(rule.size)) if rule.size != "intermediate_size" else float(layer.inner),
         gated=rule.gated,
         bias=rule.bias,
-        router_bias=rule.router_bias,
+        router_bias=_on(fields, rule.router_bias),
         shared=shared,
         shared_gate=rule.shared_gate and shared is not None,
         latent_size=None if latent is None else float(latent),

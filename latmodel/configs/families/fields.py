@@ -11,14 +11,24 @@ MAX_LAYERS = 5_000
 ALIASES: dict[str, tuple[str, ...]] = {
     "hidden_size": ("n_embd", "n_embed", "d_model"),
     "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
-    "num_attention_heads": ("n_head", "n_heads"),
+    "num_attention_heads": ("n_head", "n_heads", "num_heads", "attention_heads"),
     "num_key_value_heads": ("num_kv_heads", "n_head_kv", "multi_query_group_num"),
-    "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size"),
+    "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff"),
     "max_position_embeddings": ("n_positions", "max_sequence_length"),
     "vocab_size": ("padded_vocab_size",),
     "head_dim": ("attention_head_dim", "kv_channels"),
+    "sliding_window": ("window_size", "attention_window_size"),
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
-    "num_experts_per_tok": ("moe_topk", "moe_k", "experts_per_token"),
+    "num_experts_per_tok": (
+        "moe_topk",
+        "moe_k",
+        "experts_per_token",
+        "num_experts_per_token",
+        "top_k_experts",
+        "moe_top_k",
+    ),
+    "n_shared_experts": ("num_shared_experts", "moe_num_shared_experts", "num_shared_expert"),
+    "moe_intermediate_size": ("expert_ffn_hidden_size",),
     "layer_types": ("layers_block_type",),
     "sliding_window_pattern": ("_sliding_window_pattern",),
     "partial_rotary_factor": ("rotary_pct",),
@@ -123,6 +133,15 @@ class Fields:
             raise UsageError(f"{self.name(field)} is {_shown(value)}: give a number from 0 to 1")
         return float(value)
 
+    def number(self, field: str, low: float = 0.0, high: float = 1e6) -> float | None:
+        """A number, or None where it is null or absent without a default."""
+        value = self.value(field)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise UsageError(f"{self.name(field)} is {_shown(value)}: give a number from {low:g} to {high:g}")
+        return float(value)
+
     def words(self, field: str) -> list[str] | None:
         """A list of words, or None."""
         value = self.value(field)
@@ -148,6 +167,19 @@ class Fields:
         if len(value) != count:
             raise UsageError(f"{name} has {len(value)} entries for {count} layers")
         return [checked(f"{name}[{index}]", item, low, MAX_DIMENSION) for index, item in enumerate(value)]
+
+    def numbers(self, field: str) -> list[int]:
+        """A list of the numbers of layers, empty where it is null or absent.
+
+        Raises:
+            UsageError: no list, or an entry that is no whole number.
+        """
+        value = self.value(field)
+        if value is None:
+            return []
+        if not isinstance(value, list | tuple) or len(value) > MAX_LAYERS:
+            raise UsageError(f"{self.name(field)} is {_shown(value)}: give a list of the numbers of layers")
+        return [checked(f"{self.name(field)}[{index}]", item, 0, MAX_LAYERS) for index, item in enumerate(value)]
 
     def section(self, field: str) -> Mapping[str, Any]:
         """A nested object; empty where it is null or absent."""

@@ -6,15 +6,20 @@ from ...errors import UsageError
 from .fields import MAX_LAYERS, Fields
 
 FULL, SLIDING, LINEAR, FFN, SPARSE = "full_attention", "sliding_attention", "linear_attention", "mlp", "moe"
-KNOWN = (FULL, SLIDING, LINEAR, FFN, SPARSE)
+CONV, INDEXED = "conv", "indexed_attention"
+POOLED, POOLED_SPARSE = "heavily_compressed_attention", "compressed_sparse_attention"
+KNOWN = (FULL, SLIDING, LINEAR, FFN, SPARSE, CONV, INDEXED, POOLED, POOLED_SPARSE)
 # Older names of the same kinds.
 LEGACY = {
     "attention": FULL, "mamba": LINEAR, "mamba2": LINEAR, "global": FULL, "local": SLIDING,
     "chunked_attention": SLIDING, "gated_deltanet": LINEAR,
+    "recurrent": LINEAR, "deepseek_sparse_attention": INDEXED, "minimax_m3_sparse": INDEXED, "kda": LINEAR,
 }  # fmt: skip
 Pattern = Callable[[Fields, int], list[str]]
 # Fields that only say what `layer_types` says in full.
-RULES = ("sliding_window_pattern", "use_sliding_window", "max_window_layers", "full_attention_interval")
+RULES = ("sliding_window_pattern", "use_sliding_window", "max_window_layers", "full_attention_interval",
+         "global_attn_every_n_layers", "full_attn_idxs", "hybrid_layer_pattern", "attn_layer_period",
+         "attn_layer_offset", "block_types")  # fmt: skip
 
 
 def layer_kinds(fields: Fields, pattern: Pattern) -> list[str]:
@@ -73,12 +78,73 @@ def all_sliding(fields: Fields, depth: int) -> list[str]:
     return [FULL if fields.optional("sliding_window") is None else SLIDING] * depth
 
 
-def every(period: int) -> Pattern:
-    """Windows in all but each `period`-th layer (`sliding_window_pattern` where the configuration has it)."""
+def every(period: int, *, first: bool = False, optional: bool = False, last: bool = False) -> Pattern:
+    """Windows in all but each `period`-th layer (`sliding_window_pattern` where the configuration has it).
+
+    `first`: the full layer leads its period instead of closing it. `optional`: without a window all are full.
+    `last`: the last layer is full too.
+    """
 
     def kinds(fields: Fields, depth: int) -> list[str]:
-        step = fields.optional("sliding_window_pattern") or period
-        return [FULL if (index + 1) % step == 0 else SLIDING for index in range(depth)]
+        step = _period(fields, period)
+        if optional and fields.optional("sliding_window") is None:
+            return [FULL] * depth
+        full = 0 if first else step - 1
+        listed = [FULL if index % step == full else SLIDING for index in range(depth)]
+        return [*listed[:-1], FULL] if last else listed
+
+    return kinds
+
+
+def full_by(field: str, period: int) -> Pattern:
+    """Windows in all but each n-th layer, where a field may give n."""
+
+    def kinds(fields: Fields, depth: int) -> list[str]:
+        step = fields.optional(field) or period
+        return [SLIDING if (index + 1) % step else FULL for index in range(depth)]
+
+    return kinds
+
+
+def chunks_with_rope(fields: Fields, depth: int) -> list[str]:
+    """Llama 4: the layers with rotary positions see chunks of `attention_chunk_size` positions alone."""
+    return [SLIDING if rotates else FULL for rotates in rotary_by_interval(fields, depth)]
+
+
+def rotary_by_interval(fields: Fields, depth: int) -> list[bool]:
+    """`no_rope_layers` (1: rotates) or all but each `no_rope_layer_interval`-th."""
+    if fields.value("no_rope_layers"):
+        return [bool(item) for item in fields.layers("no_rope_layers", depth, low=0)]
+    step = fields.whole("no_rope_layer_interval")
+    return [(index + 1) % step != 0 for index in range(depth)]
+
+
+def neo_windows(fields: Fields, depth: int) -> list[str]:
+    """GPT-Neo: "global" and "local" by `attention_layers`, or alternating.
+
+    Raises:
+        UsageError: other words, or another number of layers.
+    """
+    fields.name("attention_types")
+    words = fields.words("attention_layers") or ["global", "local"] * (depth // 2) + ["global"] * (depth % 2)
+    if len(words) != depth or set(words) - {"global", "local"}:
+        raise UsageError(f"attention_layers: give global or local for each of {depth} layers")
+    return [LEGACY[word] for word in words]
+
+
+def _period(fields: Fields, period: int) -> int:
+    """A number of layers, or letters as EXAONE 4 writes them: "LLLG" is a period of four."""
+    value = fields.value("sliding_window_pattern")
+    if isinstance(value, str) and 0 < len(value) <= MAX_LAYERS and value == "L" * (len(value) - 1) + "G":
+        return len(value)
+    return fields.optional("sliding_window_pattern", low=0) or period
+
+
+def masked(name: str) -> Pattern:
+    """Windows where a list of 0 and 1 says 1."""
+
+    def kinds(fields: Fields, depth: int) -> list[str]:
+        return [SLIDING if item else FULL for item in fields.layers(name, depth, low=0)]
 
     return kinds
 
@@ -90,6 +156,14 @@ def late_windows(fields: Fields, depth: int) -> list[str]:
         return [FULL] * depth
     first = fields.whole("max_window_layers", low=0)
     return [SLIDING if index >= first else FULL for index in range(depth)]
+
+
+def late_windows_if_any(fields: Fields, depth: int) -> list[str]:
+    """dots.1: windows from layer `max_window_layers` on, if there is a window."""
+    first = fields.optional("max_window_layers", low=0)
+    if fields.optional("sliding_window", low=0) is None:
+        return [FULL] * depth
+    return [SLIDING if first is not None and index >= first else FULL for index in range(depth)]
 
 
 def early_windows(fields: Fields, depth: int) -> list[str]:
@@ -109,77 +183,69 @@ def flagged_windows(fields: Fields, depth: int) -> list[str]:
     return [SLIDING] * depth
 
 
-def windows_without_rope(fields: Fields, depth: int) -> list[str]:
-    """SmolLM3: the layers without rotary positions have the window, if `use_sliding_window`."""
-    window = fields.optional("sliding_window", low=0)
-    windowed = fields.flag("use_sliding_window") and window is not None
-    return [SLIDING if windowed and not rotary else FULL for rotary in rope_by_interval(fields, [FULL] * depth)]
+def linear_but_every(period: int, *, must: bool = False) -> Pattern:
+    """Linear attention in all but each `full_attention_interval`-th layer (Qwen3-Next).
 
-
-def linear_but_every(period: int) -> Pattern:
-    """Linear attention in all but each `full_attention_interval`-th layer (Qwen3-Next)."""
+    `must`: where that leaves no full layer the last one is (OLMo hybrids).
+    """
 
     def kinds(fields: Fields, depth: int) -> list[str]:
         step = fields.optional("full_attention_interval") or period
-        return [FULL if (index + 1) % step == 0 else LINEAR for index in range(depth)]
+        listed = [FULL if (index + 1) % step == 0 else LINEAR for index in range(depth)]
+        return [*listed[:-1], FULL] if must and FULL not in listed else listed
 
     return kinds
+
+
+def full_where(name: str) -> Pattern:
+    """Recurrent layers, but attention in the layers whose numbers a field lists (Bamba)."""
+
+    def kinds(fields: Fields, depth: int) -> list[str]:
+        chosen = set(fields.numbers(name))
+        return [FULL if index in chosen else LINEAR for index in range(depth)]
+
+    return kinds
+
+
+def all_indexed(_fields: Fields, depth: int) -> list[str]:
+    """An indexer in every layer."""
+    return [INDEXED] * depth
+
+
+def full_first(_fields: Fields, depth: int) -> list[str]:
+    """MiniMax-01's class: full and linear attention by turns."""
+    return [LINEAR if index % 2 else FULL for index in range(depth)]
+
+
+def full_or_conv(fields: Fields, depth: int) -> list[str]:
+    """LFM2: attention in the layers that `full_attn_idxs` lists, or in all."""
+    if fields.value("full_attn_idxs") is None:
+        return [FULL] * depth
+    chosen = set(fields.numbers("full_attn_idxs"))
+    return [FULL if index in chosen else CONV for index in range(depth)]
+
+
+def full_by_period(fields: Fields, depth: int) -> list[str]:
+    """Jamba: attention in each `attn_layer_period`-th layer from `attn_layer_offset` on."""
+    period, offset = fields.whole("attn_layer_period"), fields.whole("attn_layer_offset", low=0)
+    return [FULL if index % period == offset else LINEAR for index in range(depth)]
+
+
+def repeated_types(fields: Fields, depth: int) -> list[str]:
+    """RecurrentGemma: `block_types`, over and over; attention has a window."""
+    words = fields.words("block_types") or ["recurrent", "recurrent", "attention"]
+    if set(words) - {"recurrent", "attention"}:
+        raise UsageError("block_types: give recurrent or attention")
+    return [LINEAR if words[index % len(words)] == "recurrent" else SLIDING for index in range(depth)]
+
+
+def mimo_windows(fields: Fields, depth: int) -> list[str]:
+    """MiMo-V2: a list of 0 and 1, or windows in all but the first and each sixth layer."""
+    if fields.value("hybrid_layer_pattern") is not None:
+        return masked("hybrid_layer_pattern")(fields, depth)
+    return [FULL if index == 0 or (index + 1) % 6 == 0 else SLIDING for index in range(depth)]
 
 
 def all_linear(_fields: Fields, depth: int) -> list[str]:
     """Recurrent layers alone, unless the configuration lists others."""
     return [LINEAR] * depth
-
-
-def rope_everywhere(_fields: Fields, kinds: list[str]) -> list[bool]:
-    """Rotary positions in every attention layer."""
-    return [True] * len(kinds)
-
-
-def rope_nowhere(_fields: Fields, kinds: list[str]) -> list[bool]:
-    """No rotary positions."""
-    return [False] * len(kinds)
-
-
-def rope_unless_alibi(fields: Fields, kinds: list[str]) -> list[bool]:
-    """Falcon: ALiBi biases instead of rotary positions where `alibi` is set."""
-    return [not fields.flag("alibi")] * len(kinds)
-
-
-def rope_in_windows(_fields: Fields, kinds: list[str]) -> list[bool]:
-    """Cohere 2: only the layers with a window rotate."""
-    return [kind == SLIDING for kind in kinds]
-
-
-def rope_if_named(fields: Fields, kinds: list[str]) -> list[bool]:
-    """Granite hybrids: rotary positions only where `position_embedding_type` is "rope"."""
-    return [fields.value("position_embedding_type") == "rope"] * len(kinds)
-
-
-def rope_by_interval(fields: Fields, kinds: list[str]) -> list[bool]:
-    """SmolLM3: `no_rope_layers` (1: rotates) or all but each `no_rope_layer_interval`-th."""
-    if fields.value("no_rope_layers") is not None:
-        return [bool(item) for item in fields.layers("no_rope_layers", len(kinds), low=0)]
-    step = fields.whole("no_rope_layer_interval")
-    return [(index + 1) % step != 0 for index in range(len(kinds))]
-
-
-def all_sparse(_fields: Fields, depth: int) -> list[bool]:
-    """Experts in every layer."""
-    return [True] * depth
-
-
-def sparse_by_step(fields: Fields, depth: int) -> list[bool]:
-    """Qwen: experts in each `decoder_sparse_step`-th layer but those of `mlp_only_layers`."""
-    value = fields.value("mlp_only_layers") or []
-    if not isinstance(value, list | tuple):
-        raise UsageError("mlp_only_layers: give a list of layer numbers")
-    dense = {item for item in value if isinstance(item, int)}
-    step = fields.whole("decoder_sparse_step")
-    return [index not in dense and (index + 1) % step == 0 for index in range(depth)]
-
-
-def sparse_after_first(fields: Fields, depth: int) -> list[bool]:
-    """DeepSeek: the first `first_k_dense_replace` layers are dense."""
-    first = fields.optional("first_k_dense_replace", low=0) or 0
-    return [index >= first for index in range(depth)]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,28 +9,8 @@ from typing import Any
 from ...errors import UsageError
 from ...strict_json import no_duplicates
 
-MAX_BYTES = 256_000  # the largest configurations of decoders have a few tens of kB
-# Where a multimodal wrapper keeps its decoder.
-INNER = ("text_config", "llm_config", "language_config")
-# Fields that no text decoder has, and what they mean.
-FOREIGN = {
-    "is_encoder_decoder": "an encoder-decoder",
-    "image_size": "a vision model",
-    "patch_size": "a vision model",
-    "num_mel_bins": "an audio model",
-    "type_vocab_size": "an encoder (token types)",
-    "position_biased_input": "an encoder",
-    "relative_attention_num_buckets": "an encoder",
-}
-ENCODERS = frozenset(
-    re.split(
-        r"\s+",
-        "bert roberta xlm-roberta distilbert albert electra camembert deberta deberta-v2 modernbert mpnet ernie esm "
-        "nomic_bert t5 mt5 umt5 bart mbart pegasus marian whisper m2m_100 vit deit beit swin clip siglip dinov2 "
-        "convnext resnet wav2vec2 hubert longformer big_bird xlnet layoutlm layoutlmv3 clip_text_model "
-        "siglip_vision_model",
-    )
-)
+MAX_BYTES = 8_000_000  # lists of modules that are left unquantised may be as long
+MAX_CONTAINERS = 100_000  # lists and objects, each of which takes tens of times its two characters
 
 
 def plain_data(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> dict[str, Any]:
@@ -50,13 +29,22 @@ def plain_data(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> dict
 
 
 def _file(path: Path) -> dict[str, Any]:
+    """The file, with the quantisation that ModelOpt writes into one beside it."""
     where = path / "config.json" if path.is_dir() else path
+    data = parse(_read(where), str(where))
+    if where.name.endswith("config.json") and "quantization_config" not in data:
+        beside = where.with_name(where.name.removesuffix("config.json") + "hf_quant_config.json")
+        if beside.is_file():
+            data["quantization_config"] = parse(_read(beside), str(beside))
+    return data
+
+
+def _read(where: Path) -> bytes:
     try:
         with where.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}") from None
-    return parse(raw, str(where))
 
 
 def parse(raw: bytes, where: str) -> dict[str, Any]:
@@ -67,6 +55,8 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
     """
     if len(raw) > MAX_BYTES:
         raise UsageError(f"{where} is larger than {MAX_BYTES} bytes and is no config.json")
+    if raw.count(b"{") + raw.count(b"[") > MAX_CONTAINERS:
+        raise UsageError(f"{where} holds more than {MAX_CONTAINERS} lists and objects and is no config.json")
     try:
         data = json.loads(raw, object_pairs_hook=no_duplicates)
     except RecursionError:
@@ -76,32 +66,3 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UsageError(f"{where} holds a JSON {type(data).__name__}, not an object; give a model's config.json")
     return data
-
-
-def decoder_part(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The text decoder of a configuration, and notes on what of it is left out.
-
-    Raises:
-        UsageError: the configuration is of an encoder, a vision or an audio model.
-    """
-    for name in INNER:
-        inner = data.get(name)
-        if isinstance(inner, Mapping):
-            return _unwrapped(data, dict(inner), name)
-    kind = data.get("model_type")
-    if isinstance(kind, str) and kind in ENCODERS:
-        raise UsageError(f"model_type: {kind!r} is no decoder; latmodel predicts decoder-only language models")
-    for field, what in FOREIGN.items():
-        if data.get(field) and "num_experts" not in data:
-            raise UsageError(f"{field}: this is the configuration of {what}; latmodel predicts text decoders")
-    return data, []
-
-
-def _unwrapped(outer: dict[str, Any], inner: dict[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:
-    for shared in ("tie_word_embeddings", "torch_dtype", "dtype", "quantization_config"):
-        if shared in outer:
-            inner.setdefault(shared, outer[shared])
-    others = sorted(key for key, value in outer.items() if key.endswith("_config") and key != name and value)
-    others = [key for key in others if key not in ("quantization_config", "generation_config")]
-    left_out = f", {', '.join(others)[:120]} left out" if others else ""
-    return inner, [f"{name}: the text decoder alone is read{left_out}"]

@@ -32,28 +32,48 @@ class Attention(Layer):
     output_gate: bool = False  # queries come with a gate of their own size on the output
     sinks: bool = False  # one learned logit a head
     fused: bool = False  # queries, keys and values come from one product
+    value_dim: Array | None = None  # of a head's values, where it is not head_dim
+    tied_values: bool = False  # values are the keys before their norm: no product of their own
+    head_gate: bool = False  # a gate of one value a head on the output, from a product of its own
     query_width: Array = field(init=False, repr=False, compare=False)  # of the queries of all heads
     projected_width: Array = field(init=False, repr=False, compare=False)  # of their product, the gate included
-    key_width: Array = field(init=False, repr=False, compare=False)  # of the keys, and of the values, of all heads
+    key_width: Array = field(init=False, repr=False, compare=False)  # of the keys of all heads
+    value_width: Array = field(init=False, repr=False, compare=False)  # of the values of all heads
+    output_width: Array = field(init=False, repr=False, compare=False)  # of what all heads give
 
     def __post_init__(self) -> None:
         # Worked out once: a dozen formulas ask for them.
         object.__setattr__(self, "query_width", self.heads * self.head_dim)
         object.__setattr__(self, "projected_width", self.query_width * 2.0 if self.output_gate else self.query_width)
-        object.__setattr__(self, "key_width", self.kv_heads * self.head_dim)
+        keys = self.kv_heads * self.head_dim
+        object.__setattr__(self, "key_width", keys)
+        object.__setattr__(self, "value_width", keys if self.value_dim is None else self.kv_heads * self.value_dim)
+        given = self.query_width if self.value_dim is None else self.heads * self.value_dim
+        object.__setattr__(self, "output_width", given)
 
     def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
         """Queries, keys, values (or all from one product) and the output."""
-        out = Linear("o_proj", self.query_width, hidden)
+        rest = [Linear("o_proj", self.output_width, hidden)]
+        if self.head_gate:
+            rest.append(Linear("gate_proj", hidden, self.heads))
         if fused or self.fused:
-            return [Linear("qkv_proj", hidden, self.projected_width + 2.0 * self.key_width), out]
-        return [Linear("q_proj", hidden, self.projected_width), Linear("kv_proj", hidden, self.key_width, 2.0), out]
+            return [Linear("qkv_proj", hidden, self.projected_width + self._key_value_outputs), *rest]
+        queries = Linear("q_proj", hidden, self.projected_width)
+        if self.value_dim is None:
+            return [queries, Linear("kv_proj", hidden, self.key_width, 1.0 if self.tied_values else 2.0), *rest]
+        return [queries, Linear("k_proj", hidden, self.key_width), Linear("v_proj", hidden, self.value_width), *rest]
+
+    @property
+    def _key_value_outputs(self) -> Array:
+        if self.tied_values:
+            return self.key_width
+        return 2.0 * self.key_width if self.value_dim is None else self.key_width + self.value_width
 
     def vectors(self, hidden: Array) -> list[Array]:
         """Biases, norms of queries and keys, sinks."""
         sizes: list[Array] = []
         if self.qkv_bias:
-            sizes.append(self.projected_width + 2.0 * self.key_width)
+            sizes.append(self.projected_width + self._key_value_outputs)
         if self.out_bias:
             sizes.append(hidden)
         if self.qk_norm:
@@ -72,8 +92,8 @@ class Attention(Layer):
         if self.qk_norm:
             elements = turned * (0.5 * rows)
             ops.append(RMS.op("qk_norm", elements, self.head_dim, implementation, numbers, count=2.0))
-        if self.output_gate:
-            ops.append(pointwise("gate", self.query_width * rows, moves=5.0, kernels=2.0, bytes_each=each))
+        if self.output_gate or self.head_gate:
+            ops.append(pointwise("gate", self.output_width * rows, moves=5.0, kernels=2.0, bytes_each=each))
         return ops
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
@@ -84,7 +104,12 @@ class Attention(Layer):
     @property
     def elements_per_position(self) -> Array:
         """Keys and values of one position."""
-        return 2.0 * self.key_width
+        return 2.0 * self.key_width if self.value_dim is None else self.key_width + self.value_width
+
+    @property
+    def fills_at(self) -> Array | None:
+        """Where its window is full."""
+        return self.window
 
     def kept_positions(self, positions: Array, implementation: Implementation) -> Array:
         """Positions held once `positions` have been seen.
@@ -127,12 +152,15 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     kv_heads, key_width = attention.kv_heads, attention.key_width
     if implementation.attention.expand_kernels:
         kv_heads, key_width = attention.heads, width
+    if attention.value_dim is not None:  # widths of keys and values on average
+        key_width = 0.5 * (key_width + kv_heads * attention.value_dim)
+        width = 0.5 * (width + attention.output_width)
     cache = key_width * (2.0 * numbers.cache_bytes * step.batch * seen)
     moved = width * (2.0 * step.rows * numbers.activation_bytes)
     padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
         step.batch, attention.heads, kv_heads, attention.head_dim,
-        step.tokens, step.context, seen, attention.window,
+        step.tokens, step.context, seen, attention.window, implementation.attention.splits,
     )  # fmt: skip
     return OpCost(
         "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,

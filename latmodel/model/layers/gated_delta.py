@@ -63,24 +63,34 @@ class GatedDelta(Recurrent):
         return [*into, *self.around(rows, implementation, numbers), out]
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-        """The chunked delta rule (Yang et al. 2024, section 3.3). FLOPs a head and a token: 2·c·(2K + V) for scores
-        and what they weigh, 6·K·V with the state, and c·(K + V) for the triangular solve of each chunk, which a kernel
-        of its own does in passing. Tensor operators pad the prompt to whole chunks.
-        """
-        values = self.value_heads * (self.key_dim + self.value_dim)
-        if step.phase == "decode":
-            return [step_op(self, values, step, GATED_DELTA_TENSORS, implementation)]
-        chunk, positions = chunked(self.chunk, step, implementation)
-        flops = 2.0 * chunk * self.value_heads * (2.0 * self.key_dim + self.value_dim) + 6.0 * self.state_elements
-        scan = FUSED if implementation.fuses_scans else GATED_DELTA_TENSORS
-        moved = self.value_heads * chunk * scan.square_moves + values * scan.row_moves
-        ops = scan_ops(self, flops, moved, (chunk, positions), step, scan)
-        return ops if implementation.fuses_scans else [*ops, _solve_op(values, chunk, step.batch * positions)]
+        """The delta rule over chunks."""
+        return delta_rule(self, (self.value_heads, self.key_dim, self.value_dim, self.chunk), step, implementation)
 
     def fewer_heads(self, share: float) -> "GatedDelta":
         """Values go with the keys that they share."""
         kept = part_of(self.key_heads, share)
         return replace(self, key_heads=kept, value_heads=self.value_heads / self.key_heads * kept)
+
+
+def delta_rule(
+    layer: Recurrent, sizes: tuple[Array, Array, Array, float], step: Step, implementation: Implementation
+) -> list[OpCost]:
+    """The chunked delta rule (Yang et al. 2024, section 3.3) for `sizes` (heads, key width, value width, chunk).
+
+    FLOPs a head and a token: 2·c·(2K + V) for scores and what they weigh, 6·K·V with the state, and c·(K + V) for the
+    triangular solve of each chunk, which a kernel of its own does in passing. Tensor operators pad the prompt to whole
+    chunks.
+    """
+    heads, key, value, length = sizes
+    values = heads * (key + value)
+    if step.phase == "decode":
+        return [step_op(layer, values, step, GATED_DELTA_TENSORS, implementation)]
+    chunk, positions = chunked(length, step, implementation)
+    flops = 2.0 * chunk * heads * (2.0 * key + value) + 6.0 * layer.state_elements
+    scan = FUSED if implementation.fuses_scans else GATED_DELTA_TENSORS
+    moved = heads * chunk * scan.square_moves + values * scan.row_moves
+    ops = scan_ops(layer, flops, moved, (chunk, positions), step, scan)
+    return ops if implementation.fuses_scans else [*ops, _solve_op(values, chunk, step.batch * positions)]
 
 
 def _solve_op(columns: Array, chunk: float, rows: Array) -> OpCost:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from ...arrays import Array
+from ...arrays import Array, minimum
 from ..formats import Numbers
 from ..implementation import Implementation
 from ..ops import AttentionShape, OpCost, gemm, pointwise
-from ..step import Step, attended_pairs
+from ..step import Step, attended_pairs, seen_positions
 from .kv_cache import append_op
 from .layer import Layer, Linear, part_of
 from .unpacking import with_unpacking
@@ -25,10 +25,13 @@ class LatentAttention(Layer):
     rope_dim: Array
     value_dim: Array
     bias: bool = False  # on the projections that leave the residual stream, and on the output
+    window: Array | None = None  # positions a query sees; None: all before it
+    gate_width: Array | None = None  # of a gate on the output: one value a head, or one for each value
 
     def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
         """Queries, latents, their expansion to keys and values of all heads, output."""
-        return [*self._queries(hidden), self._latents(hidden), self.expansion(), self._output(hidden)]
+        gate = [] if self.gate_width is None else [Linear("gate_proj", hidden, self.gate_width)]
+        return [*self._queries(hidden), self._latents(hidden), self.expansion(), self._output(hidden), *gate]
 
     def vectors(self, hidden: Array) -> list[Array]:
         """Norms of the latents, and biases on what leaves the residual stream and on the output."""
@@ -44,6 +47,13 @@ class LatentAttention(Layer):
         if self.query_rank is not None:
             normed, norms = self.latent_rank + self.query_rank, 2.0
         turned = (self.heads + 1.0) * self.rope_dim * rows
+        gate: list[OpCost] = []
+        if self.gate_width is not None:
+            gated = self.heads * self.value_dim * rows
+            gate = [
+                Linear("gate_proj", hidden, self.gate_width).op(rows, numbers),
+                pointwise("gate", gated, moves=5.0, kernels=2.0, bytes_each=numbers.activation_bytes),
+            ]
         return [
             *(one.op(rows, numbers) for one in (*self._queries(hidden), self._latents(hidden))),
             pointwise(
@@ -52,20 +62,31 @@ class LatentAttention(Layer):
             ),
             implementation.rope(turned, numbers.activation_bytes),
             self._output(hidden).op(rows, numbers),
+            *gate,
         ]  # fmt: skip
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Expand every latent in the context, then attend; in decode attend to the latents where the runtime can."""
         attend = _attend_latents if implementation.absorbs_latents and step.phase == "decode" else _attend_expanded
         ops = [*attend(self, step, implementation, numbers), append_op(self, step, implementation, numbers)]
-        if numbers.format is None:
+        form = numbers.format_of(self.expansion().name)
+        if form is None:
             return ops
-        return with_unpacking("unpack_latents", ops, (self.expansion().name, ABSORBED), implementation, numbers)
+        return with_unpacking(
+            "unpack_latents", ops, (self.expansion().name, ABSORBED), implementation,
+            numbers.of(form) if numbers.parts else numbers,
+        )  # fmt: skip
 
     @property
     def elements_per_position(self) -> Array:
         """The latent of one position, and its rotary key."""
         return self.latent_rank + self.rope_dim
+
+    def kept_positions(self, positions: Array, implementation: Implementation) -> Array:
+        """Positions held once `positions` have been seen: as for plain attention with a window."""
+        if self.window is None:
+            return positions
+        return minimum(positions, self.window - 1.0 if implementation.cache_copies else self.window)
 
     @property
     def live_width(self) -> Array:
@@ -100,16 +121,15 @@ class LatentAttention(Layer):
 
 def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """Keys and values of all heads from each latent: one GEMM over the whole context, then multi-head attention."""
-    positions, pairs = step.batch * step.context, step.batch * attended_pairs(step, None)
+    seen = seen_positions(step, m.window)
+    positions, pairs = step.batch * seen, step.batch * attended_pairs(step, m.window)
     key, value, each = m.key_dim, m.value_dim, numbers.activation_bytes
     expand = m.expansion().op(positions, numbers)
     # keys are put together from a part of their own and a shared one
     joined = pointwise("join_keys", positions * (m.heads * key), moves=2.0, kernels=3.0, bytes_each=each)
     width = m.heads * (key + value)
     moved = width * (step.rows * each)
-    shape = AttentionShape(
-        step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, step.context, None
-    )
+    shape = AttentionShape(step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, seen, m.window)
     read = width * (positions * each)  # expanded keys and values
     flops, kernels = width * (2.0 * pairs), implementation.attention.kernels
     return [expand, joined, OpCost("attention", step.attention_kind, flops, 0.0, read, moved, kernels, attention=shape)]
@@ -117,16 +137,17 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
 
 def _attend_latents(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """All heads over one shared latent (appendix C of the paper): the expansion moves to queries and output."""
-    pairs, each = step.batch * attended_pairs(step, None), numbers.activation_bytes
-    wide = m.latent_rank + m.rope_dim
+    pairs, each = step.batch * attended_pairs(step, m.window), numbers.activation_bytes
+    wide, seen = m.latent_rank + m.rope_dim, seen_positions(step, m.window)
     absorb = gemm(
         ABSORBED, step.rows, m.nope_dim + m.value_dim, m.latent_rank * m.heads,
-        weight_bytes=numbers.weight_bytes, activation_bytes=each,
+        weight_bytes=numbers.product_bytes(m.expansion().name) if numbers.parts else numbers.weight_bytes,
+        activation_bytes=each,
     )._replace(kernels=2.0)  # fmt: skip
     shape = AttentionShape(
-        step.batch, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.tokens, step.context, step.context, None
+        step.batch, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.tokens, step.context, seen, m.window
     )
-    cache = step.batch * step.context * wide * numbers.cache_bytes
+    cache = step.batch * seen * wide * numbers.cache_bytes
     rows = m.heads * (wide + m.latent_rank) * (step.rows * each)
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
     kernels = implementation.attention.kernels

@@ -22,7 +22,8 @@ class Linear(NamedTuple):
     def op(self, rows: Array, numbers: Numbers) -> OpCost:
         """Their products with `rows` activations each."""
         name, inputs, outputs, count = self
-        return gemm(name, rows, outputs, inputs, numbers.bytes_of(name), numbers.activation_bytes, count)
+        each = numbers.product_bytes(name) if numbers.parts else numbers.weight_bytes
+        return gemm(name, rows, outputs, inputs, each, numbers.activation_bytes, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class Layer(ABC):
     def elements_per_position(self) -> Array:
         """Values that the layer keeps for one position of one sequence."""
         return 0.0
+
+    @property
+    def fills_at(self) -> Array | None:
+        """The context from which a decode step costs the same; None if it always grows, or never does."""
+        return None
 
     def kept_positions(self, positions: Array, implementation: Implementation) -> Array:
         """Positions held once `positions` have been seen."""

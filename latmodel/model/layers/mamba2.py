@@ -27,6 +27,8 @@ class Mamba2(Recurrent):
     conv_bias: bool = True
     bias: bool = False
     chunk: float = 256.0
+    gated_norm: bool = True  # False: the gate alone
+    out_bias: bool | None = None  # None: as `bias`
 
     @property
     def inner_width(self) -> Array:
@@ -59,8 +61,15 @@ class Mamba2(Recurrent):
     def vectors(self, hidden: Array) -> list[Array]:
         """Convolution; one decay, step bias and skip a head; the gated norm; biases."""
         conv, inner = self.conv_width, self.inner_width
-        sizes = [conv * (self.conv_kernel + (1.0 if self.conv_bias else 0.0)), 3.0 * self.heads, inner]
-        return [*sizes, *(one.outputs for one in self.linears(hidden))] if self.bias else sizes
+        sizes = [conv * (self.conv_kernel + (1.0 if self.conv_bias else 0.0)), 3.0 * self.heads]
+        if self.gated_norm:
+            sizes.append(inner)
+        into, out = self.linears(hidden)
+        if self.bias:
+            sizes.append(into.outputs)
+        if self.bias if self.out_bias is None else self.out_bias:
+            sizes.append(out.outputs)
+        return sizes
 
     def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Both projections, the convolution and the gated norm."""

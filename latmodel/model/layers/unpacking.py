@@ -6,7 +6,7 @@ from ...arrays import Array, indicator, is_array
 from ..formats import Numbers
 from ..implementation import Implementation
 from ..kernels import Way, WeightKernel
-from ..ops import OpCost, OpKind, pointwise
+from ..ops import MMA_ROWS, OpCost, OpKind, pointwise
 
 
 def float8_product(op: OpCost, launches: float = 0.0) -> OpCost:
@@ -34,6 +34,8 @@ def with_unpacking(
     products = [op for op in ops if op.name in quantised]
     if not products:
         return list(ops)
+    if kernel.row_step != MMA_ROWS:
+        ops = [op._replace(row_step=kernel.row_step) if op.name in quantised else op for op in ops]
     if kernel.beyond is None:
         return [*ops, *_side_ops(name, products, kernel, implementation, numbers)]
     rows = products[0].m

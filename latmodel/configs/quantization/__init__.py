@@ -1,0 +1,1 @@
+"""What a checkpoint's quantisation means: which products are in which format, with groups, scales, zero points."""
