@@ -208,8 +208,9 @@ def _all(_row: Row) -> Any:
     return "all"
 
 
-# Spreads in log units, chosen by hand before devices were left out, then moved once where that helped (the scripts of
-# the choice are not kept): how unlike each other are backends, generations, devices of one generation, formats.
+# Spreads in log units, chosen by hand: how unlike each other backends, generations, devices and formats are. Terms and
+# spreads were chosen with devices left out in view, on the very rows that `benchmarks/llama_bench.py` reports first;
+# those of its other source no choice saw.
 EFFECTS = (
     Effect("bandwidth_efficiency", "backend", _backend, 0.3),
     Effect("bandwidth_efficiency", "maker", _maker, 0.15),
