@@ -20,9 +20,10 @@ from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
 from calibration.fit.setup import Setup
+from calibration.fit.start import refinement, subject
 from calibration.observations.record import Observation
-from calibration.verbs.fit import problem
 from latmodel.device.datasheets import datasheet
+from latmodel.device.hosts import Host
 from latmodel.device.profile import Profile
 from latmodel.device.store import load_profile
 from latmodel.device.uncalibrated import sheet_part
@@ -69,9 +70,9 @@ def profile_of(gpu: str) -> Profile:
     return known.model_copy(update={"device": device, "gpu": gpu})
 
 
-def compared(row: Row, profile: Profile) -> Compared:
+def compared(row: Row, profile: Profile, host: Host | None = None) -> Compared:
     """A row with what a profile predicts of it."""
-    p = Predictor(profile, row.runtime, attention=row.attention).predict(row.config, row.workload)
+    p = Predictor(profile, row.runtime, host=host, attention=row.attention).predict(row.config, row.workload)
     found = {
         "prefill": (p.prefill_s, p.prefill_s_low, p.prefill_s_high),
         "decode": (p.decode_s_per_token, p.decode_s_per_token_low, p.decode_s_per_token_high),
@@ -107,7 +108,7 @@ def observation(row: Row) -> Observation:
 def fitted_profile(rows: Sequence[Row]) -> Profile:
     """The packaged profile with its runtime's host terms fitted to rows; the device's kernels stay as they are."""
     first, profile = rows[0], profile_of(rows[0].gpu)
-    task = problem(datasheet(first.gpu), first.workload.dtype, [first.runtime], profile)
+    task = refinement(subject(first.gpu, profile), first.workload.dtype, [first.runtime], profile)
     coefficients, implementation = task.start.runtimes[first.runtime]
     if first.attention is not None:
         implementation = implementation.with_attention(first.attention)
@@ -133,7 +134,7 @@ def left_out(rows: Sequence[Row], of: Callable[[Row], str]) -> Iterator[Compared
         profile = fitted_profile(others)
         for row in rows:
             if of(row) == group:
-                yield compared(row, _moved(profile, row))
+                yield compared(row, _moved(profile, row), "published")  # the host that the fit was of
 
 
 def _moved(profile: Profile, row: Row) -> Profile:
@@ -182,13 +183,19 @@ def report(rows: Sequence[Row], cases: Path) -> str:
     devices = list(left_out([r for r in rows if r.owner == "argonne-lcf"], _device))
     seen = [f"seen: {owner} {runtime}: {what}" for (owner, runtime), what in SEEN.items()]
     return "\n".join([
-        "As packaged (host: a prior)", table(HEADING, summary(packaged)), *seen,
+        "As packaged (host: a prior)", table(HEADING, summary(packaged)), _coverage(packaged), *seen,
         *(f"not priced, no such runtime in a packaged profile: {name}, {n} rows" for name, n in unpriced.items()), "",
         "Left out: the model (hosts fitted to the 16-bit rows of the other models; constants of formats as packaged)",
         table(HEADING, summary(models)), "",
         "Left out: the device (engine's step fitted to the rows of the other)", table(HEADING, summary(devices)), "",
         "Cases that people reported", case_table(cases),
     ])  # fmt: skip
+
+
+def _coverage(found: Sequence[Compared]) -> str:
+    inside = sum(one.inside for one in found)
+    width = statistics.median(one.high_s / one.predicted_s for one in found if one.high_s is not None)
+    return f"all: {inside} of {len(found)} inside ({100 * inside / len(found):.1f} %), median interval ×/÷ {width:.2f}"
 
 
 def _model(row: Row) -> str:

@@ -1,8 +1,17 @@
-"""What JSON from outside must not hold: a name twice in one object, and numbers that are none."""
+"""Files from outside: regular ones alone, up to a limit, JSON without a name twice or numbers that are none.
 
+And files of our own, written whole or not at all.
+"""
+
+import errno
 import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import ProfileError
 
@@ -39,8 +48,7 @@ def load_json(path: Path, limit: int) -> Any:
         ProfileError: the file is missing, too large, or not such JSON.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(limit + 1)
+        raw = read_regular(path, limit)
     except OSError as error:
         raise ProfileError(f"cannot read {path}: {error.strerror}; see `latmodel profile list`") from None
     if len(raw) > limit:
@@ -49,3 +57,56 @@ def load_json(path: Path, limit: int) -> Any:
         return json.loads(raw, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ProfileError(f"{path} is not valid JSON: {str(error)[:120] or 'nested too deeply'}") from None
+
+
+@contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. A device node never ends and a FIFO may never begin: neither is read.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file; `strerror` says so.
+    """
+    # Without waiting for a writer, should it be a FIFO. What was opened is what is looked at: no race between the two.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The first `limit` + 1 bytes, so that the caller sees whether there are more than `limit`.
+
+    Raises:
+        OSError: as `open_regular`.
+    """
+    with open_regular(path) as file:
+        return file.read(limit + 1)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write beside the path under a random name, then rename over it; a link is followed to the file that it names.
+
+    Raises:
+        OSError: it cannot be written, or something other than a regular file is there.
+    """
+    target = path.resolve() if path.is_symlink() else path
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:  # Ctrl-C leaves nothing behind either
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

@@ -11,7 +11,9 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from latmodel import Predictor, SearchSpace, Workload, frontier
 from latmodel.cli import group
 from latmodel.configs.huggingface import read_config, read_decoder
-from latmodel.model.formats import FORMATS, Numbers, format_of
+from latmodel.configs.quantization.methods import shipped
+from latmodel.errors import UsageError
+from latmodel.model.formats import FORMATS, Numbers
 from latmodel.model.implementation import Implementation
 from latmodel.model.memory import cache_bytes, peak_memory
 from latmodel.model.ops import OpCost
@@ -71,18 +73,14 @@ def test_the_linear_layers_are_those_of_the_module(family: str) -> None:
     assert ours == wanted
 
 
-def test_quantisation_configs_are_understood_or_noted() -> None:
-    gptq, note = format_of({"quant_method": "gptq", "bits": 4, "group_size": 64})
-    assert gptq is not None
-    assert note is None
+def test_quantisation_configs_are_understood_or_refused() -> None:
+    gptq = shipped({"quant_method": "gptq", "bits": 4, "group_size": 64}).format
     assert gptq.linear_bytes(128.0, 8.0) == 512 + 2 * 8 * 2.5 + 512
-    blocks, _ = format_of({"quant_method": "fp8", "weight_block_size": [128, 128]})
-    assert blocks is not None
+    blocks = shipped({"quant_method": "fp8", "weight_block_size": [128, 128]}).format
     assert blocks.linear_bytes(256.0, 384.0) == 256 * 384 + 2 * 3 * 4
-    assert format_of({"quant_method": "bitsandbytes", "load_in_8bit": True})[0] == FORMATS["int8"]
-    assert format_of({"quant_method": "quip"}) == (
-        None, "quantization_config: 'quip' is not understood; weights taken as the dtype's",
-    )  # fmt: skip
+    assert shipped({"quant_method": "bitsandbytes", "load_in_8bit": True}).format == FORMATS["int8"]
+    with pytest.raises(UsageError, match="quant_method 'quip' is not understood"):
+        shipped({"quant_method": "quip"})
 
 
 def test_the_format_of_a_configuration_is_used() -> None:
@@ -90,7 +88,7 @@ def test_the_format_of_a_configuration_is_used() -> None:
         "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
         "num_attention_heads": 32, "vocab_size": 32000, "quantization_config": {"quant_method": "awq", "bits": 4},
     }  # fmt: skip
-    assert read_decoder(config).format == FORMATS["int4-awq"]
+    assert read_decoder(config).format == FORMATS["int4-awq"]._replace(shipped=True)
 
 
 def test_an_8_bit_cache_is_half_of_a_16_bit_one() -> None:

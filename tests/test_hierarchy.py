@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from calibration.fit.hierarchy import Effect, Fitted, Floats, fit_hierarchy
+from calibration.published.llama_cpp.hierarchy import Effect, Fitted, Floats, fit_hierarchy
 
 
 class Row(NamedTuple):

@@ -177,3 +177,30 @@ def test_short_help_and_runtimes(run: Callable[..., str]) -> None:
     assert run("predict", "-h") == run("predict", "--help")
     for name in ("transformers-eager", "torch-compile", "cuda-graph", "vllm"):
         assert name in text
+
+
+NO_SCORES = {
+    "predict": ["predict", "80x576"],
+    "explain": ["explain", "80x576"],
+    "compare": ["compare", "80x576", "12x768"],
+    "frontier": [*SEARCH, "--plot", "front.png"],
+    "report": ["report", *SEARCH[1:-2]],
+    "prune": ["prune", "llama-7b", "--target", "1.5x"],
+}
+
+
+@pytest.mark.parametrize("verb", NO_SCORES)
+def test_an_interval_that_cannot_be_had_is_said_and_not_made_up(verb: str, run: Callable[..., str]) -> None:
+    profile = json.loads((Path(__file__).parent.parent / "profiles" / "nvidia-geforce-rtx-3090.json").read_text())
+    for part in profile["runtimes"].values():
+        part["conformal_scores"] = {}
+    Path("bare.json").write_text(json.dumps(profile))
+    text = run(*NO_SCORES[verb], "--profile", "bare.json")
+    assert text
+    if verb in ("predict", "compare", "frontier"):
+        assert " (unknown)" in text
+    if verb != "report":
+        rows = json.loads(run(*NO_SCORES[verb], "--profile", "bare.json", "--format", "json"))
+        row = rows[0] if isinstance(rows, list) else rows
+        assert row["response_s_low"] is None
+        assert any("no interval" in note for note in row["notes"])

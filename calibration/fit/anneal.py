@@ -32,11 +32,13 @@ class Stage(NamedTuple):
 
 SOFT = (Stage(0.1, 10.0), Stage(0.1, 5.0), Stage(0.05, 2.5))  # the law's error is estimated where these end
 SHARP = (Stage(0.03, 1.5), Stage(0.01, 1.0), Stage(0.001, 1.0))
+POLISH = tuple(Stage(step, 1.0) for step in (0.01, 0.003, 0.001, 3e-4, 1e-4))
 AGAIN = (Stage(0.03, 1.0), Stage(0.001, 1.0))  # after a hop
 STAGE_EVALUATIONS = 40  # a stage only leads to the next
 LAST_STEP, LAST_EVALUATIONS = 1e-5, 500
 MOST_LAW_ERROR = 0.5
-HOPS, PATIENCE = 12, 2  # hops at most, and how many in turn may bring nothing
+LEAST_FREEDOM = 8.0  # rows beyond the coefficients that they determine: fewer say nothing of the law
+HOPS, PATIENCE = 12, 3  # hops at most, and how many in turn may bring nothing
 HOP_SHARE = 0.3  # of the coefficients are drawn anew in a hop
 WORTH = 1e-3  # relative fall of the cost that counts as something
 
@@ -86,7 +88,9 @@ def estimated_law_error(objective: Objective, logs: Vector) -> float:
     off = np.concatenate(
         [np.log(np.asarray(p.predict(setup.target(p.runtime)), dtype=float) / p.seconds) for p in objective.pieces]
     )
-    expected = max(1.0, len(noise) - used_by(data, prior))
+    expected = len(noise) - used_by(data, prior)
+    if expected < LEAST_FREEDOM:
+        return 0.0
 
     def excess(error: float) -> float:
         return float(np.sum(pseudo_huber(off / np.hypot(noise, error)) ** 2)) - expected
@@ -131,6 +135,7 @@ def _hopped(objective: Objective, logs: Vector, generator: np.random.Generator) 
 
 
 def _finished(objective: Objective, logs: Vector, law_error: float) -> Fitted:
+    logs = _descend(objective, logs, POLISH)
     result = _solve(objective, logs, Stage(LAST_STEP, 1.0), LAST_EVALUATIONS, 1e-6)
     if result.status <= 0 or not np.all(np.isfinite(result.x)):
         raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")

@@ -135,9 +135,13 @@ def _status(error: float, prior: Prior, at_bound: bool) -> Literal["boundary", "
     return "undetermined" if error > UNDETERMINED * prior.spread else "fitted"
 
 
+def log_ratios(piece: Evidence, setup: Setup) -> Vector:
+    """log(predicted / measured) of the rows of a piece."""
+    return np.asarray(np.log(np.asarray(piece.predict(setup.target(piece.runtime))) / piece.seconds))
+
+
 def _log_residuals(pieces: Sequence[Evidence], setup: Setup) -> dict[int, float]:
     residuals: dict[int, float] = {}
     for piece in pieces:
-        logs = np.log(np.asarray(piece.predict(setup.target(piece.runtime))) / piece.seconds)
-        residuals.update(zip(piece.index, logs.tolist(), strict=True))
+        residuals.update(zip(piece.index, log_ratios(piece, setup).tolist(), strict=True))
     return residuals

@@ -13,7 +13,7 @@ from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.evidence import Evidence, evidence
 from ..observations.record import Observation
-from .fit import UNDETERMINED, Fitted, fit
+from .fit import UNDETERMINED, Fitted, fit, log_ratios
 from .setup import Setup
 
 BOARD_SPREAD = 0.03  # how far two boards of one type differ, in log units: what one board says of another is no surer
@@ -103,14 +103,18 @@ class Problem:
         return self.solver(evidence(observations), self.start, self.free, begin)
 
 
-def residuals_of(fitted: Fitted, observations: Sequence[Observation]) -> list[float]:
-    """log(predicted / measured) of each observation, seen in the fit or not."""
+def residuals_at(setup: Setup, observations: Sequence[Observation]) -> list[float]:
+    """log(predicted / measured) of each observation with these coefficients."""
     residuals = [0.0] * len(observations)
     for piece in evidence(observations):
-        predicted = np.asarray(piece.predict(fitted.setup.target(piece.runtime)))
-        for index, value in zip(piece.index, np.log(predicted / piece.seconds).tolist(), strict=True):
+        for index, value in zip(piece.index, log_ratios(piece, setup).tolist(), strict=True):
             residuals[index] = value
     return residuals
+
+
+def residuals_of(fitted: Fitted, observations: Sequence[Observation]) -> list[float]:
+    """log(predicted / measured) of each observation, seen in the fit or not."""
+    return residuals_at(fitted.setup, observations)
 
 
 def leave_out(

@@ -1,12 +1,19 @@
-"""Where a fit of calibration measurements starts, and which coefficients it may move."""
+"""Where a fit starts and which coefficients it may move: of a calibration, and of times measured elsewhere."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from latmodel.device.datasheets import datasheet
+from latmodel.device.profile import Profile, SheetPart
+from latmodel.errors import ProfileError
 from latmodel.laws.coefficients import Sheet, device_coefficients
 from latmodel.laws.priors import CPU_PRIORS, Prior, prior_values
+from latmodel.model.config import DType
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 from ..observations.record import Observation
+from . import make
 from .anneal import annealed_fit
 from .fit import Fitted
 from .make import Problem, runtime_priors, setup_at_priors
@@ -57,3 +64,65 @@ def problem(kind: str, sheet: Sheet, runtimes: Mapping[str, str], layers: Iterab
         for name, (coefficients, implementation) in start.runtimes.items()
     }
     return CpuProblem(Setup(sheet, device_coefficients(prior_values(CPU_PRIORS)), table), free, annealed_fit)
+
+
+class Subject(NamedTuple):
+    """The device that was measured."""
+
+    name: str
+    title: str
+    kind: str  # "cpu", or any accelerator
+    sheet: SheetPart
+
+
+def subject(gpu: str, prior: Profile | None) -> Subject:
+    """A card by its data sheet; a CPU, which has none, by the profile of a calibration.
+
+    Raises:
+        ProfileError: no such device, or a CPU that was never calibrated.
+    """
+    if gpu != "cpu":
+        card = datasheet(gpu)
+        return Subject(card.name, card.title, "cuda", make.sheet_part(card))
+    if prior is None:
+        raise ProfileError("a CPU has no data sheet to start from; run `latmodel calibrate --gpu cpu --effort quick`")
+    return Subject("cpu", prior.title, "cpu", prior.device.sheet)
+
+
+def refinement(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:
+    """Start and priors: the data sheet's, moved to what a prior profile holds."""
+    base = _from_sheet(device, dtype, runtimes, prior)
+    if prior is None:
+        return base
+    kernels_of = next((name for name in runtimes if name in prior.runtimes), None)
+    coefficients, _ = prior.device_coefficients(dtype, kernels_of)
+    known = {f"device.{name}": item for name, item in prior.device_table(dtype, kernels_of)[0].items()}
+    table = dict(base.start.runtimes)
+    for name in runtimes:
+        if name in prior.runtimes:
+            part = prior.runtimes[name]
+            table[name] = (prior.runtime_coefficients(name), IMPLEMENTATIONS[part.implementation])
+            known |= {f"runtime.{name}.{key}": item for key, item in part.coefficients.items()}
+    usable = {name: item for name, item in known.items() if item.value > 0.0 and item.status != "fixed"}
+    free = make.tightened(base.free, usable, loosen_hosts=True)
+    return make.Problem(Setup(base.start.sheet, coefficients, table), free, annealed_fit)
+
+
+def _from_sheet(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:
+    if device.kind == "cpu":
+        assert prior is not None, "a CPU has no data sheet"
+        return problem("cpu", prior.sheet(dtype), {name: _on_a_cpu(name) for name in runtimes})
+    start = make.setup_at_priors(_constants(device, dtype), {name: make.implementation_of(name) for name in runtimes})
+    free: Mapping[str, Prior] = make.device_priors()
+    for name in runtimes:
+        free = {**free, **make.runtime_priors(name)}
+    return make.Problem(start, free, annealed_fit)
+
+
+def _on_a_cpu(runtime: str) -> str:
+    own = f"{make.implementation_of(runtime)}-cpu"
+    return own if own in IMPLEMENTATIONS else make.implementation_of(runtime)
+
+
+def _constants(device: Subject, dtype: DType) -> Sheet:
+    return make.sheet_of(datasheet(device.name), dtype)

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.config import MAX_DIMENSION, DType, Logits, describe
-from latmodel.strict_json import no_duplicates, refuse_constant
+from latmodel.strict_json import no_duplicates, read_regular, refuse_constant, write_whole
 
 from .decoder_config import MAX_TEXT_BYTES
 
@@ -98,13 +97,9 @@ def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
     Raises:
         LatmodelError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(b"".join(map(_line, records)))
-        temporary.replace(path)
+        write_whole(path, b"".join(map(_line, records)))
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise LatmodelError(f"cannot write {path}: {error.strerror}; choose another --out") from None
 
 
@@ -133,10 +128,9 @@ def read_records(path: Path) -> Loaded:
         UsageError: the file cannot be read or is larger than 200 MB.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
+        if path.is_file() and (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise UsageError(f"{path} has {size} bytes, more than {MAX_FILE_BYTES}; split it")
-        lines = path.read_bytes().split(b"\n")
+        lines = read_regular(path, MAX_FILE_BYTES).split(b"\n")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     records, problems = [], []

@@ -11,7 +11,8 @@ LLAMA_BENCH = "llama-bench"
 
 
 @click.command(epilog="Example:  latmodel fit --gpu 3090 --observations times.jsonl --out mine.json")
-@click.option("--gpu", required=True, help="Device that was measured: 3090, h100, …")
+@click.option("--template", is_flag=True, help="Print a table to fill in, and what its columns hold.")
+@click.option("--gpu", default=None, help="Device that was measured: 3090, h100, …")
 @click.option("--observations", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
               help="Measured times: JSON Lines or CSV, one observation a row. Repeatable.")  # fmt: skip
 @click.option("--from", "format_", default="latmodel", show_default=True, metavar="FORMAT",
@@ -28,6 +29,14 @@ def fit(**options: Any) -> None:
     """Fit or refine a profile from measurements made elsewhere."""
     from .calibration_package import load
 
+    if options["template"]:
+        table = load("observations.table")
+        click.echo(table.template())
+        for line in table.column_lines():
+            click.echo(line, err=True)
+        return
+    if options["gpu"] is None:
+        raise UsageError("give --gpu NAME: the device that was measured")
     if options["format_"] == LLAMA_BENCH:
         for line in load("verbs.fit_llama_bench").fit_llama_bench(
             options["gpu"], list(options["observations"]), _llama(options["config"]), options["prior"], options["out"]

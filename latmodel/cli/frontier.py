@@ -10,6 +10,7 @@ from .options import (
     DURATION,
     WHOLE,
     format_option,
+    given,
     number_options,
     predictor_from,
     say_notes,
@@ -122,6 +123,8 @@ def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) 
     from ..search.run import best_per_depth
     from ..search.run import frontier as search
 
+    if options["objectives"] and given("quality"):
+        raise UsageError("--objective says what to trade off instead of quality: leave out --quality")
     if options["depths"] is None:
         objectives = [objective_from(text) for text in options["objectives"]] or None
         elsewhere = {name: options[name] for name in ("executor", "workers", "checkpoint")}
@@ -129,6 +132,8 @@ def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) 
     for name in ("objectives", "executor", "checkpoint"):
         if options[name]:
             raise UsageError(f"--depths goes without --{name.removesuffix('s')}")
+    if given("rows"):
+        raise UsageError("--depths shows a row for each depth: leave out --rows")
     if options["workers"] > 1:
         raise UsageError("--depths goes without --workers: it takes a moment on one core")
     return best_per_depth(predictor, _listed(options["depths"]), **arguments)

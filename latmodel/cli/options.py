@@ -20,6 +20,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 MAX_DIMENSION = 10_000_000  # as in config, which is not imported here: `--help` must not load pydantic
 
 
+def given(name: str) -> bool:
+    """Whether the option of that parameter stands on the command line, whatever its default."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 class Parsed(ParamType):
     """A click type around a parser that raises UsageError."""
 

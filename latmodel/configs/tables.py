@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..model.config import CONFIG_FIELDS
-from ..strict_json import no_duplicates, refuse_constant
+from ..strict_json import no_duplicates, read_regular, refuse_constant
 
 MAX_TABLE_BYTES = 100_000_000
 TEXT_FIELDS = ("logits", "dtype", "gpu", "runtime", "weights", "kv_cache", "host", "attention")
@@ -38,9 +38,10 @@ def read_table(path: Path) -> list[Row]:
             wrong; row and column named.
     """
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
+        raw = read_regular(path, MAX_TABLE_BYTES)
+        if len(raw) > MAX_TABLE_BYTES:
             raise UsageError(f"{path} is larger than {MAX_TABLE_BYTES} bytes; split it")
-        text = path.read_text(encoding="utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     rows = _json_rows(text, path) if path.suffix in (".jsonl", ".json") else _csv_rows(text, path)

@@ -1,6 +1,5 @@
 """Profiles on disk: one JSON file of at most 1 MB, read as hostile input (no duplicate keys, no NaN), written whole."""
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from pydantic import ValidationError
 
 from ..errors import ProfileError
 from ..model.config import describe
-from ..strict_json import load_json
+from ..strict_json import load_json, write_whole
 from .profile import Profile
 
 # 1: the first. 2 (2026-11): runtimes say on which machine their host was measured (`machine`); a 1 is read as a 2 that
@@ -43,12 +42,8 @@ def write_profile(profile: Profile, path: Path) -> None:
     Raises:
         ProfileError: the path cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(profile.model_dump_json(indent=1) + "\n")
-        temporary.replace(path)
+        write_whole(path, (profile.model_dump_json(indent=1) + "\n").encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from None

@@ -36,6 +36,7 @@ class WeightKernel(NamedTuple):
     beyond: "WeightKernel | None" = None  # also where the device has no products of 8-bit floats
     holds_workspace: bool = False  # the format's `workspace_bytes` are held as long as the model lives
     source: str = ""
+    gpus: tuple[str, ...] = ()  # on which that was; elsewhere a prediction is extrapolated
 
     @property
     def unpacks(self) -> bool:

@@ -1,5 +1,7 @@
 """What of a model and a workload lies outside what a profile was fitted on: marked on arrays, named for one."""
 
+from typing import NamedTuple
+
 from ..arrays import Array, indicator
 from ..device.profile import RuntimePart
 from ..model.architecture import Architecture
@@ -10,11 +12,18 @@ from .columns import WORK_COLUMNS
 from .forward import Work
 
 
-def outside(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, dtype: bool) -> Array:
+class Known(NamedTuple):
+    """What the profile is of: its device, and whether the dtype was measured there."""
+
+    gpu: str
+    dtype: bool
+
+
+def outside(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, known: Known) -> Array:
     """1 where a dimension lies outside what a runtime's part was fitted on, something of the model was assumed, or a
-    kind of layer, a weight format or the dtype (`dtype`: whether it was) was never measured."""
+    kind of layer, the dtype or, on this device, the weights' format was never measured."""
     form = work.numbers.format
-    measured = dtype and (form is None or _measured(form, implementation))
+    measured = known.dtype and (form is None or _measured(form, implementation, known.gpu))
     found: Array = bool(model.assumed) or not (measured and special_layers(model) <= set(part.layers))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
@@ -22,13 +31,14 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     return indicator(found, model.hidden_size)
 
 
-def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation) -> list[str]:
+def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, gpu: str) -> list[str]:
     """The same of one model, named: kinds of layer, the weights' format, dimensions with their range."""
     lines = [*model.assumed]
     lines += [f"layers of kind {kind}" for kind in sorted(special_layers(model) - set(part.layers))]
     form = work.numbers.format
-    if form is not None and not _measured(form, implementation):
-        lines.append(f"weights {form.name}")
+    if form is not None and not _measured(form, implementation, gpu):
+        elsewhere = ", ".join(implementation.kernel(form).gpus)
+        lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         if not low <= value <= high:
@@ -41,9 +51,11 @@ def special_layers(model: Architecture) -> set[str]:
     return {layer.kind for group in model.groups for layer in group.block.layers if not layer.always_measured}
 
 
-def _measured(form: WeightFormat, implementation: Implementation) -> bool:
-    """Whether times of such weights on the device are behind the profile: of products of 8-bit floats alone."""
-    return implementation.kernel(form).way is Way.FLOAT8
+def _measured(form: WeightFormat, implementation: Implementation, gpu: str) -> bool:
+    """Whether times of such weights on the device are behind the price: its own products of 8-bit floats, or the
+    kernel's figures."""
+    kernel = implementation.kernel(form)
+    return kernel.way is Way.FLOAT8 or gpu in kernel.gpus
 
 
 def _range_value(name: str, model: Architecture, work: Work) -> Array:

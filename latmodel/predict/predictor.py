@@ -19,7 +19,7 @@ from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
-from .extrapolation import outside, reasons
+from .extrapolation import Known, outside, reasons
 from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
 from .intervals import Interval
 from .notes import format_notes, host_notes
@@ -269,10 +269,10 @@ class Predictor:
     def _because(self, model: Architecture, work: Work, dtype: str) -> tuple[str, ...]:
         """What of a model and a workload was not measured: the dtype, kinds of layer, formats, dimensions."""
         lines = () if self._target(dtype, work.numbers.format)[1] else (f"dtype {dtype}",)
-        return (*lines, *reasons(model, work, self._part, self._implementation))
+        return (*lines, *reasons(model, work, self._part, self._implementation, self.profile.gpu))
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
-        return outside(model, work, self._part, self._implementation, measured)
+        return outside(model, work, self._part, self._implementation, Known(self.profile.gpu, measured))
 
 
 def _keep_freed_memory() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..strict_json import read_regular
 from .shapes import Array
 
 COLUMNS = ("layers", "hidden", "parameters", "loss", "group")
@@ -68,8 +69,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     if len(raw) > MAX_BYTES:

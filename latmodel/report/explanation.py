@@ -75,13 +75,22 @@ def part_rows(fall: Waterfall) -> list[dict[str, Any]]:
 
 def _sentences(name: str, row: Row, fall: Waterfall) -> list[str]:
     total = row["response_s"]
-    response = seconds_with_interval(row, "response_s").replace(" (", ", likely ").rstrip(")")
-    answers = f"{name} answers in {response}: {show_seconds(row['prefill_s'])} to the first token"
+    shown = seconds_with_interval(row, "response_s").replace(" (", ", likely ").rstrip(")")
+    first = f"{show_seconds(row['prefill_s'])} to the first token"
+    answers = f"{name} answers in {shown.removesuffix(', likely unknown')}{_on_the_measured_host(row)}: {first}"
     if row["new_tokens"]:
         answers += f", then {row['new_tokens']} decode steps of {show_seconds(row['decode_s_per_token'])}"
     parts = sorted((*HOST_PARTS, *DEVICE_PARTS), key=fall.total, reverse=True)
     largest = " and ".join(f"{part} ({fall.total(part) / total:.0%})" for part in parts[:2])
     return [f"{answers}.", _bound_sentence(row, fall), f"Its largest parts are {largest}."]
+
+
+def _on_the_measured_host(row: Row) -> str:
+    """The interval for the host that was measured, where the one shown spans others."""
+    if row.get("response_s_low_published") is None:
+        return ""
+    low, high = (show_seconds(row[f"response_s_{end}_published"]) for end in ("low", "high"))
+    return f" on any host with this device ({low} – {high} on the one that was measured)"
 
 
 def _bound_sentence(row: Row, fall: Waterfall) -> str:

@@ -12,7 +12,7 @@ from ..units import show_bytes, show_count, show_seconds
 from .column import Column
 from .fitted import paragraph
 from .rows import full_row
-from .text import SHAPE_COLUMNS, legend, prediction_columns, render
+from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, legend, prediction_columns, render
 
 if TYPE_CHECKING:
     from ..search.frontier import Baseline, Frontier
@@ -52,6 +52,7 @@ def _columns(front: "Frontier", score: Any) -> list[Column]:
     else:
         others = [one for one in front.objectives if one.metric not in METRICS or one.name == "throughput"]
         columns[2:2] = [Column(one.name[:20], _number(one.column), 1) for one in others]
+    columns.append(MEASURED_HOST_COLUMN)
     if front.baseline is not None:
         columns += [
             Column("× params", lambda row: f"{row['parameters_ratio']:.1f}", 3),

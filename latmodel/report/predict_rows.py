@@ -13,7 +13,7 @@ from ..units import show_bytes, show_count, show_seconds
 from .column import Column, Row
 from .fitted import paragraph
 from .rows import Answer, full_row, notes_of, run_notes, shape_fields
-from .text import SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
+from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
 
 def predict_one(
@@ -43,6 +43,7 @@ def predict_one(
     if output_format == "csv":
         return Answer(render(parts or [row], output_format, []), row["notes"])
     parameters, *times = prediction_columns(predictor.interval.level)
+    times.append(MEASURED_HOST_COLUMN)
     columns = [*SHAPE_COLUMNS, parameters, *times]
     if isinstance(model, ModelConfig):
         row = {**row, **_effective(model, workload)}

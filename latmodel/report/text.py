@@ -78,11 +78,11 @@ def table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, title: str
 
 
 def seconds_with_interval(row: Row, name: str) -> str:
-    """A time and its interval, in one unit: 3.65 s (3.52–3.79); "(?)" where no interval can be had."""
+    """A time and its interval, in one unit: 3.65 s (3.52–3.79); "(unknown)" where no interval can be had."""
     value = float(row[name])
     shown = show_seconds(value)
     if row[f"{name}_low"] is None or row[f"{name}_high"] is None:
-        return f"{shown} (?)"
+        return f"{shown} (unknown)"
     low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
     if low == high:
         return shown
@@ -118,6 +118,15 @@ def field_column(name: str) -> Column:
     return Column(name, lambda row: str(row[name]), 1)
 
 
+def _on_measured_host(row: Row) -> str:
+    """The interval for the host that was measured, where the one shown spans others."""
+    low, high = row.get("response_s_low_published"), row.get("response_s_high_published")
+    return "" if low is None or high is None else f"{show_seconds(low)} – {show_seconds(high)}"
+
+
+MEASURED_HOST_COLUMN = Column("measured host", _on_measured_host, 5)
+
+
 def legend(rows: Sequence[Row]) -> list[str]:
     """One line for each mark that the columns above use in these rows."""
     lines = ["Shape is layers × hidden; TTFT is the prefill, TPOT a decode step."]
@@ -125,4 +134,6 @@ def legend(rows: Sequence[Row]) -> list[str]:
         lines.append("~ lies outside what the profile was fitted on; its interval is widened.")
     if not all(row["fits_memory"] for row in rows):
         lines.append("! does not fit the memory.")
+    if any(row.get("effective_parameters_doubts") for row in rows):
+        lines.append("? lies outside what the score of quality was fitted on.")
     return lines

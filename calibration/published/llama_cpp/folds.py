@@ -8,7 +8,7 @@ import numpy as np
 
 from latmodel.predict.intervals import conformal_quantile
 
-from ...fit.hierarchy import Fitted, fit_hierarchy
+from .hierarchy import Fitted, fit_hierarchy
 from .law import CPU_EFFECTS, CPU_START, EFFECTS, NOISE, OWN_EFFECTS, START, Problem, Row, noise_of
 
 

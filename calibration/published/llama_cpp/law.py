@@ -15,9 +15,9 @@ from latmodel.model.step import Step
 from latmodel.model.transformer import context_ops, dense_ops, head_ops
 from latmodel.runtimes.llama_cpp import LLAMA_CPP
 
-from ...fit.hierarchy import Effect, Floats
 from ...sources.llama_bench import SpeedTest
 from .devices import Device
+from .hierarchy import Effect, Floats
 
 # Formats that others published and latmodel does not offer: mean bits a weight, and of the LM head. From the sizes of
 # the blocks in ggml; the unsloth mixtures ("ud") and Bonsai's from the sizes of the files that the table's notes state.

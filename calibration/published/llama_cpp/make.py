@@ -20,10 +20,10 @@ from latmodel.laws.priors import GGML_PRIORS
 from latmodel.model.gguf import GGUF_FORMATS
 from latmodel.predict.intervals import conformal_quantile
 
-from ...fit.hierarchy import Fitted
 from ...sources.llama_bench import DeviceFigures, read_devices
 from .devices import Device, identify
 from .folds import Folds, HeldOut, fit_rows, leave_devices_out, scores
+from .hierarchy import Fitted
 from .law import Row, ggml_of
 from .read import GPU_BACKENDS, published_rows
 

@@ -10,10 +10,10 @@ from latmodel.device.profile import Coefficient
 from latmodel.laws.coefficients import GgmlCoefficients
 from latmodel.laws.priors import GGML_PRIORS
 
-from ...fit.hierarchy import Effect, Fitted, fit_hierarchy
 from ...sources.llama_bench import SpeedTest
 from .devices import Device
 from .folds import log_ratios
+from .hierarchy import Effect, Fitted, fit_hierarchy
 from .law import CPU_START, Problem, Row, ggml_of, row_of
 
 WIDE = 2.0  # log units around the start: the data decide

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ...strict_json import no_duplicates
+from ...strict_json import no_duplicates, read_regular
 
 MAX_BYTES = 8_000_000  # lists of modules that are left unquantised may be as long
 MAX_CONTAINERS = 100_000  # lists and objects, each of which takes tens of times its two characters
@@ -41,8 +41,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _read(where: Path) -> bytes:
     try:
-        with where.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_regular(where, MAX_BYTES)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}") from None
 

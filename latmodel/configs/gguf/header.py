@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from ...errors import UsageError
+from ...strict_json import open_regular
 
 MAX_HEADER = 64_000_000  # vocabularies and merges take up to 20 MB
 MAX_ENTRIES, MAX_TENSORS, MAX_DIMENSIONS = 10_000, 100_000, 4
@@ -122,7 +123,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """
     where = os.fspath(path)
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return _header(_Bytes(file, where), where)
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError):

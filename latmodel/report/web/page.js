@@ -81,7 +81,7 @@ function nearest(d) {
 }
 
 function drawParts() {
-  const names = D.compared.map(one => one.name), colours = [C.red, C.orange, C.yellow, "#8a5a00", C.blue, C.sky, C.green, C.pink, C.grey];
+  const names = D.compared.map(one => one.name), colours = [C.red, C.orange, C.yellow, "#8a5a00", C.black, C.blue, C.sky, C.green, C.pink, C.grey];
   const traces = [...D.parts.host, ...D.parts.device].map((part, i) => {
     const x = D.compared.map(one => (one.prefill[part] || 0) + (one.decode[part] || 0));
     return { name: part, type: "bar", orientation: "h", y: names, x, hovertext: x.map(s => part + ": " + show.seconds(s)), hoverinfo: "text", marker: { color: colours[i] } };

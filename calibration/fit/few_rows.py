@@ -1,0 +1,131 @@
+"""What can be wrong with times that someone measured, before they move a profile; and intervals from few of them."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from latmodel.device.profile import RuntimePart
+from latmodel.errors import UsageError
+from latmodel.model.config import CONFIG_FIELDS
+
+from ..observations.record import Observation
+from . import make
+
+EXCLUDED = ("noisy", "throttled", "drifting")  # flags of rows that are not fitted; "throttled:heat" is one
+TELLS = ("seconds", "noise", "flags", "source", "name")  # fields that do not say what was run
+CONTRADICTION = 0.25  # log units between two times of one run that no noise explains
+ABSURD = math.log(8.0)  # of one row against the others: another unit, another model
+ODD = math.log(1.4)  # the same, worth a word
+FAR = math.log(30.0)  # of all rows against the profile: hosts of one device differ by three at most
+UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1e-3: "thousandths", 60.0: "minutes", 1 / 60.0: "minutes"}
+ENOUGH = 9  # held-out rows from which their own 90 % quantile exists
+
+
+def usable(rows: Sequence[Observation]) -> list[Observation]:
+    """Rows without a flag that speaks against them."""
+    return [row for row in rows if not any(flag.split(":")[0] in EXCLUDED for flag in row.flags)]
+
+
+def shape_key(row: Observation) -> tuple[object, ...]:
+    """The model that a row is of: all its times are held out together, prefill and decode, whatever its name."""
+    return (row.config, *(getattr(row, name) for name in CONFIG_FIELDS))
+
+
+def merged_duplicates(rows: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
+    """Rows without those that stand there twice, and a warning for each that does.
+
+    Raises:
+        UsageError: two rows give one run times that no noise explains.
+    """
+    kept: list[Observation] = []
+    warnings: list[str] = []
+    seen: dict[tuple[object, ...], list[int]] = {}
+    for number, row in enumerate(rows, 1):
+        key = tuple(value for name, value in row if name not in TELLS)
+        for other in seen.setdefault(key, []):
+            before = rows[other - 1]
+            if abs(math.log(row.seconds / before.seconds)) > max(CONTRADICTION, 6.0 * max(row.noise, before.noise)):
+                raise UsageError(
+                    f"rows {other} and {number} ({_label(row)}) are times of one run, {before.seconds:.4g} s and "
+                    f"{row.seconds:.4g} s: one is of another model, machine or unit; remove it"
+                )
+        if any(rows[other - 1].seconds == row.seconds for other in seen[key]):
+            warnings.append(f"row {number} ({_label(row)}) repeats row {seen[key][0]} to the digit: counted once")
+        else:
+            kept.append(row)
+        seen[key].append(number)
+    return kept, warnings
+
+
+def check_against(rows: Sequence[Observation], log_ratios: Sequence[float]) -> list[str]:
+    """Warnings on rows that are unlike the others; `log_ratios` are log(measured / expected by the profile).
+
+    Raises:
+        UsageError: all rows, or one against the others, are off by so much that a unit or the model is wrong.
+    """
+    middle = statistics.median(log_ratios)
+    if abs(middle) > FAR:
+        factor = math.exp(middle)
+        raise UsageError(
+            f"times are {factor:.3g} times what this device takes by its profile: {_cause(factor)}; "
+            "give SI seconds of one prefill or one decode step"
+        )
+    warnings = []
+    for number, (row, ratio) in enumerate(zip(rows, log_ratios, strict=True), 1):
+        apart, factor = ratio - middle, math.exp(ratio - middle)
+        if abs(apart) > ABSURD:
+            raise UsageError(
+                f"row {number} ({_label(row)}) is {factor:.3g} times what the other rows lead to expect: "
+                f"{_cause(factor)}; correct or remove it"
+            )
+        if abs(apart) > max(ODD, 4.0 * row.noise):
+            warnings.append(
+                f"row {number} ({_label(row)}) took {factor:.2f} times what the others lead to expect: another "
+                "machine, or a busy one? Leave it out if so"
+            )
+    return warnings
+
+
+def _cause(factor: float) -> str:
+    for unit, name in UNITS.items():
+        if abs(math.log(factor / unit)) < math.log(3.0):
+            return f"{name} instead of seconds?"
+    return "another unit, another model, or tokens summed that should be a mean?"
+
+
+def _label(row: Observation) -> str:
+    return row.name or f"{row.num_hidden_layers} x {row.hidden_size} {row.phase}"
+
+
+def joined_ranges(before: RuntimePart | None, rows: Sequence[Observation]) -> dict[str, tuple[float, float]]:
+    """Ranges that were measured, by the profile before and by these rows."""
+    ranges: dict[str, tuple[float, float]] = make.measured_ranges(rows)
+    for name, (low, high) in (before.ranges if before is not None else {}).items():
+        mine = ranges.get(name, (low, high))
+        ranges[name] = (min(low, mine[0]), max(high, mine[1]))
+    return ranges
+
+
+def joined_scores(
+    before: RuntimePart | None, rows: Sequence[Observation], held_out: Sequence[float] | None
+) -> dict[str, list[float]]:
+    """|log residuals| of all phases, which agree with each other.
+
+    A phase with `ENOUGH` held-out rows has its own. With fewer those stand beside the profile's, none of which is
+    smaller than the largest seen: as wide as before at least, and wider where the rows ask for it. A phase that was not
+    measured keeps the profile's. A response is one prefill and many decode steps, and can be off as far as either;
+    where it was not measured it takes both.
+    """
+    own = make.conformal_scores(rows, held_out) if held_out is not None else {}
+    known: Mapping[str, Sequence[float]] = before.conformal_scores if before is not None else {}  # type: ignore[assignment]
+    scores = {phase: _wide(own.get(phase, []), known.get(phase, [])) for phase in make.PHASES}
+    if len(own.get("response", [])) < ENOUGH and ("prefill" in own or "decode" in own):
+        both = sorted(scores["prefill"] + scores["decode"] + (scores["response"] if "response" in own else []))
+        scores["response"] = both[-400:]
+    return {phase: some for phase, some in scores.items() if some}
+
+
+def _wide(own: Sequence[float], known: Sequence[float]) -> list[float]:
+    if len(own) >= ENOUGH or not own:
+        return list(own or known)
+    return sorted([*own, *(max(score, *own) for score in known)])[-400:]

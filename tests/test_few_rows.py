@@ -1,0 +1,161 @@
+"""`latmodel fit` on a handful of times: what is refused, what is warned of, and intervals that agree."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("scipy")
+
+from calibration.fit.few_rows import ENOUGH, joined_ranges, joined_scores, shape_key, usable
+from calibration.observations.record import Observation
+from calibration.observations.table import COLUMNS, read_table, template
+from calibration.verbs.fit import fit_observations
+from latmodel.cli import group
+from latmodel.device.profile_file import read_profile
+from latmodel.device.store import load_profile
+from latmodel.errors import ProfileError, UsageError
+from latmodel.model.config import ModelConfig, Workload
+from latmodel.predict.predictor import Predictor
+
+RUNTIME = "transformers-eager"
+PRIOR = load_profile("3090")
+DEPTHS = (12, 20, 32, 44, 60)
+
+
+def row(layers: int, factor: float = 1.0, phase: str = "decode", **others: object) -> dict[str, object]:
+    """A run of `layers` blocks that takes `factor` times what the packaged RTX 3090 does."""
+    model = ModelConfig(
+        num_hidden_layers=layers, hidden_size=1024, intermediate_size=2816, num_attention_heads=16,
+        num_key_value_heads=4, vocab_size=32768, tie_word_embeddings=True,
+    )  # fmt: skip
+    p = Predictor(PRIOR, RUNTIME).predict(model, Workload(prompt_tokens=512, new_tokens=16))
+    seconds = factor * (p.decode_s_per_token if phase == "decode" else p.prefill_s)
+    return {
+        **model.model_dump(), "phase": phase, "timing": "loop" if phase == "decode" else "wall", "seconds": seconds,
+        "gpu": "3090", "runtime": RUNTIME, "prompt_tokens": 512, "new_tokens": 16 if phase == "decode" else 0,
+        "name": f"{layers}-{phase}", **others,
+    }  # fmt: skip
+
+
+def fitted(tmp_path: Path, rows: list[dict[str, object]]) -> tuple[list[str], Path]:
+    path, out = tmp_path / "mine.jsonl", tmp_path / "out.json"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return list(fit_observations("3090", [path], "latmodel", None, out)), out
+
+
+def refusal(tmp_path: Path, rows: list[dict[str, object]]) -> str:
+    with pytest.raises(UsageError) as caught:
+        fitted(tmp_path, rows)
+    assert not (tmp_path / "out.json").exists()
+    return str(caught.value)
+
+
+def test_a_row_that_is_twenty_times_off_is_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path, [row(depth, 20.0 if depth == 32 else 1.0) for depth in DEPTHS])
+    assert "row 3 (32-decode) is 20 times" in said and "remove it" in said
+
+
+def test_milliseconds_are_told(tmp_path: Path) -> None:
+    said = refusal(tmp_path, [row(depth, 1000.0) for depth in DEPTHS])
+    assert "milliseconds instead of seconds?" in said
+
+
+def test_times_of_one_run_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path, [row(12), row(20), row(12, 1.6, name="again")])
+    assert "rows 1 and 3 (again) are times of one run" in said
+
+
+def test_a_row_that_stands_there_twice_counts_once(tmp_path: Path) -> None:
+    lines, out = fitted(tmp_path, [row(12), row(20), row(12)])
+    assert "warning: row 3 (12-decode) repeats row 1 to the digit: counted once" in lines
+    assert read_profile(out).provenance.rows == "2 observations"
+
+
+def test_a_row_of_a_slower_host_is_warned_of(tmp_path: Path) -> None:
+    lines, _ = fitted(tmp_path, [row(depth, 1.8 if depth == 60 else 1.0) for depth in DEPTHS])
+    assert any(line.startswith("warning: row 5 (60-decode) took 1.80 times") for line in lines)
+
+
+def test_intervals_of_few_rows_agree_and_are_no_narrower(tmp_path: Path) -> None:
+    """Five decode rows say nothing of prefill; a response, which has both, is as wide as the wider in the tail."""
+    _, out = fitted(tmp_path, [row(depth, 1.1 + 0.02 * i) for i, depth in enumerate(DEPTHS)])
+    before, after = (Predictor(profile, RUNTIME).interval for profile in (PRIOR, read_profile(out)))
+    assert after.width("prefill", False) == before.width("prefill", False)
+    assert after.width("decode", False) >= before.width("decode", False)
+    low, high = sorted([after.width("prefill", False), after.width("decode", False)])
+    assert low <= after.width("response", False) <= high
+
+
+def test_ranges_are_joined_not_replaced(tmp_path: Path) -> None:
+    _, out = fitted(tmp_path, [row(12), row(20)])
+    before, after = PRIOR.runtimes[RUNTIME].ranges, read_profile(out).runtimes[RUNTIME].ranges
+    assert after["hidden_size"] == before["hidden_size"] and after["num_hidden_layers"][1] >= 20.0
+
+
+def observed(**others: object) -> Observation:
+    return Observation.model_validate({**row(12), **others})
+
+
+def test_prefill_and_decode_of_a_shape_are_held_out_together() -> None:
+    assert shape_key(observed()) == shape_key(Observation.model_validate(row(12, phase="prefill", name="other")))
+    assert shape_key(observed()) != shape_key(observed(num_hidden_layers=13))
+
+
+def test_flags_that_speak_against_a_row() -> None:
+    flags = [("noisy",), ("throttled",), ("throttled:heat",), ("drifting",), ("held-out",), ()]
+    assert [one.flags for one in usable([observed(flags=flag) for flag in flags])] == [("held-out",), ()]
+
+
+@pytest.mark.parametrize("count", [1, ENOUGH - 1, ENOUGH, 30])
+def test_scores_of_a_phase_are_its_own_from_nine_rows_on(count: int) -> None:
+    part = PRIOR.runtimes[RUNTIME]
+    off = [0.30 if i == 0 else 0.001 for i in range(count)]
+    scores = joined_scores(part, [observed()] * count, off)
+    if count >= ENOUGH:
+        assert scores["decode"] == sorted(off)
+    else:
+        assert len(scores["decode"]) == count + len(part.conformal_scores["decode"])
+        assert min(sorted(scores["decode"])[count:]) >= 0.3 and max(scores["decode"]) >= 0.3
+    assert joined_scores(None, [observed()], None) == {}
+
+
+def test_ranges_without_a_profile_are_the_rows_own() -> None:
+    assert joined_ranges(None, [observed(), observed(num_hidden_layers=40)])["num_hidden_layers"] == (12.0, 40.0)
+
+
+def test_the_template_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "times.csv"
+    path.write_text(template())
+    rows = read_table(path)
+    assert [one.phase for one in rows] == ["prefill", "decode"] and rows[0].intermediate_size == 1536
+    assert rows[1].new_tokens == 100 and rows[0].tie_word_embeddings is True and rows[0].noise == 0.02
+    assert set(COLUMNS) <= set(Observation.model_fields)
+
+
+def test_the_template_is_printed() -> None:
+    result = CliRunner().invoke(group, ["fit", "--template"])
+    assert result.exit_code == 0 and result.stdout.strip() == template()
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "word"), [("intermediate_size", "wide", "intermediate_size"), ("seconds", "fast", "seconds")]
+)
+def test_a_wrong_cell_is_named(cell: str, value: str, word: str, tmp_path: Path) -> None:
+    path = tmp_path / "times.csv"
+    heading, first, *_ = template().splitlines()
+    cells = dict(zip(heading.split(","), first.split(","), strict=True)) | {cell: value}
+    path.write_text(heading + "\n" + ",".join(cells.values()) + "\n")
+    with pytest.raises(UsageError, match=f"row 1.*{word}"):
+        read_table(path)
+
+
+def test_a_cpu_is_refined_from_its_own_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no data sheet of a CPU: without a profile the next command is named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(row(12, gpu="cpu")) + "\n")
+    with pytest.raises(ProfileError, match="latmodel calibrate --gpu cpu"):
+        list(fit_observations("cpu", [path], "latmodel", None, None))
