@@ -74,7 +74,7 @@ def step(
 
 
 def _uncorrected(predictor: Predictor, workload: Workload) -> Target:
-    target = predictor.target(workload.dtype)
+    target = predictor.target(workload.dtype, workload.numbers().format)
     if target.corrector is not None:
         raise UsageError("the profile's learned correction has no gradient; load the predictor with corrected=False")
     return target

@@ -12,14 +12,8 @@ from latmodel import ModelConfig, Predictor, Step, Workload
 from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.config import MAX_DIMENSION
-from latmodel.predict.generation import (
-    Chunks,
-    Denoising,
-    Draft,
-    break_even_acceptance,
-    expected_tokens,
-    generate,
-)
+from latmodel.predict.acceptance import break_even_acceptance, expected_tokens
+from latmodel.predict.generation import Chunks, Denoising, Draft, generate
 
 PREDICTORS = [Predictor.load("3090"), Predictor.load("3090", "cuda-graph"), toy_predictor()]
 TARGET = ModelConfig(num_hidden_layers=32, hidden_size=4096, num_attention_heads=32, num_key_value_heads=8)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import HOST_TERMS, CpuCoefficients, Device, RuntimeCoefficients, Sheet
+from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Block
@@ -157,10 +157,11 @@ def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers
     """
     first = context_ops(block, at_first, target.implementation, numbers)
     last = context_ops(block, at_last, target.implementation, numbers)
-    law, aligned, alone = None, block.aligned, [op.attention is not None for op in first]
-    if at_first.phase == "decode" and alone[:1] == [True] and alone.count(True) == 1:
-        device = target.device
-        law = None if isinstance(device, CpuCoefficients) else decode_law(first[0], device.decode, target.sheet)
+    law, aligned, device = None, block.aligned, target.device
+    alone = [op.attention is not None for op in first]
+    shares = at_first.phase == "decode" and alone[:1] == [True] and alone.count(True) == 1
+    if shares and isinstance(device, DeviceCoefficients):
+        law = decode_law(first[0], device.decode, target.sheet)
     ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
     fills_at = next((layer.fills_at for layer in block.layers if layer.fills_at is not None), None)
     return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
@@ -206,6 +207,8 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
     prefill_host, decode_host = host_seconds(depth, blocks, target)
     first, last = blocks.first.seconds, blocks.last.seconds
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    if target.implementation.cut_of_last_block:
+        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.logits_all)
     decode_blocks = mean_overlapped(decode_host, first, last, loss)
     prefill, step = ends.prefill(prefill_blocks), ends.step(decode_host, first, last, loss)
     return Forecast(

@@ -5,6 +5,7 @@ between its passes beyond what the runtime does anyway (rejection sampling, cutt
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from ..errors import UsageError
 from ..model.architecture import Architecture
 from ..model.config import MAX_DIMENSION, Workload
 from ..model.step import Step
+from .acceptance import break_even_acceptance, expected_tokens
 from .extrapolation import over_cache
 from .forward import Target, Work
 from .inputs import check_positions, work_of
@@ -43,6 +45,9 @@ class Denoising(NamedTuple):
 
     block_tokens: int
     denoising_steps: int
+
+
+Pair = tuple[Target, Target]  # what the model and its draft run on: their weights may have different formats
 
 
 class Part(NamedTuple):
@@ -112,7 +117,10 @@ def generate(
     in_chunks = chunks is not None and chunks.chunk_tokens < workload.prompt_tokens
     plain = predictor.predict(model, workload.model_copy(update={"cached_tokens": 0}) if in_chunks else workload)
     because = tuple(dict.fromkeys([*_because(work, chunks, way), *plain.extrapolated_because]))
-    own, fast, slow = (_timed(model, work, target, chunks, way) for target in predictor.targets(workload.dtype))
+    hosts = zip(
+        predictor.targets(workload.dtype, work.numbers.format), _draft_targets(predictor, workload, way), strict=True
+    )
+    own, fast, slow = (_timed(model, work, targets, chunks, way) for targets in hosts)
     factor = math.exp(predictor.interval.widest)
     low = [_end(seconds / factor) for seconds in fast.times]
     high = [_end(seconds * factor) for seconds in slow.times]
@@ -126,31 +134,6 @@ def generate(
 
 def _end(seconds: float) -> float | None:
     return None if math.isnan(seconds) else seconds
-
-
-def expected_tokens(acceptance: float, lookahead: int) -> float:
-    """Tokens that a round of speculative decoding gives: (1 − a^(k+1)) / (1 − a), k + 1 where all are accepted.
-
-    Drafted tokens are kept up to the first rejection, and the target adds one of its own (Leviathan, Kalman and Matias
-    2023, "Fast Inference from Transformers via Speculative Decoding", equation 1); acceptances are independent.
-    """
-    if acceptance == 1.0:
-        return lookahead + 1.0
-    if acceptance == 0.0:
-        return 1.0
-    return -math.expm1((lookahead + 1) * math.log(acceptance)) / (1.0 - acceptance)
-
-
-def break_even_acceptance(round_s: float, plain_s: float, lookahead: int) -> float | None:
-    """The acceptance from which rounds beat `plain_s` a token; None where not even certain acceptance does."""
-    needed = round_s / plain_s
-    if needed > lookahead + 1.0:
-        return None
-    low, high = 0.0, 1.0
-    while high - low > 1e-12:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if expected_tokens(middle, lookahead) < needed else (low, middle)
-    return high
 
 
 def check_way(chunks: Chunks | None, way: Draft | Denoising | None) -> None:
@@ -182,13 +165,24 @@ def chunked_prefill(model: Architecture, work: Work, target: Target, chunks: Chu
     return Part(one.seconds + float(np.sum(rest.seconds)), one.bound_code, one.device_s + float(np.sum(rest.device_s)))
 
 
+def _draft_targets(predictor: Predictor, workload: Workload, way: Draft | Denoising | None) -> Sequence[Target]:
+    """What the draft runs on, whose weights may have another format; any target where there is none."""
+    given = way.workload if isinstance(way, Draft) else workload
+    return predictor.targets(given.dtype, given.numbers().format)
+
+
 def _timed(
-    model: Architecture, work: Work, target: Target, chunks: Chunks | None, way: Draft | Denoising | None
+    model: Architecture,
+    work: Work,
+    pair: Pair,
+    chunks: Chunks | None,
+    way: Draft | Denoising | None,
 ) -> Timed:
+    target = pair[0]
     prefill = chunked_prefill(model, work, target, chunks)
     details = {} if chunks is None else {"chunk_tokens": chunks.chunk_tokens}
     if isinstance(way, Draft):
-        return _drafted(model, work, target, prefill, way, details)
+        return _drafted(model, work, pair, prefill, way, details)
     if isinstance(way, Denoising):
         return _denoised(model, work, target, prefill, way, details)
     mean = _decode_step(model, work, target)
@@ -197,16 +191,21 @@ def _timed(
 
 
 def _drafted(
-    model: Architecture, work: Work, target: Target, prefill: Part, draft: Draft, details: dict[str, Any]
+    model: Architecture,
+    work: Work,
+    pair: Pair,
+    prefill: Part,
+    draft: Draft,
+    details: dict[str, Any],
 ) -> Timed:
     """A round is `lookahead` decode steps of the draft and one pass of the target over them and the token before.
 
     Both read the prompt first. Contexts grow evenly over the generation; that the last round may give more tokens than
     are wanted, and that the draft reads a token more after a round in which all were accepted, is not counted.
     """
-    k, drafting = draft.lookahead, work_of(draft.workload)
-    own_prefill = step_times(draft.model, drafting.prefill(), False, drafting.numbers, target)
-    one = _decode_step(draft.model, drafting, target, ahead=0.5 * (k - 1))
+    (target, drafts_on), k, drafting = pair, draft.lookahead, work_of(draft.workload)
+    own_prefill = step_times(draft.model, drafting.prefill(), False, drafting.numbers, drafts_on)
+    one = _decode_step(draft.model, drafting, drafts_on, ahead=0.5 * (k - 1))
     first = work.cached + work.prompt
     ends = (Step(k + 1.0, context, work.batch) for context in (first, first + work.new - 1.0))
     check = pass_cost(model, next(ends), True, work.numbers, target, last=next(ends)).times(target)
