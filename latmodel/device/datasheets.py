@@ -159,10 +159,10 @@ def _close_matches(key: str) -> tuple[str, ...]:
     from difflib import SequenceMatcher  # not needed by anyone who types the name right
 
     key = key[:MAX_NAME_LENGTH]
-    asked = {maker: _core(key, maker) for maker in _OPTIONAL_WORDS}
+    typed = {maker: _core(key, maker) for maker in _OPTIONAL_WORDS}
     scored = []
     for core, sheet in _index().items():
-        alike = SequenceMatcher(None, asked[_maker(sheet)], core).ratio()
+        alike = SequenceMatcher(None, typed[_maker(sheet)], core).ratio()
         if alike >= MATCH_CUTOFF:
             # Between equals the whole name decides: "rtx 3900" is rather an RTX than a B300.
             whole = SequenceMatcher(None, key, _squeeze(sheet.name)).ratio()

@@ -179,15 +179,15 @@ class Predictor:
             ProfileError: the profile cannot price the workload's dtype.
             UsageError: there is no such model, or its configuration cannot be read.
         """
-        architecture, asked = read_any(model, workload or Workload())
-        work = work_of(asked)
+        architecture, workload = read_any(model, workload or Workload())
+        work = work_of(workload)
         if work.cached:
             check_positions(architecture, work.cached + work.prompt + work.new)
-        costs = self._costs(architecture, work, asked.dtype)
-        values = self._price(architecture, work, asked.dtype, costs)
-        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype, costs)
-        because = self._because(architecture, work, asked.dtype) if values.outside else ()
-        return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(asked))
+        costs = self._costs(architecture, work, workload.dtype)
+        values = self._price(architecture, work, workload.dtype, costs)
+        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, workload.dtype, costs)
+        because = self._because(architecture, work, workload.dtype) if values.outside else ()
+        return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(workload))
 
     def step(self, model: Any, step: Step, workload: Workload | None = None) -> StepPrediction:
         """One pass of `step.new_tokens` over `step.cached_tokens`, of numbers or of arrays that broadcast.
@@ -198,16 +198,17 @@ class Predictor:
         Raises:
             ProfileError, UsageError: as `predict`; a value is out of range, or beyond a learned table of positions.
         """
-        architecture, asked = read_any(model, workload or Workload())
+        architecture, workload = read_any(model, workload or Workload())
         step = check_step(step)
         check_positions(architecture, step.context)
-        priced = (architecture, step, asked.logits == "all", asked.numbers())
-        times, *ends = (step_times(*priced, target) for target in self.targets(asked.dtype, asked.numbers().format))
-        work = work_of_step(step, asked)
-        outside = self._outside(architecture, work, self._target(asked.dtype, asked.numbers().format)[1])
+        numbers = workload.numbers()
+        priced = (architecture, step, workload.logits == "all", numbers)
+        times, *ends = (step_times(*priced, target) for target in self.targets(workload.dtype, numbers.format))
+        work = work_of_step(step, workload)
+        outside = self._outside(architecture, work, self._target(workload.dtype, workload.numbers().format)[1])
         alone = not is_array(times.seconds)
-        because = self._because(architecture, work, asked.dtype) if alone and outside else ()
-        return step_prediction(step, times, ends, self.interval, outside, because, self._workload_notes(asked))
+        because = self._because(architecture, work, workload.dtype) if alone and outside else ()
+        return step_prediction(step, times, ends, self.interval, outside, because, self._workload_notes(workload))
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
@@ -217,7 +218,7 @@ class Predictor:
         Raises:
             UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
         """
-        asked = workload or Workload()
+        workload = workload or Workload()
         keep_freed_memory()
         rows, table = check_columns(columns)
         starts = range(0, rows, CHUNK)
@@ -226,24 +227,24 @@ class Predictor:
         def chunks() -> Iterator[tuple[Architecture, Work]]:
             for start in starts:
                 yield self._rows(
-                    {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
+                    {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, workload
                 )
 
         def price_ends() -> Ends:
-            parts = [self._ends(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+            parts = [self._ends(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks()]
             return joined_ends(parts, counts)
 
         def explain(index: int) -> Explained:
             row = {name: v if isinstance(v, float) else float(v[index]) for name, v in table.items()}
-            return Explained(self._because(*self._rows(row, asked), asked.dtype), self._workload_notes(asked))
+            return Explained(self._because(*self._rows(row, workload), workload.dtype), self._workload_notes(workload))
 
-        parts = [self._price(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+        parts = [self._price(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks()]
         ends = None if self._hosts == SAME_HOST else price_ends
         return Predictions.joined(parts, counts, self._source, ends, explain)
 
-    def _rows(self, columns: dict[str, Any], asked: Workload) -> tuple[Architecture, Work]:
+    def _rows(self, columns: dict[str, Any], workload: Workload) -> tuple[Architecture, Work]:
         loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
-        work = work_of(asked)._replace(**loads)
+        work = work_of(workload)._replace(**loads)
         aligned = all_aligned(*(columns[k] for k in ("hidden_size", "intermediate_size", "head_dim", "vocab_size")))
         return uniform(**columns, aligned=aligned), work
 
@@ -287,9 +288,9 @@ class Predictor:
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
-        asked = workload or Workload()
-        measured = self._target(asked.dtype, asked.numbers().format)[1]
-        return self._outside(uniform(**columns), work_of(asked), measured)
+        workload = workload or Workload()
+        measured = self._target(workload.dtype, workload.numbers().format)[1]
+        return self._outside(uniform(**columns), work_of(workload), measured)
 
     def _because(self, model: Architecture, work: Work, dtype: str) -> tuple[str, ...]:
         """What of a model and a workload was not measured: the dtype, kinds of layer, formats, dimensions."""

@@ -76,8 +76,8 @@ class Attention(Layer):
         """Biases, norms of queries and keys, sinks."""
         sizes: list[Array] = []
         if self.qkv_bias:
-            asked = self.projected_width if self.gate_bias else self.query_width
-            sizes.append(asked + self._key_value_outputs)
+            queries = self.projected_width if self.gate_bias else self.query_width
+            sizes.append(queries + self._key_value_outputs)
         if self.out_bias:
             sizes.append(hidden)
         if self.qk_norm:
