@@ -46,7 +46,7 @@ def forecast(
         UsageError: a dimension is missing or unknown, or the predictor uses a learned correction.
     """
     workload, shape = workload or Workload(), architecture(model)
-    target = predictor.target(workload.dtype)
+    target = predictor.target(workload.dtype, workload.numbers().format)
     if target.corrector is not None:
         raise UsageError("the profile's learned correction has no gradient; load the predictor with corrected=False")
     with _smoothed(smooth), _precision(shape):

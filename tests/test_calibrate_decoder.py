@@ -16,7 +16,6 @@ from calibration.measure.simulated import Disturbance, SimulatedLab, true_second
 from calibration.observations.decoder_config import DecoderConfig
 from calibration.verbs.prepare import expected_seconds
 from calibration.verify.whole_models import model_cases, verify
-from latmodel.configs.presets import preset
 from latmodel.model.config import Workload
 from latmodel.model.totals import num_parameters
 from latmodel.predict.extrapolation import special_layers
@@ -118,8 +117,9 @@ def test_the_profile_says_what_was_measured(done: tuple[SimulatedLab, Calibrated
     scored = [row for row in calibration.observations if is_scored(row)]
     assert {row.config is None for row in scored} == {True, False}
     assert all(row.part == "blocks" for row in scored if row.config is None)
+    latent = {name: value for name, value in HYBRID.fields.items() if not name.startswith(("linear_", "shared_"))}
     unlike = Predictor(calibration.profile, RUNTIME).predict(
-        DecoderConfig.of(preset("deepseek-v3").config).architecture(), Workload()
+        DecoderConfig.of({**latent, "model_type": "deepseek_v3"}).architecture(), Workload()
     )
     assert unlike.extrapolated
 

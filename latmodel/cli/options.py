@@ -194,7 +194,7 @@ def predictor_from(options: dict[str, Any]) -> Any:
     from ..predict.predictor import Predictor
     from ..units import show_bytes
 
-    profile = load_profile(options["profile"] or options["gpu"] or "3090")
+    profile = load_profile(options["profile"] or options["gpu"] or "3090", options["runtime"])
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
@@ -221,7 +221,7 @@ def several_predictors(options: dict[str, Any]) -> list[Any]:
     Raises:
         ProfileError: as `predictor_from`.
     """
-    gpus, runtimes = options["gpu"] or (None,), options["runtime"] or (None,)
+    gpus, runtimes = (tuple(dict.fromkeys(options[name])) or (None,) for name in ("gpu", "runtime"))
     return [predictor_from({**options, "gpu": gpu, "runtime": name}) for gpu in gpus for name in runtimes]
 
 

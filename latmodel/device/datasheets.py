@@ -112,6 +112,15 @@ def datasheet(name: str) -> DataSheet:
     raise UnknownDeviceError(name, _close_matches(key))
 
 
+def short_names(name: str) -> set[str]:
+    """What is left of a name, squeezed, without the words that each maker's devices may leave out.
+
+    Two names of one device share one of these.
+    """
+    key = _squeeze(name)
+    return {_core(key, maker) for maker in _OPTIONAL_WORDS}
+
+
 def _squeeze(name: str) -> str:
     """Letters and digits of a name alone, in lower case."""
     return slug(name).replace("-", "")

@@ -10,6 +10,7 @@ from ..errors import UsageError
 from .architecture import Architecture, uniform
 from .defaults import TIE_WORD_EMBEDDINGS, VOCAB_SIZE, fill_dimensions
 from .formats import CACHE_BYTES, FORMATS, CacheName, Numbers, WeightFormat
+from .gguf import GGUF_FORMATS, GGUF_PARTS
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000
@@ -17,6 +18,7 @@ Dimension = Annotated[int, Field(ge=1, le=MAX_DIMENSION, strict=True)]
 
 DType = Literal["bfloat16", "float16", "float32"]
 Logits = Literal["last", "all"]
+ALL_FORMATS: dict[str, WeightFormat] = {**FORMATS, **GGUF_FORMATS}
 DTYPE_BYTES: dict[str, float] = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 
 # Architecture columns of a table, in the order of the contract.
@@ -121,14 +123,14 @@ class Workload(_Checked):
     batch_size: Dimension = 1
     dtype: DType = "bfloat16"
     logits: Logits = "last"
-    weights: str | WeightFormat | None = None  # a name of FORMATS, or a format of your own
+    weights: str | WeightFormat | None = None  # a name of ALL_FORMATS, or a format of your own
     kv_cache: CacheName | None = None
 
     @field_validator("weights")
     @classmethod
     def _known(cls, weights: str | WeightFormat | None) -> str | WeightFormat | None:
-        if isinstance(weights, str) and weights not in FORMATS:
-            raise ValueError(f"no such format; choose from {', '.join(FORMATS)}")
+        if isinstance(weights, str) and weights not in ALL_FORMATS:
+            raise ValueError(f"no such format; choose from {', '.join(ALL_FORMATS)}")
         return weights
 
     @property
@@ -144,8 +146,9 @@ class Workload(_Checked):
         cache = CACHE_BYTES[self.kv_cache] if self.kv_cache else size
         if self.weights is None:
             return Numbers(size, size, cache)
-        chosen = FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
-        return Numbers(chosen.bytes_each, size, cache, chosen)
+        chosen = ALL_FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
+        parts = GGUF_PARTS.get(chosen.name, ()) if chosen.head_bits is not None else ()
+        return Numbers(chosen.bytes_each, size, cache, chosen, parts)
 
 
 def describe(error: ValidationError, what: str) -> str:

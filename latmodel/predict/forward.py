@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, indicator, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import HOST_TERMS, CpuCoefficients, Device, RuntimeCoefficients, Sheet
+from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Block
@@ -143,7 +143,7 @@ def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load
     last = context_ops(block, at_last, target.implementation, work.numbers)
     law, aligned = None, block.aligned
     attention = [op.attention is not None for op in first]
-    if attention[:1] == [True] and attention.count(True) == 1 and not isinstance(target.device, CpuCoefficients):
+    if attention[:1] == [True] and attention.count(True) == 1 and isinstance(target.device, DeviceCoefficients):
         law = decode_law(first[0], target.device.decode, target.sheet)
     ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
     fills_at = next((layer.fills_at for layer in block.layers if layer.fills_at is not None), None)
@@ -183,6 +183,8 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
     prefill_host, decode_host = host_seconds(depth, blocks, target)
     first, last = blocks.first.seconds, blocks.last.seconds
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    if target.implementation.cut_of_last_block:
+        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.logits_all)
     decode_blocks = mean_overlapped(decode_host, first, last, loss)
     prefill, step = ends.prefill(prefill_blocks), ends.step(decode_host, first, last, loss)
     return Forecast(

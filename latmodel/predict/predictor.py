@@ -10,11 +10,12 @@ from ..arrays import Array
 from ..device.hosts import SAME_HOST, Host, host_of
 from ..device.profile import Profile
 from ..device.room import room
-from ..errors import UsageError
+from ..errors import ProfileError, UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
+from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
 from ..runtimes.registry import IMPLEMENTATIONS
 from .columns import WORK_COLUMNS, check_columns
@@ -76,7 +77,7 @@ class Predictor:
         implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
         implementation = implementation if attention is None else implementation.with_attention(attention)
         self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
-        self._targets: dict[str, tuple[Target, bool]] = {}
+        self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
         self._noted: dict[object, tuple[str, ...]] = {}
 
     @classmethod
@@ -88,7 +89,7 @@ class Predictor:
         """
         from ..device.store import load_profile
 
-        return cls(load_profile(name), runtime, confidence)
+        return cls(load_profile(name, runtime), runtime, confidence)
 
     def with_slower_host(self, factor: float) -> "Predictor":
         """The same on a host that takes `factor` times as long for everything, its device unchanged.
@@ -136,18 +137,27 @@ class Predictor:
             self._noted[key] = (*self.notes, *self.number_notes(workload))
         return self._noted[key]
 
-    def target(self, dtype: str) -> Target:
-        """Coefficients that price a model of `dtype`."""
-        return self._target(dtype)[0]
+    def target(self, dtype: str, weights: WeightFormat | None = None) -> Target:
+        """Coefficients that price a model of `dtype` with linear layers in a format.
 
-    def _target(self, dtype: str) -> tuple[Target, bool]:
-        if dtype not in self._targets:
-            device, measured = self.profile.device_coefficients(dtype, self.runtime)
+        Raises:
+            ProfileError: the runtime cannot run that format, or the profile cannot price the dtype.
+        """
+        return self._target(dtype, weights)[0]
+
+    def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
+        key = (dtype, None if weights is None else weights.name)
+        if key not in self._targets:
+            if weights is not None and weights.head_bits is not None and not self._part.formats:
+                raise ProfileError(
+                    f"{self.runtime} cannot run {weights.name}, a format of GGUF files: use --runtime llama.cpp"
+                )
+            device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
             target = Target(self.profile.sheet(dtype), device, runtime, self._implementation, corrector)
-            self._targets[dtype] = (target, measured)
-        return self._targets[dtype]
+            self._targets[key] = (target, measured)
+        return self._targets[key]
 
     def predict(self, model: Any, workload: Workload | None = None) -> Prediction:
         """Latency, memory and bound of one model under one workload.
@@ -222,11 +232,11 @@ class Predictor:
 
     def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
         """Of the blocks and of what is around them, the same on any host."""
-        target = self.target(dtype)
+        target = self.target(dtype, work.numbers.format)
         return blocks_cost(model, work, target), head_cost(model, work, target)
 
     def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
-        target, measured = self._target(dtype)
+        target, measured = self._target(dtype, work.numbers.format)
         depth, parameters = model.num_hidden_layers, model.num_parameters
         blocks, head = costs
         times = respond(depth, blocks, head, work, target)
@@ -244,7 +254,7 @@ class Predictor:
 
     def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
         """Times on the fastest and on the slowest host that the intervals hold."""
-        target, sides = self.target(dtype), []
+        target, sides = self.target(dtype, work.numbers.format), []
         for factor in self._hosts:
             times = respond(model.num_hidden_layers, *costs, work, target.on_slower_host(factor))
             sides.append(Times(times.prefill_s, times.step_s, times.response_s))
@@ -253,12 +263,12 @@ class Predictor:
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
         asked = workload or Workload()
-        measured = self._target(asked.dtype)[1]
+        measured = self._target(asked.dtype, asked.numbers().format)[1]
         return self._outside(uniform(**columns), work_of(asked), measured)
 
     def _because(self, model: Architecture, work: Work, dtype: str) -> tuple[str, ...]:
         """What of a model and a workload was not measured: the dtype, kinds of layer, formats, dimensions."""
-        lines = () if self._target(dtype)[1] else (f"dtype {dtype}",)
+        lines = () if self._target(dtype, work.numbers.format)[1] else (f"dtype {dtype}",)
         return (*lines, *reasons(model, work, self._part, self._implementation, self.profile.gpu))
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:

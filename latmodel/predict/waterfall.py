@@ -52,7 +52,7 @@ def waterfall(predictor: Predictor, model: ModelConfig | Architecture, workload:
     the bytes that it moves, in their proportions, where not; floors and gaps are apart.
     """
     architecture = model.architecture() if isinstance(model, ModelConfig) else model
-    work, target = work_of(workload), predictor.target(workload.dtype)
+    work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
     r, loss, depth = target.runtime, target.runtime.overlap_loss, float(architecture.num_hidden_layers)
     blocks, head = blocks_cost(architecture, work, target), head_cost(architecture, work, target)
     prefill_host, decode_host = (float(seconds) for seconds in host_seconds(depth, blocks, target))

@@ -94,7 +94,7 @@ def _effective_text(row: Row) -> str:
 
 
 MODEL_COLUMN = Column("model", lambda row: row["model"])
-SCORE_COLUMN = Column("effective-params", _effective_text)
+SCORE_COLUMN = Column("effective-params", _effective_text, 3)
 
 
 def _title(predictor: Predictor, workload: Workload) -> str:

@@ -116,7 +116,7 @@ def layer_costs(
     predictor: Predictor, blocks: tuple[Block, ...], shared: tuple[float, float, float], workload: Workload
 ) -> LayerCosts:
     """Cost every choice once; `shared` is hidden size, vocabulary and whether embeddings are tied."""
-    work, target = work_of(workload), predictor.target(workload.dtype)
+    work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
     bare = predictor.memory(_model([], shared), work)
     rows, transient = [], []
     for block in blocks:
