@@ -8,8 +8,10 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import whole_models
 from boards import compare, summary
 from operators import PARTS, Table, tables
+from whole_model_rows import read_rows
 
 from calibration.published.boards import BOARDS, read_models
 from calibration.published.datasheet_prior import NVIDIA
@@ -96,6 +98,19 @@ def board_table() -> Table:
     return Table("Whole models on calibrated boards: five that no fit saw", columns, rows)
 
 
+def whole_model_tables(data: Path) -> list[Table]:
+    """Whole models that others timed: by packaged profiles, and with the model or the device left out."""
+    found = whole_models.results(read_rows(data / "whole_models" / "measurements.csv"))
+    known = f"{whole_models.coverage(found.packaged)}; {'; '.join(whole_models.seen())}"
+    parts = (
+        (f"{whole_models.PACKAGED} ({known})", found.packaged),
+        (whole_models.MODEL_OUT, found.models),
+        (whole_models.DEVICE_OUT, found.devices),
+    )
+    columns = tuple(whole_models.HEADING)
+    return [Table(title, columns, [tuple(line) for line in whole_models.summary(some)]) for title, some in parts]
+
+
 def ranges(profile: Profile) -> str:
     """What was measured, in a model's dimensions."""
     part = next(iter(profile.runtimes.values()))
@@ -136,7 +151,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/accuracy.md"))
     options = parser.parse_args()
     found = tables(PARTS, NVIDIA, options.seeds, options.data)
-    options.out.write_text(page([profile_table(), board_table(), *found]), encoding="utf-8")
+    options.out.write_text(
+        page([profile_table(), board_table(), *whole_model_tables(options.data), *found]), encoding="utf-8"
+    )
     print(f"wrote {options.out}")
 
 

@@ -51,7 +51,7 @@ def planted(seed: int) -> tuple[Problem, dict[str, float]]:
     would make every interval look too wide (Talts et al. 2018, simulation-based calibration).
     """
     task, rng = problem("cpu", SHEET, {RUNTIME: "transformers"}), np.random.default_rng(seed)
-    return Problem(task.start, task.free), {name: _drawn(prior, rng) for name, prior in task.free.items()}
+    return Problem(task.start, task.free, task.solver), {name: _drawn(prior, rng) for name, prior in task.free.items()}
 
 
 def _drawn(prior: Prior, rng: np.random.Generator) -> float:

@@ -82,6 +82,11 @@ def show_count(count: float) -> str:
     return f"{count:.0f}"
 
 
+def show_rate(rate: float) -> str:
+    """Three figures, or whole above a thousand: 25.2, 7220."""
+    return f"{rate:.3g}" if rate < 1000.0 else f"{rate:.0f}"
+
+
 def show_bytes(size: float) -> str:
     """Three figures in binary units: 21.4 GiB."""
     for unit, scale in (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):

@@ -3,6 +3,15 @@
 import random
 from typing import Any
 
+from small_new_models import (
+    ABSENT,
+    NEW_CHOICES,
+    NEW_LATENT,
+    NEW_NAMES,
+    NEW_ONE_KV_EACH,
+    NEW_SQUARE,
+)
+
 # How a class calls what most call otherwise.
 GPT2_NAMES = {
     "hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head",
@@ -12,12 +21,13 @@ RENAMED: dict[str, dict[str, str]] = {
     "gpt2": GPT2_NAMES,
     "opt": {"intermediate_size": "ffn_dim"},
     "falcon": {"intermediate_size": "ffn_hidden_size", "num_key_value_heads": "num_kv_heads"},
+    **NEW_NAMES,
 }
 # Classes whose heads must make up hidden_size, so that head_dim is not theirs to choose.
 SQUARE = ("gpt2", "gpt_neox", "opt", "falcon", "stablelm", "cohere2", "phi", "phi3", "olmo", "olmo2", "olmo3",
           "starcoder2", "cohere", "granite", "granitemoe", "granitemoeshared", "granitemoehybrid", "qwen2", "qwen2_moe",
-          "smollm3", "mixtral")  # fmt: skip
-ONE_KV_EACH = ("gpt2", "gpt_neox", "opt", "falcon", "deepseek_v2", "deepseek_v3")
+          "smollm3", "mixtral", *NEW_SQUARE)  # fmt: skip
+ONE_KV_EACH = ("gpt2", "gpt_neox", "opt", "falcon", "deepseek_v2", "deepseek_v3", *NEW_ONE_KV_EACH)
 BIASES = {"attention_bias": (True, False)}
 WINDOW = {"sliding_window": (3, 7, None)}
 MOE = {"num_experts": (4, 6), "num_experts_per_tok": (1, 2, 3), "moe_intermediate_size": (24, 40)}
@@ -84,6 +94,7 @@ CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
         "mlp_bias": (True, False), "n_routed_experts": (4,), "num_experts_per_tok": (1, 2),
         "moe_intermediate_size": (24,), "moe_shared_expert_intermediate_size": (16, 40), "moe_latent_size": (None, 16),
     },
+    **NEW_CHOICES,
 }  # fmt: skip
 
 
@@ -105,11 +116,12 @@ def varied(family: str, seed: int) -> dict[str, Any]:
         "pad_token_id": 0,
         "tie_word_embeddings": rng.choice((True, False)),
     }
-    if not square and family not in ("deepseek_v2", "deepseek_v3"):
+    if not square and family not in ("deepseek_v2", "deepseek_v3", *NEW_LATENT):
         common["head_dim"] = width
     names = RENAMED.get(family, {})
-    config = {names.get(key, key): value for key, value in common.items()}
-    config |= {key: rng.choice(values) for key, values in CHOICES[family].items()}
+    absent = ABSENT.get(family, ())
+    config = {names.get(key, key): value for key, value in common.items() if key not in absent}
+    config |= {names.get(key, key): rng.choice(values) for key, values in CHOICES[family].items()}
     if family == "granitemoehybrid":
         config["layer_types"] = [rng.choice(KINDS) for _ in range(depth)]
     if family == "nemotron_h":

@@ -9,6 +9,7 @@ pytest.importorskip("scipy")
 
 from calibration.fit import anneal
 from calibration.fit.fit import Fitted, fit
+from calibration.fit.objective import Objective, floored
 from calibration.fit.report import _solution
 from calibration.fit.start import problem
 from calibration.measure.plan import CPU, make_plan
@@ -93,3 +94,21 @@ def test_the_report_says_how_it_ended(off: tuple[list[Evidence], Fitted]) -> Non
     assert lines[1] == f"formulas are off by {100 * off[1].law_error:.1f} % beyond the noise of the rows"
     assert all(abs(r) > 0.9 for *_, r in off[1].correlated)
     assert len(lines) == 2 + len(off[1].correlated)
+
+
+def test_what_the_objective_adds_up() -> None:
+    """Without data: a coefficient one spread from its prior has residual 1, and the cost is half of the squares."""
+    objective = Objective((), TASK.start, TASK.free)
+    logs = objective.means.copy()
+    logs[0] += objective.spreads[0]
+    logs[2] -= 2.0 * objective.spreads[2]
+    assert objective.residuals(logs)[:4] == pytest.approx([1.0, 0.0, -2.0, 0.0])
+    assert objective.cost(logs) == pytest.approx(0.5 * (1.0 + 4.0))
+
+
+def test_noise_of_rows_holds_the_law_s_error_once() -> None:
+    """1 % is the floor; 3 % and 4 % make 5 %."""
+    objective = Objective(pieces_off_by(0.0, noise=0.03), TASK.start, TASK.free)
+    assert objective.blurred(0.04).pieces[0].noise == pytest.approx(0.05)
+    low = Objective(pieces_off_by(0.0, noise=0.002), TASK.start, TASK.free)
+    assert low.blurred(0.0).pieces[0].noise == pytest.approx(0.002) and floored(low.pieces[0].noise)[0] == 0.01

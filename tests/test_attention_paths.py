@@ -92,3 +92,17 @@ def test_a_way_that_the_runtime_does_not_have_is_refused() -> None:
     assert "sdpa, eager, flash" in str(refused.exception)
     eager, sdpa = (CliRunner().invoke(group, [*command, name, "--format", "json"]) for name in ("eager", "sdpa"))
     assert json.loads(eager.stdout)["prefill_s"] > json.loads(sdpa.stdout)["prefill_s"]
+
+
+def test_what_attention_writes_out_must_fit() -> None:
+    """28 heads · 8192² scores of 4 + 2 bytes at once, and keys and values of 8193 positions for 28 heads."""
+    profile = Predictor.load("a100").profile
+    work = Workload(prompt_tokens=8192, new_tokens=1)
+    peaks = {
+        name: Predictor(profile, "transformers-eager", attention=name).predict(SHAPE, work).peak_memory_bytes
+        for name in ("sdpa", "eager", "sdpa-4")
+    }
+    live = 3 * 18944 * 8192 * 2  # the gated FFN's activations, the widest otherwise
+    written = 28 * 8192**2 * 6 + 2 * 28 * 128 * 8193 * 2
+    assert peaks["eager"] - peaks["sdpa"] == pytest.approx(written - live)
+    assert peaks["sdpa-4"] == peaks["sdpa"]

@@ -37,7 +37,9 @@ def sheet_part(kind: str) -> SheetPart:
 def planted(kind: str, seed: int, spread: float = 0.5) -> tuple[Problem, dict[str, float]]:
     """Coefficients drawn around the priors, and the problem that starts from those."""
     whole, rng = task(kind), np.random.default_rng(seed)
-    one = Problem(whole.start, whole.free)  # the repacking threshold is known here; choosing it has a test of its own
+    one = Problem(
+        whole.start, whole.free, whole.solver
+    )  # the repacking threshold is known here; choosing it has a test of its own
     truth = {}
     for name, prior in one.free.items():
         value = prior.value * math.exp(spread * prior.spread * rng.normal())
@@ -149,7 +151,7 @@ def test_host_and_device_are_told_apart_by_the_three_clocks_of_a_gpu() -> None:
         *(f"runtime.{RUNTIME}.{name}" for name in names), "device.gemm.compute_efficiency",
         "device.gemm.bandwidth_efficiency", "device.pointwise.bandwidth_efficiency",
     }  # fmt: skip
-    one = Problem(whole.start, {name: prior for name, prior in whole.free.items() if name in wanted})
+    one = Problem(whole.start, {name: p for name, p in whole.free.items() if name in wanted}, whole.solver)
     truth = {name: prior.value * 1.15 for name, prior in one.free.items()}
     rows = run(lab_of(one, truth, "cuda", 5, Disturbance(noise=0.01)), plan_of("cuda"))
     assert {row.timing for row in rows if row.part == "blocks"} == {"wall", "device"}

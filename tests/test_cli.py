@@ -333,3 +333,18 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Ran]) -
     ran = run("env")
     assert ran.code == 130
     assert ran.problems == ["latmodel: interrupted"]
+
+
+def test_help_groups_the_options_under_headings(run: Callable[..., Ran]) -> None:
+    text = run("frontier", "--help").out
+    order = [text.index(f"\n{name}:") for name in ("Options", "Device, runtime and interval", "Search space", "Workload",
+                                                    "Number formats", "Objectives and limits", "Output")]  # fmt: skip
+    assert order == sorted(order)
+    assert text.index("--budget") < order[1] < text.index("--gpu") < order[2] < text.index("--ffn-ratio") < order[3]
+
+
+def test_the_shell_completes_verbs_and_options() -> None:
+    for words, wanted in (("latmodel expl", "explain"), ("latmodel predict --memory-m", "--memory-margin")):
+        index = str(len(words.split()) - 1)
+        ran = process(COMP_WORDS=words, COMP_CWORD=index, _LATMODEL_COMPLETE="bash_complete")
+        assert ran.stdout.split() == [f"plain,{wanted}"]

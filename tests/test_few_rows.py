@@ -159,3 +159,10 @@ def test_a_cpu_is_refined_from_its_own_calibration(tmp_path: Path, monkeypatch: 
     path.write_text(json.dumps(row(12, gpu="cpu")) + "\n")
     with pytest.raises(ProfileError, match="latmodel calibrate --gpu cpu"):
         list(fit_observations("cpu", [path], "latmodel", None, None))
+
+
+def test_a_response_with_rows_enough_has_its_own_scores() -> None:
+    rows = [observed(phase="response", name=str(i)) for i in range(ENOUGH)] + [observed()] * ENOUGH
+    off = [0.02] * ENOUGH + [0.2] * ENOUGH
+    scores = joined_scores(PRIOR.runtimes[RUNTIME], rows, off)
+    assert scores["response"] == [0.02] * ENOUGH and scores["decode"] == [0.2] * ENOUGH

@@ -142,3 +142,15 @@ def test_a_prior_fit_tightens_the_next_but_trusts_no_host() -> None:
     assert tight[bandwidth].value == found[bandwidth].value
     assert make.BOARD_SPREAD <= tight[bandwidth].spread < prior(bandwidth).spread
     assert tight[launch].spread >= make.HOST_SPREAD
+
+
+def test_a_replayed_graph_has_no_launches_to_fit() -> None:
+    """The host launches one graph a pass; what an eager runtime spends on kernels and blocks is zero and stays so."""
+    free = make.runtime_priors("cuda-graph")
+    assert {name.rsplit(".", 1)[1] for name in free} == {"pass_s", "token_s", "gap_s", "overlap_loss", "sequence_s"} & {
+        name.rsplit(".", 1)[1] for name in make.runtime_priors(RUNTIME)
+    }
+    start = make.setup_at_priors(make.sheet_of(CARD, "bfloat16"), {"cuda-graph": "torch", RUNTIME: "transformers"})
+    graph, eager = (start.runtimes[name][0] for name in ("cuda-graph", RUNTIME))
+    assert (graph.launch_s, graph.block_s, graph.prefill_block_s) == (0.0, 0.0, 0.0) and eager.launch_s > 0.0
+    assert graph.pass_s == free["runtime.cuda-graph.pass_s"].value

@@ -61,10 +61,13 @@ def test_the_linear_layers_are_those_of_the_module(family: str) -> None:
     config = CONFIG_MAPPING[family](**varied(family, 1))
     with torch.device("meta"):
         module = AutoModelForCausalLM.from_config(config)
-    kept_apart = ("mlp.gate.", "mixer.gate.", "router", "shared_expert_gate", "conv1d", "project_", "_bias", "bias")
+    kept_apart = (
+        "mlp.gate.", "mixer.gate.", "feed_forward.gate.", "router", "shared_expert_gate", "conv1d", "project_", "_bias", "bias", "A_log",
+        "conv.conv", "conv_1d", "altup", "_hc.",
+    )  # fmt: skip
     wanted = sum(
         p.numel() for name, p in module.named_parameters()
-        if p.dim() > 1 and (".layers." in name or ".h." in name) and not any(part in name for part in kept_apart)
+        if p.dim() > 1 and (".layers." in name or ".h." in name or ".blocks." in name) and not any(part in name for part in kept_apart)
     )  # fmt: skip
     model = read_decoder(config).architecture
     ours = sum(

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latmodel import Predictor
+from latmodel import Predictor, Workload
 from latmodel.configs.families.reading import parse
 from latmodel.configs.families.table import FAMILIES
 from latmodel.configs.huggingface import ConfigWarning, read_config, read_decoder
 from latmodel.configs.presets import preset
+from latmodel.configs.quantization.methods import METHODS
 from latmodel.errors import UsageError
 from latmodel.model.architecture import (
     Architecture,
@@ -28,7 +29,7 @@ from latmodel.model.architecture import (
     LatentAttention,
     Mamba2,
 )
-from latmodel.model.totals import num_parameters
+from latmodel.model.totals import num_parameters, weight_bytes
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
@@ -278,6 +279,29 @@ def refusal(function: Callable[[], Any]) -> str:
 def test_no_configuration_raises_anything_but_the_declared_error(family: str, changes: dict[str, Any]) -> None:
     message = refusal(lambda: num_parameters(read_decoder({**LLAMA, "model_type": family, **changes}).architecture))
     assert "\n" not in message
+
+
+QUANTISED = st.fixed_dictionaries(
+    {"quant_method": st.sampled_from([*METHODS, "quip", 3])},
+    optional=dict.fromkeys(("bits", "group_size", "modules_to_not_convert", "ignore", "exclude_modules", "config_groups", "quant_algo", "quantized_layers", "weight_block_size", "quant_type", "quant_config", "head_bits", "load_in_4bit", "load_in_8bit", "dynamic", "llm_int8_skip_modules", "format"), VALUES),
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    quantisation=QUANTISED,
+    names=st.lists(st.text(max_size=30) | st.sampled_from(["re:.*", "*", "lm_head"]), max_size=8),
+)
+def test_no_quantisation_raises_anything_but_the_declared_error(quantisation: dict[str, Any], names: list[str]) -> None:
+    for lists in ({}, {"modules_to_not_convert": names, "ignore": names}):
+        config = {**LLAMA, "quantization_config": {**quantisation, **lists}}
+        try:
+            decoder = read_decoder(config)
+        except UsageError as error:
+            assert "\n" not in str(error)
+            continue
+        if decoder.format is not None:
+            assert weight_bytes(decoder.architecture, Workload(weights=decoder.format).numbers()) > 0
 
 
 @settings(max_examples=300, deadline=None)

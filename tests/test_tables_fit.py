@@ -10,11 +10,12 @@ from search_toy import toy_predictor
 
 from latmodel.cli import VERBS, group
 
+LAYERS = Path(__file__).parent.parent / "examples" / "layers"
 SEARCH = ["frontier", "--layers", "4:8", "--hidden", "512:768:64", "--budget", "1s"]
 # Verb → what is typed. A verb with a table that is not here fails the test below.
 PRINTS = {
     "predict": [["predict", "80x576"], ["predict", "80x576", "--breakdown", "--limits"], ["predict", "80x576", "llama-7b"],
-                ["predict", "--input", "rows.csv"]],
+                ["predict", "--input", "rows.csv"], ["predict", "80x576", "--over", "batch=1:64", "--over", "prompt=64,512"]],
     "frontier": [SEARCH, [*SEARCH, "--baseline", "80x576"], [*SEARCH, "--quality", "params"],
                  [*SEARCH, "--objective", "prefill", "--objective", "params"], ["frontier", "--budget", "5.5s"]],
     "profile": [["profile", "list"], ["profile", "show", "3090"], ["profile", "diff", "3090", "h100"],
@@ -23,6 +24,8 @@ PRINTS = {
     "env": [["env"]],
     "explain": [["explain", "80x576"], ["explain", "gemma-3-12b", "--generate", "0"]],
     "compare": [["compare", "baguettotron", "gemma-3-12b"], ["compare", "80x576", "--gpu", "3090", "--gpu", "h100"]],
+    "layers": [["layers", "--blocks", f"{LAYERS}/blocks.json", "--scores", f"{LAYERS}/scores.csv", "--hidden", "2048",
+                "--budget", "1.6s"]],
     "preset": [["preset", "list"]],
     "report": [["report", *SEARCH[1:]]],
     "quality": [["quality", "check", "ablation.csv"]],

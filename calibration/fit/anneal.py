@@ -38,8 +38,9 @@ STAGE_EVALUATIONS = 40  # a stage only leads to the next
 LAST_STEP, LAST_EVALUATIONS = 1e-5, 500
 MOST_LAW_ERROR = 0.5
 LEAST_FREEDOM = 8.0  # rows beyond the coefficients that they determine: fewer say nothing of the law
-HOPS, PATIENCE = 12, 3  # hops at most, and how many in turn may bring nothing
+HOPS, PATIENCE = 16, 5  # hops at most, and how many in turn may bring nothing
 HOP_SHARE = 0.3  # of the coefficients are drawn anew in a hop
+NEAR = 0.1  # of the priors' spreads: how far a near hop shakes
 WORTH = 1e-3  # relative fall of the cost that counts as something
 
 
@@ -119,11 +120,13 @@ def _solve(objective: Objective, logs: Vector, stage: Stage, evaluations: int, t
 
 
 def _hopped(objective: Objective, logs: Vector, generator: np.random.Generator) -> Vector:
-    """The best of some descents, each from the best so far with some coefficients drawn anew from their priors."""
+    """The best of some descents from the best so far: far hops draw some coefficients anew from their priors, near ones
+    shake all a little, in turn."""
     best, cost, idle = logs, objective.cost(logs), 0
-    for _ in range(HOPS):
-        drawn = objective.means + generator.normal(size=len(best)) * objective.spreads
-        hop = np.where(generator.random(len(best)) < HOP_SHARE, drawn, best)
+    for number in range(HOPS):
+        shake = generator.normal(size=len(best)) * objective.spreads
+        far = np.where(generator.random(len(best)) < HOP_SHARE, objective.means + shake, best)
+        hop = best + NEAR * shake if number % 2 else far
         tried = _descend(objective, objective.within(hop, 1e-3), AGAIN)
         fallen = cost - objective.cost(tried)
         idle = 0 if fallen > WORTH * cost else idle + 1

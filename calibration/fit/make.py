@@ -28,6 +28,11 @@ _KERNELS = {
     "torch-compile": "compiled",
     "vllm": "serving",
 }
+# Runtimes that replay a device graph: the host launches one graph a pass and no kernel or block of it.
+GRAPHS = ("cuda-graph",)
+NO_LAUNCHES = {"launch_s": 0.0, "block_s": 0.0, "prefill_block_s": 0.0}
+# Launching a graph that exists, and taking the token: tens of microseconds in NVIDIA's guidance on CUDA graphs.
+GRAPH_VALUES = {"pass_s": 4e-5, "token_s": 1e-5}
 PHASES = ("prefill", "decode", "response")
 
 
@@ -38,8 +43,10 @@ def implementation_of(runtime: str) -> str:
 
 def setup_at_priors(sheet: Sheet, runtimes: Mapping[str, str]) -> Setup:
     """Where a fit starts when nothing is known; `runtimes` gives the implementation of each."""
-    runtime = RuntimeCoefficients(**prior_values(RUNTIME_PRIORS))
-    table = {name: (runtime, IMPLEMENTATIONS[implementation]) for name, implementation in runtimes.items()}
+    table = {}
+    for name, implementation in runtimes.items():
+        values = prior_values(RUNTIME_PRIORS) | (GRAPH_VALUES | NO_LAUNCHES if name in GRAPHS else {})
+        table[name] = (RuntimeCoefficients(**values), IMPLEMENTATIONS[implementation])
     device = prior_values(DEVICE_PRIORS) | dict.fromkeys(SERVED_ONLY, 0.0)
     return Setup(sheet, device_coefficients(device), table)
 
@@ -62,6 +69,9 @@ def _shown_hot(name: str) -> bool:
 def runtime_priors(runtime: str) -> dict[str, Prior]:
     """Priors of a runtime's coefficients."""
     priors = RUNTIME_PRIORS | (ENGINE_PRIORS if implementation_of(runtime) == "serving" else {})
+    if runtime in GRAPHS:
+        priors = {name: prior for name, prior in priors.items() if name not in NO_LAUNCHES}
+        priors |= {name: priors[name]._replace(value=value) for name, value in GRAPH_VALUES.items()}
     return {f"runtime.{runtime}.{name}": prior for name, prior in priors.items()}
 
 

@@ -114,7 +114,7 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     free = make.tightened(make.runtime_priors(runtime), known, loosen_hosts=True)
     table = {runtime: (prior.runtime_coefficients(runtime), IMPLEMENTATIONS[part.implementation])}
     start = Setup(prior.sheet(dtype), prior.device_coefficients(dtype, runtime)[0], table)
-    fitted = make.Problem(start, {name: free[name] for name in known}).solve(rows)
+    fitted = make.Problem(start, {name: free[name] for name in known if name in free}).solve(rows)
     fitted_part = make.runtime_part(fitted, runtime, host=host).coefficients
     date = datetime.date.today().isoformat()
     changed = part.model_copy(

@@ -7,6 +7,7 @@ import click
 
 from .models import model_options, one_model
 from .options import DURATION, WHOLE, format_option, target_options, workload_from, workload_options
+from .sections import SectionedCommand
 
 LLAMA_CPP = "llama.cpp"
 RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile", LLAMA_CPP]
@@ -25,7 +26,7 @@ def _measuring(function: Any) -> Any:
     return function
 
 
-@click.command(epilog="Example:  latmodel calibrate --gpu cpu --dtype float32 --effort quick")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel calibrate --gpu cpu --dtype float32 --effort quick")
 @click.option("--gpu", default="3090", show_default=True, help="The device that is here, by name: 3090, h100, cpu, …")
 @_measuring
 @click.option("--runtime", "runtimes", type=click.Choice(RUNTIMES), multiple=True,
@@ -155,7 +156,9 @@ def _plan_text(ready: Any, output_format: Any) -> str:
     return render(rows, output_format, [field_column(key) for key in shown])
 
 
-@click.command(epilog="Example:  latmodel verify --gpu cpu --layers 12 --hidden 384 --prompt 64 --generate 8")
+@click.command(
+    cls=SectionedCommand, epilog="Example:  latmodel verify --gpu cpu --layers 12 --hidden 384 --prompt 64 --generate 8"
+)
 @target_options
 @_measuring
 @model_options

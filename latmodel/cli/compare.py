@@ -13,9 +13,10 @@ from .options import (
     workload_from,
     workload_options,
 )
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel compare baguettotron gemma-3-12b --gpu 3090")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel compare baguettotron gemma-3-12b --gpu 3090")
 @models_argument
 @config_option
 @repeated_target_options
@@ -32,7 +33,7 @@ def compare(**options: Any) -> None:
     """
     from ..report.comparison import compare as compared
 
-    weights = options["weights"] or (None,)
+    weights = tuple(dict.fromkeys(options["weights"])) or (None,)
     workloads = [workload_from({**options, "weights": one}) for one in weights]
     answer = compared(several_predictors(options), models_from(options), workloads, options["format_"])
     say_notes(answer.notes)

@@ -14,9 +14,10 @@ from .options import (
     workload_from,
     workload_options,
 )
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel explain 80x576 --gpu 3090")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel explain 80x576 --gpu 3090")
 @model_options
 @target_options
 @workload_options

@@ -6,11 +6,14 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from .sections import SectionedCommand
 
 LLAMA_BENCH = "llama-bench"
 
 
-@click.command(epilog="Example:  latmodel fit --gpu 3090 --observations times.jsonl --out mine.json")
+@click.command(
+    cls=SectionedCommand, epilog="Example:  latmodel fit --gpu 3090 --observations times.jsonl --out mine.json"
+)
 @click.option("--template", is_flag=True, help="Print a table to fill in, and what its columns hold.")
 @click.option("--gpu", default=None, help="Device that was measured: 3090, h100, …")
 @click.option("--observations", type=click.Path(path_type=Path), multiple=True, metavar="FILE",

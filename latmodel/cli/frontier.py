@@ -19,9 +19,12 @@ from .options import (
     workload_options,
 )
 from .search_options import VALUES, goal_options, objective_from, parse_limit, scenario_from, space_from, space_options
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel frontier --budget 5.5s --depths 80,60,40,20,10 --baseline 80x576")
+@click.command(
+    cls=SectionedCommand, epilog="Example:  latmodel frontier --budget 5.5s --depths 80,60,40,20,10 --baseline 80x576"
+)
 @click.option(
     "--budget",
     type=DURATION,
@@ -37,8 +40,8 @@ from .search_options import VALUES, goal_options, objective_from, parse_limit, s
 @click.option(
     "--baseline",
     default=None,
-    metavar="LxH|CONFIG",
-    help="Compare with this shape (80x576) or config.json; without --budget its response is the budget.",
+    metavar="MODEL",
+    help="Compare with this shape (80x576), preset or config.json; without --budget its response is the budget.",
 )
 @goal_options
 @click.option("--workers", type=WHOLE, default=1, show_default=True, help="Parts of the search that run at once.")

@@ -70,12 +70,16 @@ def parse_margin(text: str) -> float:
     return 0.0 if text.strip() == "0" else parse_size(text)
 
 
-def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    """Several decorators as one, in reading order."""
+def apply(*decorators: Callable[[F], F], section: str = "") -> Callable[[F], F]:
+    """Several decorators as one, in reading order; with a `section` their options stand under that heading in help."""
 
     def decorate(function: F) -> F:
+        before = len(getattr(function, "__click_params__", ()))
         for decorator in reversed(decorators):
             function = decorator(function)
+        if section:
+            for param in function.__click_params__[before:]:  # type: ignore[attr-defined]  # click's own list
+                param.section = getattr(param, "section", section)
         return function
 
     return decorate
@@ -93,6 +97,7 @@ workload_options = apply(
         "--logits", type=click.Choice(["last", "all"]), default="last", show_default=True,
         help="Positions of the prompt that get logits; a bare model(input_ids) computes all.",
     ),
+    section="Workload",
 )  # fmt: skip
 
 
@@ -121,6 +126,7 @@ def _target_options(*, several: bool) -> Callable[[F], F]:
                      "[default: the runtime's]"),
         click.option("--power-limit", type=POWER, default=None,
                      help="Limit below the card's own, as 275W: long products slow down. [default: data sheet]"),
+        section="Device, runtime and interval",
     )  # fmt: skip
 
 
@@ -133,6 +139,7 @@ number_options = apply(
                       "[default: the configuration's, or --dtype]"),
     click.option("--kv-cache", type=click.Choice(["fp8", "int8"]), default=None,
                  help="Format of the KV cache. [default: --dtype]"),
+    section="Number formats",
 )  # fmt: skip
 
 shape_options = apply(
@@ -145,6 +152,7 @@ shape_options = apply(
     click.option("--head-dim", type=WHOLE, default=None, help="head_dim [default: 64, or hidden / heads]"),
     click.option("--vocab", type=WHOLE, default=None, help="vocab_size [default: 65536]"),
     click.option("--tie-embeddings/--untie-embeddings", default=None, help="[default: tied]"),
+    section="Dimensions",
 )  # fmt: skip
 
 
@@ -158,6 +166,7 @@ format_option = apply(
     click.option("--format", "format_", type=click.Choice(OUTPUT_FORMATS), default="table", show_default=True),
     click.option("--wide", is_flag=True, expose_value=False, callback=_set_wide,
                  help="Every column of a table, however wide. [default: those that fit the terminal]"),
+    section="Output",
 )  # fmt: skip
 
 
@@ -212,7 +221,7 @@ def several_predictors(options: dict[str, Any]) -> list[Any]:
     Raises:
         ProfileError: as `predictor_from`.
     """
-    gpus, runtimes = options["gpu"] or (None,), options["runtime"] or (None,)
+    gpus, runtimes = (tuple(dict.fromkeys(options[name])) or (None,) for name in ("gpu", "runtime"))
     return [predictor_from({**options, "gpu": gpu, "runtime": name}) for gpu in gpus for name in runtimes]
 
 

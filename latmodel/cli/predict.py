@@ -15,15 +15,26 @@ from .options import (
     workload_from,
     workload_options,
 )
+from .search_options import parse_over
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel predict 80x576 --gpu 3090 --breakdown")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel predict 80x576 --gpu 3090 --breakdown")
 @model_options
 @target_options
 @click.option("--input", "table", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Architectures in a table (CSV, JSON or JSON Lines), one a row.")  # fmt: skip
 @workload_options
 @number_options
+@click.option(
+    "--over",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Ask a grid: batch=1:512 (powers of two), prompt=16,64,256, layers=8:64:8. Repeatable; names are "
+    "those of the options for dimensions and the workload.",
+)
+@click.option("--plot", type=click.Path(path_type=Path), default=None,
+              help="Draw what --over asks: curves of latency and throughput, or a heat map.")  # fmt: skip
 @click.option("--limits", is_flag=True, help="The largest batch and the longest context that fit the memory.")
 @click.option("--breakdown", is_flag=True, help="Every operator: FLOPs, bytes, device and host time, MFU, MBU, bound.")
 @format_option
@@ -38,6 +49,9 @@ def predict(**options: Any) -> None:
 
     predictor, workload = predictor_from(options), workload_from(options)
     output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
+    if options["over"] or options["plot"] is not None:
+        _over(predictor, workload, options, details)
+        return
     if options["table"] is not None:
         if any(details.values()) or options["models"] or options["configs"] or options["layers"] or options["hidden"]:
             raise UsageError("--input holds the models: leave out MODEL, its dimensions, --breakdown and --limits")
@@ -51,5 +65,24 @@ def predict(**options: Any) -> None:
             raise UsageError("--breakdown and --limits are of one model")
         else:
             answer = predict_models(predictor, models, workload, output_format)
+    say_notes(answer.notes)
+    click.echo(answer.text)
+
+
+def _over(predictor: Any, workload: Any, options: dict[str, Any], details: dict[str, bool]) -> None:
+    from ..errors import UsageError
+    from ..report.over import draw_over, predict_over
+
+    if not options["over"]:
+        raise UsageError("--plot draws what --over asks: give --over, as in --over batch=1:64")
+    if any(details.values()) or options["table"] is not None:
+        raise UsageError("--over goes without --input, --breakdown and --limits")
+    over = parse_over(options["over"])
+    models = models_from(options)
+    answer, rows = predict_over(predictor, models, workload, over, options["format_"])
+    if options["plot"] is not None:
+        title = f"{', '.join(named.name for named in models)} on {predictor.profile.title}, {predictor.runtime}"
+        fixed = f"{workload.prompt_tokens} prompt + {workload.new_tokens} new tokens, batch {workload.batch_size}"
+        draw_over(rows, over, options["plot"], f"{title}\n{workload.numbers_name}; where not varied: {fixed}")
     say_notes(answer.notes)
     click.echo(answer.text)

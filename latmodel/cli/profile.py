@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from .options import format_option
+from .sections import SectionedCommand
 
 
 @click.group(epilog="Example:  latmodel profile show 3090")
@@ -90,7 +91,7 @@ def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
         click.echo(f"wrote {out}", err=True)
 
 
-@click.command(epilog="Example:  latmodel env --format json")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel env --format json")
 @format_option
 def env(format_: Any) -> None:
     """What was detected on this machine: devices, versions, where profiles are looked for."""

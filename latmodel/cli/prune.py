@@ -16,9 +16,10 @@ from .options import (
     workload_from,
     workload_options,
 )
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel prune --config llama-7b --gpu 3090 --target 1.5x")
+@click.command(cls=SectionedCommand, epilog="Example:  latmodel prune --config llama-7b --gpu 3090 --target 1.5x")
 @models_argument
 @config_option
 @click.option("--target", required=True, metavar="1.5x|20ms", help="Speed-up over the original, or time to reach.")

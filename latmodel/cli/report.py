@@ -18,9 +18,12 @@ from .options import (
     workload_options,
 )
 from .search_options import VALUES, goal_options, space_options
+from .sections import SectionedCommand
 
 
-@click.command(epilog="Example:  latmodel report --budget 5.5s --baseline 80x576 --out report.html")
+@click.command(
+    cls=SectionedCommand, epilog="Example:  latmodel report --budget 5.5s --baseline 80x576 --out report.html"
+)
 @models_argument
 @click.option("--budget", type=DURATION, default=None, help="Longest response. [default: the baseline's own, or none]")
 @click.option("--sure", is_flag=True, help="The upper end of the interval keeps the budget, not the prediction.")

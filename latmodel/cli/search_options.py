@@ -1,6 +1,7 @@
 """Options of a search: the space, objectives, limits, other devices; text of people → what the search takes."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +31,46 @@ def parse_values(text: str) -> Any:
     from ..search.space import Span
 
     return Span(*(parse_whole(end) for end in ends))
+
+
+# Names that --over takes → fields.
+OVER = {
+    "layers": "num_hidden_layers", "hidden": "hidden_size", "ffn": "intermediate_size", "heads": "num_attention_heads",
+    "kv-heads": "num_key_value_heads", "head-dim": "head_dim", "vocab": "vocab_size", "batch": "batch_size",
+    "prompt": "prompt_tokens", "generate": "new_tokens",
+}  # fmt: skip
+
+
+def parse_over(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Field → values, from "batch=1:512" (powers of two from the low end), "prompt=16,64", "layers=8:64:8".
+
+    Raises:
+        UsageError: an unknown name, a name twice, or no such values.
+    """
+    over: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, sign, values = text.partition("=")
+        field = OVER.get(name.strip().replace("_", "-"))
+        if not sign or field is None:
+            raise UsageError(f"--over {text[:60]!r}: write NAME=VALUES, with a name out of {', '.join(OVER)}")
+        if field in over:
+            raise UsageError(f"--over {name}: given twice")
+        over[field] = _doubling(values) if values.count(":") == 1 else _listed(values)
+    return over
+
+
+def _doubling(text: str) -> tuple[int, ...]:
+    low, high = (parse_whole(end) for end in text.split(":"))
+    if low > high:
+        raise UsageError(f"--over: the range {low} to {high} is empty; put the smaller end first")
+    return tuple(low << k for k in range((high // low).bit_length()))
+
+
+def _listed(text: str) -> tuple[int, ...]:
+    from ..search.space import Span, expand
+
+    values = parse_values(text)
+    return expand("--over", values) if isinstance(values, Span) else tuple(dict.fromkeys(values))
 
 
 def parse_ratio(text: str) -> tuple[float, float]:
@@ -76,6 +117,7 @@ space_options = apply(
     click.option("--head-dim", type=VALUES, default=None, help="head_dim [default: 64,128]"),
     click.option("--vocab", type=VALUES, default=None, help="vocab_size [default: 65536]"),
     click.option("--tie-embeddings/--untie-embeddings", default=True, show_default=True),
+    section="Search space",
 )  # fmt: skip
 
 
@@ -91,6 +133,7 @@ goal_options = apply(
                  help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200'. Repeatable."),
     click.option("--also", multiple=True, metavar="GPU[:RUNTIME]",
                  help="Keep budget and memory on this device too. Repeatable."),
+    section="Objectives and limits",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ VERBS = {
     "env": ("profile", "env", "Show what was detected on this machine."),
     "fit": ("fit", "fit", "Fit or refine a profile from measurements made elsewhere."),
     "frontier": ("frontier", "frontier", "Search the architectures with the most capacity within a budget."),
+    "layers": ("layers", "layers", "For every layer its own block, within a budget."),
     "predict": ("predict", "predict", "Latency, memory and bound of one or many architectures."),
     "preset": ("compare", "preset", "Names of published models that a verb takes."),
     "profile": ("profile", "profile", "Look at profiles: list, show, diff, export, merge."),

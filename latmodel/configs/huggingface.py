@@ -140,7 +140,7 @@ def decoder_fields(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> 
     data, notes = decoder_part(plain_data(source))
     named = data.get("model_name")
     if isinstance(named, str) and named.lower() in names() and not any(key in data for key in _SIZES):
-        return dict(preset(named).config), [f"the configuration has no sizes: those of preset {named.lower()} are read"]
+        return dict(preset(named).config), [f"no sizes are given: those of preset {named.lower()}, which it names"]
     return data, notes
 
 

@@ -45,8 +45,8 @@ def peak_memory(
     allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the format's
     kernels is overhead.
     The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
-    stream) and the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
-    writes it out). Fragmentation is not counted.
+    stream), the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
+    writes it out) and what attention writes out (repeated keys and values, scores). Fragmentation is not counted.
     """
     weights = weight_bytes(model, numbers, parameters)
     cache = cache_bytes(model, prompt + new, implementation, numbers) * (batch * cache_copies)
@@ -65,6 +65,9 @@ def peak_memory(
             if is_array(each) or each:
                 kept = layer.kept_positions(prompt + new, implementation)
                 widest = maximum(widest, each * (implementation.cache_copies * kept * batch * numbers.cache_bytes))
+            if not implementation.attention.keeps_on_chip:
+                written = layer.written_bytes(batch, prompt, prompt + new, implementation, numbers)
+                widest = maximum(widest, written)
         if numbers.format is not None and implementation.kernel(numbers.format).unpacks:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
     held = workspace_of(model, numbers, implementation)

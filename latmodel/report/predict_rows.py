@@ -83,18 +83,18 @@ def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
         "effective_parameters": float(law(shapes)),
         "effective_parameters_low": float(low),
         "effective_parameters_high": float(high),
-        "effective_parameters_doubts": flags(law, shapes, kinds=kinds).words(),
+        "effective_parameters_cautions": flags(law, shapes, kinds=kinds).words(),
     }
 
 
 def _effective_text(row: Row) -> str:
     names = ("effective_parameters", "effective_parameters_low", "effective_parameters_high")
     value, low, high = (show_count(row[name]) for name in names)
-    return f"{value} ({low}–{high})" + (" ?" if row["effective_parameters_doubts"] else "")
+    return f"{value} ({low}–{high})" + (" ?" if row["effective_parameters_cautions"] else "")
 
 
 MODEL_COLUMN = Column("model", lambda row: row["model"])
-SCORE_COLUMN = Column("effective-params", _effective_text)
+SCORE_COLUMN = Column("effective-params", _effective_text, 3)
 
 
 def _title(predictor: Predictor, workload: Workload) -> str:

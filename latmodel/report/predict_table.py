@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..configs.tables import read_table
 from ..device.store import load_profile
-from ..errors import UsageError
+from ..errors import LatmodelError, ProfileError, UsageError
 from ..model.config import CONFIG_FIELDS, MAX_DIMENSION, Workload
 from ..model.defaults import fill_dimensions
 from ..predict.columns import WORK_COLUMNS
@@ -59,10 +59,12 @@ def _groups(rows: list[dict[str, Any]], predictor: Predictor, workload: Workload
         target = key[:4]
         given = {name: value for name, value in zip(GROUPED[4:], key[4:], strict=True) if value is not None}
         try:
-            work = Workload(**{**workload.model_dump(), **given})
-        except UsageError as error:
-            raise UsageError(f"{path}: row {members[0] + 1}: {error}") from None
-        groups.append(Group(_predictor(predictor, *target), work, members))
+            work, known = Workload(**{**workload.model_dump(), **given}), _predictor(predictor, *target)
+        except LatmodelError as error:
+            # The same kind of error, so that its exit code stays.
+            kind = UsageError if isinstance(error, UsageError) else ProfileError
+            raise kind(f"{path}: row {members[0] + 1}: {error}") from None
+        groups.append(Group(known, work, members))
     return groups
 
 

@@ -57,7 +57,7 @@ def _named(profile: Profile) -> Iterator[tuple[str, Coefficient, Prior]]:
 
 
 def coefficient_rows(profile: Profile) -> list[Row]:
-    """One row a coefficient: value, relative error, prior, ratio to it, how it was come by, what it means."""
+    """One row a coefficient: value, relative error, prior, ratio to it, its status, what it means."""
     return [
         {
             "coefficient": name,

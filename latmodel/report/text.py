@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from ..units import show_bytes, show_count, show_seconds
+from ..units import show_bytes, show_count, show_rate, show_seconds
 from .column import Column, Row, is_number
 from .fitted import fitted_table
 
@@ -106,7 +106,7 @@ def prediction_columns(level: float) -> list[Column]:
         Column("params", lambda row: show_count(row["num_parameters"]), 1),
         Column("TTFT", lambda row: show_seconds(row["prefill_s"]), 2),
         Column("TPOT", lambda row: show_seconds(row["decode_s_per_token"]), 2),
-        Column("tokens/s", lambda row: f"{row.get('batch_size', 1) / row['decode_s_per_token']:.3g}", 5),
+        Column("tokens/s", lambda row: show_rate(row.get("batch_size", 1) / row["decode_s_per_token"]), 5),
         Column(f"response ({100 * level:.3g} %)", lambda row: seconds_with_interval(row, "response_s")),
         Column("memory", lambda row: show_bytes(row["peak_memory_bytes"]) + ("" if row["fits_memory"] else " !"), 1),
         Column("bound", lambda row: row["bound"] + (" ~" if row["extrapolated"] else ""), 2),
@@ -134,6 +134,6 @@ def legend(rows: Sequence[Row]) -> list[str]:
         lines.append("~ lies outside what the profile was fitted on; its interval is widened.")
     if not all(row["fits_memory"] for row in rows):
         lines.append("! does not fit the memory.")
-    if any(row.get("effective_parameters_doubts") for row in rows):
+    if any(row.get("effective_parameters_cautions") for row in rows):
         lines.append("? lies outside what the score of quality was fitted on.")
     return lines

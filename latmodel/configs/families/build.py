@@ -89,7 +89,7 @@ def _layers(fields: Fields, family: Family) -> list[Layer]:
     heads = [1] * depth if family.no_heads else fields.layers("num_attention_heads", depth)
     if family.kv_heads is not None:
         kv_heads = [family.kv_heads(fields)] * depth
-    elif fields.value("num_key_value_heads") is None:
+    elif family.no_heads or fields.value("num_key_value_heads") is None:
         kv_heads = heads
     else:
         kv_heads = fields.layers("num_key_value_heads", depth)

@@ -121,8 +121,19 @@ def kimi_gate(fields: Fields, _layer: Layer, mixer: Mixer) -> Mixer:
 
 
 def laguna_gate(fields: Fields, layer: Layer, mixer: Mixer) -> Mixer:
-    """Laguna: a gate of one value a head, where `gating` says so ("per-head" in some)."""
-    return gate_a_head(fields, layer, mixer) if fields.value("gating") else mixer
+    """Laguna: a gate of one value a head where `gating` is true or "per-head", else one for each value."""
+    gating = fields.value("gating")
+    return (
+        gate_a_head(fields, layer, mixer)
+        if gating is True or gating == "per-head"
+        else plain_gate(fields, layer, mixer)
+    )
+
+
+def plain_gate(_fields: Fields, _layer: Layer, mixer: Mixer) -> Mixer:
+    """A gate for each value of the output, from a product without biases."""
+    assert isinstance(mixer, Attention), "the family's attention is plain"
+    return replace(mixer, output_gate=True, gate_bias=False)
 
 
 def lfm3_gate(fields: Fields, layer: Layer, mixer: Mixer) -> Mixer:

@@ -23,6 +23,7 @@ def gemma_layers(fields: Fields, layers: list[Layer]) -> list[Layer]:
     wide, tied = fields.optional("global_head_dim"), fields.flag("attention_k_eq_v")
     few = fields.optional("num_global_key_value_heads")
     single = {int(key): value for key, value in fields.section("per_layer_config").items() if str(key).isdigit()}
+    listed = fields.value("per_layer_config") is not None  # be it empty: the single sizes are then in it
     double = fields.flag("use_double_wide_mlp")
     found = []
     for index, layer in enumerate(layers):
@@ -31,7 +32,7 @@ def gemma_layers(fields: Fields, layers: list[Layer]) -> list[Layer]:
             inner = Fields(own, {}, fields.family)
             keys = inner.optional("num_key_value_heads") or layer.kv_heads
             changed = layer._replace(head_dim=inner.optional("head_dim"), kv_heads=keys)
-        elif not single and layer.kind == FULL and wide is not None:
+        elif not listed and layer.kind == FULL and wide is not None:
             changed = layer._replace(head_dim=wide, kv_heads=few if few is not None and tied else layer.kv_heads)
         if index >= first:
             changed = changed._replace(variant=SHARED, inner=layer.inner * (2 if double else 1))

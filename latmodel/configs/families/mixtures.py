@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .composed import dense_sizes, doubled_keys, heads_by_layer, indexed_blocks, laguna_gate, narrow_values
+from .composed import dense_sizes, doubled_keys, heads_by_layer, indexed_blocks, laguna_gate, narrow_values, plain_gate
 from .conversions import minimax_m3
 from .family import BIASED, LLAMA, Family, Sparse, dims
 from .patterns import (
@@ -83,7 +83,7 @@ MIXTURES: dict[str, Family] = {
             200192, 6144, 16, head_dim=128, num_experts=64, num_experts_per_tok=6, n_shared_experts=2,
             moe_intermediate_size=1408, num_dense_layers=1, sliding_window=1024,
         ),
-        **BIASED, qk_norm="head", norms=four, output_gate=True, pattern=full_by("global_attn_every_n_layers", 4),
+        **BIASED, qk_norm="head", norms=four, adapt=plain_gate, pattern=full_by("global_attn_every_n_layers", 4),
         rope=rope_in_windows,
         sparse=Sparse(shared=shared_by_count, router_bias=True, layers=sparse_after("num_dense_layers")),
         harmless=("mup_enabled", "route_scale"),
@@ -98,7 +98,7 @@ MIXTURES: dict[str, Family] = {
             151936, 20480, 48, 8, head_dim=128, sliding_window=512, num_experts=256, num_experts_per_tok=8,
             moe_intermediate_size=2560, first_k_dense_replace=3,
         ),
-        **BIASED, qk_norm="head", norms=four, output_gate=True, pattern=every(6, last=True), rope=rope_in_windows,
+        **BIASED, qk_norm="head", norms=four, adapt=plain_gate, pattern=every(6, last=True), rope=rope_in_windows,
         sparse=Sparse(layers=sparse_after_first), scalars=a_scalar_a_head,
     ),
     "cohere2_moe": Family(

@@ -5,10 +5,10 @@ from .patterns import all_sliding, neo_windows
 from .positions import rope_nowhere, rope_unless_alibi
 from .rules import (
     LAYER_NORM,
+    as_many,
     falcon_kv_heads,
     falcon_norms,
     neox_norms,
-    never,
     one,
     one_if_multi_query,
     opt_final_norm,
@@ -23,13 +23,13 @@ OLDER: dict[str, Family] = {
         dims(50257, None, 12, max_position_embeddings=1024, tie_word_embeddings=True),
         norm=LAYER_NORM, gated=False, ffn_bias=True, qkv_bias=True, out_bias=True, square_heads=True, positions=0,
         rope=rope_nowhere,
-        fused_qkv=True,
+        fused_qkv=True, kv_heads=as_many,
     ),
     "gpt_neox": Family(
         "GPTNeoXConfig",
         dims(50432, 24576, 64, attention_bias=True),
         norm=LAYER_NORM, norms=neox_norms, gated=False, ffn_bias=True, **BIASED, square_heads=True, rotary_share=0.25,
-        fused_qkv=True,
+        fused_qkv=True, kv_heads=as_many,
     ),
     "opt": Family(
         "OPTConfig",
@@ -38,7 +38,7 @@ OLDER: dict[str, Family] = {
             layer_norm_elementwise_affine=True, tie_word_embeddings=True,
         ),
         norm=opt_norm, final_norm=opt_final_norm, gated=False, ffn_bias="enable_bias", qkv_bias="enable_bias",
-        out_bias="enable_bias", square_heads=True, positions=2, rope=rope_nowhere,
+        out_bias="enable_bias", square_heads=True, positions=2, rope=rope_nowhere, kv_heads=as_many,
     ),
     "falcon": Family(
         "FalconConfig",
@@ -62,19 +62,21 @@ OLDER: dict[str, Family] = {
     "bloom": Family(
         "BloomConfig", dims(250880, None, 8, tie_word_embeddings=True), norm=LAYER_NORM, embedding_norm=True,
         gated=False, ffn_bias=True, qkv_bias=True, out_bias=True, square_heads=True, rope=rope_nowhere, fused_qkv=True,
+        kv_heads=as_many,
     ),
     "biogpt": Family(
         "BioGptConfig", dims(42384, 4096, 16, max_position_embeddings=1024, tie_word_embeddings=True),
         norm=LAYER_NORM, gated=False, ffn_bias=True, qkv_bias=True, out_bias=True, square_heads=True, positions=2,
-        rope=rope_nowhere,
+        rope=rope_nowhere, kv_heads=as_many,
     ),
     "codegen": Family(
         "CodeGenConfig", dims(50400, None, 16, rotary_dim=64), norm=LAYER_NORM, norms=one, gated=False, ffn_bias=True,
-        head_bias=True, square_heads=True, fused_qkv=True,
+        head_bias=True, square_heads=True, fused_qkv=True, kv_heads=as_many,
     ),
     "ctrl": Family(
         "CTRLConfig", dims(246534, 8192, 16, tie_word_embeddings=True), norm=LAYER_NORM, gated=False,
         ffn_bias=True, qkv_bias=True, out_bias=True, head_bias=True, square_heads=True, rope=rope_nowhere,
+        kv_heads=as_many,
     ),
     "gpt_bigcode": Family(
         "GPTBigCodeConfig",
@@ -86,24 +88,19 @@ OLDER: dict[str, Family] = {
         "GPTNeoConfig",
         dims(50257, None, 16, sliding_window=256, max_position_embeddings=2048, tie_word_embeddings=True),
         norm=LAYER_NORM, gated=False, ffn_bias=True, out_bias=True, square_heads=True, positions=0, rope=rope_nowhere,
-        pattern=neo_windows,
+        pattern=neo_windows, kv_heads=as_many,
     ),
     "gptj": Family(
         "GPTJConfig", dims(50400, None, 16, rotary_dim=64), norm=LAYER_NORM, norms=one, gated=False, ffn_bias=True,
-        head_bias=True, square_heads=True,
-    ),
-    "openai-gpt": Family(
-        "OpenAIGPTConfig", dims(40478, None, 12, max_position_embeddings=512, tie_word_embeddings=True),
-        norm=LAYER_NORM, final_norm=never, gated=False, ffn_bias=True, qkv_bias=True, out_bias=True,
-        square_heads=True, positions=0, rope=rope_nowhere, fused_qkv=True,
+        head_bias=True, square_heads=True, kv_heads=as_many,
     ),
     "persimmon": Family(
         "PersimmonConfig", dims(262144, 16384, 64, qk_layernorm=True), norm=LAYER_NORM, gated=False,
         ffn_bias=True, qkv_bias=True, out_bias=True, qk_norm="head", qk_norm_if="qk_layernorm", qk_norm_vectors=2.0,
-        square_heads=True, rotary_share=0.5, fused_qkv=True,
+        square_heads=True, rotary_share=0.5, fused_qkv=True, kv_heads=as_many,
     ),
     "xglm": Family(
         "XGLMConfig", dims(256008, 4096, 16, tie_word_embeddings=True), norm=LAYER_NORM, gated=False, ffn_bias=True,
-        qkv_bias=True, out_bias=True, square_heads=True, rope=rope_nowhere, only=_NO_CROSS,
+        qkv_bias=True, out_bias=True, square_heads=True, rope=rope_nowhere, only=_NO_CROSS, kv_heads=as_many,
     ),
 }  # fmt: skip

@@ -120,16 +120,17 @@ def rotary_by_interval(fields: Fields, depth: int) -> list[bool]:
 
 
 def neo_windows(fields: Fields, depth: int) -> list[str]:
-    """GPT-Neo: "global" and "local" by `attention_layers`, or alternating.
+    """GPT-Neo: "global" and "local" layers alike: the window is a mask, under which everything is computed and kept.
 
     Raises:
         UsageError: other words, or another number of layers.
     """
-    fields.name("attention_types")
-    words = fields.words("attention_layers") or ["global", "local"] * (depth // 2) + ["global"] * (depth % 2)
-    if len(words) != depth or set(words) - {"global", "local"}:
+    for field in ("attention_types", "sliding_window"):
+        fields.name(field)
+    words = fields.words("attention_layers")
+    if words is not None and (len(words) != depth or set(words) - {"global", "local"}):
         raise UsageError(f"attention_layers: give global or local for each of {depth} layers")
-    return [LEGACY[word] for word in words]
+    return [FULL] * depth
 
 
 def _period(fields: Fields, period: int) -> int:

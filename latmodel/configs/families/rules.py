@@ -64,9 +64,10 @@ def opt_final_norm(fields: Fields) -> bool:
     return fields.flag("do_layer_norm_before") and not fields.flag("_remove_final_layer_norm")
 
 
-def never(_fields: Fields) -> bool:
-    """No norm after the last block."""
-    return False
+def as_many(fields: Fields) -> int:
+    """A class without groups: a key-value head for each query head, whatever `num_key_value_heads` says."""
+    fields.name("num_key_value_heads")
+    return fields.whole("num_attention_heads")
 
 
 def one_if_multi_query(fields: Fields) -> int:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...errors import UsageError
 from ...model.architecture import Architecture, Block, Group
 from ...model.formats import WeightFormat
 from .module_names import LayerNames, Names
 from .shipped import Shipped
 
+MAX_APART = 300  # layers that differ in what is quantised
 Formats = tuple[tuple[str, WeightFormat | None], ...]
 # Where each linear product of a layer stands in checkpoints, below "layers.N.": the usual names of its modules.
 _ATTENTION = ("self_attn", "attn", "attention", "mixer", "self_attention")
@@ -60,12 +62,13 @@ def with_formats(model: Architecture, layers: Sequence[tuple[int, ...]], shipped
     counts: dict[tuple[int, Formats], float] = {}
     known: dict[tuple[int, tuple[LayerNames, ...]], Formats] = {}
     lists = _lists(shipped)
-    by_index = any(one.patterns for one in lists)  # a pattern may tell layers apart by their number
     for index, groups in enumerate(layers):
-        names = tuple(one.in_layer(index) if by_index else one.in_layer(index)._replace(layer=0) for one in lists)
+        names = tuple(one.in_layer(index) for one in lists)
         for group in groups:
             key = (group, names)
             if key not in known:
+                if len(known) >= MAX_APART:
+                    raise UsageError(f"quantization_config: its lists tell more than {MAX_APART} layers apart")
                 known[key] = _formats(model.groups[group].block, model, shipped, names)
             counts[group, known[key]] = counts.get((group, known[key]), 0.0) + 1.0
     found = tuple(

@@ -6,48 +6,47 @@ from fnmatch import translate
 from functools import cache
 from typing import NamedTuple
 
-MAX_PATTERNS = 2_000  # with wildcards; literal names are looked up and may be as many as they like
+MAX_PATTERNS = 600  # with wildcards; literal names are looked up and may be as many as they like
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d{1,5})(?:\.|$)")
 _EXPERT = re.compile(r"(experts)\.(\d+)(?=\.|$)")
 # A group that is repeated may take exponential time on a name that it nearly matches.
 _REPEATED_GROUP = re.compile(r"\)[*+{?]")
-PREFIXES = ("model", "model.language_model", "language_model.model", "backbone", "transformer", "")
+_REPEATS = re.compile(r"[*+{]")
+PREFIXES = ("model.", "model.language_model.", "language_model.model.", "backbone.", "transformer.", "")
+MAX_NAME = 500  # characters of one entry
 
 
 class Names(NamedTuple):
-    """Module names sorted by how they are matched."""
+    """Module names sorted by how they are matched. Of each, those with a layer's number N stand under N."""
 
-    literal: dict[int | None, frozenset[str]]  # what follows "layers.N.", by N; whole names under None
-    patterns: tuple[re.Pattern[str], ...]
+    literal: dict[int | None, frozenset[str]]  # what follows "layers.N.", or whole names
+    patterns: dict[int | None, re.Pattern[str]]
+    by_number: bool = False  # a pattern for all layers may tell them apart
     not_understood: tuple[str, ...] = ()
 
     def in_layer(self, index: int) -> "LayerNames":
         """The part that concerns one layer; equal parts compare equal."""
-        return LayerNames(self.literal.get(index, frozenset()) | self.literal.get(None, frozenset()), index)
+        literal = self.literal.get(index, frozenset()) | self.literal.get(None, frozenset())
+        return LayerNames(literal, index if self.by_number or index in self.patterns else None)
 
     def matches(self, names: "LayerNames", paths: Iterable[str]) -> bool:
         """Whether one of the paths within a layer, "self_attn.q_proj", is meant.
 
         A literal name means the module of that name and all within it; it may be any run of the path's parts.
         """
+        own = [one for one in (self.patterns.get(None), self.patterns.get(names.layer)) if one is not None]
+        starts = [f"{prefix}layers.{names.layer or 0}." for prefix in PREFIXES] if own else []
         return any(
-            _has_run(path, names.literal) or any(_full_match(one, path, names.layer) for one in self.patterns)
+            _has_run(path, names.literal) or any(one.match(start + path) for one in own for start in starts)
             for path in paths
-        )
-
-    def matches_module(self, *modules: str) -> bool:
-        """The same for modules outside of the layers: "lm_head"."""
-        literal = self.literal.get(None, frozenset())
-        return any(one in literal or any(item.endswith("." + one) for item in literal) for one in modules) or any(
-            pattern.match(prefix + one) for pattern in self.patterns for one in modules for prefix in ("", "model.")
         )
 
 
 class LayerNames(NamedTuple):
-    """The literal names that concern one layer. `layer` matters only where patterns are matched."""
+    """What concerns one layer: literal names, and its number where patterns depend on it."""
 
     literal: frozenset[str]
-    layer: int
+    layer: int | None
 
 
 def sorted_names(entries: Iterable[object]) -> Names:
@@ -57,21 +56,24 @@ def sorted_names(entries: Iterable[object]) -> Names:
     Experts are alike: only the first one's names are kept.
     """
     literal: dict[int | None, set[str]] = {}
-    patterns: dict[str, re.Pattern[str]] = {}
+    patterns: dict[int | None, dict[str, None]] = {}
     strange: list[str] = []
     for entry in entries:
-        if not isinstance(entry, str) or not entry or len(entry) > 500:
+        if not isinstance(entry, str) or not entry or len(entry) > MAX_NAME:
             strange.append(str(entry)[:60])
-        elif entry.startswith("re:") or "*" in entry or "?" in entry:
-            compiled = _compiled(entry) if len(patterns) < MAX_PATTERNS else None
-            if compiled is None:
-                strange.append(entry[:60])
-            else:
-                patterns[entry] = compiled
-        else:
+        elif not (entry.startswith("re:") or "*" in entry or "?" in entry):
             _add_literal(entry, literal)
+        elif (text := _expression(entry)) is None or sum(map(len, patterns.values())) >= MAX_PATTERNS:
+            strange.append(entry[:60])
+        else:
+            number = _LAYER.search(entry)
+            patterns.setdefault(None if number is None else int(number[1]), {})[text] = None
+    every = patterns.get(None, {})
     return Names(
-        {index: frozenset(names) for index, names in literal.items()}, tuple(patterns.values()), tuple(strange[:5])
+        {index: frozenset(names) for index, names in literal.items()},
+        {index: re.compile("|".join(texts)) for index, texts in patterns.items()},
+        any(character.isdigit() for text in every for character in text),
+        tuple(strange[:5]),
     )
 
 
@@ -86,24 +88,22 @@ def _add_literal(entry: str, literal: dict[int | None, set[str]]) -> None:
         literal.setdefault(int(found[1]), set()).add(entry[found.end() :])
 
 
-def _compiled(entry: str) -> re.Pattern[str] | None:
-    text = entry[3:] if entry.startswith("re:") else translate(entry.strip("."))
-    if _REPEATED_GROUP.search(text.replace(r"\Z", "")) or text.count("*") + text.count("+") > 8:
+def _expression(entry: str) -> str | None:
+    """A wildcard or a "re:…" as a regular expression of a whole name or of the module that it stands in.
+
+    None where it is no such expression, or one that may take exponential time.
+    """
+    if not entry.startswith("re:"):
+        inside = translate(entry.strip(".")).removeprefix("(?s:").removesuffix(r")\Z")
+        return None if len(_REPEATS.findall(inside)) > 8 else rf"(?:(?:.*\.)?{inside}(?:\..*)?\Z)"
+    text = f"(?:{entry[3:]})"
+    if _REPEATED_GROUP.search(text) or len(_REPEATS.findall(text)) > 8:
         return None
     try:
-        return re.compile(text)
+        re.compile(text)
     except (re.error, RecursionError, OverflowError):
         return None
-
-
-def _full_match(pattern: re.Pattern[str], path: str, index: int) -> bool:
-    """Whether a pattern means a module, or one that it stands in, under any of the usual prefixes."""
-    parts = path.split(".")
-    for prefix in PREFIXES:
-        start = f"{prefix}.layers.{index}" if prefix else f"layers.{index}"
-        if any(pattern.match(".".join([start, *parts[:count]])) for count in range(len(parts) + 1)):
-            return True
-    return any(pattern.match(".".join(parts[start:end])) for start, end in _runs(len(parts)))
+    return text
 
 
 @cache

@@ -13,6 +13,8 @@ from .kv_cache import append_op
 from .layer import Layer, Linear, part_of
 from .norm import RMS
 
+FLOAT32_BYTES = 4.0  # of a score in the softmax
+
 
 @dataclass(frozen=True, slots=True)
 class Attention(Layer):
@@ -34,6 +36,7 @@ class Attention(Layer):
     fused: bool = False  # queries, keys and values come from one product
     value_dim: Array | None = None  # of a head's values, where it is not head_dim
     tied_values: bool = False  # values are the keys before their norm: no product of their own
+    gate_bias: bool = True  # an output gate has biases where the queries have
     head_gate: bool = False  # a gate of one value a head on the output, from a product of its own
     query_width: Array = field(init=False, repr=False, compare=False)  # of the queries of all heads
     projected_width: Array = field(init=False, repr=False, compare=False)  # of their product, the gate included
@@ -73,7 +76,8 @@ class Attention(Layer):
         """Biases, norms of queries and keys, sinks."""
         sizes: list[Array] = []
         if self.qkv_bias:
-            sizes.append(self.projected_width + self._key_value_outputs)
+            asked = self.projected_width if self.gate_bias else self.query_width
+            sizes.append(asked + self._key_value_outputs)
         if self.out_bias:
             sizes.append(hidden)
         if self.qk_norm:
@@ -120,6 +124,19 @@ class Attention(Layer):
         if self.window is None:
             return positions
         return minimum(positions, self.window - 1.0 if implementation.cache_copies else self.window)
+
+    def written_bytes(
+        self, batch: Array, prompt: Array, positions: Array, implementation: Implementation, numbers: Numbers
+    ) -> Array:
+        """Keys and values repeated for each query head, and scores in float32 beside their copy in the dtype."""
+        path, held = implementation.attention, 0.0 * batch
+        if path.expand_kernels:
+            seen = positions if self.window is None else minimum(positions, self.window)
+            shared = indicator(self.heads > self.kv_heads, self.heads)
+            held = held + shared * self.query_width * (2.0 * batch * seen * numbers.cache_bytes)
+        if path.score_moves:
+            held = held + self.heads * (batch * prompt * prompt * (FLOAT32_BYTES + numbers.activation_bytes))
+        return held
 
     @property
     def live_width(self) -> Array:

@@ -96,6 +96,12 @@ class Layer(ABC):
             return state
         return each * (self.kept_positions(positions, implementation) * numbers.cache_bytes) + state
 
+    def written_bytes(
+        self, batch: Array, prompt: Array, positions: Array, implementation: Implementation, numbers: Numbers
+    ) -> Array:
+        """The largest thing that attention writes out for a moment, over a prompt and `positions` in the end."""
+        return 0.0
+
     def dimensions(self) -> dict[str, Array]:
         """The dimensions that every `config.json` has a name for, by that name."""
         return {}
