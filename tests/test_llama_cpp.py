@@ -9,15 +9,21 @@ from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.laws.coefficients import GgmlCoefficients, Sheet
 from latmodel.laws.dispatch import op_seconds
+from latmodel.model.formats import Numbers
+from latmodel.model.layers.attention import Attention, attention_op
 from latmodel.model.ops import gemm
+from latmodel.model.step import Step
+from latmodel.runtimes.llama_cpp import LLAMA_CPP
 
 SHEET = Sheet(1e12, 1e11, 1.0, 1e6)
+SIXTEEN = Numbers(2.0, 2.0, 2.0)
 LAW = GgmlCoefficients(
     bandwidth_efficiency=0.5,
     vector_flops_per_s=1e11,
     product_flops_per_s=1e12,
     attention_ratio=0.5,
     cache_efficiency=0.25,
+    token_attention_flops_per_s=1e11,
     unpack_passes=0.5,
     launch_s=1e-6,
 )
@@ -87,3 +93,23 @@ def test_sizes_that_the_format_does_not_divide_are_refused() -> None:
     predictor = Predictor.load("m2", "llama.cpp")
     with pytest.raises(UsageError, match="multiple of 256, as weights in q4_k_m"):
         frontier(predictor, SearchSpace(hidden_size=(576, 640)), Workload(weights="q4_k_m"), budget_s=1.0)
+
+
+def test_a_profile_of_one_format_prices_that_one_alone() -> None:
+    profile = load_profile("3090", "llama.cpp")
+    part = profile.runtimes["llama.cpp"]
+    alone = part.model_copy(update={"formats": {"q4_0": part.formats["q4_0"]}})
+    predictor = Predictor(profile.model_copy(update={"runtimes": {"llama.cpp": alone}}), "llama.cpp")
+    assert predictor.predict(LLAMA, Workload(weights="q4_0")).response_s > 0.0
+    with pytest.raises(ProfileError, match="no weights in f16: choose from q4_0"):
+        predictor.predict(LLAMA)
+
+
+def test_a_token_computes_for_every_query_head() -> None:
+    one = Step(1.0, 1.0, 1000.0, "decode")
+    times = [
+        op_seconds(attention_op(Attention(heads, 2.0, 64.0), one, LLAMA_CPP, SIXTEEN), SHEET, LAW, 0.0).seconds
+        for heads in (2.0, 8.0)
+    ]
+    # Keys and values: 2 x 2 heads x 64 x 2 bytes x 1000 at 2.5e10 B/s; 4 x 64 FLOPs a head and position at 1e11/s.
+    assert times == pytest.approx([20.48e-6 + 5.12e-6, 20.48e-6 + 20.48e-6])

@@ -79,6 +79,7 @@ def _start(part: RuntimePart, tests: Sequence[SpeedTest]) -> dict[str, Floats]:
     values = {name: column(name) for name in ("attention_ratio", "unpack_passes", "launch_s", "bandwidth_efficiency")}
     values["vector_flops_per_core"] = column("vector_flops_per_s")
     values["product_flops_per_core"] = column("product_flops_per_s")
+    values["token_attention_flops_per_core"] = column("token_attention_flops_per_s")
     values["cache_ratio"] = column("cache_efficiency") / column("bandwidth_efficiency")
     return {**values, "pass_s": np.full(len(tests), part.coefficients["pass_s"].value)}
 
@@ -91,6 +92,7 @@ def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mappin
         "bandwidth_efficiency": by["bandwidth_efficiency"], "vector_flops_per_s": by["vector_flops_per_core"],
         "product_flops_per_s": by["product_flops_per_core"], "attention_ratio": by["attention_ratio"],
         "cache_efficiency": by["bandwidth_efficiency"] * by["cache_ratio"], "unpack_passes": 1.0,
+        "token_attention_flops_per_s": 1.0,
         "launch_s": by["launch_s"],
     }  # fmt: skip
     formats = {

@@ -239,7 +239,9 @@ class Profile(_Part):
         if formats:
             chosen = formats.get(weights or SIXTEEN_BITS)
             if chosen is None:
-                raise ProfileError(f"{runtime} has no weights in {weights}: choose from {', '.join(formats)}")
+                raise ProfileError(
+                    f"{runtime} has no weights in {weights or SIXTEEN_BITS}: choose from {', '.join(formats)}"
+                )
             return device_coefficients({key: item.value for key, item in chosen.items()}), True
         table, measured = self.device_table(dtype, runtime)
         values = {key: item.value for key, item in table.items()}
@@ -266,8 +268,10 @@ class Profile(_Part):
         families = corrections_of(parts, corrected)
         if "gemm" in corrected and FLOAT8 in tables:
             families["gemm8"] = corrections_of(tables[FLOAT8], ["gemm"])["gemm"]
+        if not families:
+            return None
         device = self.device_coefficients(dtype, runtime)[0]
-        if not families or not isinstance(device, DeviceCoefficients):
+        if not isinstance(device, DeviceCoefficients):
             return None
         return Corrector(families, device.decode.window_whole)
 

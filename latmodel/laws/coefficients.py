@@ -163,6 +163,7 @@ class GgmlCoefficients(NamedTuple):
     product_flops_per_s: float
     attention_ratio: float
     cache_efficiency: float
+    token_attention_flops_per_s: float
     unpack_passes: float
     launch_s: float
 

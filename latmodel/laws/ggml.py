@@ -41,8 +41,13 @@ def prompt_attention_terms(op: OpCost, c: GgmlCoefficients, _sheet: Sheet) -> Te
 
 
 def token_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
-    """Attention of a new token: cache bytes / (B · cache_efficiency)."""
-    return op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_efficiency)), 0.0, 0.0
+    """Attention of a new token: cache bytes / (B · cache_efficiency) + FLOPs / token_attention_flops_per_s.
+
+    Query heads that share keys read them once and compute on them each: on a CPU the arithmetic is all that counts.
+    """
+    read = op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_efficiency))
+    compute = op.flops * (1.0 / c.token_attention_flops_per_s)
+    return read + compute, 0.0, compute
 
 
 def pointwise_terms(_op: OpCost, _c: GgmlCoefficients, _sheet: Sheet) -> Terms:

@@ -122,6 +122,7 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.product_flops_per_s": Prior(1e13, 0.5, 1e8, 1e16, "arithmetic of more rows, FLOP/s"),
     "ggml.attention_ratio": Prior(0.5, 0.5, 1e-3, 100.0, "attention of a prompt: rate against that of products"),
     "ggml.cache_efficiency": Prior(0.4, 0.5, 1e-3, 20.0, "share of the bandwidth on the KV cache"),
+    "ggml.token_attention_flops_per_s": Prior(1e12, 1.0, 1e7, 1e17, "attention of one token: arithmetic, FLOP/s"),
     "ggml.unpack_passes": Prior(0.5, 0.7, 1e-4, 100.0, "passes over 16-bit weights in a product of more rows"),
     "ggml.launch_s": Prior(3e-6, 0.7, 1e-9, 1e-2, "time of a product with the small operators around it"),
 }

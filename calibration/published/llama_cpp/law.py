@@ -133,6 +133,7 @@ def ggml_of(values: dict[str, Any], cores: Any) -> GgmlCoefficients:
         product_flops_per_s=values["product_flops_per_core"] * cores,
         attention_ratio=values["attention_ratio"],
         cache_efficiency=values["bandwidth_efficiency"] * values["cache_ratio"],
+        token_attention_flops_per_s=values["token_attention_flops_per_core"] * cores,
         unpack_passes=values["unpack_passes"],
         launch_s=values["launch_s"],
     )
@@ -151,6 +152,7 @@ START = {
     "product_flops_per_core": 4e11,
     "attention_ratio": 0.5,
     "cache_ratio": 0.5,
+    "token_attention_flops_per_core": 1e11,
     "unpack_passes": 0.5,
     "launch_s": 3e-6,
     "pass_s": 3e-4,
@@ -246,6 +248,8 @@ EFFECTS = (
     Effect("attention_ratio", "device", _device, 0.3),
     Effect("cache_ratio", "flash attention", lambda row: (row.device.backend, row.test.flash_attention), 0.5),
     Effect("cache_ratio", "device", _device, 0.3),
+    Effect("token_attention_flops_per_core", "backend", _backend, 0.5),
+    Effect("token_attention_flops_per_core", "generation", _generation, 0.3),
     Effect("unpack_passes", "build", lambda row: (row.device.backend, row.test.build), 0.7),
     Effect("launch_s", "backend", _backend, 0.7),
     Effect("launch_s", "generation", _generation, 0.4),
@@ -273,7 +277,12 @@ CPU_EFFECTS = tuple(
     else effect
     for effect in EFFECTS
 )  # fmt: skip
-CPU_START = {**START, "vector_flops_per_core": 1e11, "product_flops_per_core": 1e11}
+CPU_START = {
+    **START,
+    "vector_flops_per_core": 1e11,
+    "product_flops_per_core": 1e11,
+    "token_attention_flops_per_core": 1e10,
+}
 NOISE = 0.06  # scatter of a row in log units where nothing else is known
 ROWS_THAT_COUNT = 10  # of one device: more of them share the weight of so many, for they repeat the device's own ways
 

@@ -18,10 +18,13 @@ from .law import CPU_START, Problem, Row, ggml_of, row_of
 
 WIDE = 2.0  # log units around the start: the data decide
 NARROW = 0.5  # of what single prompts and contexts hardly tell
+FIXED = 0.1  # keys and values are read as weights are, so that what a head computes can be told from what it reads
 NOISE = 0.03
+START = {**CPU_START, "cache_ratio": 1.0}
 FREE = {
     "bandwidth_efficiency": WIDE, "vector_flops_per_core": WIDE, "product_flops_per_core": WIDE, "launch_s": WIDE,
-    "pass_s": WIDE, "attention_ratio": 1.0, "cache_ratio": 1.0, "unpack_passes": NARROW,
+    "pass_s": WIDE, "attention_ratio": 1.0, "cache_ratio": FIXED,
+    "token_attention_flops_per_core": WIDE, "unpack_passes": NARROW,
 }  # fmt: skip
 EFFECTS = tuple(Effect(name, "all", lambda _row: "all", spread) for name, spread in FREE.items())
 
@@ -67,4 +70,4 @@ def fit_own(tests: Sequence[SpeedTest], device: Device) -> OwnFit:
 
 def _fit(rows: Sequence[Row]) -> Fitted:
     problem = Problem(rows)
-    return fit_hierarchy(rows, problem.predict, problem.seconds, CPU_START, EFFECTS, np.full(len(rows), NOISE))
+    return fit_hierarchy(rows, problem.predict, problem.seconds, START, EFFECTS, np.full(len(rows), NOISE))
