@@ -13,10 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 
-from latmodel import Predictor
+from latmodel import ModelConfig, Predictor, Workload
 from latmodel.laws.coefficients import DeviceCoefficients
 from latmodel.model.architecture import uniform
-from latmodel.model.formats import Numbers
+from latmodel.model.formats import FORMATS, Numbers
 from latmodel.predict.forward import Forecast, Target, Work, forecast
 
 PREDICTORS = {"3090": Predictor.load("3090"), "toy": toy_predictor()}
@@ -178,7 +178,6 @@ def compare(one: Any, other: Any, rel: float) -> None:
 
 @pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)
 def test_many_rows_equal_one_by_one(predictor: Predictor) -> None:
-    from latmodel import ModelConfig, Workload
 
     columns = table(200)
     many = predictor.predict_many(columns)
@@ -221,3 +220,16 @@ def test_intervals_hold_their_prediction_and_widen_with_the_level(shape: dict[st
     assert some.response_s_low <= some.response_s <= some.response_s_high
     assert most.response_s_low <= some.response_s_low
     assert most.response_s_high >= some.response_s_high
+
+
+@pytest.mark.parametrize("weights", FORMATS)
+def test_batches_on_both_sides_of_a_kernels_limit_are_priced_as_alone(weights: str) -> None:
+    # A kernel of quantised weights hands over to another from some rows on: a column of batches holds both.
+    predictor = PREDICTORS["3090"]
+    model = ModelConfig(num_hidden_layers=4, hidden_size=2048, num_attention_heads=16)
+    batches = [1, 4, 16, 64, 512]
+    many = predictor.predict_many({**model.model_dump(), "batch_size": batches}, Workload(weights=weights))
+    for index, batch in enumerate(batches):
+        one = predictor.predict(model, Workload(weights=weights, batch_size=batch))
+        assert many[index].prefill_s == pytest.approx(one.prefill_s, rel=1e-12)
+        assert many[index].decode_s_per_token == pytest.approx(one.decode_s_per_token, rel=1e-12)

@@ -84,7 +84,7 @@ def compute_seconds(
     c: GemmCoefficients,
     sheet: Sheet,
     tile: Tile = LARGE_TILE,
-    row_step: float = MMA_ROWS,
+    row_step: Array = MMA_ROWS,
 ) -> Array:
     """Tensor-core seconds of one product: the better of two tilings, less what a short kernel gains at boost clocks.
 

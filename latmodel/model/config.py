@@ -1,5 +1,6 @@
 """What a user gives: the dimensions of a model and the work it is asked to do, checked at the door."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -18,7 +19,7 @@ Dimension = Annotated[int, Field(ge=1, le=MAX_DIMENSION, strict=True)]
 
 DType = Literal["bfloat16", "float16", "float32"]
 Logits = Literal["last", "all"]
-ALL_FORMATS: dict[str, WeightFormat] = {**FORMATS, **GGUF_FORMATS}
+ALL_FORMATS: Mapping[str, WeightFormat] = ChainMap(GGUF_FORMATS, FORMATS)  # as registered; FORMATS come first
 DTYPE_BYTES: dict[str, float] = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 
 # Architecture columns of a table, in the order of the contract.

@@ -70,7 +70,7 @@ class OpCost(NamedTuple):
     passes: float = 1.0  # times a pointwise chain goes over its values, which a cache may hold from pass to pass
     attention: AttentionShape | None = None
     strided: bool = False  # pointwise over views that are not contiguous, which a kernel walks value by value
-    row_step: float = MMA_ROWS  # of a product: rows that one instruction works on; fewer cost as many
+    row_step: Array = MMA_ROWS  # of a product: rows that one instruction works on; fewer cost as many
 
     @property
     def bytes(self) -> Array:

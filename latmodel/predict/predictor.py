@@ -193,10 +193,8 @@ class Predictor:
         """One pass of `step.new_tokens` over `step.cached_tokens`, of numbers or of arrays that broadcast.
 
         `model` as in `predict`, or an `Architecture` of arrays; `workload` gives dtype, number formats and logits. A
-        step into an empty cache equals `prefill_s`, one of one token the `decode_s_per_token` of one new token.
-
-        Raises:
-            ProfileError, UsageError: as `predict`; a value is out of range, or beyond a learned table of positions.
+        step into an empty cache equals `prefill_s`, one of one token the `decode_s_per_token` of one new token. Raises
+        as `predict`, and UsageError for a value out of range or beyond a learned table of positions.
         """
         architecture, workload = read_any(model, workload or Workload())
         step = check_step(step)

@@ -41,7 +41,8 @@ def with_unpacking(
         few_ops = _side_ops(name, products, kernel, implementation, numbers)
         many_ops = _side_ops(name, products, kernel.beyond, implementation, numbers)
         side = [*(_part(op, 1.0 - many) for op in few_ops), *(_part(op, many) for op in many_ops)]
-        return [*_launched(ops, quantised, launches, MMA_ROWS), *side]
+        row_step = kernel.row_step * (1.0 - many) + kernel.beyond.row_step * many
+        return [*_launched(ops, quantised, launches, row_step), *side]
     if kernel.beyond is not None and rows >= kernel.rows:
         kernel = kernel.beyond
     side = _side_ops(name, products, kernel, implementation, numbers)
@@ -53,9 +54,9 @@ def _product_launches(kernel: WeightKernel) -> float:
     return 1.0 if kernel.way is Way.UNPACKED else kernel.launches
 
 
-def _launched(ops: Sequence[OpCost], quantised: Collection[str], launches: Array, row_step: float) -> Sequence[OpCost]:
+def _launched(ops: Sequence[OpCost], quantised: Collection[str], launches: Array, row_step: Array) -> Sequence[OpCost]:
     """The operators, those by quantised weights in so many launches each."""
-    if type(launches) is float and launches == 1.0 and row_step == MMA_ROWS:
+    if not is_array(launches) and launches == 1.0 and row_step == MMA_ROWS:
         return ops
     return [op._replace(kernels=op.kernels * launches, row_step=row_step) if op.name in quantised else op for op in ops]
 
