@@ -37,7 +37,8 @@ def build_decoder(config: DecoderConfig, arena: Arena, device: torch.device, dty
     if not isinstance(family, str):
         raise UsageError("model_type is missing in the configuration: without it there is no class to build")
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # which fallbacks it takes is what is measured, and no news
-    special = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    # Tokens that every vocabulary has: some classes refuse None, and none is ever generated from.
+    special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
     try:
         settings = AutoConfig.for_model(family, **special, **fields)
         factory: Any = AutoModelForCausalLM
