@@ -22,7 +22,8 @@ from latmodel.model.architecture import Architecture, Attention, Block, FeedForw
 from latmodel.model.config import Workload
 from latmodel.model.memory import Memory, peak_memory
 from latmodel.predict.forward import Target, forecast
-from latmodel.predict.predictor import Predictor, work_of
+from latmodel.predict.inputs import work_of
+from latmodel.predict.predictor import Predictor
 from latmodel.pruning.ways import fewer_blocks
 from latmodel.report.text import table
 from latmodel.runtimes.transformers_eager import TRANSFORMERS

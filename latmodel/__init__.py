@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from .device.profile import Profile as Profile
     from .model.config import ModelConfig as ModelConfig
     from .model.config import Workload as Workload
+    from .model.step import Step as Step
     from .predict.prediction import Prediction as Prediction
     from .predict.prediction import Predictions as Predictions
     from .predict.predictor import Predictor as Predictor
+    from .predict.step_prediction import StepPrediction as StepPrediction
     from .search.frontier import Frontier as Frontier
     from .search.goals import Objective as Objective
     from .search.goals import Scenario as Scenario
@@ -36,6 +38,8 @@ _HOMES = {
     "Scenario": "search.goals",
     "SearchSpace": "search.space",
     "Span": "search.space",
+    "Step": "model.step",
+    "StepPrediction": "predict.step_prediction",
     "best_per_depth": "search.run",
     "frontier": "search.run",
     "read_config": "configs.huggingface",
@@ -43,7 +47,8 @@ _HOMES = {
 }
 __all__ = [
     "Frontier", "ModelConfig", "Objective", "Prediction", "Predictions", "Predictor", "Profile", "Scenario",
-    "SearchSpace", "Span", "Workload", "__version__", "best_per_depth", "frontier", "read_config", "search_layers",
+    "SearchSpace", "Span", "Step", "StepPrediction", "Workload", "__version__", "best_per_depth", "frontier",
+    "read_config", "search_layers",
 ]  # fmt: skip
 
 

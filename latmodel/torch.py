@@ -20,10 +20,13 @@ from .arrays import SMOOTH, Array
 from .errors import UsageError
 from .model.architecture import Architecture, uniform
 from .model.config import CONFIG_FIELDS, Workload
+from .model.step import Step
 from .model.totals import num_parameters
-from .predict.forward import Forecast
+from .predict.forward import Forecast, Target
 from .predict.forward import forecast as priced
-from .predict.predictor import Predictor, work_of
+from .predict.inputs import work_of
+from .predict.passes import PassTimes, pass_cost
+from .predict.predictor import Predictor
 
 
 def forecast(
@@ -46,11 +49,35 @@ def forecast(
         UsageError: a dimension is missing or unknown, or the predictor uses a learned correction.
     """
     workload, shape = workload or Workload(), architecture(model)
-    target = predictor.target(workload.dtype)
-    if target.corrector is not None:
-        raise UsageError("the profile's learned correction has no gradient; load the predictor with corrected=False")
+    target = _uncorrected(predictor, workload)
     with _smoothed(smooth), _precision(shape):
         return priced(shape, work_of(workload), target)
+
+
+def step(
+    predictor: Predictor,
+    model: Mapping[str, Any] | Architecture,
+    step: Step,
+    workload: Workload | None = None,
+    *,
+    smooth: bool = False,
+) -> PassTimes:
+    """Seconds of one pass, of its host and of its device, as tensors where the model or the step holds tensors.
+
+    `new_tokens` is the number 1 for a decode step; a tensor of new tokens is a prefill. Of the workload only dtype,
+    number formats and logits are used. `smooth` and errors as in `forecast`.
+    """
+    workload, shape = workload or Workload(), architecture(model)
+    target = _uncorrected(predictor, workload)
+    with _smoothed(smooth), _precision(shape):
+        return pass_cost(shape, step, workload.logits == "all", workload.numbers(), target).times(target)
+
+
+def _uncorrected(predictor: Predictor, workload: Workload) -> Target:
+    target = predictor.target(workload.dtype, workload.numbers().format)
+    if target.corrector is not None:
+        raise UsageError("the profile's learned correction has no gradient; load the predictor with corrected=False")
+    return target
 
 
 def parameters(model: Mapping[str, Any] | Architecture) -> Array:

@@ -7,6 +7,8 @@ from .errors import UsageError
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(us|µs|ms|s|min)?")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, None: 1.0}
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?)\s*(b|kb|mb|gb|tb|kib|mib|gib|tib)?", re.IGNORECASE)
+_PRICE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*/\s*(h|min|s)")
+_PER_HOUR = {"h": 1.0, "min": 60.0, "s": 3600.0}
 _POWER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,6})?)\s*w?", re.IGNORECASE)
 _BYTES = {
     None: 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
@@ -54,6 +56,19 @@ def parse_power(text: str) -> float:
     return watts
 
 
+def parse_price(text: str) -> float:
+    """Money an hour from "0.5/h", "0.01/min" or "0.0002/s", in whatever currency.
+
+    Raises:
+        UsageError: anything else, a price without its unit of time, or none that is positive.
+    """
+    match = _PRICE.fullmatch(text.strip())
+    price = float(match[1]) * _PER_HOUR[match[2]] if match else 0.0
+    if not 0.0 < price <= 1e9:
+        raise UsageError(f"{text[:40]!r} is no price of the device: write 0.5/h, with its unit of time (/h, /min, /s)")
+    return price
+
+
 def parse_shape(text: str) -> tuple[int, int]:
     """(layers, hidden) from "80x576".
 
@@ -64,6 +79,11 @@ def parse_shape(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(f"{text[:40]!r} is no shape: write layers x hidden, as in 80x576")
     return int(match[1]), int(match[2])
+
+
+def parse_shape_or_none(text: str) -> tuple[int, int] | None:
+    """(layers, hidden) from "80x576"; None for what is no shape."""
+    return parse_shape(text) if _SHAPE.fullmatch(text.strip()) else None
 
 
 def show_seconds(seconds: float) -> str:

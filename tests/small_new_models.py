@@ -10,7 +10,8 @@ ROUTED = {"n_routed_experts": (4, 6), "num_experts_per_tok": (1, 2), "moe_interm
 LATENT = {"kv_lora_rank": (16, 24), "q_lora_rank": (24,), "qk_rope_head_dim": (8, 16), "qk_nope_head_dim": (16, 24),
           "v_head_dim": (16, 24)}  # fmt: skip
 INDEX = {"index_topk": (4,), "index_head_dim": (16, 32), "index_n_heads": (2, 4)}
-DELTA = {"linear_num_key_heads": (2,), "linear_num_value_heads": (2, 4), "linear_key_head_dim": (8, 16),
+DELTA = {"num_hidden_layers": (4,), "linear_num_key_heads": (2,),
+         "linear_num_value_heads": (2, 4), "linear_key_head_dim": (8, 16),
          "linear_value_head_dim": (8, 16), "linear_conv_kernel_dim": (4,)}  # fmt: skip
 KIMI = {
     "num_hidden_layers": (4,),

@@ -18,7 +18,7 @@ from latmodel.model.step import Step
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 GROUPED, EVERY_HEAD = Attention(8.0, 2.0, 64.0), Attention(8.0, 8.0, 64.0)
-STEP = Step(3.0, 1.0, 1000.0, "decode")
+STEP = Step(1.0, 999.0, 3.0)
 CACHE = 3 * 1000 * 2 * 2 * 64 * 2  # sequences · positions · keys and values · heads · width · bytes: of GROUPED
 SHAPE = ModelConfig(
     num_hidden_layers=28, hidden_size=3584, intermediate_size=18944, num_attention_heads=28, num_key_value_heads=4,
@@ -58,7 +58,7 @@ def test_a_copy_runs_at_its_own_rate() -> None:
 
 
 def test_scores_are_written_for_every_position_of_a_prompt() -> None:
-    prompt = Step(2.0, 100.0, 100.0, "prefill")
+    prompt = Step(100.0, batch_size=2.0)
     scores = ops_of(GROUPED, "eager", prompt)["scores"]
     assert scores.bytes == 8 * 2 * 100 * 100 * 12 * 2  # heads, sequences, a square, moves, bytes
     assert scores.kernels == 5

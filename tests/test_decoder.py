@@ -38,7 +38,11 @@ def run_of(one: Case) -> Any:
         return decoder_run(one, Arena(weight_elements(one), torch.float32, CPU), CPU)
 
 
-@pytest.mark.parametrize("family", CHOICES)
+# Caches that cannot be set back to the prompt: MiniMax's own, and the indexer's keys beside latents.
+NOT_SET_BACK = ("minimax", "deepseek_v32", "glm_moe_dsa")
+
+
+@pytest.mark.parametrize("family", [one for one in CHOICES if one not in NOT_SET_BACK])
 def test_every_family_is_built_and_run(family: str) -> None:
     config = config_of(family)
     prefill, decode = run_of(case(config)), run_of(case(config, "decode"))
@@ -144,7 +148,7 @@ def test_what_transformers_does_not_build_is_one_line(change: dict[str, Any], wo
 
 def test_a_model_of_other_parameters_than_were_read_is_refused() -> None:
     """What latmodel takes for a Llama may be something else to Transformers."""
-    fields = {**config_of("llama").fields, "model_type": "bitnet"}
+    fields = {**config_of("llama").fields, "model_type": "diffllama"}
     with pytest.raises(UsageError, match="Transformers builds [0-9]+ parameters"):
         build_decoder(DecoderConfig.of(fields), Arena(1_000_000, torch.float32, CPU), CPU, torch.float32)
 

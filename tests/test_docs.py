@@ -67,9 +67,10 @@ def commands() -> list[str]:
 def test_commands_have_their_options(line: str) -> None:
     _, *words = shlex.split(line)
     command: click.Command = group
+    names = {"help_option_names": group.context_settings["help_option_names"]}  # a command keeps its first context's
     while isinstance(command, click.Group):
-        found = command.get_command(click.Context(command), words.pop(0))
+        found = command.get_command(click.Context(command, **names), words.pop(0))
         assert found is not None, line
         command = found
-    with click.Context(command, resilient_parsing=False) as context:
+    with click.Context(command, resilient_parsing=False, **names) as context:
         command.parse_args(context, list(words))

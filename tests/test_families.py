@@ -148,7 +148,7 @@ def test_prefill_products_equal_the_flop_counter(family: str, seed: int) -> None
     """Products with weights. Attention itself is left to the next test: the eager one computes the whole square."""
     module, model = small(family, seed)
     flops = counted(module, PROMPT, new_cache(module))
-    ops = operators(model, Step(BATCH, float(PROMPT), float(PROMPT), "prefill"))
+    ops = operators(model, Step(float(PROMPT), batch_size=BATCH))
     batched = (*BATCHED, *BATCHED_OF.get(family, ()))
     ours = sum(op.flops for op in ops if op.kind == "gemm" and op.name not in batched)
     assert ours == sum(flops.get(op, 0) for op in ("mm", "addmm", "_grouped_mm"))
@@ -165,6 +165,6 @@ def test_decode_products_and_attention_equal_the_flop_counter(family: str, seed:
     batched = (*BATCHED, *BATCHED_OF.get(family, ()))
     plain = attention_is_plain(model) and family not in BATCHED_OF
     wanted, kinds = (GEMMS, ("gemm", "decode")) if plain else (("mm", "addmm", "_grouped_mm"), ("gemm",))
-    ops = operators(model, Step(BATCH, 1.0, PROMPT + 1.0, "decode"))
+    ops = operators(model, Step(1.0, float(PROMPT), BATCH))
     ours = sum(op.flops for op in ops if op.kind in kinds and op.name not in batched)
     assert ours == sum(flops.get(op, 0) for op in wanted)

@@ -26,7 +26,7 @@ from latmodel.model.memory import peak_memory
 from latmodel.model.ops import OpCost, gemm
 from latmodel.model.transformer import dense_ops
 from latmodel.predict.breakdown import breakdown
-from latmodel.predict.predictor import work_of
+from latmodel.predict.inputs import work_of
 from latmodel.runtimes.torch_compile import COMPILED
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 

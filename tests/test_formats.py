@@ -20,7 +20,7 @@ from latmodel.model.ops import OpCost
 from latmodel.model.totals import linears, weight_bytes
 from latmodel.model.transformer import dense_ops
 from latmodel.predict.capacity import capacity, largest
-from latmodel.predict.predictor import work_of
+from latmodel.predict.inputs import work_of
 from latmodel.pruning.ways import fewer_blocks
 from latmodel.runtimes.torch_compile import COMPILED
 from latmodel.runtimes.transformers_eager import TRANSFORMERS

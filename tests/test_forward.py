@@ -21,7 +21,7 @@ def step_by_step(architecture: Architecture, asked: Work, known: Target) -> floa
     head = head_cost(architecture, asked, known).first
     seconds = 0.0
     for position in range(1, int(asked.new) + 1):
-        step = Step(asked.batch, 1.0, asked.prompt + position, "decode")
+        step = Step(1.0, asked.prompt + position - 1.0, asked.batch)
         ops = [
             *dense_ops(group.block, architecture.hidden_size, asked.batch, known.implementation, asked.numbers),
             *context_ops(group.block, step, known.implementation, asked.numbers),

@@ -64,7 +64,7 @@ def launches(name: str, phase: str) -> Counter[str]:
 def test_the_dispatcher_sees_as_many_kernels_as_the_table_says(name: str, implementation: str, phase: str) -> None:
     shape = config().architecture()
     work = Workload(prompt_tokens=16, dtype="bfloat16").numbers()
-    step = Step(1.0, 16.0, 16.0, "prefill") if phase == "prefill" else Step(1.0, 1.0, 17.0, "decode")
+    step = Step(16.0) if phase == "prefill" else Step(1.0, 16.0)
     implementation = IMPLEMENTATIONS[implementation]
     block = shape.groups[0].block
     ops = [*dense_ops(block, 128.0, step.rows, implementation, work), *context_ops(block, step, implementation, work)]

@@ -68,8 +68,8 @@ def test_an_interval_that_cannot_be_had_is_none_and_said() -> None:
     assert one.decode_s_per_token_low == pytest.approx(one.decode_s_per_token / math.exp(0.1 * 2.0))
     assert not one.holds("prefill_s", one.prefill_s)
     assert one.holds("decode_s_per_token", one.decode_s_per_token)
-    assert [note.split(":")[0] for note in one.notes if "interval" in note] == ["prefill", "decode", "response"]
-    assert any("decode: the interval holds at 80 %, not 90 %" in note for note in one.notes)
+    assert [note.split(":")[0] for note in one.notes if "interval" in note] == ["prefill, response", "decode"]
+    assert any("with 4 errors on unseen rows an interval holds at 80 %, not 90 %" in note for note in one.notes)
     assert one.as_dict()["prefill_s_low"] is None
 
 

@@ -187,7 +187,7 @@ def test_the_host_term_counts_the_launches_of_a_real_block() -> None:
     from latmodel.model.transformer import context_ops, dense_ops
 
     block = Block(Attention(8.0, 8.0, 64.0), FeedForward(2048.0))
-    numbers, step = Numbers(2.0, 2.0, 2.0), Step(1.0, 1.0, 128.0, "decode")
+    numbers, step = Numbers(2.0, 2.0, 2.0), Step(1.0, 127.0)
     ops = [*dense_ops(block, 512.0, 1.0, TRANSFORMERS, numbers), *context_ops(block, step, TRANSFORMERS, numbers)]
     assert sum(op.kernels for op in ops) == block_launches()
 

@@ -68,7 +68,7 @@ def block_of(phase: str, attention: str = "sdpa") -> Counter[str]:
 def ours(phase: str, implementation: Implementation = TRANSFORMERS) -> dict[str, float]:
     tokens = 1.0 if phase == "decode" else 16.0
     architecture = model()
-    block, step = architecture.groups[0].block, Step(1.0, tokens, 17.0 if phase == "decode" else 16.0, phase)
+    block, step = architecture.groups[0].block, Step(tokens, 16.0 if phase == "decode" else 0.0)
     ops = [
         *dense_ops(block, architecture.hidden_size, tokens, implementation, TWO_BYTES),
         *context_ops(block, step, implementation, TWO_BYTES),

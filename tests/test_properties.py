@@ -43,6 +43,7 @@ def shapes(draw: st.DrawFn) -> dict[str, float]:
 works = st.builds(
     Work, prompt=st.integers(1, 4096).map(float), new=st.integers(1, 500).map(float),
     batch=st.integers(1, 32).map(float), logits_all=st.booleans(), numbers=st.just(Numbers(2.0, 2.0, 2.0)),
+    cached=st.just(0.0),
 )  # fmt: skip
 targets = st.sampled_from(sorted(TARGETS)).map(TARGETS.__getitem__)
 

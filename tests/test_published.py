@@ -12,7 +12,7 @@ from calibration.observations.evidence import evidence
 from calibration.published import rtx3090
 from latmodel import ModelConfig, Predictor, Profile, Workload
 from latmodel.device.store import load_profile
-from latmodel.predict.predictor import work_of
+from latmodel.predict.inputs import work_of
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -61,6 +61,8 @@ METHODS: dict[str, tuple[dict[str, Any], float]] = {
                         LAYERS * sum(n * k + 4 for n, k in MATRICES)),
     "torchao": ({"quant_method": "torchao", "quant_type": {"default": {
         "_type": "Int4WeightOnlyConfig", "_data": {"group_size": 128}}}}, grouped(4, 128, 4)),
+    "bitnet": ({"quant_method": "bitnet", "quantization_mode": "offline"},
+               LAYERS * sum(n * k / 4 + 2 for n, k in MATRICES)),
     "hqq": ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}},
             grouped(4, 64, 4)),
     "compressed": ({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {

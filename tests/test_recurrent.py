@@ -95,7 +95,7 @@ def test_launches_and_traffic_of_a_recurrent_layer(family: str, tokens: int) -> 
         with Counted() as decode:
             layer(token, **{cache_argument(layer): cache})
     seen = prefill if tokens > 1 else decode
-    step = Step(1.0, float(tokens), 128.0 if tokens > 1 else 129.0, "prefill" if tokens > 1 else "decode")
+    step = Step(float(tokens), 128.0 - tokens if tokens > 1 else 128.0)
     ops = our_ops(block, step)
     assert sum(op.kernels for op in ops) == pytest.approx(sum(seen.launches.values()), rel=0.10)
     assert sum(op.bytes for op in ops) == pytest.approx(seen.nbytes, rel=0.25)
@@ -109,7 +109,7 @@ def test_products_of_a_scan_equal_the_flop_counter(family: str, tokens: int) -> 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         layer(torch.randn(1, tokens, 256, dtype=torch.bfloat16), **{cache_argument(layer): DynamicCache(config=config)})
     seen = {str(op): flops for op, flops in counter.get_flop_counts()["Global"].items()}
-    ops = our_ops(block, Step(1.0, float(tokens), float(tokens), "prefill"))
+    ops = our_ops(block, Step(float(tokens)))
     assert sum(op.flops for op in ops if op.name == "scan_products") == pytest.approx(seen["aten.bmm"], rel=1e-12)
 
 

@@ -168,41 +168,41 @@ def test_the_cache_is_no_slower_than_the_memory() -> None:
 # --- Attention ------------------------------------------------------------------------------------
 
 
-def attention(phase: str, tokens: float, context: float, window: float | None = None) -> OpCost:
-    return attention_op(Attention(10.0, 2.0, 64.0, window), Step(1.0, tokens, context, phase), TRANSFORMERS, TWO_BYTES)
+def attention(tokens: float, context: float, window: float | None = None) -> OpCost:
+    return attention_op(Attention(10.0, 2.0, 64.0, window), Step(tokens, context - tokens), TRANSFORMERS, TWO_BYTES)
 
 
 def test_prefill_attention_takes_half_of_the_square() -> None:
     # 10 heads · 64 · 4 FLOPs · 1280² / 2 pairs = 2.097e9 FLOPs at 1e12 a second (full query blocks of 128).
-    seconds, compute = prefill_seconds(attention("prefill", 1280.0, 1280.0), PREFILL, SHEET)
+    seconds, compute = prefill_seconds(attention(1280.0, 1280.0), PREFILL, SHEET)
     assert seconds == compute == pytest.approx(4 * 10 * 64 * 1280 * 640 / 1e12)
 
 
 def test_prefill_attention_over_an_earlier_context_sees_all_of_it() -> None:
     # 128 new queries over 1280 keys: mean columns 1280 − 64 = 1216.
-    seconds, _ = prefill_seconds(attention("prefill", 128.0, 1280.0), PREFILL, SHEET)
+    seconds, _ = prefill_seconds(attention(128.0, 1280.0), PREFILL, SHEET)
     assert seconds == pytest.approx(4 * 10 * 64 * 128 * 1216 / 1e12)
 
 
 def test_prefill_attention_slows_at_other_head_dims() -> None:
     half = PREFILL._replace(efficiency_64=0.5)
-    base, _ = prefill_seconds(attention("prefill", 1280.0, 1280.0), PREFILL, SHEET)
-    slow, _ = prefill_seconds(attention("prefill", 1280.0, 1280.0), half, SHEET)
+    base, _ = prefill_seconds(attention(1280.0, 1280.0), PREFILL, SHEET)
+    slow, _ = prefill_seconds(attention(1280.0, 1280.0), half, SHEET)
     assert slow == pytest.approx(2 * base)
 
 
 def test_decode_attention_reads_the_cache() -> None:
     # keys and values of 2 heads · 64 at two bytes: 512 bytes a position, 1000 positions, 1e11 a second.
-    seconds, _ = decode_seconds(attention("decode", 1.0, 1000.0), DECODE, SHEET._replace(peak_flops_per_s=1e15))
+    seconds, _ = decode_seconds(attention(1.0, 1000.0), DECODE, SHEET._replace(peak_flops_per_s=1e15))
     assert seconds == pytest.approx(512 * 1000 / 1e11)
 
 
 def test_few_tiles_cannot_draw_the_whole_bandwidth() -> None:
     # 2 tiles, 1/128 for one of 128: 1 + 1/128 · 128 / 2 = 1.5 times as long; four sequences, 8 tiles: 1.125 times.
     quick, fit = SHEET._replace(peak_flops_per_s=1e15), DECODE._replace(idle_split=1 / 128)
-    one, _ = decode_seconds(attention("decode", 1.0, 1000.0), fit, quick)
+    one, _ = decode_seconds(attention(1.0, 1000.0), fit, quick)
     assert one == pytest.approx(1.5 * 512 * 1000 / 1e11)
-    batch = attention_op(Attention(10.0, 2.0, 64.0), Step(4.0, 1.0, 1000.0, "decode"), TRANSFORMERS, TWO_BYTES)
+    batch = attention_op(Attention(10.0, 2.0, 64.0), Step(1.0, 999.0, 4.0), TRANSFORMERS, TWO_BYTES)
     assert decode_seconds(batch, fit, quick)[0] == pytest.approx(1.125 * 4 * 512 * 1000 / 1e11)
 
 
@@ -210,7 +210,7 @@ def test_windowed_heads_that_are_not_packed_read_the_cache_as_tiles_of_their_own
     """Flash attention 2 gives windowed layers one unsplit tile a query head: 10 of them, not 2."""
     quick = SHEET._replace(peak_flops_per_s=1e15)
     packed = DECODE._replace(idle_split=0.0, idle_whole=10 / 128, window_whole=0.0)
-    windowed = attention("decode", 1.0, 1000.0, window=100.0)
+    windowed = attention(1.0, 1000.0, window=100.0)
     assert decode_seconds(windowed, packed, quick)[0] == pytest.approx(512 * 100 / 1e11)
     # 1 + 10/128 · 128 / 10 tiles = twice as long.
     whole = packed._replace(window_whole=1.0)
@@ -218,12 +218,12 @@ def test_windowed_heads_that_are_not_packed_read_the_cache_as_tiles_of_their_own
 
 
 def test_a_windowed_prefill_reads_columns_beyond_its_window() -> None:
-    windowed = attention("prefill", 1024.0, 1024.0, window=256.0)
+    windowed = attention(1024.0, 1024.0, window=256.0)
     plain, _ = prefill_seconds(windowed, PREFILL, SHEET)
     wide, _ = prefill_seconds(windowed, PREFILL._replace(window_columns=96.0), SHEET)
     # Mean columns of a query: 256 · (1 − 256 / 2048) = 224; 96 more make it 320.
     assert wide / plain == pytest.approx(320 / 224)
-    whole = attention("prefill", 1024.0, 1024.0)
+    whole = attention(1024.0, 1024.0)
     assert prefill_seconds(whole, PREFILL, SHEET) == prefill_seconds(
         whole, PREFILL._replace(window_columns=96.0), SHEET
     )
@@ -232,19 +232,19 @@ def test_a_windowed_prefill_reads_columns_beyond_its_window() -> None:
 def test_writing_the_cache_takes_a_block_of_threads_a_token_in_prefill() -> None:
     # 2 KV heads of 64 are 128 values, a quarter of a whole block's 512 threads; 1280 tokens wait in turn.
     waiting = PREFILL._replace(write_s=4e-9)
-    plain, compute = prefill_seconds(attention("prefill", 1280.0, 1280.0), PREFILL, SHEET)
-    found, same = prefill_seconds(attention("prefill", 1280.0, 1280.0), waiting, SHEET)
+    plain, compute = prefill_seconds(attention(1280.0, 1280.0), PREFILL, SHEET)
+    found, same = prefill_seconds(attention(1280.0, 1280.0), waiting, SHEET)
     assert found - plain == pytest.approx(1280 * 1e-9)
     assert same == compute
     # 16 KV heads of 64 would need 1024 threads: 512 take two values each.
-    wide = attention_op(Attention(16.0, 16.0, 64.0), Step(2.0, 640.0, 640.0, "prefill"), TRANSFORMERS, TWO_BYTES)
+    wide = attention_op(Attention(16.0, 16.0, 64.0), Step(640.0, batch_size=2.0), TRANSFORMERS, TWO_BYTES)
     more = prefill_seconds(wide, waiting, SHEET)[0] - prefill_seconds(wide, PREFILL, SHEET)[0]
     assert more == pytest.approx(2 * 640 * 4e-9)
 
 
 def test_a_window_caps_what_decode_reads() -> None:
     quick = SHEET._replace(peak_flops_per_s=1e15)
-    capped, _ = decode_seconds(attention("decode", 1.0, 1000.0, window=100.0), DECODE, quick)
+    capped, _ = decode_seconds(attention(1.0, 1000.0, window=100.0), DECODE, quick)
     assert capped == pytest.approx(512 * 100 / 1e11)
 
 
@@ -252,7 +252,7 @@ def test_a_split_context_pays_for_merging_once_it_is_long() -> None:
     # 2 tiles on ten SMs are split; the merge ramps up over one split_context.
     fit = DECODE._replace(split_s=1e-3, split_context=100.0)
     quick = SHEET._replace(peak_flops_per_s=1e15, bandwidth_bytes_per_s=1e15)
-    merge = [decode_seconds(attention("decode", 1.0, c), fit, quick)[0] for c in (50.0, 150.0, 900.0)]
+    merge = [decode_seconds(attention(1.0, c), fit, quick)[0] for c in (50.0, 150.0, 900.0)]
     assert merge == pytest.approx([0.0, 0.5e-3, 1e-3], abs=1e-8)
 
 

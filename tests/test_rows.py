@@ -73,7 +73,7 @@ def test_every_row_says_what_it_is_of(verb: str, run: Callable[..., str]) -> Non
 
 
 def test_notes_of_the_table_reach_json(run: Callable[..., str]) -> None:
-    rows = json.loads(run(*SEARCH, "--baseline", "80x576", "--depths", "4,8", "--format", "json"))
+    rows = json.loads(run(*SEARCH[:-2], "--baseline", "80x576", "--depths", "4,8", "--format", "json"))
     assert any(note.startswith("Baseline 80x576: 321M parameters") for note in rows[0]["notes"])
     assert any("FFN ratio" in note for note in rows[0]["notes"])
 

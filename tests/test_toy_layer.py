@@ -46,7 +46,7 @@ class Decay(Layer):
         return [one.op(rows, numbers) for one in self.linears(hidden)]
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-        return [pointwise("decay", step.batch * self.state, moves=2.0, kernels=1.0, bytes_each=4.0)]
+        return [pointwise("decay", step.batch_size * self.state, moves=2.0, kernels=1.0, bytes_each=4.0)]
 
     @property
     def live_width(self) -> Array:

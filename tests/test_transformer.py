@@ -78,7 +78,7 @@ def test_flops_equal_pytorchs_counter(shape: dict[str, Any], batch: int, tokens:
     counted = {str(op): float(flops) for op, flops in counter.get_flop_counts()["Global"].items()}
 
     model, rows = ours(shape), float(batch * tokens)
-    step = Step(float(batch), float(tokens), float(tokens), "prefill")
+    step = Step(float(tokens), batch_size=float(batch))
     group = model.groups[0]
     dense = dense_ops(group.block, model.hidden_size, rows, TRANSFORMERS, TWO_BYTES)
     head = head_ops(model, rows, rows, TRANSFORMERS, TWO_BYTES)
@@ -93,11 +93,11 @@ def test_flops_equal_pytorchs_counter(shape: dict[str, Any], batch: int, tokens:
 def test_causal_pairs_equal_a_count(tokens: int, context: int, window: float | None) -> None:
     limit = context if window is None else window
     counted = sum(min(position, limit) for position in range(context - tokens + 1, context + 1))
-    assert attended_pairs(Step(1.0, float(tokens), float(context), "prefill"), window) == counted
+    assert attended_pairs(Step(float(tokens), float(context - tokens)), window) == counted
 
 
 def test_grouped_heads_cut_the_cache_bytes_and_not_the_flops() -> None:
-    step = Step(2.0, 1.0, 100.0, "decode")
+    step = Step(1.0, 99.0, 2.0)
     many, few = (attention_op(Attention(8.0, kv, 64.0), step, TRANSFORMERS, TWO_BYTES) for kv in (8.0, 2.0))
     assert few.flops == many.flops
     assert few.cache_bytes == many.cache_bytes / 4
@@ -106,7 +106,7 @@ def test_grouped_heads_cut_the_cache_bytes_and_not_the_flops() -> None:
 
 
 def test_a_growing_cache_is_copied_and_a_fixed_one_is_not() -> None:
-    step, layer = Step(1.0, 1.0, 101.0, "decode"), Attention(8.0, 2.0, 64.0)
+    step, layer = Step(1.0, 100.0), Attention(8.0, 2.0, 64.0)
     # keys and values, read and written: 4 · 2 heads · 64 · 2 bytes a position
     assert append_op(layer, step, TRANSFORMERS, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 101
     assert append_op(layer, step, TORCH, TWO_BYTES).bytes == 4 * 2 * 64 * 2 * 1

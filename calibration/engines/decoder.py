@@ -23,6 +23,17 @@ from .engine import Run
 from .llama import fill
 
 
+def _settings(family: str, fields: dict[str, Any]) -> Any:
+    """The class's configuration, without special tokens, or with the first ones where a class must have some."""
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    try:
+        return AutoConfig.for_model(family, **dict.fromkeys(names), **fields)
+    except Exception as error:
+        if not any(name in str(error) for name in names):
+            raise
+        return AutoConfig.for_model(family, **dict.fromkeys(names, 0), **fields)
+
+
 def build_decoder(config: DecoderConfig, arena: Arena, device: torch.device, dtype: torch.dtype) -> Any:
     """The causal language model of this configuration, its weights taken from the arena.
 
@@ -37,10 +48,8 @@ def build_decoder(config: DecoderConfig, arena: Arena, device: torch.device, dty
     if not isinstance(family, str):
         raise UsageError("model_type is missing in the configuration: without it there is no class to build")
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # which fallbacks it takes is what is measured, and no news
-    # Tokens that every vocabulary has: some classes refuse None, and none is ever generated from.
-    special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
     try:
-        settings = AutoConfig.for_model(family, **special, **fields)
+        settings = _settings(family, fields)
         factory: Any = AutoModelForCausalLM
         with no_init_weights():
             model = factory.from_config(settings, dtype=dtype, trust_remote_code=False).eval()

@@ -113,7 +113,8 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], implementation: Imple
         attention = Attention(
             _column(rows, "heads"), _column(rows, "kv_heads"), _column(rows, "head_dim"), window=window
         )
-        step = Step(m, _column(rows, "tokens"), _column(rows, "context"), phase_of(rows[0]))
+        new, context = _column(rows, "tokens"), _column(rows, "context")
+        step = Step(1.0 if phase_of(rows[0]) == "decode" else new, context - new, m)
         return attention_op(attention, step, implementation, Numbers(size, size, size))
     if op == "pointwise":
         return OpCost("pointwise", POINTWISE, activation_bytes=_column(rows, "moved_bytes"), passes=2.0)

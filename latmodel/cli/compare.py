@@ -33,7 +33,7 @@ def compare(**options: Any) -> None:
     """
     from ..report.comparison import compare as compared
 
-    weights = options["weights"] or (None,)
+    weights = tuple(dict.fromkeys(options["weights"])) or (None,)
     workloads = [workload_from({**options, "weights": one}) for one in weights]
     answer = compared(several_predictors(options), models_from(options), workloads, options["format_"])
     say_notes(answer.notes)

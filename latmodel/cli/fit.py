@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
+from ..errors import UsageError
 from .sections import SectionedCommand
+
+LLAMA_BENCH = "llama-bench"
 
 
 @click.command(
@@ -17,14 +20,16 @@ from .sections import SectionedCommand
               help="Measured times: JSON Lines or CSV, one observation a row. Repeatable.")  # fmt: skip
 @click.option("--from", "format_", default="latmodel", show_default=True, metavar="FORMAT",
               help="What the files are: latmodel (our columns), depth-width (the RTX 3090 study), or published "
-              "kernels of aiconfigurator (installed: no file), vidur or llmservingsim (their folder).")  # fmt: skip
+              "kernels of aiconfigurator (installed: no file), vidur or llmservingsim (their folder), or llama-bench "
+              "(its output in json, jsonl or csv, of the model in --config).")  # fmt: skip
+@click.option("--config", default=None, metavar="CONFIG",
+              help="With --from llama-bench: the model that it ran, a preset or a config.json.")  # fmt: skip
 @click.option("--prior", default=None, metavar="PROFILE",
               help="Profile to refine. [default: the device's own, or its data sheet]")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None,
               help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
 def fit(**options: Any) -> None:
     """Fit or refine a profile from measurements made elsewhere."""
-    from ..errors import UsageError
     from .calibration_package import load
 
     if options["template"]:
@@ -35,8 +40,36 @@ def fit(**options: Any) -> None:
         return
     if options["gpu"] is None:
         raise UsageError("give --gpu NAME: the device that was measured")
+    if options["format_"] == LLAMA_BENCH:
+        for line in load("verbs.fit_llama_bench").fit_llama_bench(
+            options["gpu"], list(options["observations"]), _llama(options["config"]), options["prior"], options["out"]
+        ):
+            click.echo(line)
+        return
+    if options["config"] is not None:
+        raise UsageError(f"--config goes with --from {LLAMA_BENCH} alone")
     verb = load("verbs.fit")
     for line in verb.fit_observations(
         options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"]
     ):
         click.echo(line)
+
+
+def _llama(source: str | None) -> Any:
+    """The dimensions of the model that was run, if its blocks are all alike: attention, and a gated FFN."""
+    from ..configs.models import read_model
+    from ..model.config import ModelConfig
+
+    if source is None:
+        return None
+    model = read_model(source).model
+    if isinstance(model, ModelConfig):
+        return model
+    layers = model.groups[0].block.layers
+    if len(model.groups) > 1 or [layer.kind for layer in layers] != ["Attention", "FeedForward"]:
+        raise UsageError(f"--config {source[:60]}: llama-bench runs are fitted for Llamas alone")
+    shape = {name: int(value) for layer in layers for name, value in layer.dimensions().items()}
+    return ModelConfig(
+        **shape, num_hidden_layers=int(model.num_hidden_layers), hidden_size=int(model.hidden_size),
+        vocab_size=int(model.vocab_size), tie_word_embeddings=bool(model.tie_word_embeddings),
+    )  # fmt: skip

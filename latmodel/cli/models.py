@@ -15,10 +15,14 @@ DIMENSIONS = ("layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "vocab
 models_argument = click.argument("models", nargs=-1, metavar="[MODEL]...")
 config_option = click.option(
     "--config", "configs", multiple=True, metavar="CONFIG",
-    help="A Hugging Face config.json, or the name of a preset (`latmodel preset list`). Repeatable.",
+    help="A Hugging Face config.json or its folder, a .gguf file, or a preset (`latmodel preset list`). Repeatable.",
+)  # fmt: skip
+assume_option = click.option(
+    "--assume-llama", is_flag=True,
+    help="Read a configuration with fields that are not understood as if they changed nothing.",
 )  # fmt: skip
 # A positional MODEL is a preset, a path, or layers x hidden: 80x576.
-model_options = apply(models_argument, config_option, shape_options)
+model_options = apply(models_argument, config_option, assume_option, shape_options)
 
 
 def models_from(options: dict[str, Any]) -> "list[NamedModel]":
@@ -35,7 +39,9 @@ def models_from(options: dict[str, Any]) -> "list[NamedModel]":
     if names and given:
         raise UsageError(f"--{given[0].replace('_', '-')} is of a model given by its dimensions: leave it out")
     if names:
-        return [read_model(name) for name in names]
+        return [read_model(name, assume_llama=options.get("assume_llama", False)) for name in names]
+    if options.get("assume_llama"):
+        raise UsageError("--assume-llama is of a configuration: give one")
     if options.get("layers") is None or options.get("hidden") is None:
         raise UsageError("give a model: a preset, a config.json or layers x hidden (80x576), or --layers and --hidden")
     tie = options["tie_embeddings"]

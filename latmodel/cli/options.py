@@ -178,6 +178,7 @@ def workload_from(options: dict[str, Any]) -> "Workload":
         prompt_tokens=options["prompt"], new_tokens=options["generate"], batch_size=options["batch"],
         dtype=options["dtype"], logits=options["logits"],
         weights=options.get("weights"), kv_cache=options.get("kv_cache"),
+        cached_tokens=options.get("cached", 0),
     )  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def predictor_from(options: dict[str, Any]) -> Any:
     from ..predict.predictor import Predictor
     from ..units import show_bytes
 
-    profile = load_profile(options["profile"] or options["gpu"] or "3090")
+    profile = load_profile(options["profile"] or options["gpu"] or "3090", options["runtime"])
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
@@ -221,7 +222,7 @@ def several_predictors(options: dict[str, Any]) -> list[Any]:
     Raises:
         ProfileError: as `predictor_from`.
     """
-    gpus, runtimes = options["gpu"] or (None,), options["runtime"] or (None,)
+    gpus, runtimes = (tuple(dict.fromkeys(options[name])) or (None,) for name in ("gpu", "runtime"))
     return [predictor_from({**options, "gpu": gpu, "runtime": name}) for gpu in gpus for name in runtimes]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from .generation import generation_from, generation_options
 from .models import model_options, models_from
 from .options import (
     format_option,
@@ -25,6 +26,7 @@ from .sections import SectionedCommand
 @click.option("--input", "table", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Architectures in a table (CSV, JSON or JSON Lines), one a row.")  # fmt: skip
 @workload_options
+@generation_options
 @number_options
 @click.option(
     "--over",
@@ -47,8 +49,12 @@ def predict(**options: Any) -> None:
     from ..report.predict_rows import predict_models, predict_one
     from ..report.predict_table import predict_table
 
-    predictor, workload = predictor_from(options), workload_from(options)
+    predictor, workload, generation = predictor_from(options), workload_from(options), generation_from(options)
     output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
+    if generation.given and (options["over"] or options["table"] is not None):
+        raise UsageError(
+            "--chunk, --draft, --block, --energy and --price go without --input and --over: name the models"
+        )
     if options["over"] or options["plot"] is not None:
         _over(predictor, workload, options, details)
         return
@@ -58,13 +64,12 @@ def predict(**options: Any) -> None:
         answer = predict_table(predictor, options["table"], workload, output_format)
     else:
         models = models_from(options)
+        if any(details.values()) and (len(models) > 1 or generation.changes_passes):
+            raise UsageError("--breakdown and --limits are of one model, its prompt in one pass, a token a pass")
         if len(models) == 1:
-            model, own, notes = models[0].model, models[0].under(workload), models[0].notes
-            answer = predict_one(predictor, model, own, output_format, **details, notes=notes)
-        elif any(details.values()):
-            raise UsageError("--breakdown and --limits are of one model")
+            answer = predict_one(predictor, models[0], workload, output_format, **details, generation=generation)
         else:
-            answer = predict_models(predictor, models, workload, output_format)
+            answer = predict_models(predictor, models, workload, output_format, generation)
     say_notes(answer.notes)
     click.echo(answer.text)
 

@@ -32,7 +32,7 @@ class NamedModel(NamedTuple):
         return workload.model_copy(update={"weights": workload.weights or self.format})
 
 
-def read_model(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> NamedModel:
+def read_model(source: str | os.PathLike[str] | Mapping[str, Any] | Any, *, assume_llama: bool = False) -> NamedModel:
     """A model from a `ModelConfig` or `Architecture`, "80x576" (layers × hidden, the rest filled in), the name of a
     preset, the path of a configuration, a dictionary, or a `PretrainedConfig`.
 
@@ -52,7 +52,7 @@ def read_model(source: str | os.PathLike[str] | Mapping[str, Any] | Any) -> Name
         return read_model(ModelConfig(**source))
     from .huggingface import read_decoder  # some twenty families, which a plain shape does without
 
-    decoder = read_decoder(source)
+    decoder = read_decoder(source, assume_llama=assume_llama)
     return NamedModel(_name(source, decoder.family), decoder.architecture, decoder.format, decoder.notes)
 
 

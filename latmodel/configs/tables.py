@@ -13,7 +13,7 @@ from ..strict_json import no_duplicates, read_regular, refuse_constant
 
 MAX_TABLE_BYTES = 100_000_000
 TEXT_FIELDS = ("logits", "dtype", "gpu", "runtime", "weights", "kv_cache", "host", "attention")
-WORK_FIELDS = ("batch_size", "prompt_tokens", "new_tokens", *TEXT_FIELDS)
+WORK_FIELDS = ("batch_size", "prompt_tokens", "cached_tokens", "new_tokens", *TEXT_FIELDS)
 KNOWN = (*CONFIG_FIELDS, *WORK_FIELDS)
 NEAR = 0.82  # two names as alike as this are one misspelt; `num_layers` and `num_hidden_layers` are listed below
 # Other names for a column → ours: read as if passed through they would silently do nothing.

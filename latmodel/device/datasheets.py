@@ -112,6 +112,15 @@ def datasheet(name: str) -> DataSheet:
     raise UnknownDeviceError(name, _close_matches(key))
 
 
+def short_names(name: str) -> set[str]:
+    """What is left of a name, squeezed, without the words that each maker's devices may leave out.
+
+    Two names of one device share one of these.
+    """
+    key = _squeeze(name)
+    return {_core(key, maker) for maker in _OPTIONAL_WORDS}
+
+
 def _squeeze(name: str) -> str:
     """Letters and digits of a name alone, in lower case."""
     return slug(name).replace("-", "")
@@ -150,10 +159,10 @@ def _close_matches(key: str) -> tuple[str, ...]:
     from difflib import SequenceMatcher  # not needed by anyone who types the name right
 
     key = key[:MAX_NAME_LENGTH]
-    asked = {maker: _core(key, maker) for maker in _OPTIONAL_WORDS}
+    typed = {maker: _core(key, maker) for maker in _OPTIONAL_WORDS}
     scored = []
     for core, sheet in _index().items():
-        alike = SequenceMatcher(None, asked[_maker(sheet)], core).ratio()
+        alike = SequenceMatcher(None, typed[_maker(sheet)], core).ratio()
         if alike >= MATCH_CUTOFF:
             # Between equals the whole name decides: "rtx 3900" is rather an RTX than a B300.
             whole = SequenceMatcher(None, key, _squeeze(sheet.name)).ratio()

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..errors import ProfileError
-from ..laws.coefficients import CpuCoefficients, Device, RuntimeCoefficients, Sheet, device_coefficients
+from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet, device_coefficients
 from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
@@ -25,6 +25,7 @@ Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
 FLOAT8: Literal["float8"] = "float8"
+SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 bits
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
@@ -100,6 +101,7 @@ class RuntimePart(_Part):
     unpack_moves: Annotated[float, Field(ge=0, le=100)] | None = None  # of `unpacking`; None: the implementation's
     coefficients: dict[str, Coefficient]
     device: dict[DType, dict[str, Coefficient]] = {}  # of the device, where its own kernels are not the common ones
+    formats: dict[str, dict[str, Coefficient]] = {}  # of the device, by the weights' format, where each has kernels
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
@@ -132,6 +134,13 @@ class RuntimePart(_Part):
     def _known(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
         for dtype, table in tables.items():
             _check_values(table, device_priors(table), f"device.{dtype}")
+        return tables
+
+    @field_validator("formats")
+    @classmethod
+    def _whole(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
+        for name, table in tables.items():
+            _check_names(table, GGML_PRIORS, f"formats.{name[:40]}")
         return tables
 
     @field_validator("ranges", mode="before")
@@ -218,8 +227,22 @@ class Profile(_Part):
         replaced = own.get(dtype) or next(iter(own.values()), {})
         return {**table, **replaced}, dtype in tables or dtype in own
 
-    def device_coefficients(self, dtype: str, runtime: str | None = None) -> tuple[Device, bool]:
-        """The same as plain numbers."""
+    def device_coefficients(
+        self, dtype: str, runtime: str | None = None, weights: str | None = None
+    ) -> tuple[Device, bool]:
+        """The same as plain numbers; where the runtime has kernels by format, those of `weights` (None: 16 bits).
+
+        Raises:
+            ProfileError: the runtime cannot run weights in that format.
+        """
+        formats = {} if runtime is None else self.runtimes[runtime].formats
+        if formats:
+            chosen = formats.get(weights or SIXTEEN_BITS)
+            if chosen is None:
+                raise ProfileError(
+                    f"{runtime} has no weights in {weights or SIXTEEN_BITS}: choose from {', '.join(formats)}"
+                )
+            return device_coefficients({key: item.value for key, item in chosen.items()}), True
         table, measured = self.device_table(dtype, runtime)
         values = {key: item.value for key, item in table.items()}
         float8 = self.device.coefficients.get(FLOAT8, {})
@@ -245,8 +268,10 @@ class Profile(_Part):
         families = corrections_of(parts, corrected)
         if "gemm" in corrected and FLOAT8 in tables:
             families["gemm8"] = corrections_of(tables[FLOAT8], ["gemm"])["gemm"]
+        if not families:
+            return None
         device = self.device_coefficients(dtype, runtime)[0]
-        if not families or isinstance(device, CpuCoefficients):
+        if not isinstance(device, DeviceCoefficients):
             return None
         return Corrector(families, device.decode.window_whole)
 

@@ -5,22 +5,38 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import ProfileError, UnknownDeviceError
+from ..runtimes.llama_cpp import LLAMA_CPP
 from .datasheets import DataSheet, datasheet, datasheets
+from .llama_cpp import find_published, published_profile, with_llama_cpp
 from .profile import NAME, Profile
 from .profile_file import read_profile
 from .uncalibrated import datasheet_profile
 
 
-def load_profile(name: str | os.PathLike[str]) -> Profile:
+def load_profile(name: str | os.PathLike[str], runtime: str | None = None) -> Profile:
     """The profile at a path (anything with a separator or ending in .json), or of that name or device.
 
-    A device without a profile gets one from its data sheet alone, which says so.
+    A device without a profile gets one from its data sheet alone, which says so. If `runtime` is llama.cpp and the
+    profile has none of its own, what others published of it joins.
 
     Raises:
         ProfileError: none is found, or what is found is invalid.
         UnknownDeviceError: no device has that name.
     """
     text = os.fspath(name)
+    if runtime != LLAMA_CPP.name:
+        return _load(text)
+    try:
+        profile = _load(text)
+    except (UnknownDeviceError, ProfileError):
+        # Others may have run llama.cpp on a device that has no data sheet here.
+        if (published := find_published(text)) is None:
+            raise
+        return published_profile(published)
+    return profile if runtime in profile.runtimes else with_llama_cpp(profile)
+
+
+def _load(text: str) -> Profile:
     if os.sep in text or text.endswith(".json"):
         return read_profile(Path(text))
     found = find_profile(text) if NAME.fullmatch(text) else None

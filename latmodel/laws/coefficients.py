@@ -7,7 +7,7 @@ attention in prefill and in decode, and of pointwise kernels.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .priors import CPU_PRIORS, device_priors
+from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
 
 class Sheet(NamedTuple):
@@ -152,6 +152,22 @@ class CpuCoefficients(NamedTuple):
     solve_efficiency: float
 
 
+class GgmlCoefficients(NamedTuple):
+    """What is fitted of llama.cpp on a device, for one weight format: of `ggml.product_terms` and its neighbours.
+
+    Shares are of the data-sheet bandwidth, rates FLOP/s of the whole device.
+    """
+
+    bandwidth_efficiency: float
+    vector_flops_per_s: float
+    product_flops_per_s: float
+    attention_ratio: float
+    cache_efficiency: float
+    token_attention_flops_per_s: float
+    unpack_passes: float
+    launch_s: float
+
+
 class RuntimeCoefficients(NamedTuple):
     """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's.
 
@@ -179,13 +195,15 @@ _FAMILIES = {
     "pointwise": PointwiseCoefficients,
 }
 _FLOAT8 = {"gemm": GemmCoefficients, "quantize": QuantizeCoefficients}
-Device = DeviceCoefficients | CpuCoefficients
+Device = DeviceCoefficients | CpuCoefficients | GgmlCoefficients
 
 
 def device_coefficients(values: Mapping[str, float]) -> Device:
     """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none."""
     if device_priors(values) is CPU_PRIORS:
         return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients._fields})
+    if device_priors(values) is GGML_PRIORS:
+        return GgmlCoefficients(**{name: values[f"ggml.{name}"] for name in GgmlCoefficients._fields})
     found = DeviceCoefficients(*(_named(family, f"{key}.", values) for key, family in _FAMILIES.items()))
     if not any(name.startswith("float8.") for name in values):
         return found
@@ -198,8 +216,9 @@ def _named(family: Any, prefix: str, values: Mapping[str, float]) -> Any:
 
 def coefficient_values(device: Device) -> dict[str, float]:
     """The same as `family.name` → value."""
-    if isinstance(device, CpuCoefficients):
-        return {f"cpu.{name}": value for name, value in device._asdict().items()}
+    if not isinstance(device, DeviceCoefficients):
+        prefix = "cpu" if isinstance(device, CpuCoefficients) else "ggml"
+        return {f"{prefix}.{name}": value for name, value in device._asdict().items()}
     parts = {key: getattr(device, key) for key in _FAMILIES}
     if device.float8 is not None:
         parts |= {f"float8.{key}": getattr(device.float8, key) for key in _FLOAT8}

@@ -6,11 +6,12 @@ from typing import NamedTuple
 from ..arrays import Array
 from ..model.ops import OpCost, OpKind
 from .attention import DecodeLaw, decode_seconds, prefill_seconds
-from .coefficients import CpuCoefficients, Device, DeviceCoefficients, Sheet
+from .coefficients import CpuCoefficients, Device, DeviceCoefficients, GgmlCoefficients, Sheet
 from .correction import Corrector
 from .cpu import cpu_seconds
 from .float8 import float8_seconds
 from .gemm import gemm_seconds
+from .ggml import GGML_LAWS
 from .pointwise import copy_seconds, pointwise_seconds
 from .quantised import dequantize_seconds
 
@@ -109,6 +110,9 @@ def op_terms(
     `law` is what decode attention needs of `op` at any context, where another step has already worked it out.
     """
     gaps = op.kernels * gap_s
+    if isinstance(fit, GgmlCoefficients):
+        work, floor, compute = GGML_LAWS[op.kind](op, fit, sheet)
+        return work, floor + gaps, compute
     if isinstance(fit, CpuCoefficients):
         work, compute = cpu_seconds(op, fit, sheet)
         return work, gaps, compute

@@ -59,7 +59,8 @@ def gemm_seconds(
         from_cache = 1.0 / (op.repeat * sheet.sm_count * CACHE_BYTES_PER_S * c.cache_rate)
         memory = memory - cached_bytes(op, c, sheet.cache_bytes) * maximum(per_byte - from_cache, 0.0)
     seconds = joined(compute, memory, c.overlap_gap, c.overlap_gap_s)
-    return (seconds, compute) if op.repeat == 1.0 else (seconds * op.repeat, compute * op.repeat)
+    once = type(op.repeat) is float and op.repeat == 1.0
+    return (seconds, compute) if once else (seconds * op.repeat, compute * op.repeat)
 
 
 def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, tile: Tile) -> Array:

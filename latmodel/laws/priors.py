@@ -115,6 +115,18 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.solve_efficiency": Prior(0.15, 0.40, 0.005, 1.3, "share of the measured peak in triangular solves"),
 }
 
+# Of llama.cpp: the fit over published runs has its own hierarchy, so that only the bounds and the meanings count here.
+GGML_PRIORS: dict[str, Prior] = {
+    "ggml.bandwidth_efficiency": Prior(0.7, 0.3, 0.005, 20.0, "share of the data-sheet bandwidth on weights"),
+    "ggml.vector_flops_per_s": Prior(1e12, 0.5, 1e8, 1e16, "arithmetic of up to 8 rows, unpacking included, FLOP/s"),
+    "ggml.product_flops_per_s": Prior(1e13, 0.5, 1e8, 1e16, "arithmetic of more rows, FLOP/s"),
+    "ggml.attention_ratio": Prior(0.5, 0.5, 1e-3, 100.0, "attention of a prompt: rate against that of products"),
+    "ggml.cache_efficiency": Prior(0.4, 0.5, 1e-3, 20.0, "share of the bandwidth on the KV cache"),
+    "ggml.token_attention_flops_per_s": Prior(1e12, 1.0, 1e7, 1e17, "attention of one token: arithmetic, FLOP/s"),
+    "ggml.unpack_passes": Prior(0.5, 0.7, 1e-4, 100.0, "passes over 16-bit weights in a product of more rows"),
+    "ggml.launch_s": Prior(3e-6, 0.7, 1e-9, 1e-2, "time of a product with the small operators around it"),
+}
+
 RUNTIME_PRIORS: dict[str, Prior] = {
     "launch_s": Prior(1.0e-5, 0.7, 1e-9, 1e-3, "host time of one operator: 5-30 us in eager PyTorch"),
     "block_s": Prior(1.0e-4, 0.9, 1e-9, 0.1, "host time of one block beyond its operators"),
@@ -136,8 +148,9 @@ ENGINE_PRIORS: dict[str, Prior] = {
 
 
 def device_priors(names: Iterable[str]) -> dict[str, Prior]:
-    """The table that the coefficients of a device belong to: a CPU's are all named `cpu.…`."""
-    return CPU_PRIORS if any(name.startswith("cpu.") for name in names) else DEVICE_PRIORS
+    """The table that the coefficients of a device belong to: a CPU's are named `cpu.…`, llama.cpp's `ggml.…`."""
+    first = next(iter(names), "").partition(".")[0]
+    return {"cpu": CPU_PRIORS, "ggml": GGML_PRIORS}.get(first, DEVICE_PRIORS)
 
 
 def prior_values(priors: Mapping[str, Prior]) -> dict[str, float]:

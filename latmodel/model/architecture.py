@@ -96,6 +96,11 @@ class Architecture:
         return sum(group.count for group in self.groups if not group.block.continues)
 
     @cached_property
+    def aligned(self) -> bool:
+        """Whether every block, and with them the model's own dimensions, is known to be aligned."""
+        return bool(self.groups) and all(group.block.aligned for group in self.groups)
+
+    @cached_property
     def embedding(self) -> Embedding:
         """What lies around the blocks but for the final norm."""
         return Embedding(

@@ -10,6 +10,7 @@ from ..errors import UsageError
 from .architecture import Architecture, uniform
 from .defaults import TIE_WORD_EMBEDDINGS, VOCAB_SIZE, fill_dimensions
 from .formats import CACHE_BYTES, FORMATS, CacheName, Numbers, WeightFormat
+from .gguf import GGUF_FORMATS, GGUF_PARTS
 
 # Largest accepted value of any dimension: four times beyond anything built, far below where float64 sums lose bytes.
 MAX_DIMENSION = 10_000_000
@@ -17,6 +18,7 @@ Dimension = Annotated[int, Field(ge=1, le=MAX_DIMENSION, strict=True)]
 
 DType = Literal["bfloat16", "float16", "float32"]
 Logits = Literal["last", "all"]
+ALL_FORMATS: dict[str, WeightFormat] = {**FORMATS, **GGUF_FORMATS}
 DTYPE_BYTES: dict[str, float] = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 
 # Architecture columns of a table, in the order of the contract.
@@ -109,8 +111,9 @@ class Workload(_Checked):
     """What is asked of the model: read `prompt_tokens`, then generate `new_tokens`, for `batch_size` sequences at once.
 
     `logits="all"` computes logits for every prompt position, as a bare `model(input_ids)` does; `generate` needs
-    the last one only. The response is the prefill and `new_tokens` decode steps. `weights` quantises the linear layers
-    of the blocks, `kv_cache` the cache; None leaves them in `dtype`, in which all arithmetic is done.
+    the last one only. The response is the prefill and `new_tokens` decode steps. `cached_tokens` positions before the
+    prompt are in the KV cache already, as a prefix that was read earlier. `weights` quantises the linear layers of the
+    blocks, `kv_cache` the cache; None leaves them in `dtype`, in which all arithmetic is done.
 
     Raises:
         UsageError: a value is not a whole number in range, or not one of the choices.
@@ -121,14 +124,15 @@ class Workload(_Checked):
     batch_size: Dimension = 1
     dtype: DType = "bfloat16"
     logits: Logits = "last"
-    weights: str | WeightFormat | None = None  # a name of FORMATS, or a format of your own
+    weights: str | WeightFormat | None = None  # a name of ALL_FORMATS, or a format of your own
     kv_cache: CacheName | None = None
+    cached_tokens: Annotated[int, Field(ge=0, le=MAX_DIMENSION, strict=True)] = 0
 
     @field_validator("weights")
     @classmethod
     def _known(cls, weights: str | WeightFormat | None) -> str | WeightFormat | None:
-        if isinstance(weights, str) and weights not in FORMATS:
-            raise ValueError(f"no such format; choose from {', '.join(FORMATS)}")
+        if isinstance(weights, str) and weights not in ALL_FORMATS:
+            raise ValueError(f"no such format; choose from {', '.join(ALL_FORMATS)}")
         return weights
 
     @property
@@ -144,8 +148,9 @@ class Workload(_Checked):
         cache = CACHE_BYTES[self.kv_cache] if self.kv_cache else size
         if self.weights is None:
             return Numbers(size, size, cache)
-        chosen = FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
-        return Numbers(chosen.bytes_each, size, cache, chosen)
+        chosen = ALL_FORMATS[self.weights] if isinstance(self.weights, str) else self.weights
+        parts = GGUF_PARTS.get(chosen.name, ()) if chosen.head_bits is not None else ()
+        return Numbers(chosen.bytes_each, size, cache, chosen, parts)
 
 
 def describe(error: ValidationError, what: str) -> str:

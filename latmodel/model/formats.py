@@ -27,6 +27,8 @@ class WeightFormat(NamedTuple):
     flat: bool = False  # groups of weights run on from row to row
     vector_bytes: float | None = None  # of each parameter that is in no product and no table; None: the dtype's
     shipped: bool = False  # a checkpoint's own: its blocks say which products it does not apply to
+    head_bits: float | None = None  # of the LM head, where the format stores it too (GGUF)
+    multiple: int = 1  # of which every input dimension must be a multiple
 
     def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
         """Bytes of one linear layer of `inputs` × `outputs` weights."""
@@ -61,8 +63,10 @@ class Numbers(NamedTuple):
 
     @property
     def head_bytes(self) -> float:
-        """Bytes per weight of the LM head, which quantised formats leave alone."""
-        return self.weight_bytes if self.format is None else self.activation_bytes
+        """Bytes per weight of the LM head, which quantised formats leave alone, but for GGUF's."""
+        if self.format is None:
+            return self.weight_bytes
+        return self.activation_bytes if self.format.head_bits is None else self.format.head_bits / 8.0
 
     def within(self, parts: tuple[tuple[str, WeightFormat | None], ...]) -> "Numbers":
         """Those of one block: the formats that its checkpoint has for single products, if it is run as shipped."""

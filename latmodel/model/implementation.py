@@ -6,7 +6,7 @@ own dtype (a float32 intermediate counts twice).
 
 from typing import NamedTuple
 
-from ..arrays import Array
+from ..arrays import Array, maximum
 from ..errors import UsageError
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
@@ -63,7 +63,13 @@ class Implementation(NamedTuple):
     strided_rope: bool = False  # rotary embedding on transposed views of queries and keys
     fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
     multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
+    micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
+    cut_of_last_block: float = 0.0  # share of it that a prompt leaves out where only the last logits are wanted
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
+
+    def prompt_share(self, depth: Array, logits_all: bool) -> Array:
+        """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""
+        return 1.0 if logits_all or not self.cut_of_last_block else 1.0 - self.cut_of_last_block / maximum(depth, 1.0)
 
     @property
     def attention(self) -> AttentionPath:

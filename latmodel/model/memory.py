@@ -36,23 +36,29 @@ def peak_memory(
     retained: Array = 0.0,
     parameters: Array | None = None,
     cache_copies: float = 1.0,
+    cached: Array = 0.0,
 ) -> Memory:
     """Bytes at the peak of one response.
 
-    The cache grows to `prompt + new` positions; `retained` adds the positions of an older cache that is still alive.
-    `parameters` are the model's, where they are at hand. `cache_copies` is a coefficient of the runtime: copies of the
-    whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one (and an
-    allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the format's
-    kernels is overhead.
+    The cache grows to `cached + prompt + new` positions; `retained` adds the positions of an older cache that is still
+    alive. `parameters` are the model's, where they are at hand. `cache_copies` is a coefficient of the runtime: copies
+    of the whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one
+    (and an allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the
+    format's kernels is overhead.
     The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
     stream), the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
     writes it out) and what attention writes out (repeated keys and values, scores). Fragmentation is not counted.
     """
     weights = weight_bytes(model, numbers, parameters)
-    cache = cache_bytes(model, prompt + new, implementation, numbers) * (batch * cache_copies)
+    positions = prompt + new
+    if is_array(cached) or cached:
+        positions = positions + cached
+    cache = cache_bytes(model, positions, implementation, numbers) * (batch * cache_copies)
     if is_array(retained) or retained:
         cache = cache + cache_bytes(model, retained, implementation, numbers) * batch
     rows = batch * prompt
+    if implementation.micro_batch is not None:
+        return Memory(weights, cache, _micro_batch_bytes(model, implementation.micro_batch, numbers), overhead_bytes)
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
     logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
     widest = logits
@@ -61,7 +67,7 @@ def peak_memory(
         for layer in group.block.layers:
             each = layer.elements_per_position
             if is_array(each) or each:
-                kept = layer.kept_positions(prompt + new, implementation)
+                kept = layer.kept_positions(positions, implementation)
                 widest = maximum(widest, each * (implementation.cache_copies * kept * batch * numbers.cache_bytes))
             if not implementation.attention.keeps_on_chip:
                 written = layer.written_bytes(batch, prompt, prompt + new, implementation, numbers)
@@ -70,6 +76,23 @@ def peak_memory(
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
     held = workspace_of(model, numbers, implementation)
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
+
+
+FLOAT32_BYTES = 4.0
+
+
+def _micro_batch_bytes(model: Architecture, rows: float, numbers: Numbers) -> Array:
+    """Buffers of a runtime that computes micro-batches: it allocates once, for the largest, with logits of every row.
+
+    All in float32, as llama.cpp reserves its graph (`llama_context::graph_reserve`): for Llama 3 8B that is 251 MiB of
+    logits in the 258.5 MiB that its log states.
+    """
+    widest = model.vocab_size * (rows * FLOAT32_BYTES)
+    for group in model.groups:
+        widest = maximum(
+            widest, _block_transient(group.block, rows, numbers) * (FLOAT32_BYTES / numbers.activation_bytes)
+        )
+    return widest + model.hidden_size * (rows * FLOAT32_BYTES)
 
 
 def workspace_of(model: Architecture, numbers: Numbers, implementation: Implementation) -> Workspace:

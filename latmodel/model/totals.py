@@ -37,6 +37,8 @@ def weight_bytes(model: Architecture, numbers: Numbers, parameters: Array | None
     every = num_parameters(model) if parameters is None else parameters
     if numbers.format is None:
         return every * numbers.weight_bytes
+    if numbers.format.head_bits is not None:
+        return _gguf_bytes(model, numbers, every)
     plain = every * numbers.activation_bytes
     saved = sum(group.kept * _saved(group.block, model.hidden_size, numbers) for group in model.groups)
     if not numbers.format.shipped:
@@ -56,6 +58,23 @@ def _wider_vectors(model: Architecture, numbers: Numbers, parameters: Array) -> 
     )
     tables = (2.0 - model.tie_word_embeddings) * model.vocab_size * model.embedding.embedded_width
     return (parameters - inside - tables) * (form.vector_bytes - numbers.activation_bytes)
+
+
+def _gguf_bytes(model: Architecture, numbers: Numbers, parameters: Array) -> Array:
+    """Bytes of the tensors in a GGUF file: the embedding in the type of most matrices, vectors in their own.
+
+    Where the LM head is the embedding, the one matrix has the head's type.
+    """
+    total_bytes, rest = 0.0, parameters
+    for group in model.groups:
+        for one in linears(group.block, model.hidden_size):
+            weights = one.inputs * one.outputs * (one.count * group.kept)
+            total_bytes = total_bytes + weights * numbers.product_bytes(one.name)
+            rest = rest - weights
+    table, tied = model.vocab_size * model.embedding.embedded_width, model.tie_word_embeddings
+    total_bytes = total_bytes + table * (numbers.head_bytes + (1.0 - tied) * numbers.weight_bytes)
+    each = numbers.activation_bytes if numbers.format is None else numbers.format.vector_bytes
+    return total_bytes + (rest - table * (2.0 - tied)) * (numbers.activation_bytes if each is None else each)
 
 
 def _saved(block: Block, hidden: Array, numbers: Numbers) -> Array:

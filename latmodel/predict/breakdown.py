@@ -10,7 +10,8 @@ from ..model.ops import OpCost, OpKind
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops, head_ops
 from .forward import Target
-from .predictor import Predictor, work_of
+from .inputs import work_of
+from .predictor import Predictor
 
 
 def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:
@@ -20,7 +21,7 @@ def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload:
     are shares of the data-sheet rates. Products of 8-bit floats include the kernels that quantise their inputs.
     """
     architecture = model.architecture() if isinstance(model, ModelConfig) else model
-    work, target = work_of(workload), predictor.target(workload.dtype)
+    work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
     prefill, (_, last) = work.prefill(), work.decode()
     logit_rows = prefill.rows if work.logits_all else work.batch
     rows = []
@@ -67,7 +68,7 @@ def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]
         "bytes": count * op.bytes,
         "device_s": seconds,
         "host_s": host,
-        "mfu": count * op.flops / seconds / rate,
-        "mbu": count * op.bytes / seconds / target.sheet.bandwidth_bytes_per_s,
+        "mfu": count * op.flops / seconds / rate if seconds else 0.0,
+        "mbu": count * op.bytes / seconds / target.sheet.bandwidth_bytes_per_s if seconds else 0.0,
         "bound": "host" if host >= seconds else device_bound,
     }

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 from ..model.architecture import Architecture
 from ..model.config import MAX_DIMENSION, ModelConfig, Workload
-from .predictor import Predictor, work_of
+from .inputs import work_of
+from .predictor import Predictor
 
 
 class Capacity(NamedTuple):
-    """Largest batch at the workload's context, longest context (prompt and new tokens) at its batch; 0: none fits."""
+    """Largest batch at the workload's context, longest context (cached, prompt, new tokens) at its batch; 0: none."""
 
     largest_batch: int
     longest_context: int
@@ -34,7 +35,7 @@ def capacity(predictor: Predictor, model: ModelConfig | Architecture, workload: 
 
     batch = largest(lambda value: fits(batch=float(value)))
     prompt = largest(lambda value: fits(prompt=float(value)))
-    return Capacity(batch, prompt + workload.new_tokens if prompt else 0)
+    return Capacity(batch, prompt + workload.new_tokens + workload.cached_tokens if prompt else 0)
 
 
 def largest(fits: Callable[[int], bool], limit: int = MAX_DIMENSION) -> int:

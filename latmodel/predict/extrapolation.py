@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..arrays import Array, indicator
+from ..arrays import Array, indicator, is_array
 from ..device.profile import RuntimePart
 from ..model.architecture import Architecture
 from ..model.formats import WeightFormat
@@ -25,6 +25,8 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     form = work.numbers.format
     measured = known.dtype and (form is None or _measured(form, implementation, known.gpu))
     found: Array = bool(model.assumed) or not (measured and special_layers(model) <= set(part.layers))
+    if is_array(work.cached) or work.cached:
+        found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         found = found | (value < low) | (value > high)
@@ -32,18 +34,25 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
 
 
 def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, gpu: str) -> list[str]:
-    """The same of one model, named: kinds of layer, the weights' format, dimensions with their range."""
+    """The same of one model, named: kinds of layer, weights, a cached prefix, dimensions with their range."""
     lines = [*model.assumed]
     lines += [f"layers of kind {kind}" for kind in sorted(special_layers(model) - set(part.layers))]
     form = work.numbers.format
     if form is not None and not _measured(form, implementation, gpu):
         elsewhere = ", ".join(implementation.kernel(form).gpus)
         lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
+    if work.cached and work.prompt > 1.0:
+        lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         if not low <= value <= high:
             lines.append(f"{name} {value:g} ({low:g} to {high:g} measured)")
     return lines
+
+
+def over_cache(new: float, cached: float) -> str:
+    """That no whole pass of several tokens over a cache was measured: its attention alone was, on one card."""
+    return f"a pass of {new:g} tokens over {cached:g} cached: never measured"
 
 
 def special_layers(model: Architecture) -> set[str]:

@@ -6,9 +6,9 @@ the sum of its layers' costs, and a model's the sum of its blocks': search costs
 
 from typing import NamedTuple
 
-from ..arrays import Array, indicator, is_array, maximum, minimum
+from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import HOST_TERMS, CpuCoefficients, Device, RuntimeCoefficients, Sheet
+from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Block
@@ -16,7 +16,7 @@ from ..model.formats import Numbers
 from ..model.implementation import Implementation
 from ..model.ops import POINTWISE, OpCost
 from ..model.step import Step
-from ..model.transformer import context_ops, dense_ops, head_ops, stem_ops
+from ..model.transformer import context_ops, dense_ops, stem_ops
 from .timeline import mean_overlapped, overlapped
 
 
@@ -36,22 +36,27 @@ class Target(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element."""
+    """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element, and
+    positions before the prompt that are cached."""
 
     prompt: Array
     new: Array
     batch: Array
     logits_all: bool
     numbers: Numbers
+    cached: Array = 0.0
 
     def prefill(self) -> Step:
-        """The pass over the prompt into an empty cache."""
-        return Step(self.batch, self.prompt, self.prompt, "prefill")
+        """The pass over the prompt, into an empty cache or behind a cached prefix."""
+        return Step(self.prompt, self.cached, self.batch)
 
     def decode(self) -> tuple[Step, Step]:
-        """The first and the last step of the generation: contexts `prompt + 1` and `prompt + new`."""
-        first, last = self.prompt + 1.0, self.prompt + maximum(self.new, 1.0)
-        return Step(self.batch, 1.0, first, "decode"), Step(self.batch, 1.0, last, "decode")
+        """The first and the last step of the generation: over `cached + prompt` positions, and `new - 1` more."""
+        first = self.prompt
+        if is_array(self.cached) or self.cached:
+            first = first + self.cached
+        last = first + (maximum(self.new, 1.0) - 1.0)
+        return Step(1.0, first, self.batch), Step(1.0, last, self.batch)
 
 
 class Load(NamedTuple):
@@ -119,32 +124,44 @@ def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
 
 def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
     """One block; with one of its layers missing, the other layer alone."""
-    implementation, numbers, aligned = target.implementation, work.numbers, block.aligned
-    step = work.prefill()
-    prompt_ops = [
-        *dense_ops(block, hidden, step.rows, implementation, numbers),
-        *context_ops(block, step, implementation, numbers),
-    ]
-    prefill = load(prompt_ops, target, aligned=aligned)
-    dense = load(dense_ops(block, hidden, work.batch, implementation, numbers), target, aligned=aligned)
-    first, last = _context_loads(block, work, target)
-    return Cost(prefill, dense.plus(first), dense.plus(last))
+    prefill = block_load(block, hidden, work.prefill(), work.numbers, target)
+    return Cost(prefill, *growing_loads(block, hidden, *work.decode(), work.numbers, target))
 
 
-def _context_loads(block: Block, work: Work, target: Target) -> tuple[Load, Load]:
-    """What depends on the context, in the first and the last decode step.
+def block_load(block: Block, hidden: Array, step: Step, numbers: Numbers, target: Target) -> Load:
+    """One block in one pass; a decode step is added up as in `growing_loads`, to the last digit."""
+    implementation, aligned = target.implementation, block.aligned
+    dense = dense_ops(block, hidden, step.rows, implementation, numbers)
+    context = context_ops(block, step, implementation, numbers)
+    if step.phase == "decode":
+        return load(dense, target, aligned=aligned).plus(load(context, target, aligned=aligned))
+    return load([*dense, *context], target, aligned=aligned)
+
+
+def growing_loads(
+    block: Block, hidden: Array, at_first: Step, at_last: Step, numbers: Numbers, target: Target
+) -> tuple[Load, Load]:
+    """One block in the first and the last of passes whose cache grows evenly."""
+    ops = dense_ops(block, hidden, at_first.rows, target.implementation, numbers)
+    dense = load(ops, target, aligned=block.aligned)
+    first, last = _context_loads(block, at_first, at_last, numbers, target)
+    return dense.plus(first), dense.plus(last)
+
+
+def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers, target: Target) -> tuple[Load, Load]:
+    """What depends on the context, in the first and the last of such passes.
 
     Where a window fills during the generation, the first step is moved so that a straight line to the last has the mean
     of the bent one (`_straightened`). Where a block's operators begin with attention, its only one, both steps share
     all of its law but the context.
     """
-    at_first, at_last = work.decode()
-    first = context_ops(block, at_first, target.implementation, work.numbers)
-    last = context_ops(block, at_last, target.implementation, work.numbers)
-    law, aligned = None, block.aligned
-    attention = [op.attention is not None for op in first]
-    if attention[:1] == [True] and attention.count(True) == 1 and not isinstance(target.device, CpuCoefficients):
-        law = decode_law(first[0], target.device.decode, target.sheet)
+    first = context_ops(block, at_first, target.implementation, numbers)
+    last = context_ops(block, at_last, target.implementation, numbers)
+    law, aligned, device = None, block.aligned, target.device
+    alone = [op.attention is not None for op in first]
+    shares = at_first.phase == "decode" and alone[:1] == [True] and alone.count(True) == 1
+    if shares and isinstance(device, DeviceCoefficients):
+        law = decode_law(first[0], device.decode, target.sheet)
     ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
     fills_at = next((layer.fills_at for layer in block.layers if layer.fills_at is not None), None)
     return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
@@ -164,17 +181,24 @@ def _straightened(first: Load, last: Load, start: Array, end: Array, fills_at: A
 
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """Embedding, final norm and LM head."""
-    rows, implementation, numbers = work.prefill().rows, target.implementation, work.numbers
-    aligned = bool(model.groups) and all(group.block.aligned for group in model.groups)
+    rows, numbers = work.prefill().rows, work.numbers
     if work.logits_all:
-        each = (head_ops(model, some, some, implementation, numbers) for some in (rows, work.batch))
-        prefill, decode = (load(ops, target, aligned=aligned) for ops in each)
+        prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=aligned)
-    at_prompt, at_step = (stem_ops(model, some, implementation, numbers) for some in (rows, work.batch))
-    decode = load(at_step, target, aligned=aligned).plus(logits)
-    return Cost(load(at_prompt, target, aligned=aligned).plus(logits), decode, decode)
+    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=model.aligned)
+    at_prompt, decode = (_stem_load(model, some, numbers, target).plus(logits) for some in (rows, work.batch))
+    return Cost(at_prompt, decode, decode)
+
+
+def head_load(model: Architecture, rows: Array, logit_rows: Array, numbers: Numbers, target: Target) -> Load:
+    """Embedding, final norm and LM head of a pass of so many rows, of which `logit_rows` get logits."""
+    logits = load([model.embedding.logits_op(logit_rows, numbers)], target, aligned=model.aligned)
+    return _stem_load(model, rows, numbers, target).plus(logits)
+
+
+def _stem_load(model: Architecture, rows: Array, numbers: Numbers, target: Target) -> Load:
+    return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=model.aligned)
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
@@ -183,6 +207,8 @@ def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
     prefill_host, decode_host = host_seconds(depth, blocks, target)
     first, last = blocks.first.seconds, blocks.last.seconds
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    if target.implementation.cut_of_last_block:
+        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.logits_all)
     decode_blocks = mean_overlapped(decode_host, first, last, loss)
     prefill, step = ends.prefill(prefill_blocks), ends.step(decode_host, first, last, loss)
     return Forecast(
@@ -209,6 +235,7 @@ class Around(NamedTuple):
     pass_s: Array  # of the host, once a synchronised pass
     step_host_s: Array
     step_device_s: Array
+    engine_s: Array  # between two passes, which nothing hides; counted in the pass and in the step's device
 
     def prefill(self, blocks_s: Array) -> Array:
         """A prefill whose blocks take `blocks_s`."""
@@ -234,6 +261,7 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
         r.pass_s + engine_s,
         decode_host + r.pass_s + r.token_s,
         decode_device + engine_s,
+        engine_s,
     )
 
 
@@ -268,23 +296,3 @@ def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: Decod
         if op.kind is not POINTWISE:
             compute = compute + arithmetic
     return Load(kernels, work + fixed, compute)
-
-
-def bound_code(times: Forecast, blocks: Cost, head: Cost, new_tokens: Array) -> Array:
-    """What holds the largest share of the response: 0 the host, 1 memory, 2 compute.
-
-    Each phase counts for the one that binds it, so that it is what binds the longer phase.
-    """
-    decode_s = times.step_s * new_tokens
-    prefill, decode = times.prefill_s >= decode_s, times.prefill_s < decode_s
-    device_in_prefill, compute_in_prefill = _binding(times.prefill_host_s, blocks.prefill, head.prefill)
-    device_in_decode, compute_in_decode = _binding(times.decode_host_s, blocks.last, head.last)
-    device = (prefill & device_in_prefill) | (decode & device_in_decode)
-    compute = (prefill & compute_in_prefill) | (decode & compute_in_decode)
-    return indicator(device, times.prefill_s) + indicator(compute, times.prefill_s)
-
-
-def _binding(host_s: Array, blocks: Load, head: Load) -> tuple[Array, Array]:
-    """Whether the device binds a pass; whether its arithmetic does: it takes half of the kernels' time or more."""
-    device = host_s < blocks.seconds
-    return device, device & (2.0 * (blocks.compute_s + head.compute_s) >= blocks.seconds + head.seconds)

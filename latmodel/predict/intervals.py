@@ -32,6 +32,12 @@ class Interval:
         """Half-width in log units, NaN where no residual is known; `phase` is prefill, decode or response."""
         return self._widths.get(phase, math.nan) * (1.0 + (self._factor - 1.0) * extrapolated)
 
+    @property
+    def widest(self) -> float:
+        """The largest half-width of any phase outside the measured range; NaN where one of them cannot be had."""
+        widths = [self.width(phase, 1.0) for phase in PHASES]
+        return math.nan if any(map(math.isnan, widths)) else max(widths)
+
     def attainable(self, phase: str) -> float:
         """The highest level at which as many residuals as there are can hold: n / (n + 1)."""
         count = self._counts.get(phase, 0)
@@ -40,15 +46,15 @@ class Interval:
     @property
     def notes(self) -> list[str]:
         """That an interval cannot be had, or not at the level that was given."""
-        lines = []
+        phases: dict[str, list[str]] = {}
         for phase in PHASES:
-            level = self.attainable(phase)
+            level, count = self.attainable(phase), self._counts.get(phase, 0)
+            line = f"with {count} errors on unseen rows an interval holds at {level:.0%}, not {self.level:.0%}"
             if not level:
-                lines.append(f"{phase}: no interval, for no error on rows that the fit had not seen is in the profile")
-            elif level < self.level:
-                few = f"{self._counts[phase]} rows that the fit had not seen"
-                lines.append(f"{phase}: the interval holds at {100 * level:.0f} %, not {100 * self.level:.0f} %: {few}")
-        return lines
+                line = "no interval, for no error on unseen rows is known"
+            if level < self.level:
+                phases.setdefault(line.replace("%", " %"), []).append(phase)
+        return [f"{', '.join(names)}: {line}" for line, names in phases.items()]
 
     def factors(self, extrapolated: bool) -> tuple[float, float, float]:
         """What one prefill, decode and response may be longer or shorter by; worked out once."""

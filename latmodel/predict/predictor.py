@@ -4,27 +4,30 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import numpy as np
-
-from ..arrays import Array
+from ..arrays import Array, is_array
 from ..device.hosts import SAME_HOST, Host, host_of
 from ..device.profile import Profile
 from ..device.room import room
-from ..errors import UsageError
+from ..errors import ProfileError, UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
-from ..model.config import ModelConfig, Workload
+from ..model.config import Workload
+from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
+from ..model.step import Step
 from ..runtimes.registry import IMPLEMENTATIONS
-from .columns import WORK_COLUMNS, check_columns
+from .bounds import bound_code
+from .columns import WORK_COLUMNS, check_columns, keep_freed_memory
 from .extrapolation import Known, outside, reasons
-from .forward import Cost, Target, Work, blocks_cost, bound_code, head_cost, respond
+from .forward import Cost, Target, Work, blocks_cost, head_cost, respond
+from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
 from .notes import format_notes, host_notes
+from .passes import step_times
 from .prediction import Ends, Explained, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
+from .step_prediction import StepPrediction, step_prediction
 
-KEPT_BYTES = 1 << 24  # twice this much freed memory is kept, more than the temporaries of a chunk take
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
 
 
@@ -76,7 +79,7 @@ class Predictor:
         implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
         implementation = implementation if attention is None else implementation.with_attention(attention)
         self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
-        self._targets: dict[str, tuple[Target, bool]] = {}
+        self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
         self._noted: dict[object, tuple[str, ...]] = {}
 
     @classmethod
@@ -88,7 +91,7 @@ class Predictor:
         """
         from ..device.store import load_profile
 
-        return cls(load_profile(name), runtime, confidence)
+        return cls(load_profile(name, runtime), runtime, confidence)
 
     def with_slower_host(self, factor: float) -> "Predictor":
         """The same on a host that takes `factor` times as long for everything, its device unchanged.
@@ -136,18 +139,34 @@ class Predictor:
             self._noted[key] = (*self.notes, *self.number_notes(workload))
         return self._noted[key]
 
-    def target(self, dtype: str) -> Target:
-        """Coefficients that price a model of `dtype`."""
-        return self._target(dtype)[0]
+    def target(self, dtype: str, weights: WeightFormat | None = None) -> Target:
+        """Coefficients that price a model of `dtype` with linear layers in a format.
 
-    def _target(self, dtype: str) -> tuple[Target, bool]:
-        if dtype not in self._targets:
-            device, measured = self.profile.device_coefficients(dtype, self.runtime)
+        Raises:
+            ProfileError: the runtime cannot run that format, or the profile cannot price the dtype.
+        """
+        return self._target(dtype, weights)[0]
+
+    def targets(self, dtype: str, weights: WeightFormat | None = None) -> tuple[Target, Target, Target]:
+        """The same, and on the fastest and the slowest host that intervals must hold."""
+        own = self.target(dtype, weights)
+        if self._hosts == SAME_HOST:
+            return own, own, own
+        return own, own.on_slower_host(self._hosts.fastest), own.on_slower_host(self._hosts.slowest)
+
+    def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
+        key = (dtype, None if weights is None else weights.name)
+        if key not in self._targets:
+            if weights is not None and weights.head_bits is not None and not self._part.formats:
+                raise ProfileError(
+                    f"{self.runtime} cannot run {weights.name}, a format of GGUF files: use --runtime llama.cpp"
+                )
+            device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
             target = Target(self.profile.sheet(dtype), device, runtime, self._implementation, corrector)
-            self._targets[dtype] = (target, measured)
-        return self._targets[dtype]
+            self._targets[key] = (target, measured)
+        return self._targets[key]
 
     def predict(self, model: Any, workload: Workload | None = None) -> Prediction:
         """Latency, memory and bound of one model under one workload.
@@ -160,19 +179,36 @@ class Predictor:
             ProfileError: the profile cannot price the workload's dtype.
             UsageError: there is no such model, or its configuration cannot be read.
         """
-        asked = workload or Workload()
-        if not isinstance(model, ModelConfig | Architecture):
-            from ..configs.models import read_model
+        architecture, workload = read_any(model, workload or Workload())
+        work = work_of(workload)
+        if work.cached:
+            check_positions(architecture, work.cached + work.prompt + work.new)
+        costs = self._costs(architecture, work, workload.dtype)
+        values = self._price(architecture, work, workload.dtype, costs)
+        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, workload.dtype, costs)
+        because = self._because(architecture, work, workload.dtype) if values.outside else ()
+        return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(workload))
 
-            named = read_model(model)
-            model, asked = named.model, named.under(asked)
-        architecture = model.architecture() if isinstance(model, ModelConfig) else model
-        work = work_of(asked)
-        costs = self._costs(architecture, work, asked.dtype)
-        values = self._price(architecture, work, asked.dtype, costs)
-        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, asked.dtype, costs)
-        because = self._because(architecture, work, asked.dtype) if values.outside else ()
-        return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(asked))
+    def step(self, model: Any, step: Step, workload: Workload | None = None) -> StepPrediction:
+        """One pass of `step.new_tokens` over `step.cached_tokens`, of numbers or of arrays that broadcast.
+
+        `model` as in `predict`, or an `Architecture` of arrays; `workload` gives dtype, number formats and logits. A
+        step into an empty cache equals `prefill_s`, one of one token the `decode_s_per_token` of one new token.
+
+        Raises:
+            ProfileError, UsageError: as `predict`; a value is out of range, or beyond a learned table of positions.
+        """
+        architecture, workload = read_any(model, workload or Workload())
+        step = check_step(step)
+        check_positions(architecture, step.context)
+        numbers = workload.numbers()
+        priced = (architecture, step, workload.logits == "all", numbers)
+        times, *ends = (step_times(*priced, target) for target in self.targets(workload.dtype, numbers.format))
+        work = work_of_step(step, workload)
+        outside = self._outside(architecture, work, self._target(workload.dtype, workload.numbers().format)[1])
+        alone = not is_array(times.seconds)
+        because = self._because(architecture, work, workload.dtype) if alone and outside else ()
+        return step_prediction(step, times, ends, self.interval, outside, because, self._workload_notes(workload))
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
@@ -182,8 +218,8 @@ class Predictor:
         Raises:
             UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
         """
-        asked = workload or Workload()
-        _keep_freed_memory()
+        workload = workload or Workload()
+        keep_freed_memory()
         rows, table = check_columns(columns)
         starts = range(0, rows, CHUNK)
         counts = [min(CHUNK, rows - start) for start in starts]
@@ -191,24 +227,24 @@ class Predictor:
         def chunks() -> Iterator[tuple[Architecture, Work]]:
             for start in starts:
                 yield self._rows(
-                    {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, asked
+                    {k: v if isinstance(v, float) else v[start : start + CHUNK] for k, v in table.items()}, workload
                 )
 
         def price_ends() -> Ends:
-            parts = [self._ends(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+            parts = [self._ends(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks()]
             return joined_ends(parts, counts)
 
         def explain(index: int) -> Explained:
             row = {name: v if isinstance(v, float) else float(v[index]) for name, v in table.items()}
-            return Explained(self._because(*self._rows(row, asked), asked.dtype), self._workload_notes(asked))
+            return Explained(self._because(*self._rows(row, workload), workload.dtype), self._workload_notes(workload))
 
-        parts = [self._price(*chunk, asked.dtype, self._costs(*chunk, asked.dtype)) for chunk in chunks()]
+        parts = [self._price(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks()]
         ends = None if self._hosts == SAME_HOST else price_ends
         return Predictions.joined(parts, counts, self._source, ends, explain)
 
-    def _rows(self, columns: dict[str, Any], asked: Workload) -> tuple[Architecture, Work]:
+    def _rows(self, columns: dict[str, Any], workload: Workload) -> tuple[Architecture, Work]:
         loads = {short: columns.pop(name) for name, short in WORK_COLUMNS.items() if name in columns}
-        work = work_of(asked)._replace(**loads)
+        work = work_of(workload)._replace(**loads)
         aligned = all_aligned(*(columns[k] for k in ("hidden_size", "intermediate_size", "head_dim", "vocab_size")))
         return uniform(**columns, aligned=aligned), work
 
@@ -217,16 +253,16 @@ class Predictor:
         return peak_memory(
             model, batch=work.batch, prompt=work.prompt, new=work.new, logits_all=work.logits_all, numbers=work.numbers,
             implementation=self._implementation, overhead_bytes=self._part.memory_overhead_bytes, retained=retained,
-            parameters=parameters, cache_copies=self._part.memory_cache_copies,
+            parameters=parameters, cache_copies=self._part.memory_cache_copies, cached=work.cached,
         )  # fmt: skip
 
     def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
         """Of the blocks and of what is around them, the same on any host."""
-        target = self.target(dtype)
+        target = self.target(dtype, work.numbers.format)
         return blocks_cost(model, work, target), head_cost(model, work, target)
 
     def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
-        target, measured = self._target(dtype)
+        target, measured = self._target(dtype, work.numbers.format)
         depth, parameters = model.num_hidden_layers, model.num_parameters
         blocks, head = costs
         times = respond(depth, blocks, head, work, target)
@@ -244,40 +280,22 @@ class Predictor:
 
     def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
         """Times on the fastest and on the slowest host that the intervals hold."""
-        target, sides = self.target(dtype), []
-        for factor in self._hosts:
-            times = respond(model.num_hidden_layers, *costs, work, target.on_slower_host(factor))
+        sides = []
+        for target in self.targets(dtype, work.numbers.format)[1:]:
+            times = respond(model.num_hidden_layers, *costs, work, target)
             sides.append(Times(times.prefill_s, times.step_s, times.response_s))
         return Ends(*sides)
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
-        asked = workload or Workload()
-        measured = self._target(asked.dtype)[1]
-        return self._outside(uniform(**columns), work_of(asked), measured)
+        workload = workload or Workload()
+        measured = self._target(workload.dtype, workload.numbers().format)[1]
+        return self._outside(uniform(**columns), work_of(workload), measured)
 
     def _because(self, model: Architecture, work: Work, dtype: str) -> tuple[str, ...]:
         """What of a model and a workload was not measured: the dtype, kinds of layer, formats, dimensions."""
-        lines = () if self._target(dtype)[1] else (f"dtype {dtype}",)
+        lines = () if self._target(dtype, work.numbers.format)[1] else (f"dtype {dtype}",)
         return (*lines, *reasons(model, work, self._part, self._implementation, self.profile.gpu))
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
         return outside(model, work, self._part, self._implementation, Known(self.profile.gpu, measured))
-
-
-def _keep_freed_memory() -> None:
-    """Tell the C library's allocator that large blocks come and go here, so that it keeps what is freed for the next.
-
-    glibc gives freed memory back to the system beyond a threshold that is low at first; every temporary array is then
-    paid for in page faults, a third of the time of `predict_many`. The threshold follows the largest block that was
-    freed, so one that is never touched raises it. Other allocators pay a microsecond.
-    """
-    np.empty(KEPT_BYTES, dtype=np.uint8)
-
-
-def work_of(workload: Workload) -> Work:
-    """A checked workload as the numbers that the formulas take."""
-    return Work(
-        float(workload.prompt_tokens), float(workload.new_tokens), float(workload.batch_size),
-        workload.logits == "all", workload.numbers(),
-    )  # fmt: skip

@@ -10,7 +10,8 @@ from ..model.ops import OpCost
 from ..model.step import Step
 from .breakdown import block_operators, operators
 from .forward import Target, blocks_cost, engine_seconds, head_cost, host_seconds
-from .predictor import Predictor, work_of
+from .inputs import work_of
+from .predictor import Predictor
 
 HOST_PARTS = ("kernel launches", "blocks", "pass", "token loop", "engine step")
 DEVICE_PARTS = ("weights", "KV cache", "activations", "arithmetic", "kernel floors")
@@ -52,7 +53,7 @@ def waterfall(predictor: Predictor, model: ModelConfig | Architecture, workload:
     the bytes that it moves, in their proportions, where not; floors and gaps are apart.
     """
     architecture = model.architecture() if isinstance(model, ModelConfig) else model
-    work, target = work_of(workload), predictor.target(workload.dtype)
+    work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
     r, loss, depth = target.runtime, target.runtime.overlap_loss, float(architecture.num_hidden_layers)
     blocks, head = blocks_cost(architecture, work, target), head_cost(architecture, work, target)
     prefill_host, decode_host = (float(seconds) for seconds in host_seconds(depth, blocks, target))

@@ -63,7 +63,8 @@ def _fastest(rows: Sequence[dict[str, Any]]) -> str:
 def _label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     """What tells a row from the others."""
     names = ("model", "gpu", "runtime", "weights")
-    return ", ".join(str(row[name] or row["dtype"]) for name in names if len({one[name] for one in rows}) > 1)
+    told = [str(row[name] or row["dtype"]) for name in names if len({one[name] for one in rows}) > 1]
+    return ", ".join(told) or str(row["model"])
 
 
 def _columns(rows: Sequence[dict[str, Any]], predictor: Predictor) -> list[Column]:

@@ -99,8 +99,8 @@ def _bound_sentence(row: Row, fall: Waterfall) -> str:
     )
     if row["bound"] == "host":
         return (
-            f"The host binds: it launches {kernels}, and the device waits. Depth costs time, width hardly any; a CUDA "
-            "graph or a compiler takes most of it away."
+            f"The host binds: it launches {kernels}, and the device waits. Depth costs time, width hardly any; a graph "
+            "of kernels or a compiler takes most of it away."
         )
     if row["bound"] == "memory":
         return (

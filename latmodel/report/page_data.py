@@ -28,7 +28,7 @@ def page_data(front: Frontier, models: Sequence[NamedModel]) -> dict[str, Any]:
     rows, best, index = _rows(front)
     baseline = [] if front.baseline is None else [NamedModel(front.baseline.name, front.baseline.model)]
     named = [NamedModel("best", front.config(index)), *baseline, *models]
-    sheet = predictor.target(workload.dtype).sheet
+    sheet = predictor.target(workload.dtype, workload.numbers().format).sheet
     return {
         "rows": rows,
         "best": best,

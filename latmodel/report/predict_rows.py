@@ -12,30 +12,32 @@ from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column, Row
 from .fitted import paragraph
+from .generated import PLAIN, Generation, added, generation_columns
 from .rows import Answer, full_row, notes_of, run_notes, shape_fields
 from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
 
 def predict_one(
     predictor: Predictor,
-    model: Any,
+    named: NamedModel,
     workload: Workload,
     output_format: OutputFormat,
     *,
     operators: bool = False,
     limits: bool = False,
-    notes: Sequence[str] = (),
+    generation: Generation = PLAIN,
 ) -> Answer:
     """One model's prediction as text; JSON is the object of the contract.
 
     `limits` adds the largest batch at this context and the longest context at this batch; `operators` what every
     operator of the prefill and of the last decode step costs: within the object in JSON, alone in CSV, a table below.
-    `notes` are of the model.
+    `generation` says how the response is made, where not by one prefill and a token a pass.
     """
-    row: dict[str, Any] = predictor.predict(model, workload).as_dict()
+    row = _row(predictor, named, workload, generation)
+    model, workload = named.model, named.under(workload)
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
-    row = full_row(row, predictor, workload, run_notes(predictor, workload, notes), shape=shape_fields(model))
+    row = full_row(row, predictor, workload, run_notes(predictor, workload, named.notes), shape=shape_fields(model))
     parts = breakdown(predictor, model, workload) if operators else []
     if output_format in ("json", "jsonl"):
         whole = row | ({"breakdown": parts} if operators else {})
@@ -49,7 +51,8 @@ def predict_one(
         row = {**row, **_effective(model, workload)}
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
     title = _title(predictor, workload)
-    tables = [render([row], output_format, columns + (LIMIT_COLUMNS if limits else []), title=title)]
+    columns += [*generation_columns(generation), *(LIMIT_COLUMNS if limits else [])]
+    tables = [render([row], output_format, columns, title=title)]
     if output_format == "table":
         tables[0] += "\n" + paragraph("\n".join(legend([row])))
     if operators:
@@ -58,17 +61,28 @@ def predict_one(
 
 
 def predict_models(
-    predictor: Predictor, models: Sequence[NamedModel], workload: Workload, output_format: OutputFormat
+    predictor: Predictor,
+    models: Sequence[NamedModel],
+    workload: Workload,
+    output_format: OutputFormat,
+    generation: Generation = PLAIN,
 ) -> Answer:
     """Several models as rows, in order, each under its own weight format."""
     rows = []
     for named in models:
         own = named.under(workload)
-        row = {"model": named.name, **predictor.predict(named.model, own).as_dict()}
+        row = {"model": named.name, **_row(predictor, named, workload, generation)}
         notes = run_notes(predictor, own, named.notes)
         rows.append(full_row(row, predictor, own, notes, shape=shape_fields(named.model)))
     columns = [MODEL_COLUMN, *SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
+    columns += generation_columns(generation)
     return Answer(render(rows, output_format, columns, title=_title(predictor, workload)), notes_of(rows))
+
+
+def _row(predictor: Predictor, named: NamedModel, workload: Workload, generation: Generation) -> dict[str, Any]:
+    """A model's prediction under its own weight format."""
+    row: dict[str, Any] = predictor.predict(named.model, named.under(workload)).as_dict()
+    return added(row, predictor, named, workload, generation) if generation.given else row
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
@@ -94,13 +108,14 @@ def _effective_text(row: Row) -> str:
 
 
 MODEL_COLUMN = Column("model", lambda row: row["model"])
-SCORE_COLUMN = Column("effective-params", _effective_text)
+SCORE_COLUMN = Column("effective-params", _effective_text, 3)
 
 
 def _title(predictor: Predictor, workload: Workload) -> str:
+    cached = f"{workload.cached_tokens} cached + " if workload.cached_tokens else ""
     return (
         f"{predictor.profile.title}, {predictor.runtime}, {workload.numbers_name}, batch {workload.batch_size}: "
-        f"{workload.prompt_tokens} prompt + {workload.new_tokens} new tokens"
+        f"{cached}{workload.prompt_tokens} prompt + {workload.new_tokens} new tokens"
     )
 
 

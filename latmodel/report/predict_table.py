@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..configs.tables import read_table
 from ..device.store import load_profile
-from ..errors import UsageError
+from ..errors import LatmodelError, ProfileError, UsageError
 from ..model.config import CONFIG_FIELDS, MAX_DIMENSION, Workload
 from ..model.defaults import fill_dimensions
 from ..predict.columns import WORK_COLUMNS
@@ -17,7 +17,11 @@ from .rows import Answer, full_row, notes_of, run_notes
 from .text import SHAPE_COLUMNS, OutputFormat, prediction_columns, render
 
 # What cannot be an array: rows that share all of it are predicted at once.
-GROUPED = ("gpu", "runtime", "host", "attention", "dtype", "weights", "kv_cache", "logits")
+GROUPED = ("gpu", "runtime", "host", "attention", "dtype", "weights", "kv_cache", "logits", "cached_tokens")
+
+
+# Columns of rows whose responses were made in other ways; a table is predicted a token a pass.
+OTHER_WAYS = {"chunk_tokens": "--chunk", "lookahead": "--draft", "block_tokens": "--block"}
 
 
 class Group(NamedTuple):
@@ -39,6 +43,10 @@ def predict_table(predictor: Predictor, path: Path, workload: Workload, output_f
         ProfileError: a row names a device or a runtime that is not known.
     """
     rows = read_table(path)
+    for number, row in enumerate(rows, 1):
+        for name, option in OTHER_WAYS.items():
+            if row.get(name) not in (None, ""):
+                raise UsageError(f"{path}: row {number}: {name} is of {option}, which --input has not: name the model")
     done: list[Row] = [{} for _ in rows]
     for group in _groups(rows, predictor, workload, path):
         some = [rows[i] for i in group.members]
@@ -59,10 +67,12 @@ def _groups(rows: list[dict[str, Any]], predictor: Predictor, workload: Workload
         target = key[:4]
         given = {name: value for name, value in zip(GROUPED[4:], key[4:], strict=True) if value is not None}
         try:
-            work = Workload(**{**workload.model_dump(), **given})
-        except UsageError as error:
-            raise UsageError(f"{path}: row {members[0] + 1}: {error}") from None
-        groups.append(Group(_predictor(predictor, *target), work, members))
+            work, known = Workload(**{**workload.model_dump(), **given}), _predictor(predictor, *target)
+        except LatmodelError as error:
+            # The same kind of error, so that its exit code stays.
+            kind = UsageError if isinstance(error, UsageError) else ProfileError
+            raise kind(f"{path}: row {members[0] + 1}: {error}") from None
+        groups.append(Group(known, work, members))
     return groups
 
 

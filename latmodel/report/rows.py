@@ -36,10 +36,16 @@ def shape_fields(model: ModelConfig | Architecture) -> dict[str, Any]:
 
 
 def workload_fields(workload: Workload) -> dict[str, Any]:
-    """The workload by the names that a table of architectures reads; None where a format is that of `dtype`."""
-    fields = workload.model_dump()
-    names = ("batch_size", "prompt_tokens", "new_tokens", "dtype", "weights", "kv_cache", "logits")
-    return {name: getattr(fields[name], "name", fields[name]) for name in names}
+    """The workload by the names that a table of architectures reads; None where a format is that of `dtype`.
+
+    A cached prefix is told of where there is one.
+    """
+    fields = {
+        name: getattr(workload, name)
+        for name in ("batch_size", "prompt_tokens", "new_tokens", "dtype", "weights", "kv_cache", "logits")
+    }
+    prefix = {"cached_tokens": workload.cached_tokens} if workload.cached_tokens else {}
+    return {**{name: getattr(value, "name", value) for name, value in fields.items()}, **prefix}
 
 
 def run_notes(predictor: Predictor, workload: Workload, *more: Iterable[str]) -> list[str]:

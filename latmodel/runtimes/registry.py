@@ -2,6 +2,7 @@
 
 from ..model.implementation import Implementation
 from .cuda_graph import CUDA_GRAPH
+from .llama_cpp import LLAMA_CPP
 from .serving import SERVING
 from .torch_compile import COMPILED
 from .torch_eager import TORCH
@@ -14,5 +15,6 @@ _RUNTIMES = (
     CUDA_GRAPH,
     COMPILED,
     SERVING,
+    LLAMA_CPP,
 )
 IMPLEMENTATIONS: dict[str, Implementation] = {one.name: one for one in _RUNTIMES}

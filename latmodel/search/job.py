@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..arrays import Array
 from ..errors import BudgetError
-from ..predict.predictor import work_of
+from ..predict.inputs import work_of
 from ..units import show_bytes, show_seconds
 from .archive import Front
 from .branch_and_bound import Effort, Search

@@ -163,7 +163,11 @@ def job_of(
         chosen = tuple(objective_named(given) for given in objectives)
         if len(chosen) < 2 or len({one.column for one in chosen}) < len(chosen):
             raise UsageError("objectives: give two or more, each once")
-    return Job(own, space or SearchSpace(), chosen, (*kept, *limits), budget_s, memory, turned=objectives is None)
+    searched = space or SearchSpace()
+    form = own.workload.numbers().format
+    if form is not None and form.multiple > 1:
+        searched = searched.in_multiples(form.multiple, f"weights in {form.name}")
+    return Job(own, searched, chosen, (*kept, *limits), budget_s, memory, turned=objectives is None)
 
 
 def result(job: Job, values: Array, shapes: Array) -> Frontier:

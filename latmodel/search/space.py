@@ -1,5 +1,6 @@
 """`SearchSpace`: which shapes a search looks at, as values or ranges of every dimension; checked and countable."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -103,6 +104,21 @@ class SearchSpace:
         if unknown:
             raise UsageError(f"{min(unknown)}: no such dimension of a search space")
         return replace(self, **values)
+
+    def in_multiples(self, step: int, why: str) -> "SearchSpace":
+        """The shapes whose hidden and FFN sizes are multiples of `step`, so that heads × head_dim are too.
+
+        Raises:
+            UsageError: nothing is left; `why` says what needs the multiples.
+        """
+        changes: dict[str, Any] = {"intermediate_step": math.lcm(self._step, step)}
+        for name in ("hidden_size", "intermediate_size"):
+            given = getattr(self, name)
+            if given is not None:
+                changes[name] = tuple(value for value in given if value % step == 0)
+                if not changes[name]:
+                    raise UsageError(f"{name}: no value is a multiple of {step}, as {why} needs")
+        return self.pin(**changes)
 
     @property
     def depths(self) -> Array:

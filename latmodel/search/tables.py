@@ -165,7 +165,7 @@ def tables(
     counts = np.array([len(some) for some in sizes], dtype=np.int64)
     ends = np.cumsum(counts)
     ffn_sizes = np.concatenate(sizes)
-    target = predictor.target(dtype)
+    target = predictor.target(dtype, work.numbers.format)
     vocab, tie = stems.vocab_size.astype(float), stems.tie_word_embeddings.astype(float)
     hidden = stems.hidden_size.astype(float)
     price = _Pricing(predictor, work, target)

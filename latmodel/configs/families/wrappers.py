@@ -67,6 +67,7 @@ ENCODERS = frozenset(
         "clip_text_model",
         "siglip_vision_model",
         "siglip2",
+        "git",
         "clip_vision_model",
         "blip",
         "bert-generation",

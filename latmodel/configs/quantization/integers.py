@@ -108,3 +108,12 @@ def mlx(data: Mapping[str, Any]) -> Shipped:
     bits, group = whole(data, "bits", 4, (2, 3, 4, 5, 6, 8)), whole(data, "group_size", 64)
     form = grouped(f"int{bits}-mlx", bits, group, 4.0)
     return Shipped(form, head=form, embedding=form)
+
+
+def bitnet(data: Mapping[str, Any]) -> Shipped:
+    """Ternary weights, four in a byte, and a 16-bit scale a matrix; trained ones are packed when they are loaded."""
+    mode = data.get("quantization_mode", "offline")
+    if mode not in ("offline", "online"):
+        raise UsageError(f"quantization_config: quantization_mode is {str(mode)[:40]!r}; known: offline, online")
+    form = WeightFormat("bitnet", 2.0 if mode == "offline" else 16.0, None, None, 0.0, tensor_bytes=2.0)
+    return Shipped(form, names_in(data, "modules_to_not_convert"))

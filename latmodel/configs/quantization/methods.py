@@ -5,7 +5,7 @@ from typing import Any
 
 from ...errors import UsageError
 from .floats import compressed_tensors, fbgemm, fp8, modelopt, mxfp4
-from .integers import awq, bitsandbytes, exl2, gptq, hqq, mlx, torchao
+from .integers import awq, bitnet, bitsandbytes, exl2, gptq, hqq, mlx, torchao
 from .shipped import Shipped
 
 METHODS: dict[str, Callable[[Mapping[str, Any]], Shipped]] = {
@@ -21,6 +21,7 @@ METHODS: dict[str, Callable[[Mapping[str, Any]], Shipped]] = {
     "hqq": hqq,
     "exl2": exl2,
     "mlx": mlx,
+    "bitnet": bitnet,
 }
 
 

@@ -76,8 +76,8 @@ class Attention(Layer):
         """Biases, norms of queries and keys, sinks."""
         sizes: list[Array] = []
         if self.qkv_bias:
-            asked = self.projected_width if self.gate_bias else self.query_width
-            sizes.append(asked + self._key_value_outputs)
+            queries = self.projected_width if self.gate_bias else self.query_width
+            sizes.append(queries + self._key_value_outputs)
         if self.out_bias:
             sizes.append(hidden)
         if self.qk_norm:
@@ -163,7 +163,7 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read,
     unless the runtime wrote it out for each (`written_ops`).
     """
-    pairs = step.batch * attended_pairs(step, attention.window)
+    pairs = step.batch_size * attended_pairs(step, attention.window)
     width = attention.query_width
     seen = seen_positions(step, attention.window)
     kv_heads, key_width = attention.kv_heads, attention.key_width
@@ -172,12 +172,12 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     if attention.value_dim is not None:  # widths of keys and values on average
         key_width = 0.5 * (key_width + kv_heads * attention.value_dim)
         width = 0.5 * (width + attention.output_width)
-    cache = key_width * (2.0 * numbers.cache_bytes * step.batch * seen)
+    cache = key_width * (2.0 * numbers.cache_bytes * step.batch_size * seen)
     moved = width * (2.0 * step.rows * numbers.activation_bytes)
     padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
-        step.batch, attention.heads, kv_heads, attention.head_dim,
-        step.tokens, step.context, seen, attention.window, implementation.attention.splits,
+        step.batch_size, attention.heads, kv_heads, attention.head_dim,
+        step.new_tokens, step.context, seen, attention.window, implementation.attention.splits,
     )  # fmt: skip
     return OpCost(
         "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
@@ -193,11 +193,11 @@ def written_ops(attention: Attention, step: Step, implementation: Implementation
     """
     path, ops = implementation.attention, []
     if path.expand_kernels:
-        seen = step.batch * seen_positions(step, attention.window)
+        seen = step.batch_size * seen_positions(step, attention.window)
         shared = indicator(attention.heads > attention.kv_heads, attention.heads)
         moved = (attention.key_width + attention.query_width) * shared * (2.0 * numbers.cache_bytes * seen)
         ops.append(OpCost("repeat_kv", OpKind.COPY, 0.0, 0.0, 0.0, moved, path.expand_kernels * shared))
     if path.score_moves:
-        scores, each = attention.heads * (step.batch * step.tokens * step.context), numbers.activation_bytes
+        scores, each = attention.heads * (step.batch_size * step.new_tokens * step.context), numbers.activation_bytes
         ops.append(pointwise("scores", scores, moves=path.score_moves, kernels=path.score_kernels, bytes_each=each))
     return ops

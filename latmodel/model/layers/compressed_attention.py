@@ -71,11 +71,11 @@ class CompressedAttention(Layer):
         entries = step.context / self.rate if self.rate else 0.0
         seen = entries if self.chosen is None else minimum(entries, self.chosen)
         half = 0.5 if step.phase == "prefill" else 1.0
-        pairs = step.batch * (attended_pairs(step, self.window) + step.tokens * seen * half)
+        pairs = step.batch_size * (attended_pairs(step, self.window) + step.new_tokens * seen * half)
         width, each = self.heads * self.head_dim, numbers.activation_bytes
-        read = self.head_dim * (step.batch * (seen_positions(step, self.window) + seen) * numbers.cache_bytes)
+        read = self.head_dim * (step.batch_size * (seen_positions(step, self.window) + seen) * numbers.cache_bytes)
         shape = AttentionShape(
-            step.batch, self.heads, 1.0, self.head_dim, step.tokens, step.context, step.context, self.window
+            step.batch_size, self.heads, 1.0, self.head_dim, step.new_tokens, step.context, step.context, self.window
         )
         moved = width * (2.0 * step.rows * each)
         kernels = implementation.attention.kernels

@@ -90,7 +90,7 @@ def delta_rule(
     scan = FUSED if implementation.fuses_scans else GATED_DELTA_TENSORS
     moved = heads * chunk * scan.square_moves + values * scan.row_moves
     ops = scan_ops(layer, flops, moved, (chunk, positions), step, scan)
-    return ops if implementation.fuses_scans else [*ops, _solve_op(values, chunk, step.batch * positions)]
+    return ops if implementation.fuses_scans else [*ops, _solve_op(values, chunk, step.batch_size * positions)]
 
 
 def _solve_op(columns: Array, chunk: float, rows: Array) -> OpCost:

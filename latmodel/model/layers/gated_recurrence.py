@@ -41,8 +41,8 @@ class GatedRecurrence(Layer):
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """The recurrence, token by token: a product, a sum and a copy; one kernel where a runtime has it."""
-        turns = 1.0 if implementation.fuses_scans else step.tokens
-        moved = self.width * (step.batch * step.tokens * 6.0 * RECURRENT_BYTES)
+        turns = 1.0 if implementation.fuses_scans else step.new_tokens
+        moved = self.width * (step.batch_size * step.new_tokens * 6.0 * RECURRENT_BYTES)
         return [OpCost("scan", OpKind.SCAN, activation_bytes=moved, kernels=3.0 * turns, passes=6.0)]
 
     @property

@@ -69,7 +69,7 @@ class IndexedAttention(Layer):
         if implementation.absorbs_latents:
             few = replace(self.attention, window=self.chosen)
             return [*few.context_ops(step, implementation, numbers), *index]
-        pairs = step.batch * step.tokens * step.context
+        pairs = step.batch_size * step.new_tokens * step.context
         mask = pointwise("choice", pairs, moves=6.0, kernels=4.0, bytes_each=numbers.activation_bytes)
         return [*self.attention.context_ops(step, implementation, numbers), *index, mask]
 
@@ -91,8 +91,8 @@ def _index_ops(indexer: Indexer, step: Step, implementation: Implementation, num
     As tensor operators the scores are in float32, of all pairs, and pass through memory four times.
     """
     fused = implementation.absorbs_latents
-    pairs = step.batch * (attended_pairs(step, None) if fused else step.tokens * step.context)
-    cache = indexer.head_dim * (step.batch * step.context * numbers.cache_bytes)
+    pairs = step.batch_size * (attended_pairs(step, None) if fused else step.new_tokens * step.context)
+    cache = indexer.head_dim * (step.batch_size * step.context * numbers.cache_bytes)
     moved = 4.0 * pairs if fused else indexer.heads * pairs * 16.0
     depth = indexer.heads * indexer.head_dim
     kernels = 2.0 if fused else 10.0

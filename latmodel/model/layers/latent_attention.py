@@ -122,14 +122,16 @@ class LatentAttention(Layer):
 def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """Keys and values of all heads from each latent: one GEMM over the whole context, then multi-head attention."""
     seen = seen_positions(step, m.window)
-    positions, pairs = step.batch * seen, step.batch * attended_pairs(step, m.window)
+    positions, pairs = step.batch_size * seen, step.batch_size * attended_pairs(step, m.window)
     key, value, each = m.key_dim, m.value_dim, numbers.activation_bytes
     expand = m.expansion().op(positions, numbers)
     # keys are put together from a part of their own and a shared one
     joined = pointwise("join_keys", positions * (m.heads * key), moves=2.0, kernels=3.0, bytes_each=each)
     width = m.heads * (key + value)
     moved = width * (step.rows * each)
-    shape = AttentionShape(step.batch, m.heads, m.heads, 0.5 * (key + value), step.tokens, step.context, seen, m.window)
+    shape = AttentionShape(
+        step.batch_size, m.heads, m.heads, 0.5 * (key + value), step.new_tokens, step.context, seen, m.window
+    )
     read = width * (positions * each)  # expanded keys and values
     flops, kernels = width * (2.0 * pairs), implementation.attention.kernels
     return [expand, joined, OpCost("attention", step.attention_kind, flops, 0.0, read, moved, kernels, attention=shape)]
@@ -137,7 +139,7 @@ def _attend_expanded(m: LatentAttention, step: Step, implementation: Implementat
 
 def _attend_latents(m: LatentAttention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
     """All heads over one shared latent (appendix C of the paper): the expansion moves to queries and output."""
-    pairs, each = step.batch * attended_pairs(step, m.window), numbers.activation_bytes
+    pairs, each = step.batch_size * attended_pairs(step, m.window), numbers.activation_bytes
     wide, seen = m.latent_rank + m.rope_dim, seen_positions(step, m.window)
     absorb = gemm(
         ABSORBED, step.rows, m.nope_dim + m.value_dim, m.latent_rank * m.heads,
@@ -145,9 +147,9 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
         activation_bytes=each,
     )._replace(kernels=2.0)  # fmt: skip
     shape = AttentionShape(
-        step.batch, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.tokens, step.context, seen, m.window
+        step.batch_size, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.new_tokens, step.context, seen, m.window
     )
-    cache = step.batch * seen * wide * numbers.cache_bytes
+    cache = step.batch_size * seen * wide * numbers.cache_bytes
     rows = m.heads * (wide + m.latent_rank) * (step.rows * each)
     flops = m.heads * (wide + m.latent_rank) * (2.0 * pairs)
     kernels = implementation.attention.kernels

@@ -46,11 +46,13 @@ class LightningAttention(Layer):
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """FLOPs a head and a token: 4·c·D within a block of c positions (all of them, masked), 4·D² with the state."""
-        inside = minimum(step.tokens, self.block)
-        rows = step.batch * step.tokens
+        inside = minimum(step.new_tokens, self.block)
+        rows = step.batch_size * step.new_tokens
         each = 4.0 * self.width * ((inside if step.phase == "prefill" else 0.0) + self.head_dim)
-        turns = 1.0 if implementation.fuses_scans else (step.tokens / inside)
-        moved = (self.width * self.head_dim * (4.0 * step.batch * turns) + self.width * (8.0 * rows)) * RECURRENT_BYTES
+        turns = 1.0 if implementation.fuses_scans else (step.new_tokens / inside)
+        moved = (
+            self.width * self.head_dim * (4.0 * step.batch_size * turns) + self.width * (8.0 * rows)
+        ) * RECURRENT_BYTES
         products = OpCost("scan_products", GEMM, each * rows, 0.0, 0.0, 0.0, 0.0, rows, self.width, each / self.width)
         return [OpCost("scan", OpKind.SCAN, activation_bytes=moved, kernels=12.0 * turns, passes=8.0), products]
 

@@ -78,9 +78,9 @@ class Mamba(Recurrent):
         """The scan, token by token: traffic and launches; its few FLOPs a number of the state are not counted."""
         fused = implementation.fuses_scans
         scan = FUSED if fused else MAMBA_TENSORS
-        tokens = step.tokens
+        tokens = step.new_tokens
         turns = 1.0 if fused else tokens  # a kernel holds the state on the chip
         moved = self.inner * (4.0 * scan.row_moves * tokens) + self.state_elements * (scan.state_moves * turns)
         kernels = scan.step_kernels if step.phase == "decode" else scan.prefill_kernels + scan.chunk_kernels * tokens
-        bytes_moved = moved * (step.batch * RECURRENT_BYTES)
+        bytes_moved = moved * (step.batch_size * RECURRENT_BYTES)
         return [OpCost("scan", OpKind.SCAN, activation_bytes=bytes_moved, kernels=kernels, passes=scan.row_moves)]

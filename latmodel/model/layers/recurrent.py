@@ -79,14 +79,14 @@ class Recurrent(Layer):
 def chunked(chunk: float, step: Step, implementation: Implementation) -> tuple[Array, Array]:
     """Positions of a chunk, and of all chunks: kernels stop at the last token, tensor operators pad the last chunk."""
     if implementation.fuses_scans:
-        return minimum(step.tokens, chunk), step.tokens
-    return chunk, ceil(step.tokens / chunk) * chunk
+        return minimum(step.new_tokens, chunk), step.new_tokens
+    return chunk, ceil(step.new_tokens / chunk) * chunk
 
 
 def step_op(layer: Recurrent, values: Array, step: Step, tensors: Scan, implementation: Implementation) -> OpCost:
     """One token: the state is read and written, by one kernel or by each tensor operator anew."""
     scan = FUSED if implementation.fuses_scans else tensors
-    moved = (layer.state_elements * scan.step_moves + values) * (step.batch * RECURRENT_BYTES)
+    moved = (layer.state_elements * scan.step_moves + values) * (step.batch_size * RECURRENT_BYTES)
     return OpCost("scan", OpKind.SCAN, activation_bytes=moved, kernels=scan.step_kernels, passes=scan.step_moves)
 
 
@@ -96,10 +96,12 @@ def scan_ops(
     """A scan over the prompt, `length` (chunk, positions): its traffic and launches, and its products as one GEMM."""
     chunk, positions = length
     chunks = ceil(positions / chunk)
-    moved = moved_each * (step.batch * positions) + layer.state_elements * (step.batch * chunks * scan.state_moves)
+    moved = moved_each * (step.batch_size * positions) + layer.state_elements * (
+        step.batch_size * chunks * scan.state_moves
+    )
     kernels = scan.prefill_kernels + scan.chunk_kernels * chunks
     inner = layer.inner_width
-    rows, depth = step.batch * positions, flops_each / (2.0 * inner)
+    rows, depth = step.batch_size * positions, flops_each / (2.0 * inner)
     return [
         OpCost("scan", OpKind.SCAN, activation_bytes=moved * RECURRENT_BYTES, kernels=kernels, passes=scan.row_moves),
         OpCost("scan_products", OpKind.GEMM, flops_each * rows, 0.0, 0.0, 0.0, 0.0, rows, inner, depth),

@@ -10,7 +10,8 @@ from ...arrays import Array
 from ...model.architecture import Architecture, Block, Group
 from ...model.config import Workload
 from ...predict.forward import Around, around_blocks, block_cost, head_cost, host_seconds
-from ...predict.predictor import Predictor, work_of
+from ...predict.inputs import work_of
+from ...predict.predictor import Predictor
 from ...predict.timeline import overlapped
 
 # Slopes of a decode step in host, first and last device seconds.
@@ -116,7 +117,7 @@ def layer_costs(
     predictor: Predictor, blocks: tuple[Block, ...], shared: tuple[float, float, float], workload: Workload
 ) -> LayerCosts:
     """Cost every choice once; `shared` is hidden size, vocabulary and whether embeddings are tied."""
-    work, target = work_of(workload), predictor.target(workload.dtype)
+    work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
     bare = predictor.memory(_model([], shared), work)
     rows, transient = [], []
     for block in blocks:

@@ -1,0 +1,103 @@
+"""llama.cpp through `xllamacpp`, a binding of its server with prebuilt wheels; times are the server's own.
+
+One sequence, greedy sampling. The server's sampler and its loop are part of a token.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from latmodel.errors import LatmodelError, UsageError
+from latmodel.model.config import ModelConfig
+from latmodel.model.gguf import FILE_TYPES
+from latmodel.runtimes.llama_cpp import LLAMA_CPP
+
+from .gguf_file import FIRST_WORDS, write_gguf
+
+MICRO_BATCH = 512
+QUIET = -1  # of its log
+
+
+class LlamaCpp:
+    """llama.cpp on the CPU, or on the GPU that the installed wheel was built for."""
+
+    name = LLAMA_CPP.name
+    formats = tuple(FILE_TYPES)
+    smallest_depth = 2  # of a prompt, the last block computes the output's rows alone
+
+    def __init__(self) -> None:
+        self._server: Any = None
+        self._threads = 1
+
+    def version(self) -> str:
+        """Version of the binding, which is that of llama.cpp's build too."""
+        return f"xllamacpp {_library().__version__}"
+
+    def write(self, path: Path, config: ModelConfig, weights: str, seed: int) -> None:
+        """Write a GGUF file."""
+        write_gguf(path, config, weights, seed)
+
+    def open(self, path: Path, threads: int, context: int) -> None:
+        """Load a GGUF file."""
+        library = _library()
+        self.close()
+        self._threads = threads
+        settings = library.CommonParams()
+        settings.model.path = str(path)
+        settings.n_ctx, settings.n_parallel = context, 1
+        settings.n_batch, settings.n_ubatch = max(context, MICRO_BATCH), MICRO_BATCH
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+        settings.n_ctx_checkpoints = settings.cache_ram_mib = 0
+        settings.verbosity = QUIET
+        self._server = library.Server(settings)
+
+    def prefill(self, tokens: int) -> float:
+        """Seconds that the server says it read the prompt in."""
+        timings, share = self._run(tokens, 1)
+        return float(timings["prompt_ms"]) * 1e-3 * share
+
+    def decode(self, start: int, steps: int) -> float:
+        """Mean seconds from one token to the next; the first comes with the prompt.
+
+        The prompt is read before, and kept, so that what is timed is hardly anything but the generation.
+        """
+        self._run(start, 1, keep=True)
+        timings, share = self._run(start, steps + 1, keep=True)
+        return float(timings["predicted_ms"]) * 1e-3 * share / (int(timings["predicted_n"]) - 1)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._server = None
+
+    def _run(self, prompt: int, new: int, *, keep: bool = False) -> tuple[dict[str, Any], float]:
+        """The server's timings, and the share of the wall time in which its one thread had the processor.
+
+        With one thread that leaves out what other processes take, as the CPU's clock of the PyTorch runtimes does;
+        with several there is no such clock, and the share is 1.
+        """
+        if self._server is None:
+            raise LatmodelError("no model is open")
+        wall, busy = time.perf_counter(), time.process_time()
+        reply = self._server.handle_completions({
+            # The same made-up words over and over: what they are changes nothing in what is computed.
+            "prompt": [FIRST_WORDS + index % 199 for index in range(prompt)], "n_predict": new, "cache_prompt": keep,
+            "ignore_eos": True, "temperature": 0.0, "samplers": ["temperature"], "stream": False,
+        })  # fmt: skip
+        timings = reply.get("timings") if isinstance(reply, dict) else None
+        if not isinstance(timings, dict) or timings.get("predicted_n") != new or _read(timings) != prompt:
+            raise LatmodelError(f"the server answered {str(reply)[:200]}")
+        share = (time.process_time() - busy) / (time.perf_counter() - wall)
+        return timings, min(share, 1.0) if self._threads == 1 else 1.0
+
+
+def _read(timings: dict[str, Any]) -> int:
+    """Tokens of the prompt: computed now, and those that were in the cache."""
+    return int(timings.get("prompt_n", 0)) + int(timings.get("cache_n", 0))
+
+
+def _library() -> Any:
+    try:
+        import xllamacpp
+    except ImportError:
+        raise UsageError("runtime llama.cpp needs xllamacpp: pip install 'latmodel[llama-cpp]'") from None
+    return xllamacpp

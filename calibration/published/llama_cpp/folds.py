@@ -1,0 +1,129 @@
+"""Devices left out in folds, and what one row of the device's own adds: how far the fit is to be trusted."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from latmodel.predict.intervals import conformal_quantile
+
+from .hierarchy import Fitted, fit_hierarchy
+from .law import CPU_EFFECTS, CPU_START, EFFECTS, NOISE, OWN_EFFECTS, START, Problem, Row, noise_of
+
+
+class HeldOut(NamedTuple):
+    """A row that the fit did not see, and log(measured / predicted)."""
+
+    row: Row
+    log_ratio: float
+
+
+def fit_rows(rows: Sequence[Row]) -> Fitted:
+    """The hierarchy over these rows, all of GPUs or all of CPUs."""
+    problem = Problem(rows)
+    cpu = rows[0].device.backend == "CPU"
+    start, effects = (CPU_START, CPU_EFFECTS) if cpu else (START, EFFECTS)
+    return fit_hierarchy(rows, problem.predict, problem.seconds, start, effects, noise_of(rows))
+
+
+def with_own_rows(fitted: Fitted, own: Sequence[Row], rows: Sequence[Row]) -> list[float]:
+    """log(measured / predicted) of `rows` once `own` rows have moved their device, and nothing else."""
+    problem, before = Problem(own), fitted.coefficients(own)
+    moved = fit_hierarchy(own, problem.predict, problem.seconds, before, OWN_EFFECTS, np.full(len(own), NOISE))
+    return log_ratios(Fitted(fitted.coefficients(rows), OWN_EFFECTS, moved.values), rows)
+
+
+def log_ratios(fitted: Fitted, rows: Sequence[Row]) -> list[float]:
+    """log(measured / predicted) of rows."""
+    problem = Problem(rows)
+    predicted = problem.predict(fitted.coefficients(rows))
+    return [float(value) for value in np.log(problem.seconds / predicted)]
+
+
+def chips_in_folds(rows: Sequence[Row], folds: int, seed: int = 0) -> list[set[str]]:
+    """Chips split at random; variants of one chip, and one device under several backends, stay together."""
+    chips = sorted({row.device.chip for row in rows})
+    random.Random(seed).shuffle(chips)
+    return [set(chips[start::folds]) for start in range(folds)]
+
+
+class Folds(NamedTuple):
+    """Rows predicted from other devices alone, and with one row of the device's own."""
+
+    unseen: list[HeldOut]
+    one_own_row: list[HeldOut]  # a row for each other row of its device, backend, phase and build that was given
+
+
+def leave_devices_out(rows: Sequence[Row], folds: int = 10) -> Folds:
+    """Every row predicted by a fit that saw nothing of its chip; then again with each single row of its device."""
+    unseen, one_own_row = [], []
+    for fold in chips_in_folds(rows, folds):
+        fitted = fit_rows([row for row in rows if row.device.chip not in fold])
+        own = [row for row in rows if row.device.chip in fold]
+        unseen += [HeldOut(row, ratio) for row, ratio in zip(own, log_ratios(fitted, own), strict=True)]
+        for group in _alike(own):
+            for given in group[:MOST_GIVEN]:
+                others = [row for row in group if row is not given]
+                ratios = with_own_rows(fitted, [given], others)
+                one_own_row += [HeldOut(row, ratio) for row, ratio in zip(others, ratios, strict=True)]
+    return Folds(unseen, one_own_row)
+
+
+MOST_GIVEN = 20  # rows of one device that are tried as the one that is given
+
+
+def _alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Groups of two rows and more of one device under one backend and build, and of one phase; in a random order."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.device.title, row.device.backend, row.test.build, row.test.phase), []).append(row)
+    found = [group for group in groups.values() if len(group) > 1]
+    for group in found:
+        random.Random(0).shuffle(group)
+    return found
+
+
+def by_device(some: Sequence[HeldOut]) -> dict[str, list[float]]:
+    """Logarithms of the ratios, by device."""
+    found: dict[str, list[float]] = {}
+    for one in some:
+        found.setdefault(one.row.device.title, []).append(one.log_ratio)
+    return found
+
+
+def median_error(some: Sequence[HeldOut]) -> float:
+    """Median over rows of |predicted / measured - 1|."""
+    return float(np.median([abs(np.expm1(-one.log_ratio)) for one in some]))
+
+
+def median_error_by_device(some: Sequence[HeldOut]) -> float:
+    """Median over devices of each one's median error: many rows of one device count once."""
+    return float(np.median([np.median(np.abs(np.expm1(-np.array(logs)))) for logs in by_device(some).values()]))
+
+
+SCORES_A_DEVICE = 3
+
+
+def scores(some: Sequence[HeldOut]) -> list[float]:
+    """|log ratio| for a conformal interval: up to three of each device, spread over its rows, so that each counts."""
+    kept = []
+    for logs in by_device(some).values():
+        ranked = sorted(abs(value) for value in logs)
+        picks = np.linspace(0, len(ranked) - 1, min(SCORES_A_DEVICE + 2, len(ranked)))
+        inner = picks[1:-1] if len(picks) > SCORES_A_DEVICE else picks
+        kept += [ranked[round(pick)] for pick in inner]
+    return sorted(kept)
+
+
+def coverage(some: Sequence[HeldOut], level: float = 0.9, folds: int = 5) -> float:
+    """Share of rows, each device counting once, inside the interval that the other devices' scores give."""
+    devices = sorted(by_device(some))
+    random.Random(1).shuffle(devices)
+    inside = []
+    for start in range(folds):
+        fold = set(devices[start::folds])
+        width = conformal_quantile(scores([one for one in some if one.row.device.title not in fold]), level)
+        groups = by_device([one for one in some if one.row.device.title in fold])
+        inside += [float(np.mean([abs(value) <= width for value in logs])) for logs in groups.values()]
+    return float(np.mean(inside))

@@ -1,0 +1,195 @@
+"""llama.cpp's speeds as others published them, and the output of llama-bench itself.
+
+The published table (`llama_bench/rows.csv`, with `devices.csv` beside it) has one test a row: a prompt read, or tokens
+written after so many in the cache. llama-bench (`-o json`, `jsonl` or `csv`) says the same of a run of one's own; it
+names the model's type and its size but no dimensions, which must come with it.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from latmodel.errors import UsageError
+from latmodel.model.config import CONFIG_FIELDS, ModelConfig
+
+from .tables import read_table
+
+COLUMNS = (
+    "source", "device", "backend", "flash_attention", "model", "weights", *CONFIG_FIELDS,
+    "phase", "prompt_tokens", "new_tokens", "tokens_per_s", "note",
+)  # fmt: skip
+DEVICE_COLUMNS = ("device", "memory_bandwidth_gb_s", "memory_gb", "cores", "bandwidth_source")
+# A prompt on top of tokens that are in the cache already: llama-bench's `-d`, which the table keeps in its notes.
+DEPTH = re.compile(r"on top of (\d+) tokens in the cache")
+LLAMAFILE = "d893a/localscore-insights"  # LocalScore runs llamafile, whose kernels are not llama.cpp's own
+# Gemma 3's local layers, which the table's columns do not hold: five in six see a window (its technical report, 2025).
+GEMMA_3, SMALL_GEMMA_3 = re.compile(r"Gemma-3-"), re.compile(r"Gemma-3-(270m|1B)")
+BUILDS = ("hipBLASLt", "rocwmma", "amdvlk", "no coopmat", "first Vulkan builds")
+MAX_FILE_BYTES = 20_000_000
+
+
+class SpeedTest(NamedTuple):
+    """One timed test: `depth` tokens in the cache, then `prompt_tokens` read at once or `new_tokens` written."""
+
+    source: str
+    device: str
+    backend: str
+    build: str  # what else distinguishes the kernels: "llamafile", "rocwmma", "hipBLASLt" or nothing
+    flash_attention: bool | None  # None: not stated
+    model: str
+    config: ModelConfig
+    weights: str
+    window: int | None  # of five layers in six
+    phase: str  # "prefill" or "decode"
+    depth: int
+    tokens: int
+    seconds: float  # of the prompt, or of one new token
+
+
+class DeviceFigures(NamedTuple):
+    """What is promised of a device that has no data sheet in latmodel; None where nobody says. SI units."""
+
+    bandwidth_bytes_per_s: float | None
+    memory_bytes: float | None
+    cores: float | None
+    source: str
+
+
+def read_tests(path: Path) -> list[SpeedTest]:
+    """Rows of the published table.
+
+    Raises:
+        UsageError: the file cannot be read, a column is missing or a number is none.
+    """
+    return [_test(row) for row in read_table(path, COLUMNS)]
+
+
+def read_devices(path: Path) -> dict[str, DeviceFigures]:
+    """Figures of devices by name.
+
+    Raises:
+        UsageError: the file cannot be read or a column is missing.
+    """
+    rows = read_table(path, DEVICE_COLUMNS)
+    return {
+        row["device"]: DeviceFigures(
+            _scaled(row["memory_bandwidth_gb_s"], 1e9), _scaled(row["memory_gb"], 2.0**30), _scaled(row["cores"], 1.0),
+            row["bandwidth_source"],
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+def read_whole_models(path: Path) -> list[SpeedTest]:
+    """llama-bench rows of the table of whole models, on devices that it names as data sheets do.
+
+    Raises:
+        UsageError: the file cannot be read or a column is missing.
+    """
+    columns = ("source", "gpu", "runtime", "model", "weights", "phase", "seconds", *CONFIG_FIELDS)
+    tests = []
+    for row in read_table(path, columns):
+        if row["runtime"] == "llama.cpp" and row["phase"] in ("prefill", "decode"):
+            decode = row["phase"] == "decode"
+            tests.append(SpeedTest(
+                row["source"], row["gpu"], "Metal" if row["gpu"].startswith("apple") else "CUDA", "", False,
+                row["model"], _config(row), row["weights"], None, row["phase"], 0,
+                int(row["new_tokens" if decode else "prompt_tokens"]), float(row["seconds"]),
+            ))  # fmt: skip
+    return tests
+
+
+def _test(row: dict[str, str]) -> SpeedTest:
+    decode = row["phase"] == "decode"
+    prompt, new = int(row["prompt_tokens"]), int(row["new_tokens"])
+    on_top = DEPTH.search(row["note"])
+    tokens = new if decode else prompt
+    window = None
+    if GEMMA_3.match(row["model"]):
+        window = 512 if SMALL_GEMMA_3.match(row["model"]) else 1024
+    return SpeedTest(
+        row["source"], row["device"], row["backend"], _build(row),
+        {"1": True, "0": False}.get(row["flash_attention"]), row["model"], _config(row), row["weights"], window,
+        row["phase"], prompt if decode else int(on_top[1]) if on_top else 0, tokens,
+        (1 if decode else tokens) / float(row["tokens_per_s"]),
+    )  # fmt: skip
+
+
+def _build(row: dict[str, str]) -> str:
+    if row["source"].startswith(LLAMAFILE):
+        return "llamafile"
+    return next((name for name in BUILDS if name in row["note"]), "")
+
+
+def _config(row: dict[str, str]) -> ModelConfig:
+    values: dict[str, Any] = {name: int(row[name]) for name in CONFIG_FIELDS if name != "tie_word_embeddings"}
+    return ModelConfig(**values, tie_word_embeddings=row["tie_word_embeddings"] == "True")
+
+
+def _scaled(text: str, unit: float) -> float | None:
+    return float(text) * unit if text else None
+
+
+def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) -> list[SpeedTest]:
+    """The output of llama-bench (`-o json`, `jsonl` or `csv`) for one model of these dimensions.
+
+    Tests that read a prompt and write tokens (`-pg`) mix two times and are left out.
+
+    Raises:
+        UsageError: the file cannot be read, is of another tool, or its model has other dimensions.
+    """
+    tests = []
+    for entry in _entries(path):
+        missing = [key for key in ("n_prompt", "n_gen", "avg_ts", "model_type") if key not in entry]
+        if missing:
+            raise UsageError(f"{path}: {missing[0]!r} is missing: this is no output of llama-bench -o json, jsonl, csv")
+        prompt, new = int(entry["n_prompt"]), int(entry["n_gen"])
+        if (prompt > 0) == (new > 0):
+            continue
+        speed = float(entry["avg_ts"])
+        if not 0 < speed < 1e9:
+            raise UsageError(f"{path}: avg_ts is {speed}: no speed in tokens per second")
+        tests.append(SpeedTest(
+            path.name, device, backend, "", str(entry.get("flash_attn", "0")).lower() in ("1", "true"),
+            str(entry["model_type"]), config, _weights(str(entry["model_type"]), path), None,
+            "prefill" if prompt else "decode", int(entry.get("n_depth", 0) or 0), prompt or new,
+            (prompt or 1) / speed,
+        ))  # fmt: skip
+    if not tests:
+        raise UsageError(f"{path}: no test of a prompt or of generation alone; run llama-bench -p 512 -n 128 -o jsonl")
+    return tests
+
+
+def _entries(path: Path) -> Iterable[dict[str, Any]]:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes: no output of llama-bench")
+        text = path.read_text()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    start = text.lstrip()[:1]
+    try:
+        if start == "[":
+            entries: list[dict[str, Any]] = json.loads(text)
+        elif start == "{":
+            entries = [json.loads(line) for line in text.splitlines() if line.strip()]
+        else:
+            entries = list(csv.DictReader(io.StringIO(text)))
+    except (json.JSONDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: {error}; give the output of llama-bench -o json, jsonl or csv") from None
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError(f"{path}: a list of tests was expected, as llama-bench -o json writes it")
+    return entries
+
+
+def _weights(model_type: str, path: Path) -> str:
+    """The file type in llama-bench's `model_type`: "llama 7B Q4_K - Medium" is q4_k_m."""
+    found = re.search(r"(BF16|F16|Q\d_\d|Q\d_K)( - (Small|Medium|Large))?$", model_type)
+    if found is None:
+        raise UsageError(f"{path}: model_type {model_type[:60]!r} names no known weight format")
+    size = f"_{found[3][0]}" if found[3] else ""
+    return (found[1] + size).lower()

@@ -1,0 +1,137 @@
+"""`calibrate` of an engine that runs whole models: its samples, the law fitted to them, a runtime in a profile."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from latmodel.device.machine import cpu_model, machine_key
+from latmodel.device.profile import Coefficient, DevicePart, Profile, Provenance, Quality, RuntimePart, SheetPart
+from latmodel.device.profile_file import read_profile, write_profile
+from latmodel.errors import LatmodelError, UsageError
+from latmodel.runtimes.llama_cpp import LLAMA_CPP
+
+from ..engines.whole_model import Child
+from ..engines.whole_models import find_whole_model_engine
+from ..measure.rounds import Log
+from ..measure.session import device_lock, open_samples
+from ..published.llama_cpp.devices import NOMINAL_BANDWIDTH, NOMINAL_CORES, Device
+from ..published.llama_cpp.generations import UNKNOWN
+from ..published.llama_cpp.own import OwnFit, fit_own
+from ..sources.llama_bench import SpeedTest
+from .engine_cases import LOADS, cases, fingerprint, measure_engine
+
+Say = Callable[[str], None]
+CACHE_BYTES = 32e6  # the law needs none
+NOMINAL_PEAK = 1e11  # nor a peak: its rates are absolute
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """What a calibration of an engine is told to do."""
+
+    engine: str
+    weights: str
+    threads: int = 1
+    effort: str = "quick"
+    out: Path = Path("profiles/cpu.json")
+    resume: bool = True
+
+
+def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]:
+    """Measure, fit, and write the profile; one that is there keeps its other runtimes and formats.
+
+    Raises:
+        UsageError: the engine cannot run the format, or is not installed.
+        LatmodelError: nothing could be measured.
+        NoisyError: another calibration runs.
+    """
+    engine = find_whole_model_engine(request.engine)
+    if request.weights not in engine.formats:
+        raise UsageError(f"{engine.name} has no weights in {request.weights}: choose from {', '.join(engine.formats)}")
+    with Child(request.engine) as child:
+        version = child.version
+    loads = LOADS[request.effort]
+    binding = {
+        "engine": version, "weights": request.weights, "threads": request.threads, "cpu": cpu_model(),
+        "plan": fingerprint(cases(), loads),
+    }  # fmt: skip
+    samples = request.out.with_suffix(f".{request.engine}-{request.weights}.samples.jsonl")
+    with device_lock("cpu"):
+        log = open_samples(samples, binding, request.resume)
+        if log.records:
+            say(f"resuming: {len(log.records)} samples are in {samples}")
+        measure_engine(request.engine, request.weights, request.threads, loads, log, say)
+        before = read_profile(request.out) if request.out.exists() else None
+        fitted = fit_own(tests_of(log, request.weights), _device(before))
+        profile = _profile(request, version, fitted, before)
+        write_profile(profile, request.out)
+        log.end()
+    return profile, fitted
+
+
+def tests_of(log: Log, weights: str) -> list[SpeedTest]:
+    """The median over loads of each case's fastest repeat, as tests.
+
+    Raises:
+        LatmodelError: nothing was measured.
+    """
+    times: dict[str, list[float]] = {}
+    for record in log.records:
+        if record["kind"] == "sample":
+            values: Sequence[float] = record["wall_s"]
+            times.setdefault(str(record["case"]), []).append(statistics.median(values))
+    tests = [
+        SpeedTest(
+            "measured here", "this device", "CPU", "", None, case.name, case.config, weights, None, case.phase,
+            case.depth, case.tokens, statistics.median(times[case.name]),
+        )
+        for case in cases()
+        if case.name in times
+    ]  # fmt: skip
+    if not tests:
+        raise LatmodelError("nothing could be measured: every model failed; the warnings above say why")
+    return tests
+
+
+def _device(before: Profile | None) -> Device:
+    """This machine, at the bandwidth that its profile states; without one, at a nominal one."""
+    bandwidth = NOMINAL_BANDWIDTH if before is None else before.device.sheet.bandwidth_bytes_per_s
+    return Device("cpu", "this device", "cpu", "CPU", UNKNOWN, bandwidth, NOMINAL_CORES, None, "measured here")
+
+
+def _profile(request: EngineRequest, version: str, fitted: OwnFit, before: Profile | None) -> Profile:
+    known = before.runtimes.get(request.engine) if before is not None else None
+    note = f"{version}, {request.threads} thread(s), {request.weights}: {fitted.rows} times of small models"
+    # What must hold for every format is that of the last; only the law's own coefficients are kept apart.
+    zero = Coefficient(value=0.0)
+    coefficients = dict.fromkeys(("launch_s", "block_s", "prefill_block_s", "token_s", "gap_s"), zero)
+    coefficients["pass_s"] = Coefficient(value=fitted.pass_s)
+    coefficients["overlap_loss"] = Coefficient(value=1.0)
+    part = RuntimePart(
+        implementation=LLAMA_CPP.name, host=f"{cpu_model()}, {request.threads} thread(s)", note=note,
+        machine=machine_key(), coefficients=coefficients,
+        formats={**(known.formats if known is not None else {}), request.weights: fitted.table},
+        conformal_scores=fitted.held_out,  # type: ignore[arg-type]
+        ranges={"batch_size": (1.0, 1.0)},
+    )  # fmt: skip
+    if before is not None:
+        return before.model_copy(update={"runtimes": {**before.runtimes, request.engine: part}})
+    from ..devices.host import available_memory
+
+    sheet = SheetPart(
+        peak_flops_per_s={"float32": NOMINAL_PEAK, "bfloat16": NOMINAL_PEAK, "float16": NOMINAL_PEAK},
+        bandwidth_bytes_per_s=NOMINAL_BANDWIDTH, memory_bytes=available_memory() or 16.0 * 2**30, sm_count=1.0,
+        cache_bytes=CACHE_BYTES,
+        source="nominal: the law of llama.cpp has absolute rates, fitted to this machine; memory as it was free",
+    )  # fmt: skip
+    return Profile(
+        schema_version=2, name=request.out.stem, gpu="cpu", title=cpu_model(),
+        device=DevicePart(sheet=sheet, coefficients={"float16": fitted.table}), runtimes={request.engine: part},
+        quality=Quality(kind="calibrated"),
+        provenance=Provenance(
+            source=f"measured on this machine with {version}", date=str(date.today()), rows=f"{fitted.rows} times",
+            made_by="latmodel calibrate",
+        ),
+    )  # fmt: skip

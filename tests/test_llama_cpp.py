@@ -1,0 +1,115 @@
+"""The llama.cpp runtime: its law by hand, the devices it knows, formats, and a search in sizes that a format allows."""
+
+import numpy as np
+import pytest
+
+from latmodel import ModelConfig, Predictor, SearchSpace, Workload, frontier
+from latmodel.device.llama_cpp import published_names
+from latmodel.device.store import load_profile
+from latmodel.errors import ProfileError, UsageError
+from latmodel.laws.coefficients import GgmlCoefficients, Sheet
+from latmodel.laws.dispatch import op_seconds
+from latmodel.model.formats import Numbers
+from latmodel.model.layers.attention import Attention, attention_op
+from latmodel.model.ops import gemm
+from latmodel.model.step import Step
+from latmodel.runtimes.llama_cpp import LLAMA_CPP
+
+SHEET = Sheet(1e12, 1e11, 1.0, 1e6)
+SIXTEEN = Numbers(2.0, 2.0, 2.0)
+LAW = GgmlCoefficients(
+    bandwidth_efficiency=0.5,
+    vector_flops_per_s=1e11,
+    product_flops_per_s=1e12,
+    attention_ratio=0.5,
+    cache_efficiency=0.25,
+    token_attention_flops_per_s=1e11,
+    unpack_passes=0.5,
+    launch_s=1e-6,
+)
+LLAMA = ModelConfig(
+    num_hidden_layers=32,
+    hidden_size=4096,
+    intermediate_size=11008,
+    num_attention_heads=32,
+    vocab_size=32000,
+    tie_word_embeddings=False,
+)
+
+
+def test_one_row_reads_the_weights() -> None:
+    op = gemm("one", 1.0, 1000.0, 1000.0, 0.5, 2.0)
+    # 5e5 bytes at 5e10 B/s, 2e6 FLOPs at 1e11/s, one launch: 10 + 20 + 1 us.
+    assert op_seconds(op, SHEET, LAW, 0.0).seconds == pytest.approx(31e-6)
+
+
+def test_many_rows_compute_in_micro_batches() -> None:
+    op = gemm("many", 1024.0, 1000.0, 1000.0, 0.5, 2.0)
+    # 2.048e9 FLOPs at 1e12/s; in each of two micro-batches half a pass over 2e6 bytes at 1e11 B/s, and a launch.
+    assert op_seconds(op, SHEET, LAW, 0.0).seconds == pytest.approx(2048e-6 + 2 * 10e-6 + 2 * 1e-6)
+
+
+def test_at_least_150_devices_have_rows_of_their_own() -> None:
+    assert sum(1 for rows in published_names().values() if rows) >= 150
+
+
+@pytest.mark.parametrize("gpu", ["m1 pro", "m5", "3090", "rx 7900 xtx", "arc a770", "gb10", "8060s", "i7-12700"])
+def test_devices_answer_by_the_names_people_use(gpu: str) -> None:
+    found = Predictor.load(gpu, "llama.cpp").predict(LLAMA, Workload(weights="q4_0"))
+    assert 0.0 < found.response_s_low < found.response_s < found.response_s_high
+
+
+def test_the_other_runtimes_stay_as_they_were() -> None:
+    assert load_profile("3090", "transformers-eager") == load_profile("3090")
+    assert set(load_profile("3090", "llama.cpp").runtimes) == {*load_profile("3090").runtimes, "llama.cpp"}
+
+
+def test_formats_belong_to_runtimes() -> None:
+    with pytest.raises(ProfileError, match=r"use --runtime llama\.cpp"):
+        Predictor.load("3090").predict(LLAMA, Workload(weights="q4_0"))
+    with pytest.raises(ProfileError, match="choose from f16"):
+        Predictor.load("3090", "llama.cpp").predict(LLAMA, Workload(weights="int4-awq"))
+
+
+def test_smaller_formats_write_faster() -> None:
+    predictor = Predictor.load("3090", "llama.cpp")
+    steps = [
+        predictor.predict(LLAMA, Workload(weights=name)).decode_s_per_token for name in ("f16", "q8_0", "q6_k", "q4_0")
+    ]
+    assert steps == sorted(steps, reverse=True)
+
+
+def test_search_keeps_to_the_blocks_of_the_format() -> None:
+    predictor, workload = Predictor.load("m2", "llama.cpp"), Workload(weights="q4_k_m")
+    front = frontier(predictor, SearchSpace(hidden_size=range(512, 2049, 64)), workload, budget_s=1.0)
+    for name in ("hidden_size", "intermediate_size"):
+        assert not np.any(front.columns[name] % 256)
+    assert front.response_s == pytest.approx(
+        [predictor.predict(front.config(row), workload).response_s for row in range(len(front))]
+    )
+
+
+def test_sizes_that_the_format_does_not_divide_are_refused() -> None:
+    predictor = Predictor.load("m2", "llama.cpp")
+    with pytest.raises(UsageError, match="multiple of 256, as weights in q4_k_m"):
+        frontier(predictor, SearchSpace(hidden_size=(576, 640)), Workload(weights="q4_k_m"), budget_s=1.0)
+
+
+def test_a_profile_of_one_format_prices_that_one_alone() -> None:
+    profile = load_profile("3090", "llama.cpp")
+    part = profile.runtimes["llama.cpp"]
+    alone = part.model_copy(update={"formats": {"q4_0": part.formats["q4_0"]}})
+    predictor = Predictor(profile.model_copy(update={"runtimes": {"llama.cpp": alone}}), "llama.cpp")
+    assert predictor.predict(LLAMA, Workload(weights="q4_0")).response_s > 0.0
+    with pytest.raises(ProfileError, match="no weights in f16: choose from q4_0"):
+        predictor.predict(LLAMA)
+
+
+def test_a_token_computes_for_every_query_head() -> None:
+    one = Step(1.0, 1.0, 1000.0, "decode")
+    times = [
+        op_seconds(attention_op(Attention(heads, 2.0, 64.0), one, LLAMA_CPP, SIXTEEN), SHEET, LAW, 0.0).seconds
+        for heads in (2.0, 8.0)
+    ]
+    # Keys and values: 2 x 2 heads x 64 x 2 bytes x 1000 at 2.5e10 B/s; 4 x 64 FLOPs a head and position at 1e11/s.
+    assert times == pytest.approx([20.48e-6 + 5.12e-6, 20.48e-6 + 20.48e-6])
