@@ -49,7 +49,7 @@ CAUTIONS = """## Cautions
   kernel from an H100 instead, on every card; the rest of their kernels are the published ones. On the H100 itself that
   would be 4 to 9 % off in whole models (its host known), where the calibrated runtimes are 2 to 3 % off.
 - The laws of misaligned products, of rotary embedding and of norms were found in the residuals of the H100's blocks,
-  and its five whole models had been run once before that was done: they are no virgin test.
+  and its five whole models had been run once before that was done: they were not unseen when it was chosen.
 - Sums are fitted, so a breakdown is less sure than its total. On the H100 short prompts' attention is charged with some
   15 us a layer that belong to the small kernels around it (512 tokens, 32 heads of 64: 26 us shown, 10 measured alone).
   Attention, norms and products timed alone and fitted along put that right and make whole models no better (2.7 and
