@@ -106,7 +106,7 @@ def test_a_profile_of_one_format_prices_that_one_alone() -> None:
 
 
 def test_a_token_computes_for_every_query_head() -> None:
-    one = Step(1.0, 1.0, 1000.0, "decode")
+    one = Step(1.0, 999.0)  # a context of 1000
     times = [
         op_seconds(attention_op(Attention(heads, 2.0, 64.0), one, LLAMA_CPP, SIXTEEN), SHEET, LAW, 0.0).seconds
         for heads in (2.0, 8.0)
