@@ -1,4 +1,4 @@
-"""Experts, windows and hybrids on this CPU: `calibrate --like` their configuration, then `verify` the whole model.
+"""Experts, windows, hybrids, latent attention, unlike layers on this CPU: `calibrate --like`, then `verify` the whole.
 
     python benchmarks/decoders_cpu.py --out build/decoders
 
@@ -40,6 +40,22 @@ FINE_EXPERTS = {
     "num_hidden_layers": 8, "intermediate_size": 896, "moe_intermediate_size": 192, "num_experts": 32,
     "num_experts_per_tok": 4,
 }  # fmt: skip
+CONVOLUTIONS = {
+    "num_hidden_layers": 8, "intermediate_size": 1408, "layer_types": ["conv", "conv", "full_attention", "conv"] * 2,
+    "block_auto_adjust_ff_dim": False, "conv_L_cache": 3,
+}  # fmt: skip
+LATENT = {
+    "num_hidden_layers": 6, "intermediate_size": 1408, "first_k_dense_replace": 6, "moe_intermediate_size": 192,
+    "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "n_shared_experts": 1,
+    "q_lora_rank": 256, "kv_lora_rank": 128, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64,
+    "num_key_value_heads": 8,
+}  # fmt: skip
+UNLIKE = {
+    "num_hidden_layers": 6, "intermediate_size": [1024, 1024, 1408, 1408, 2048, 2048],
+    "hidden_size_per_layer_input": 64, "vocab_size_per_layer_input": 8192, "num_kv_shared_layers": 0,
+    "activation_sparsity_pattern": [0.0] * 6, "laurel_rank": 16, "sliding_window": 64,
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
+}  # fmt: skip
 # The first is plain, to compare with.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "Llama (reference)": ("llama", {"num_hidden_layers": 12, "intermediate_size": 1408}),
@@ -51,6 +67,9 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Nemotron-H, Mamba-2 hybrid": ("nemotron_h", HYBRID),
     "Qwen3-Next, gated delta hybrid": ("qwen3_next", DELTA),
+    "LFM2, short convolutions": ("lfm2", CONVOLUTIONS),
+    "DeepSeek-V3, latent attention": ("deepseek_v3", LATENT),
+    "Gemma 3n, FFNs by layer": ("gemma3n_text", UNLIKE),
 }
 
 
@@ -113,9 +132,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/decoders"), help="where profiles are written")
     parser.add_argument("--rounds", type=int, default=3, help="verifications of each model")
     parser.add_argument("--reuse", action="store_true", help="use the profiles that are there")
+    families = [family for family, _ in MODELS.values()]
+    parser.add_argument("--only", choices=families, nargs="+", default=families, help="these families alone")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    found = {name: measured(name, options.out, options.rounds, options.reuse) for name in MODELS}
+    found = {
+        name: measured(name, options.out, options.rounds, options.reuse)
+        for name in MODELS
+        if MODELS[name][0] in options.only
+    }
     headings = ["model"]
     for phase in ("prefill", "decode"):
         headings += [f"{phase} ms", "predicted", "error", "inside"]
