@@ -165,3 +165,12 @@ def test_presets_are_listed_with_their_size() -> None:
     assert list(rows) == names()
     assert rows["llama-7b"]["num_parameters"] == 6_738_415_616
     assert all(row["source"] for row in rows.values())
+
+
+def test_a_deep_narrow_model_on_a_fast_host_is_bound_by_its_kernels() -> None:
+    done = CliRunner().invoke(
+        group, ["explain", "80x576", "--gpu", "3090", "--runtime", "llama.cpp", "--weights", "q4_0"]
+    )
+    text = " ".join(done.stdout.split())
+    assert "Kernels bind by their number" in text
+    assert "The memory binds" not in text
