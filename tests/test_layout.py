@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from latmodel.model.layers.registry import KINDS
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("latmodel", "calibration")
 # A module imports only from its own folder and from those to its left.
@@ -121,3 +123,14 @@ def test_the_walk_sees_every_kind_of_import(tmp_path: Path) -> None:
     )
     seen = set(imported("latmodel.device.some", path))
     assert {"latmodel.arrays", "latmodel.device.profile", "latmodel.units", "latmodel.model.layers.experts"} <= seen
+
+
+def test_every_kind_of_layer_is_registered() -> None:
+    # A profile that was fitted on a kind which is not in the registry could not be written.
+    named = {
+        node.name
+        for path in (ROOT / "latmodel/model/layers").glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) in ("Layer", "Recurrent") for base in node.bases)
+    }
+    assert named - {"Recurrent"} == set(KINDS)
