@@ -48,7 +48,7 @@ LATENT = {
     "num_hidden_layers": 6, "intermediate_size": 1408, "first_k_dense_replace": 6, "moe_intermediate_size": 192,
     "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "n_shared_experts": 1,
     "q_lora_rank": 256, "kv_lora_rank": 128, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64,
-    "num_key_value_heads": 8,
+    "num_key_value_heads": 8, "head_dim": 32,
 }  # fmt: skip
 UNLIKE = {
     "num_hidden_layers": 6, "intermediate_size": [1024, 1024, 1408, 1408, 2048, 2048],
