@@ -26,7 +26,7 @@ LETTERS = "hybrid_override_pattern"
 PER_LAYER = tuple(
     name
     for field in ("layer_types", "mlp_layer_types", "no_rope_layers", "num_attention_heads", "num_key_value_heads",
-                  "intermediate_size")
+                  "intermediate_size", "activation_sparsity_pattern")
     for name in (field, *ALIASES.get(field, ()))
 )  # fmt: skip
 
