@@ -16,6 +16,7 @@ from latmodel.configs.gguf.header import TYPES, read_header
 from latmodel.configs.gguf.model import read_gguf
 from latmodel.configs.huggingface import read_config, read_decoder
 from latmodel.errors import UsageError
+from latmodel.model.gguf import TENSOR_TYPES
 from latmodel.model.totals import num_parameters, weight_bytes
 
 HIDDEN, INNER, HEADS, KV, VOCAB, LAYERS = 512, 1024, 8, 2, 1000, 4
@@ -27,7 +28,7 @@ LLAMA: dict[str, Any] = {
 
 def test_types_are_those_of_the_package() -> None:
     assert {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()} == {
-        kind: (block, size) for kind, (_, block, size) in TYPES.items()
+        kind: (TENSOR_TYPES[name].block, TENSOR_TYPES[name].block_bytes) for kind, name in TYPES.items()
     }
 
 

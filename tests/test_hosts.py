@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latmodel import ModelConfig, Predictor, SearchSpace, Workload, frontier
+from latmodel.cli.verbs import group
 from latmodel.device.hosts import KNOWN_HOSTS, SAME_HOST, host_of, host_sigma, other_hosts, typical_host_s
 from latmodel.device.machine import machine_key
 from latmodel.device.profile import Profile
@@ -59,6 +61,12 @@ def test_any_holds_published_and_the_slow_machine_of_another_study() -> None:
 def test_a_prior_has_its_spread_already() -> None:
     assert host_of(load_profile("4090"), "transformers-eager", None) == ("any", SAME_HOST)
     assert Predictor.load("4090").predict(DEEP).response_s_low_published is None
+
+
+def test_the_command_line_refuses_a_published_host_that_is_a_prior() -> None:
+    done = CliRunner().invoke(group, ["predict", "80x576", "--gpu", "4090", "--host", "published"])
+    assert isinstance(done.exception, UsageError)
+    assert "no host of transformers-eager was measured" in str(done.exception)
 
 
 def test_this_machine_where_it_was_measured() -> None:

@@ -73,6 +73,16 @@ def test_what_cannot_be_is_refused(gpu: str, watts: float, word: str) -> None:
         with_power_limit(load_profile(gpu), watts)
 
 
+def test_llama_cpp_slows_down_as_its_note_says() -> None:
+    profile = load_profile("h100", "llama.cpp")
+    work = Workload(prompt_tokens=4096, weights="q4_0")
+    full, half = (
+        Predictor(one, "llama.cpp").predict(LARGE, work).prefill_s
+        for one in (profile, with_power_limit(profile, 350.0))
+    )
+    assert 1.3 < half / full <= 2.0**EXPONENT + 1e-9
+
+
 @pytest.mark.parametrize(("text", "watts"), [("275W", 275.0), ("275 w", 275.0), ("72.5", 72.5)])
 def test_power_as_typed(text: str, watts: float) -> None:
     assert parse_power(text) == watts

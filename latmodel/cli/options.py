@@ -189,6 +189,7 @@ def predictor_from(options: dict[str, Any]) -> Any:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
     """
     from ..device.datasheets import datasheet
+    from ..device.hosts import is_measured
     from ..device.room import room
     from ..device.store import load_profile
     from ..errors import ProfileError
@@ -210,10 +211,16 @@ def predictor_from(options: dict[str, Any]) -> Any:
         if margin >= usable:
             raise UsageError(f"--memory-margin leaves nothing of {show_bytes(usable)}; give less")
         memory = usable - margin
-    return Predictor(
+    predictor = Predictor(
         profile, options["runtime"], options["confidence"], memory, host=options["host"],
         attention=options["attention"],
     )  # fmt: skip
+    if options["host"] == "published" and not is_measured(profile.runtimes[predictor.runtime]):
+        raise UsageError(
+            f"--host published: no host of {predictor.runtime} was measured for profile {profile.name}; leave the "
+            "option out"
+        )
+    return predictor
 
 
 def several_predictors(options: dict[str, Any]) -> list[Any]:

@@ -17,8 +17,10 @@ from .prior import datasheet_prior
 from .profile import Coefficient, Profile
 
 EXPONENT = 2.0 / 3.0
-LOWEST = 0.2  # of the sheet's power: drivers take no limit far below
-BOUND = ("gemm.compute_efficiency", "prefill.compute_efficiency")  # coefficients that a power limit lowers
+LOWEST = 0.2  # of the sheet's power: an assumption; drivers differ in the lowest limit that they take
+# Coefficients that a power limit lowers: rates of long products and of a prompt's attention (of llama.cpp, a ratio to
+# the products').
+BOUND = ("gemm.compute_efficiency", "prefill.compute_efficiency", "ggml.product_flops_per_s")
 
 
 def sustained_share(card: DataSheet, peak_flops_per_s: float) -> float | None:
@@ -62,6 +64,7 @@ def with_power_limit(profile: Profile, power_w: float) -> Profile:
         name: part.model_copy(
             update={
                 "device": _scaled(part.device, factor),
+                "formats": _scaled(part.formats, factor),
                 "note": "; ".join(filter(None, (part.note, note))),
                 "conformal_scores": {
                     phase: [score + (wider if phase != "decode" else 0.0) for score in scores]

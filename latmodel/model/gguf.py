@@ -25,19 +25,26 @@ class TensorType(NamedTuple):
         return 8.0 * self.block_bytes / self.block
 
 
-TENSOR_TYPES = {
-    "f32": TensorType(1.0, 4.0),
-    "f16": TensorType(1.0, 2.0),
-    "bf16": TensorType(1.0, 2.0),
-    "q8_0": TensorType(32.0, 34.0),  # a float16 scale and 32 bytes
-    "q5_0": TensorType(32.0, 22.0),
-    "q4_1": TensorType(32.0, 20.0),
-    "q4_0": TensorType(32.0, 18.0),  # a float16 scale and 32 halves of a byte
-    "q6_k": TensorType(256.0, 210.0),
-    "q5_k": TensorType(256.0, 176.0),
-    "q4_k": TensorType(256.0, 144.0),
-    "q3_k": TensorType(256.0, 110.0),
-}
+# Type → values of a block and its bytes, scales included (gguf.GGML_QUANT_SIZES 0.19; tests compare them).
+TENSOR_TYPES: dict[str, TensorType] = {
+    "f32": TensorType(1.0, 4.0), "f16": TensorType(1.0, 2.0),
+    "q4_0": TensorType(32.0, 18.0), "q4_1": TensorType(32.0, 20.0),
+    "q5_0": TensorType(32.0, 22.0), "q5_1": TensorType(32.0, 24.0),
+    "q8_0": TensorType(32.0, 34.0), "q8_1": TensorType(32.0, 40.0),
+    "q2_k": TensorType(256.0, 84.0), "q3_k": TensorType(256.0, 110.0),
+    "q4_k": TensorType(256.0, 144.0), "q5_k": TensorType(256.0, 176.0),
+    "q6_k": TensorType(256.0, 210.0), "q8_k": TensorType(256.0, 292.0),
+    "iq2_xxs": TensorType(256.0, 66.0), "iq2_xs": TensorType(256.0, 74.0),
+    "iq3_xxs": TensorType(256.0, 98.0), "iq1_s": TensorType(256.0, 50.0),
+    "iq4_nl": TensorType(32.0, 18.0), "iq3_s": TensorType(256.0, 110.0),
+    "iq2_s": TensorType(256.0, 82.0), "iq4_xs": TensorType(256.0, 136.0),
+    "i8": TensorType(1.0, 1.0), "i16": TensorType(1.0, 2.0),
+    "i32": TensorType(1.0, 4.0), "i64": TensorType(1.0, 8.0),
+    "f64": TensorType(1.0, 8.0), "iq1_m": TensorType(256.0, 56.0),
+    "bf16": TensorType(1.0, 2.0), "tq1_0": TensorType(256.0, 54.0),
+    "tq2_0": TensorType(256.0, 66.0), "mxfp4": TensorType(32.0, 17.0),
+    "nvfp4": TensorType(64.0, 36.0), "q1_0": TensorType(128.0, 18.0),
+}  # fmt: skip
 
 
 class FileType(NamedTuple):

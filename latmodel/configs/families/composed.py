@@ -108,10 +108,7 @@ def bailing_delta(fields: Fields) -> KimiDelta:
 
 def gate_a_head(_fields: Fields, _layer: Layer, mixer: Mixer) -> Mixer:
     """A gate of one value a head on the output of attention."""
-    if isinstance(mixer, LatentAttention):
-        return replace(mixer, gate_width=mixer.heads)
-    assert isinstance(mixer, Attention), "attention is of these two kinds"
-    return replace(mixer, head_gate=True)
+    return mixer.gated_by_head()
 
 
 def kimi_gate(fields: Fields, _layer: Layer, mixer: Mixer) -> Mixer:

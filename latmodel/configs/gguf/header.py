@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from ...errors import UsageError
+from ...model.gguf import TENSOR_TYPES
 from ...strict_json import open_regular
 
 MAX_HEADER = 64_000_000  # vocabularies and merges take up to 20 MB
@@ -16,16 +17,13 @@ MAX_ENTRIES, MAX_TENSORS, MAX_DIMENSIONS = 10_000, 100_000, 4
 MAX_TEXT = 1_000  # longer texts, templates, are passed over
 MAX_NUMBERS = 5_000  # longer lists, vocabularies, are counted and passed over
 CHUNK = 1_000_000
-# Values of a block and its bytes, by the number of the type (gguf.GGML_QUANT_SIZES 0.19; tests compare them).
-TYPES: dict[int, tuple[str, int, int]] = {
-    0: ("f32", 1, 4), 1: ("f16", 1, 2), 2: ("q4_0", 32, 18), 3: ("q4_1", 32, 20), 6: ("q5_0", 32, 22),
-    7: ("q5_1", 32, 24), 8: ("q8_0", 32, 34), 9: ("q8_1", 32, 40), 10: ("q2_k", 256, 84), 11: ("q3_k", 256, 110),
-    12: ("q4_k", 256, 144), 13: ("q5_k", 256, 176), 14: ("q6_k", 256, 210), 15: ("q8_k", 256, 292),
-    16: ("iq2_xxs", 256, 66), 17: ("iq2_xs", 256, 74), 18: ("iq3_xxs", 256, 98), 19: ("iq1_s", 256, 50),
-    20: ("iq4_nl", 32, 18), 21: ("iq3_s", 256, 110), 22: ("iq2_s", 256, 82), 23: ("iq4_xs", 256, 136),
-    24: ("i8", 1, 1), 25: ("i16", 1, 2), 26: ("i32", 1, 4), 27: ("i64", 1, 8), 28: ("f64", 1, 8),
-    29: ("iq1_m", 256, 56), 30: ("bf16", 1, 2), 34: ("tq1_0", 256, 54), 35: ("tq2_0", 256, 66), 39: ("mxfp4", 32, 17),
-    40: ("nvfp4", 64, 36), 41: ("q1_0", 128, 18),
+# Type by its number in a file; its block stands in `model.gguf`.
+TYPES: dict[int, str] = {
+    0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0",
+    9: "q8_1", 10: "q2_k", 11: "q3_k", 12: "q4_k", 13: "q5_k", 14: "q6_k", 15: "q8_k",
+    16: "iq2_xxs", 17: "iq2_xs", 18: "iq3_xxs", 19: "iq1_s", 20: "iq4_nl", 21: "iq3_s", 22: "iq2_s",
+    23: "iq4_xs", 24: "i8", 25: "i16", 26: "i32", 27: "i64", 28: "f64", 29: "iq1_m",
+    30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4", 40: "nvfp4", 41: "q1_0",
 }  # fmt: skip
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _LIST = 8, 9
@@ -49,8 +47,8 @@ class Tensor(NamedTuple):
     @property
     def bytes(self) -> int:
         """Bytes in the file, alignment left out."""
-        _, block, size = TYPES[self.kind]
-        return self.values // block * size
+        stored = TENSOR_TYPES[TYPES[self.kind]]
+        return self.values // int(stored.block) * int(stored.block_bytes)
 
 
 class Header(NamedTuple):
@@ -190,6 +188,6 @@ def _tensor(source: _Bytes, where: str) -> Tensor:
     kind, _offset = source.number("I"), source.number("Q")
     if kind not in TYPES:
         raise UsageError(f"{where}: tensor {name[:60]!r} is of type {kind}, which is not known")
-    if not all(0 < size < 2**40 for size in shape) or shape[0] % TYPES[kind][1]:
+    if not all(0 < size < 2**40 for size in shape) or shape[0] % int(TENSOR_TYPES[TYPES[kind]].block):
         raise UsageError(f"{where}: tensor {name[:60]!r} has dimensions {shape[:4]}, which its type cannot have")
     return Tensor(name, shape, kind)

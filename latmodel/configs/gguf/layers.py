@@ -29,7 +29,7 @@ class File:
             raise UsageError(f"{where}: general.architecture is missing")
         self.family = family
         self.hidden = float(self.whole("embedding_length"))
-        plain = {TYPES[one.kind][0] for one in header.tensors.values() if len(one.shape) > 1} & {"f16", "bf16"}
+        plain = {TYPES[one.kind] for one in header.tensors.values() if len(one.shape) > 1} & {"f16", "bf16"}
         self.dtype = "bfloat16" if "bf16" in plain else "float16"
 
     def optional(self, name: str, low: int = 1, high: int = 10_000_000) -> int | None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ...errors import UsageError
 from ...model.architecture import Architecture, Block, Group, Norm
 from ...model.formats import WeightFormat
+from ...model.gguf import TENSOR_TYPES
 from ...model.layers.layer import Layer
 from ...model.totals import num_parameters
 from .header import TYPES, Header, Tensor, read_header
@@ -113,7 +114,7 @@ def _norm(weight: Tensor | None, bias: Tensor | None) -> Norm | None:
 
 def _form(tensors: list[Tensor]) -> WeightFormat | None:
     """The format of tensors that one product or table holds; None in 16 bits. Mixed types are averaged by bits."""
-    kinds = {TYPES[one.kind][0] for one in tensors}
+    kinds = {TYPES[one.kind] for one in tensors}
     if not kinds or kinds <= {"f16", "bf16"}:
         return None
     bits = 8.0 * sum(one.bytes for one in tensors) / sum(one.values for one in tensors)
@@ -142,11 +143,11 @@ def _formats(header: Header) -> WeightFormat | None:
     if not sizes:
         return None
     kind = max(sizes, key=lambda one: sizes[one])
-    name, block, size = TYPES[kind]
+    name = TYPES[kind]
     if name in ("f16", "bf16"):
         return None if len(sizes) == 1 else WeightFormat(name, 16.0, None, None, 0.0, vector_bytes=4.0, shipped=True)
     stated = FILE_TYPES.get(header.metadata.get("general.file_type", -1), name)
-    return WeightFormat(stated, 8.0 * size / block, None, None, 0.0, vector_bytes=4.0, shipped=True)
+    return WeightFormat(stated, TENSOR_TYPES[name].bits, None, None, 0.0, vector_bytes=4.0, shipped=True)
 
 
 def _differs(form: WeightFormat | None, main: WeightFormat | None) -> bool:

@@ -156,6 +156,10 @@ class Attention(Layer):
         kept = part_of(self.kv_heads, share)
         return replace(self, kv_heads=kept, heads=self.heads / self.kv_heads * kept)
 
+    def gated_by_head(self) -> "Attention":
+        """A product of the gate's own."""
+        return replace(self, head_gate=True)
+
 
 def attention_op(attention: Attention, step: Step, implementation: Implementation, numbers: Numbers) -> OpCost:
     """Scores, softmax and weighted sum: 4 · heads · head_dim FLOPs a query-key pair, causal pairs only.

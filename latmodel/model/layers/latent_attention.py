@@ -102,6 +102,10 @@ class LatentAttention(Layer):
         """Any number of heads: all share the latents."""
         return replace(self, heads=part_of(self.heads, share))
 
+    def gated_by_head(self) -> "LatentAttention":
+        """A product of the gate's own, from the stream."""
+        return replace(self, gate_width=self.heads)
+
     def _queries(self, hidden: Array) -> list[Linear]:
         width = self.heads * self.key_dim
         if self.query_rank is None:

@@ -122,6 +122,14 @@ class Layer(ABC):
         """The same layer with about `share` of its experts."""
         return self
 
+    def gated_by_head(self) -> "Layer":
+        """The same layer with a gate of one value a head on its output.
+
+        Raises:
+            NotImplementedError: it has no heads to gate.
+        """
+        raise NotImplementedError(f"{self.kind} has no gate by head")
+
 
 def part_of(value: float, share: float, step: int = 1) -> float:
     """`share` of a dimension, rounded to a multiple of `step`; at least one step, at most the dimension."""
