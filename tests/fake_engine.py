@@ -16,7 +16,6 @@ class Fake:
 
     name = "fake"
     formats = ("f16",)
-    smallest_depth = 1
 
     def version(self) -> str:
         """Always the same; and noise on standard output, as real engines make."""

@@ -23,7 +23,6 @@ class LlamaCpp:
 
     name = LLAMA_CPP.name
     formats = tuple(FILE_TYPES)
-    smallest_depth = 2  # of a prompt, the last block computes the output's rows alone
 
     def __init__(self) -> None:
         self._server: Any = None

@@ -27,7 +27,6 @@ class WholeModelEngine(Protocol):
 
     name: str
     formats: tuple[str, ...]
-    smallest_depth: int  # blocks below which the model is none, or its last block is not like the others
 
     def version(self) -> str:
         """Version and build of the engine: measurements of different ones do not mix."""

@@ -10,7 +10,6 @@ from .machine import machine_key
 from .profile import Coefficient, Profile, RuntimePart
 
 Host = Literal["any", "published", "this"]
-HOSTS: tuple[Host, ...] = ("any", "published", "this")
 PRODUCTS = 7.0  # matrix products of a Llama block: queries, keys, values, output, gate, up, down
 
 # Host seconds of one decode step's Llama block in Transformers eager, by machine, with source.
