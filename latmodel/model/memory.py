@@ -74,6 +74,10 @@ def peak_memory(
                 widest = maximum(widest, written)
         if numbers.format is not None and implementation.kernel(numbers.format).unpacks:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
+    head = model.shipped_head
+    if head is not None and implementation.kernel(head).unpacks:
+        matrix = model.vocab_size * model.embedding.embedded_width * numbers.activation_bytes
+        widest = maximum(widest, matrix)
     held = workspace_of(model, numbers, implementation)
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
 
