@@ -4,16 +4,18 @@ Kernels are launches of one operator; `moves` are the values read and written pe
 own dtype (a float32 intermediate counts twice).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..arrays import Array, maximum
 from ..errors import UsageError
+from ..record import Record
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
 
 
-class AttentionPath(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AttentionPath(Record):
     """One of a runtime's ways to attend (`--attention`); always built by keyword."""
 
     name: str
@@ -29,7 +31,8 @@ class AttentionPath(NamedTuple):
         return not (self.expand_kernels or self.score_moves)
 
 
-class Implementation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Implementation(Record):
     """Kernels and traffic of the operators between the matrix products of one block; always built by keyword."""
 
     name: str

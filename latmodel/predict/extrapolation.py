@@ -9,7 +9,7 @@ from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
 from ..model.kernels import Way
 from .columns import WORK_COLUMNS
-from .forward import Work
+from .target import Work
 
 
 class Known(NamedTuple):

@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..model.architecture import Architecture
 from ..model.config import MAX_DIMENSION, ModelConfig, Workload
 from ..model.step import Step
-from .forward import Work
+from .target import Work
 
 
 def read_any(model: Any, workload: Workload) -> tuple[Architecture, Workload]:

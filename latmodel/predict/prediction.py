@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array
+from .forward import Times
 from .intervals import Interval
 
 BOUNDS = ("host", "memory", "compute")
@@ -68,14 +69,6 @@ class Values(NamedTuple):
     peak_memory_bytes: Array
     bound_code: Array
     outside: Array  # 1 where a dimension lies outside what was measured
-
-
-class Times(NamedTuple):
-    """Seconds by phase, as plain numbers or as arrays."""
-
-    prefill: Array
-    decode: Array
-    response: Array
 
 
 class Ends(NamedTuple):
