@@ -4,12 +4,13 @@
 the sum of its layers' costs, and a model's the sum of its blocks': search costs each layer once and adds.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import DeviceCoefficients
-from ..laws.dispatch import LAWS, Conditions
+from ..laws.dispatch import COLD, LAWS, Conditions
 from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.ops import POINTWISE, OpCost
@@ -19,7 +20,8 @@ from .target import Target, Work
 from .timeline import mean_overlapped, overlapped
 
 
-class Load(NamedTuple):
+@dataclass(slots=True)
+class Load:
     """Kernels to launch, device seconds, and how many of them the arithmetic alone would take, of some operators."""
 
     kernels: Array
@@ -35,7 +37,8 @@ class Load(NamedTuple):
         return Load(self.kernels * count, self.seconds * count, self.compute_s * count)
 
 
-class Cost(NamedTuple):
+@dataclass(slots=True)
+class Cost:
     """What some layers, blocks, or the parts around them cost: in prefill, and in the first and last decode step."""
 
     prefill: Load
@@ -84,10 +87,11 @@ def forecast(model: Architecture, work: Work, target: Target) -> Forecast:
 
 def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """All blocks of a model."""
-    first, *rest = (block_cost(g.block, model.hidden_size, work, target).times(g.count) for g in model.groups)
-    for cost in rest:
-        first = first.plus(cost)
-    return first
+    first, *rest = model.groups
+    cost = block_cost(first.block, model.hidden_size, work, target).times(first.count)
+    for group in rest:
+        cost = cost.plus(block_cost(group.block, model.hidden_size, work, target).times(group.count))
+    return cost
 
 
 def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
@@ -131,7 +135,7 @@ def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers
     if shares and isinstance(device, DeviceCoefficients):
         law = decode_law(first[0], device.decode, target.sheet)
     ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
-    fills_at = next((layer.fills_at for layer in block.layers if layer.fills_at is not None), None)
+    fills_at = block.fills_at
     return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
 
 
@@ -275,7 +279,7 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
     """Kernels and device time of operators run one after another; `law` is `Conditions.decode`."""
     sheet, device, corrector = target.sheet, target.device, target.corrector
-    laws, known = LAWS[type(device)], Conditions(False, aligned, law)
+    laws, known = LAWS[type(device)], COLD[aligned] if law is None else Conditions(False, aligned, law)
     kernels: Array = None
     work = fixed = compute = 0.0
     for op in ops:

@@ -121,12 +121,12 @@ def one_prediction(
     """
     outside = values.outside > 0.0
     prefill, decode, response = source.interval.factors(outside)
-    times = own_times(values)
-    fast, slow = ends or Ends(times, times)
+    own = own_times(values)
+    fast, slow = ends or (own, own)
     prefill_low, prefill_high = _around(fast.prefill, slow.prefill, prefill)
     decode_low, decode_high = _around(fast.decode, slow.decode, decode)
     response_low, response_high = _around(fast.response, slow.response, response)
-    published = (None, None) if ends is None else _around(times.response, times.response, response)
+    published = (None, None) if ends is None else _around(own.response, own.response, response)
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,
