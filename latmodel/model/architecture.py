@@ -105,6 +105,14 @@ class Architecture:
         """Whether every block, and with them the model's own dimensions, is known to be aligned."""
         return bool(self.groups) and all(group.block.aligned for group in self.groups)
 
+    @property
+    def shipped_head(self) -> WeightFormat | None:
+        """The format of the matrix that gives the logits, where it is shipped quantised: a tied head's, the table's."""
+        if self.head_format is None and self.embedding_format is None:
+            return None
+        tied = isinstance(self.tie_word_embeddings, float) and self.tie_word_embeddings == 1.0
+        return self.embedding_format if tied else self.head_format
+
     @cached_property
     def special_layers(self) -> frozenset[str]:
         """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""

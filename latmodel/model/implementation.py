@@ -69,6 +69,7 @@ class Implementation(Record):
     micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
     cut_of_last_block: float = 0.0  # share of it that a prompt leaves out where only the last logits are wanted
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
+    runs_classes: bool = False  # it runs the classes of Transformers as they are written
 
     def prompt_share(self, depth: Array, logits_all: bool) -> Array:
         """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""

@@ -15,7 +15,7 @@ from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.ops import POINTWISE, OpCost
 from ..model.step import Step
-from ..model.transformer import context_ops, dense_ops, stem_ops
+from ..model.transformer import context_ops, dense_ops, logits_ops, stem_ops
 from .target import Target, Work
 from .timeline import mean_overlapped, overlapped
 
@@ -158,14 +158,14 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
         prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=model.aligned)
+    logits = load(logits_ops(model, work.batch, target.implementation, numbers), target, aligned=model.aligned)
     at_prompt, decode = (_stem_load(model, some, numbers, target).plus(logits) for some in (rows, work.batch))
     return Cost(at_prompt, decode, decode)
 
 
 def head_load(model: Architecture, rows: Array, logit_rows: Array, numbers: Numbers, target: Target) -> Load:
     """Embedding, final norm and LM head of a pass of so many rows, of which `logit_rows` get logits."""
-    logits = load([model.embedding.logits_op(logit_rows, numbers)], target, aligned=model.aligned)
+    logits = load(logits_ops(model, logit_rows, target.implementation, numbers), target, aligned=model.aligned)
     return _stem_load(model, rows, numbers, target).plus(logits)
 
 
