@@ -1,5 +1,6 @@
 """`latmodel frontier`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from .options import (
     workload_from,
     workload_options,
 )
-from .search_options import VALUES, goal_options, objective_from, parse_limit, scenario_from, space_from, space_options
+from .search_options import (
+    VALUES,
+    charged,
+    goal_options,
+    objective_from,
+    parse_limit,
+    scenario_from,
+    space_from,
+    space_options,
+)
 from .sections import SectionedCommand
 
 
@@ -115,11 +125,15 @@ def search_from(predictor: Any, workload: Any, baseline: Any, options: dict[str,
         budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
     arguments: dict[str, Any] = {
         "space": space_from(options), "workload": workload, "budget_s": budget, "quality": options["quality"],
-        "tokens": options["tokens"], "limits": [parse_limit(text) for text in options["limits"]],
+        "tokens": options["tokens"], "limits": [_charged(parse_limit(text), options) for text in options["limits"]],
         "also": [scenario_from(text, options) for text in options["also"]], "sure": options["sure"],
     }  # fmt: skip
     front = _search(predictor, arguments, options)
     return front if baseline is None else front.against(baseline)
+
+
+def _charged(limit: Any, options: dict[str, Any]) -> Any:
+    return replace(limit, objective=charged(limit.objective, options))
 
 
 def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
@@ -129,7 +143,7 @@ def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) 
     if options["objectives"] and given("quality"):
         raise UsageError("--objective says what to trade off instead of quality: leave out --quality")
     if options["depths"] is None:
-        objectives = [objective_from(text) for text in options["objectives"]] or None
+        objectives = [charged(objective_from(text), options) for text in options["objectives"]] or None
         elsewhere = {name: options[name] for name in ("executor", "workers", "checkpoint")}
         return search(predictor, **arguments, **elsewhere, objectives=objectives)
     for name in ("objectives", "executor", "checkpoint"):

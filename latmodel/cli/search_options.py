@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from ..units import parse_duration, parse_size
+from ..units import parse_duration, parse_energy, parse_price, parse_size
 from .options import WHOLE, Parsed, apply, parse_whole
 
 if TYPE_CHECKING:
@@ -128,9 +129,12 @@ goal_options = apply(
     click.option("--tokens", type=float, default=None, help="Training tokens, for a loss: 2e12."),
     click.option("--objective", "objectives", multiple=True, metavar="NAME",
                  help="Instead of quality and response, what to trade off: prefill, decode, response, memory, "
-                 "throughput, params, … or package.module:function; give it twice or more."),
+                 "throughput, energy, cost, params, … or package.module:function; give it twice or more."),
     click.option("--limit", "limits", multiple=True, metavar="NAME<=VALUE",
-                 help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200'. Repeatable."),
+                 help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200', "
+                 "'energy<=2J' (a token), 'cost<=0.3' (a million tokens). Repeatable."),
+    click.option("--price", type=Parsed("price", parse_price), default=None, metavar="MONEY/h",
+                 help="Price of the device's time, as 0.5/h: what cost is made of."),
     click.option("--also", multiple=True, metavar="GPU[:RUNTIME]",
                  help="Keep budget and memory on this device too. Repeatable."),
     section="Objectives and limits",
@@ -152,6 +156,15 @@ def space_from(options: dict[str, Any]) -> "SearchSpace":
 _LIMIT = re.compile(r"\s*([A-Za-z_][\w.:-]*?)\s*(<=|>=)\s*(\S.*)")
 
 
+def charged(objective: "Objective", options: dict[str, Any]) -> "Objective":
+    """The objective with the power limit and the price of the options."""
+    from ..search.charged import CHARGES, Charge
+
+    if objective.metric not in CHARGES:
+        return objective
+    return replace(objective, charge=Charge(options["power_limit"], options["price"]))
+
+
 def parse_limit(text: str) -> "Limit":
     """A limit from "decode<=50ms", "memory<=20GB", "throughput>=200" or "package.module:function>=1.5".
 
@@ -163,7 +176,8 @@ def parse_limit(text: str) -> "Limit":
         raise UsageError(f"--limit {text[:60]!r}: write NAME<=VALUE or NAME>=VALUE, as in 'decode<=50ms'")
     name, sign, value = match.groups()
     objective = objective_from(name)
-    parse = {"memory": parse_size, "prefill": parse_duration, "decode": parse_duration, "response": parse_duration}
+    parse = {"memory": parse_size, "prefill": parse_duration, "decode": parse_duration, "response": parse_duration,
+             "energy": parse_energy}  # fmt: skip
     try:
         bound = parse.get(name, float)(value)
     except ValueError as error:

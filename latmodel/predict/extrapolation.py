@@ -25,7 +25,7 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     form = work.numbers.format
     measured = known.dtype and (form is None or _measured(form, implementation, known.gpu))
     found: Array = bool(model.assumed) or not (measured and special_layers(model) <= set(part.layers))
-    if is_array(work.cached) or work.cached:
+    if (is_array(work.cached) or work.cached) and "cached_tokens" not in part.ranges:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
@@ -41,7 +41,7 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     if form is not None and not _measured(form, implementation, gpu):
         elsewhere = ", ".join(implementation.kernel(form).gpus)
         lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
-    if work.cached and work.prompt > 1.0:
+    if work.cached and work.prompt > 1.0 and "cached_tokens" not in part.ranges:
         lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
@@ -68,6 +68,10 @@ def _measured(form: WeightFormat, implementation: Implementation, gpu: str) -> b
 
 
 def _range_value(name: str, model: Architecture, work: Work) -> Array:
+    if name == "cached_tokens":
+        return work.cached
+    if name == "prompt_tokens":  # behind a cache: where the prompt ends
+        return work.prompt + work.cached if is_array(work.cached) or work.cached else work.prompt
     if name in WORK_COLUMNS:
         return getattr(work, WORK_COLUMNS[name])
     if name == "num_hidden_layers":
