@@ -42,8 +42,8 @@ class About:
 
 
 def shape_of(row: Observation) -> str:
-    """The shape that an observation is of: prefill and decode of one shape are never told apart in held-out errors."""
-    return row.name.removesuffix("-prefill").removesuffix("-decode")
+    """The shape that an observation is of: what was timed of one shape is never told apart in held-out errors."""
+    return row.name.removesuffix("-prefill").removesuffix("-decode").removesuffix("-pass")
 
 
 def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], about: About) -> Calibrated:

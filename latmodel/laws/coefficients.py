@@ -161,6 +161,7 @@ class CpuCoefficients(Record):
     misfit_slowdown: float
     overlap_gap: float
     prefill_efficiency: float
+    attention_rows: float
     decode_efficiency: float
     cache_bandwidth: float
     pointwise_bandwidth: float

@@ -103,6 +103,7 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.misfit_slowdown": Prior(1.05, 0.10, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
     "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
     "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),
+    "cpu.attention_rows": Prior(4.0, 0.50, 0.01, 100.0, "packing a key for a block of queries, in queries of one"),
     "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
     "cpu.cache_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on the KV cache"),
     "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
