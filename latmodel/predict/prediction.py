@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
+from .frames import data_frame
 from .intervals import Interval
+
+if TYPE_CHECKING:
+    import pandas
 
 BOUNDS = ("host", "memory", "compute")
 
@@ -272,6 +276,18 @@ class Predictions:
         if "ends" not in self._kept:
             self._kept["ends"] = self.price_ends()
         return self._kept["ends"]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A data frame: a row for each model, named as in `Prediction`; NaN where an interval cannot be had.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        names = (*Values._fields[:-2], "fits_memory", "bound", "extrapolated")
+        columns = {name: getattr(self, name) for name in names}
+        for name, phase in (("prefill_s", "prefill"), ("decode_s_per_token", "decode"), ("response_s", "response")):
+            columns[f"{name}_low"], columns[f"{name}_high"] = self.low_high(phase)
+        return data_frame(columns)
 
     def __getitem__(self, index: int) -> Prediction:
         ends = self.ends
