@@ -18,7 +18,7 @@ from .options import (
     workload_from,
     workload_options,
 )
-from .search_options import VALUES, goal_options, objective_from, parse_limit, scenario_from, space_from, space_options
+from .search_options import VALUES, goal_options, limits_from, objective_from, scenario_from, space_from, space_options
 from .sections import SectionedCommand
 
 
@@ -115,7 +115,7 @@ def search_from(predictor: Any, workload: Any, baseline: Any, options: dict[str,
         budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
     arguments: dict[str, Any] = {
         "space": space_from(options), "workload": workload, "budget_s": budget, "quality": options["quality"],
-        "tokens": options["tokens"], "limits": [parse_limit(text) for text in options["limits"]],
+        "tokens": options["tokens"], "limits": limits_from(options),
         "also": [scenario_from(text, options) for text in options["also"]], "sure": options["sure"],
     }  # fmt: skip
     front = _search(predictor, arguments, options)

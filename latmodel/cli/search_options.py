@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ..units import parse_duration, parse_size
+from ..units import parse_count, parse_duration, parse_size
 from .options import WHOLE, Parsed, apply, parse_whole
 
 if TYPE_CHECKING:
@@ -93,6 +93,24 @@ def _group(text: str) -> tuple[int, int]:
     return values[0], values[1] if ":" in text else values[-1]
 
 
+NEAR = 0.05  # how far from a number of parameters a shape may be
+
+
+def parse_counts(text: str) -> tuple[float, float]:
+    """Least and most parameters: "300M" is within 5 % of it, "250M:350M" a range.
+
+    Raises:
+        UsageError: anything else.
+    """
+    low, sign, high = text.partition(":")
+    if not sign:
+        return parse_count(text) * (1.0 - NEAR), parse_count(text) * (1.0 + NEAR)
+    ends = parse_count(low), parse_count(high)
+    if ends[0] > ends[1]:
+        raise UsageError(f"{text[:40]!r} is an empty range; put the smaller end first")
+    return ends
+
+
 VALUES = Parsed("values", parse_values)
 
 # Option → dimension of the search space.
@@ -131,6 +149,8 @@ goal_options = apply(
                  "throughput, params, … or package.module:function; give it twice or more."),
     click.option("--limit", "limits", multiple=True, metavar="NAME<=VALUE",
                  help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200'. Repeatable."),
+    click.option("--params", type=Parsed("counts", parse_counts), default=None, metavar="300M|LOW:HIGH",
+                 help="Only shapes of about so many parameters (within 5 %), or of a range."),
     click.option("--also", multiple=True, metavar="GPU[:RUNTIME]",
                  help="Keep budget and memory on this device too. Repeatable."),
     section="Objectives and limits",
@@ -170,6 +190,19 @@ def parse_limit(text: str) -> "Limit":
         reason = str(error) if isinstance(error, UsageError) else f"{value[:40]!r} is not a number"
         raise UsageError(f"--limit {text[:60]!r}: {reason}") from None
     return objective.at_most(bound) if sign == "<=" else objective.at_least(bound)
+
+
+def limits_from(options: dict[str, Any]) -> "list[Limit]":
+    """The limits of `--limit` and `--params`.
+
+    Raises:
+        UsageError: one cannot be read.
+    """
+    limits = [parse_limit(text) for text in options["limits"]]
+    if options["params"] is not None:
+        low, high = options["params"]
+        limits += [objective_from("params").at_least(low), objective_from("params").at_most(high)]
+    return limits
 
 
 def objective_from(text: str) -> "Objective":
