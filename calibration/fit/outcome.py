@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from latmodel.device.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
-from latmodel.predict.extrapolation import special_layers
 
 from ..observations.decoder_config import DecoderConfig
 from ..observations.record import Observation
@@ -106,7 +105,7 @@ def is_scored(row: Observation) -> bool:
 def measured_layers(rows: Sequence[Observation]) -> set[str]:
     """Kinds of layers besides attention and feed-forward layers among the rows."""
     configs = {row.config for row in rows if row.config is not None}
-    return {name for text in configs for name in special_layers(DecoderConfig(text).architecture())}
+    return {name for text in configs for name in DecoderConfig(text).architecture().special_layers}
 
 
 def _provenance(rows: Sequence[Observation], about: About, errors: Sequence[ErrorRow]) -> Provenance:

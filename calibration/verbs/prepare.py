@@ -10,7 +10,6 @@ from latmodel.device.profile import SheetPart
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet
 from latmodel.model.config import ModelConfig
-from latmodel.predict.extrapolation import special_layers
 
 from ..fit.make import Problem, sheet_part
 from ..fit.start import problem
@@ -73,7 +72,7 @@ def prepare(request: Request) -> Prepared:
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
     )  # fmt: skip
     runtimes = {name: _fitting(find_engine(name), hardware, request.like) for name in request.runtimes}
-    layers = special_layers(request.like.architecture()) if request.like is not None else ()
+    layers = request.like.architecture().special_layers if request.like is not None else ()
     scale = CPU if hardware.kind == "cpu" else GPU
     plans = {
         name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)

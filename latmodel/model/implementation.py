@@ -4,16 +4,18 @@ Kernels are launches of one operator; `moves` are the values read and written pe
 own dtype (a float32 intermediate counts twice).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..arrays import Array, maximum
 from ..errors import UsageError
+from ..record import Record
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
 
 
-class AttentionPath(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AttentionPath(Record):
     """One of a runtime's ways to attend (`--attention`); always built by keyword."""
 
     name: str
@@ -29,7 +31,8 @@ class AttentionPath(NamedTuple):
         return not (self.expand_kernels or self.score_moves)
 
 
-class Implementation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Implementation(Record):
     """Kernels and traffic of the operators between the matrix products of one block; always built by keyword."""
 
     name: str
@@ -66,6 +69,7 @@ class Implementation(NamedTuple):
     micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
     cut_of_last_block: float = 0.0  # share of it that a prompt leaves out where only the last logits are wanted
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
+    runs_classes: bool = False  # it runs the classes of Transformers as they are written
 
     def prompt_share(self, depth: Array, logits_all: bool) -> Array:
         """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""

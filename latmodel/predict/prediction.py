@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array
-from .frames import data_frame
+from .forward import Times
+from .frames import prediction_frame
 from .intervals import Interval
 
 if TYPE_CHECKING:
@@ -74,14 +75,6 @@ class Values(NamedTuple):
     outside: Array  # 1 where a dimension lies outside what was measured
 
 
-class Times(NamedTuple):
-    """Seconds by phase, as plain numbers or as arrays."""
-
-    prefill: Array
-    decode: Array
-    response: Array
-
-
 class Ends(NamedTuple):
     """The same models on the fastest and on the slowest host that an interval must hold."""
 
@@ -132,12 +125,12 @@ def one_prediction(
     """
     outside = values.outside > 0.0
     prefill, decode, response = source.interval.factors(outside)
-    times = own_times(values)
-    fast, slow = ends or Ends(times, times)
+    own = own_times(values)
+    fast, slow = ends or (own, own)
     prefill_low, prefill_high = _around(fast.prefill, slow.prefill, prefill)
     decode_low, decode_high = _around(fast.decode, slow.decode, decode)
     response_low, response_high = _around(fast.response, slow.response, response)
-    published = (None, None) if ends is None else _around(times.response, times.response, response)
+    published = (None, None) if ends is None else _around(own.response, own.response, response)
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,
@@ -289,11 +282,7 @@ class Predictions:
         Raises:
             UsageError: pandas is not installed.
         """
-        names = (*Values._fields[:-2], "fits_memory", "bound", "extrapolated")
-        columns = {name: getattr(self, name) for name in names}
-        for name, phase in (("prefill_s", "prefill"), ("decode_s_per_token", "decode"), ("response_s", "response")):
-            columns[f"{name}_low"], columns[f"{name}_high"] = self.low_high(phase)
-        return data_frame(columns)
+        return prediction_frame(self)
 
     def __getitem__(self, index: int) -> Prediction:
         ends = self.ends
