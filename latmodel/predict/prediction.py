@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
 from .forward import Times
+from .frames import prediction_frame
 from .intervals import Interval
+
+if TYPE_CHECKING:
+    import pandas
 
 BOUNDS = ("host", "memory", "compute")
 
@@ -271,6 +275,14 @@ class Predictions:
         if "ends" not in self._kept:
             self._kept["ends"] = self.price_ends()
         return self._kept["ends"]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A data frame: a row for each model, named as in `Prediction`; NaN where an interval cannot be had.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return prediction_frame(self)
 
     def __getitem__(self, index: int) -> Prediction:
         ends = self.ends
