@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
-from ..laws.correction import Corrector
+from ..laws.corrector import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
