@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..record import Record
+from ..model.record import Record
 from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from ..arrays import Array, indicator, maximum
 from ..errors import UsageError
-from ..record import Record
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
+from .record import Record
 from .step import Step
 
 

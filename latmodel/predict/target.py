@@ -8,8 +8,8 @@ from ..laws.coefficients import HOST_TERMS, Device, RuntimeCoefficients, Sheet
 from ..laws.corrector import Corrector
 from ..model.formats import Numbers
 from ..model.implementation import Implementation
+from ..model.record import Record
 from ..model.step import Step
-from ..record import Record
 
 
 @dataclass(frozen=True, slots=True)
