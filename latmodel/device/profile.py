@@ -29,7 +29,9 @@ SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 b
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
-RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
+RangeName = Literal[
+    "num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size", "cached_tokens"
+]
 
 
 class _Part(BaseModel):

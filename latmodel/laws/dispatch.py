@@ -30,16 +30,19 @@ class Conditions(NamedTuple):
     decode: DecodeLaw | None = None
 
 
+COLD = {aligned: Conditions(aligned=aligned) for aligned in (False, True)}  # in use, as a model's operators are
 Law = Callable[[OpCost, Any, Sheet, Conditions], Terms]
 
 
 def _pointwise(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, _known: Conditions) -> Terms:
-    return pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s, 0.0
+    c = fit.pointwise
+    return pointwise_seconds(op, c, sheet), op.kernels * c.floor_s, 0.0
 
 
 def _gemm(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:
-    work, compute = gemm_seconds(op, fit.gemm, sheet, hot=known.hot, aligned=known.aligned)
-    return work, op.repeat * fit.gemm.floor_s, compute
+    c = fit.gemm
+    work, compute = gemm_seconds(op, c, sheet, known.hot, known.aligned)
+    return work, op.repeat * c.floor_s, compute
 
 
 def _gemm8(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:
