@@ -18,9 +18,10 @@ from latmodel.device.store import load_profile
 from latmodel.laws.coefficients import HOST_TERMS, RuntimeCoefficients
 from latmodel.laws.priors import RUNTIME_PRIORS, prior_values
 from latmodel.model.config import Workload
-from latmodel.predict.forward import Target, forecast
+from latmodel.predict.forward import forecast
 from latmodel.predict.inputs import work_of
 from latmodel.predict.predictor import Predictor
+from latmodel.predict.target import Target
 from latmodel.report.text import table
 
 MODELS = ("llama-3-8b", "12x1024")
@@ -106,7 +107,7 @@ def on_one_host(target: Target) -> Target:
     return target._replace(runtime=target.runtime._replace(**host))
 
 
-def exceptions(cards: Sequence[DataSheet]) -> tuple[int, list[Slower]]:
+def slower_cards(cards: Sequence[DataSheet]) -> tuple[int, list[Slower]]:
     """How many times were compared, and those where the better card is slower, the worst first."""
     known = {card.name: times(card) for card in cards}
     count, found = 0, []
@@ -139,7 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     cards = [card for card in datasheets() if card.kind != "cpu"]
-    count, found = exceptions(cards)
+    count, found = slower_cards(cards)
     why = [reason(one) for one in found]
     numbers = {text: str(number) for number, text in enumerate(dict.fromkeys(filter(None, why)), 1)}
     lines = [

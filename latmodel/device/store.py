@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..errors import ProfileError, UnknownDeviceError
 from ..runtimes.llama_cpp import LLAMA_CPP
+from .chips import sibling_of
 from .datasheets import DataSheet, datasheet, datasheets
 from .llama_cpp import find_published, published_profile, with_llama_cpp
 from .profile import NAME, Profile
 from .profile_file import read_profile
-from .siblings import sibling_of
 from .uncalibrated import datasheet_profile
 
 

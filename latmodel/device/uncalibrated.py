@@ -2,7 +2,7 @@
 
 `datasheet_prior.json` (made by `python -m calibration.published.datasheet_prior`) holds the mean coefficients over the
 cards with published kernels, and intervals from leaving each of those cards out in turn. A card whose chip was
-calibrated on another takes that one's coefficients (`siblings`); the intervals stay those of cards left out.
+calibrated on another takes that one's coefficients (`chips`); the intervals stay those of cards left out.
 """
 
 import json
@@ -12,11 +12,11 @@ from typing import Any
 
 from ..laws.coefficients import Sheet
 from ..laws.priors import CPU_PRIORS
+from .chips import at_memory, memory_ratio, power_factor, shares_waves
 from .datasheets import DataSheet, datasheet
 from .power import lowered_values, sustained_share
 from .prior import datasheet_prior
 from .profile import FLOAT8, Coefficient, Profile, RuntimePart, SheetPart
-from .siblings import power_factor, shares_waves
 
 # Runtimes that not every kind of device has.
 RUNTIME_KINDS = {"cuda-graph": ("cuda", "rocm"), "torch-compile": ("cuda", "rocm")}
@@ -101,7 +101,7 @@ def _device_law(card: DataSheet, dtype: str, sibling: Profile | None) -> dict[st
     """The sibling's law, or the common one, on this card."""
     table: dict[str, Any] = datasheet_prior()["coefficients"]
     if sibling is not None:
-        table = _guessed(sibling.device.coefficients.get("bfloat16", {}))
+        table = _guessed(card, sibling, sibling.device.coefficients.get("bfloat16", {}))
     return _on_card(card, dtype, sibling, table)
 
 
@@ -110,8 +110,8 @@ def _on_card(card: DataSheet, dtype: str, sibling: Profile | None, table: dict[s
 
     Rates of arithmetic as its watts a multiprocessor sustain them: a calibrated card that its power limit binds says
     nothing of the rate without one, so that the common law's is taken, as far as the watts carry it. What one
-    multiprocessor loads is its own and no share of the bandwidth. And no rate puts the card behind a calibrated one
-    that its sheet is ahead of, or before one that its sheet is behind.
+    multiprocessor loads is its own and no share of the bandwidth (of a sibling: `at_memory`). And no rate puts the
+    card behind a calibrated one that its sheet is ahead of, or before one that its sheet is behind.
     """
     prior, sheet, values = datasheet_prior(), sheet_of(card, dtype), {name: one["value"] for name, one in table.items()}
     share = sustained_share(card, sheet.peak_flops_per_s)
@@ -121,9 +121,8 @@ def _on_card(card: DataSheet, dtype: str, sibling: Profile | None, table: dict[s
             values[COMPUTE] = prior["coefficients"][COMPUTE]["value"]
         else:
             values[COMPUTE] *= power_factor(card, datasheet(sibling.gpu))
-    if TILE in values:
-        tile_s = prior["tile_bytes_per_s"] if sibling is None else _tile_bytes_per_s(values[TILE], sibling)
-        values[TILE] = tile_s * sheet.sm_count / sheet.bandwidth_bytes_per_s
+    if sibling is None:
+        values[TILE] = prior["tile_bytes_per_s"] * sheet.sm_count / sheet.bandwidth_bytes_per_s
     moved = {name: {**one, "value": values[name]} for name, one in table.items()}
     if share is not None:
         moved = lowered_values(moved, share)
@@ -137,11 +136,6 @@ def _alike(card: DataSheet, sibling: Profile) -> bool:
     """Whether a multiprocessor of both has about the same peak."""
     theirs = datasheet(sibling.gpu)
     return math.isclose(card.peak_16_bit / card.sm_count, theirs.peak_16_bit / theirs.sm_count, rel_tol=0.05)
-
-
-def _tile_bytes_per_s(tile_bandwidth: float, sibling: Profile) -> float:
-    sheet = sibling.device.sheet
-    return tile_bandwidth * sheet.bandwidth_bytes_per_s / sheet.sm_count
 
 
 def _in_order(card: DataSheet, name: str, rate: float) -> float:
@@ -161,20 +155,22 @@ def _as_sibling(card: DataSheet, sibling: Profile, theirs: RuntimePart, mine: di
     The host of a runtime that launches kernels one by one is no property of the chip: it stays a guess.
     """
     dtype = native_dtype(card)
-    coefficients = _guessed(theirs.coefficients)
+    coefficients = _guessed(card, sibling, theirs.coefficients)
     if mine["implementation"] == "transformers":
         coefficients = {**mine["coefficients"], "gap_s": coefficients["gap_s"]}
-    own = {name: _on_card(card, dtype, sibling, _guessed(table)) for name, table in theirs.device.items()}
+    own = {
+        name: _on_card(card, dtype, sibling, _guessed(card, sibling, table)) for name, table in theirs.device.items()
+    }
     corrected = list(theirs.corrected) if shares_waves(card, datasheet(sibling.gpu)) else []
     return {"coefficients": coefficients, "device": own, "corrected": corrected}
 
 
-def _guessed(table: Mapping[str, Coefficient]) -> dict[str, Any]:
-    """Another card's coefficients: no longer fitted, and no surer than two boards of one type are alike."""
+def _guessed(card: DataSheet, sibling: Profile, table: Mapping[str, Coefficient]) -> dict[str, Any]:
+    """Another card's coefficients at this one's memory: not fitted, and no surer than two cards of a chip are alike."""
     return {
         name: {"value": one.value, "stderr_log": math.hypot(one.stderr_log, APART), "status": "prior"}
         if one.value > 0.0 and one.status != "fixed" else one.model_dump(mode="json")
-        for name, one in table.items()
+        for name, one in at_memory(table, memory_ratio(sibling.device.sheet, sheet_part(card))).items()
     }  # fmt: skip
 
 
