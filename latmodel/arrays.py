@@ -5,6 +5,7 @@ A Python float stays one (no NumPy scalar), which is what makes a single predict
 """
 
 import sys
+from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import reduce
 from typing import Any
@@ -94,11 +95,11 @@ def indicator(condition: Array, like: Array) -> Array:
     return condition.astype(kind if kind is not None and kind.kind == "f" else np.float64)
 
 
-def total(values: list[Array]) -> Array:
+def total(values: Sequence[Array]) -> Array:
     """Sum, starting from the first value (adding an array to 0 would cost a pass over it); 0 for none."""
     if not values:
         return 0.0
-    return sum(values[1:], values[0])
+    return values[0] if len(values) == 1 else sum(values[1:], values[0])
 
 
 def largest(values: list[Array]) -> Array:

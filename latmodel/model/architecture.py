@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..arrays import Array, is_array
+from ..arrays import Array, is_array, total
 from .formats import WeightFormat
 from .layers.attention import Attention
 from .layers.embedding import Embedding
@@ -93,7 +93,7 @@ class Architecture:
     @property
     def num_hidden_layers(self) -> Array:
         """Layers as a configuration counts them: all blocks but those that continue another."""
-        return sum(group.count for group in self.groups if not group.block.continues)
+        return total([group.count for group in self.groups if not group.block.continues])
 
     @cached_property
     def aligned(self) -> bool:

@@ -10,7 +10,7 @@ from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
 from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
-from ..laws.dispatch import op_terms
+from ..laws.dispatch import LAWS, Conditions
 from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.implementation import Implementation
@@ -283,16 +283,23 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 
 
 def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
-    """Kernels and device time of operators run one after another."""
-    sheet, device, gap_s, corrector = target.sheet, target.device, target.runtime.gap_s, target.corrector
-    if not ops:
-        return Load(0.0, 0.0, 0.0)
-    # From the first on, not from 0: adding an array to 0 costs a pass over it. Floors are plain numbers, summed apart.
-    kernels = ops[0].kernels
-    work, fixed, compute = op_terms(ops[0], sheet, device, gap_s, False, aligned, corrector, law)
-    for op in ops[1:]:
-        more, floor, arithmetic = op_terms(op, sheet, device, gap_s, False, aligned, corrector, law)
-        kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
-        if op.kind is not POINTWISE:
-            compute = compute + arithmetic
-    return Load(kernels, work + fixed, compute)
+    """Kernels and device time of operators run one after another; `law` is `Conditions.decode`."""
+    sheet, device, corrector = target.sheet, target.device, target.corrector
+    laws, known = LAWS[type(device)], Conditions(False, aligned, law)
+    kernels: Array = None
+    work = fixed = compute = 0.0
+    for op in ops:
+        more, floor, arithmetic = laws[op.kind](op, device, sheet, known)
+        if corrector is not None:
+            more = corrector.work_s(op, more, floor)
+        if kernels is None:  # from the first on, not from 0: adding an array to 0 costs a pass over it
+            kernels, work, fixed, compute = op.kernels, more, floor, arithmetic
+        else:  # floors are plain numbers, summed apart
+            kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
+            if op.kind is not POINTWISE:
+                compute = compute + arithmetic
+    return (
+        Load(0.0, 0.0, 0.0)
+        if kernels is None
+        else Load(kernels, work + (fixed + kernels * target.runtime.gap_s), compute)
+    )

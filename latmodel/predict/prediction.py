@@ -108,8 +108,9 @@ def own_times(values: Values) -> Times:
     return Times(values.prefill_s, values.decode_s_per_token, values.response_s)
 
 
-def _end(seconds: float) -> float | None:
-    return None if seconds != seconds else seconds  # noqa: PLR0124  # NaN alone differs from itself
+def _around(fast_s: float, slow_s: float, factor: float) -> tuple[float, float] | tuple[None, None]:
+    """Ends of an interval; none where its width is not known (NaN alone differs from itself)."""
+    return (fast_s / factor, slow_s * factor) if factor == factor else (None, None)  # noqa: PLR0124
 
 
 def one_prediction(
@@ -127,7 +128,12 @@ def one_prediction(
     """
     outside = values.outside > 0.0
     prefill, decode, response = source.interval.factors(outside)
-    fast, slow = ends or Ends(own_times(values), own_times(values))
+    times = own_times(values)
+    fast, slow = ends or Ends(times, times)
+    prefill_low, prefill_high = _around(fast.prefill, slow.prefill, prefill)
+    decode_low, decode_high = _around(fast.decode, slow.decode, decode)
+    response_low, response_high = _around(fast.response, slow.response, response)
+    published = (None, None) if ends is None else _around(times.response, times.response, response)
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,
@@ -135,12 +141,12 @@ def one_prediction(
         response_s=values.response_s,
         prefill_s_per_layer=values.prefill_s_per_layer,
         decode_s_per_layer=values.decode_s_per_layer,
-        prefill_s_low=_end(fast.prefill / prefill),
-        prefill_s_high=_end(slow.prefill * prefill),
-        decode_s_per_token_low=_end(fast.decode / decode),
-        decode_s_per_token_high=_end(slow.decode * decode),
-        response_s_low=_end(fast.response / response),
-        response_s_high=_end(slow.response * response),
+        prefill_s_low=prefill_low,
+        prefill_s_high=prefill_high,
+        decode_s_per_token_low=decode_low,
+        decode_s_per_token_high=decode_high,
+        response_s_low=response_low,
+        response_s_high=response_high,
         interval=source.interval.level,
         peak_memory_bytes=values.peak_memory_bytes,
         fits_memory=values.peak_memory_bytes <= source.memory_bytes,
@@ -150,8 +156,8 @@ def one_prediction(
         runtime=source.runtime,
         profile=source.profile,
         host=source.host,
-        response_s_low_published=None if ends is None else _end(values.response_s / response),
-        response_s_high_published=None if ends is None else _end(values.response_s * response),
+        response_s_low_published=published[0],
+        response_s_high_published=published[1],
         extrapolated_because=because,
         notes=notes,
     )

@@ -80,6 +80,7 @@ class Predictor:
         implementation = implementation if attention is None else implementation.with_attention(attention)
         self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
+        self._by_host: dict[tuple[str, str | None], tuple[Target, Target, Target]] = {}
         self._noted: dict[object, tuple[str, ...]] = {}
 
     @classmethod
@@ -149,10 +150,12 @@ class Predictor:
 
     def targets(self, dtype: str, weights: WeightFormat | None = None) -> tuple[Target, Target, Target]:
         """The same, and on the fastest and the slowest host that intervals must hold."""
-        own = self.target(dtype, weights)
-        if self._hosts == SAME_HOST:
-            return own, own, own
-        return own, own.on_slower_host(self._hosts.fastest), own.on_slower_host(self._hosts.slowest)
+        own, key = self.target(dtype, weights), (dtype, None if weights is None else weights.name)
+        if key not in self._by_host:
+            hosts = (self._hosts.fastest, self._hosts.slowest)
+            ends = (own, own) if self._hosts == SAME_HOST else tuple(own.on_slower_host(host) for host in hosts)
+            self._by_host[key] = own, *ends
+        return self._by_host[key]
 
     def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
         key = (dtype, None if weights is None else weights.name)
