@@ -26,6 +26,11 @@ DEVICE_COLUMNS = ("device", "memory_bandwidth_gb_s", "memory_gb", "cores", "band
 # A prompt on top of tokens that are in the cache already: llama-bench's `-d`, which the table keeps in its notes.
 DEPTH = re.compile(r"on top of (\d+) tokens in the cache")
 LLAMAFILE = "d893a/localscore-insights"  # LocalScore runs llamafile, whose kernels are not llama.cpp's own
+# Its nine tests, prompt and new tokens, as recalled from LocalScore's source; their means are the 1332 and 1012 that the
+# table states. A row is the mean of their speeds, which no single test of the mean length has.
+LOCALSCORE_TESTS = (
+    (1024, 16), (4096, 256), (2048, 256), (2048, 768), (1024, 1024), (1280, 3072), (384, 1152), (64, 1024), (16, 1536),
+)  # fmt: skip
 # Gemma 3's local layers, which the table's columns do not hold: five in six see a window (its technical report, 2025).
 GEMMA_3, SMALL_GEMMA_3 = re.compile(r"Gemma-3-"), re.compile(r"Gemma-3-(270m|1B)")
 BUILDS = ("hipBLASLt", "rocwmma", "amdvlk", "no coopmat", "first Vulkan builds")
@@ -48,6 +53,15 @@ class SpeedTest(NamedTuple):
     depth: int
     tokens: int
     seconds: float  # of the prompt, or of one new token
+
+    @property
+    def lengths(self) -> tuple[tuple[int, int], ...]:
+        """Tokens in the cache and tokens read or written, of each test whose speed the row is the mean of."""
+        if self.build != "llamafile":
+            return ((self.depth, self.tokens),)
+        if self.phase == "prefill":
+            return tuple((0, prompt) for prompt, _ in LOCALSCORE_TESTS)
+        return LOCALSCORE_TESTS
 
 
 class DeviceFigures(NamedTuple):

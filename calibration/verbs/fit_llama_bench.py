@@ -17,9 +17,10 @@ from latmodel.predict.intervals import conformal_quantile
 from latmodel.runtimes.llama_cpp import LLAMA_CPP
 
 from ..published.llama_cpp.devices import NOMINAL_CORES, Device
+from ..published.llama_cpp.effects import NOISE, OWN_EFFECTS
 from ..published.llama_cpp.generations import UNKNOWN
 from ..published.llama_cpp.hierarchy import Fitted, Floats, fit_hierarchy
-from ..published.llama_cpp.law import NOISE, OWN_EFFECTS, Problem, Row, row_of
+from ..published.llama_cpp.law import Problem, Row, row_of
 from ..sources.llama_bench import SpeedTest, read_own_runs
 
 LEVEL = 0.9

@@ -166,6 +166,7 @@ class GgmlCoefficients(NamedTuple):
     token_attention_flops_per_s: float
     unpack_passes: float
     launch_s: float
+    score_bytes: float = 0.0  # none with flash attention
 
 
 class RuntimeCoefficients(NamedTuple):

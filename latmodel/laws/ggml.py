@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..arrays import Array, ceil, indicator
 from ..model.ops import OpCost, OpKind
+from .attention import shape_of
 from .coefficients import GgmlCoefficients, Sheet
 
 MICRO_BATCH = 512.0  # tokens that one pass computes at once: llama.cpp's default `--ubatch-size`
@@ -34,10 +35,15 @@ def product_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
     return work, batches * (op.repeat * c.launch_s), compute
 
 
-def prompt_attention_terms(op: OpCost, c: GgmlCoefficients, _sheet: Sheet) -> Terms:
-    """Attention of a prompt: FLOPs / (product_flops_per_s · attention_ratio)."""
+def prompt_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
+    """Attention of a prompt: FLOPs / (product_flops_per_s · attention_ratio) + scores · score_bytes / B.
+
+    Without flash attention ggml writes the scores in float32, reads and writes them in the softmax with their mask,
+    and turns them into 16 bits for the second product. A score takes 4 · head_dim FLOPs.
+    """
     compute = op.flops * (1.0 / (c.product_flops_per_s * c.attention_ratio))
-    return compute, 0.0, compute
+    scores = op.flops * (0.25 / shape_of(op).head_dim)
+    return compute + scores * (c.score_bytes / sheet.bandwidth_bytes_per_s), 0.0, compute
 
 
 def token_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:

@@ -125,6 +125,7 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.token_attention_flops_per_s": Prior(1e12, 1.0, 1e7, 1e17, "attention of one token: arithmetic, FLOP/s"),
     "ggml.unpack_passes": Prior(0.5, 0.7, 1e-4, 100.0, "passes over 16-bit weights in a product of more rows"),
     "ggml.launch_s": Prior(3e-6, 0.7, 1e-9, 1e-2, "time of a product with the small operators around it"),
+    "ggml.score_bytes": Prior(30.0, 1.0, 1e-6, 1e4, "bytes moved for each score of a prompt's attention"),
 }
 
 RUNTIME_PRIORS: dict[str, Prior] = {

@@ -8,8 +8,9 @@ import numpy as np
 
 from latmodel.predict.intervals import conformal_quantile
 
+from .effects import CPU_EFFECTS, CPU_START, EFFECTS, NOISE, OWN_EFFECTS, START, noise_of
 from .hierarchy import Fitted, fit_hierarchy
-from .law import CPU_EFFECTS, CPU_START, EFFECTS, NOISE, OWN_EFFECTS, START, Problem, Row, noise_of
+from .law import Problem, Row
 
 
 class HeldOut(NamedTuple):
