@@ -204,7 +204,9 @@ def device_coefficients(values: Mapping[str, float]) -> Device:
     if device_priors(values) is CPU_PRIORS:
         return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients._fields})
     if device_priors(values) is GGML_PRIORS:
-        return GgmlCoefficients(**{name: values[f"ggml.{name}"] for name in GgmlCoefficients._fields})
+        return GgmlCoefficients(
+            **{name: values[f"ggml.{name}"] for name in GgmlCoefficients._fields if f"ggml.{name}" in values}
+        )
     found = DeviceCoefficients(*(_named(family, f"{key}.", values) for key, family in _FAMILIES.items()))
     if not any(name.startswith("float8.") for name in values):
         return found

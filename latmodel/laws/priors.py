@@ -115,6 +115,7 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.solve_efficiency": Prior(0.15, 0.40, 0.005, 1.3, "share of the measured peak in triangular solves"),
 }
 
+OPTIONAL = frozenset({"ggml.score_bytes"})  # profiles of before have none, and none of its time
 # Of llama.cpp: the fit over published runs has its own hierarchy, so that only the bounds and the meanings count here.
 GGML_PRIORS: dict[str, Prior] = {
     "ggml.bandwidth_efficiency": Prior(0.7, 0.3, 0.005, 20.0, "share of the data-sheet bandwidth on weights"),

@@ -1,10 +1,11 @@
-"""The hierarchy of what devices make of llama.cpp's law: groups of rows, and how unlike each other their effects are."""
+"""The hierarchy of what devices make of llama.cpp's law: groups of rows, and how unlike each other they are."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .generations import VECTOR_TFLOPS
 from .hierarchy import Effect, Floats
 from .law import Row
 
@@ -68,7 +69,9 @@ def _attention(row: Row) -> Any:
 
 
 def _core_rate(row: Row) -> float:
-    return float(np.log(row.device.generation.core_tflops))
+    generation = row.device.generation
+    rate = VECTOR_TFLOPS.get(generation.name) if row.device.backend == "Vulkan" else None
+    return float(np.log(rate or generation.core_tflops))
 
 
 def _all(_row: Row) -> Any:
@@ -109,6 +112,8 @@ EFFECTS = (
     Effect("product_flops_per_core", "generation and build", _generation_build, 0.2),
     Effect("attention_ratio", "backend", _backend, 0.5),
     Effect("attention_ratio", "flash attention", _attention, 0.5),
+    # LocalScore's speeds fall with the prompt on every backend as if attention were many times dearer.
+    Effect("attention_ratio", "build", lambda row: row.test.build or None, 1.5),
     Effect("attention_ratio", "device", _device, 0.3),
     Effect("score_bytes", "backend", _backend, 0.5),
     Effect("score_bytes", "stated", _attention, 0.2),

@@ -78,11 +78,14 @@ def _joined(ops: Sequence[tuple[float, OpCost]], kind: OpKind, rows: float) -> O
     some = [(count, op) for count, op in ops if op.kind == kind]  # their heads, if any, are of one width
     launches = sum(count * op.repeat for count, op in some)
     weights = sum(count * op.repeat * op.n * op.k for count, op in some)
+    shape = some[0][1].attention
+    if shape is not None:
+        shape = shape._replace(heads=sum(count * shape_of(op).heads for count, op in some))
     return OpCost(
         "all", kind, flops=sum(count * op.flops for count, op in some),
         weight_bytes=sum(count * op.weight_bytes for count, op in some),
         cache_bytes=sum(count * op.cache_bytes for count, op in some),
-        m=rows, n=weights / launches, k=1.0, repeat=launches, attention=some[0][1].attention,
+        m=rows, n=weights / launches, k=1.0, repeat=launches, attention=shape,
     )  # fmt: skip
 
 
@@ -167,6 +170,9 @@ def _stacked(ops: Sequence[OpCost], kind: OpKind) -> OpCost:
     fields = ("flops", "weight_bytes", "cache_bytes", "m", "n", "k", "repeat")
     arrays: dict[str, Any] = {name: np.array([float(getattr(op, name)) for op in ops]) for name in fields}
     if ops[0].attention is not None:
-        width = np.array([shape_of(op).head_dim for op in ops])
-        arrays["attention"] = shape_of(ops[0])._replace(head_dim=width)
+        shapes = [shape_of(op) for op in ops]
+        sizes: dict[str, Any] = {
+            name: np.array([getattr(shape, name) for shape in shapes]) for name in ("heads", "head_dim", "tokens")
+        }
+        arrays["attention"] = shapes[0]._replace(**sizes)
     return OpCost("all", kind, **arrays)
