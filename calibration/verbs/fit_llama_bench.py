@@ -101,7 +101,9 @@ def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mappin
     }  # fmt: skip
     formats = {
         name: {
-            f"ggml.{key}": _scaled(table, key, times[key]) for key in GgmlCoefficients._fields if f"ggml.{key}" in table
+            f"ggml.{key}": _scaled(table, key, times[key])
+            for key in GgmlCoefficients.__match_args__
+            if f"ggml.{key}" in table
         }
         for name, table in part.formats.items()
     }

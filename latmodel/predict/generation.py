@@ -17,11 +17,12 @@ from ..model.config import MAX_DIMENSION, Workload
 from ..model.step import Step
 from .acceptance import break_even_acceptance, expected_tokens
 from .extrapolation import over_cache
-from .forward import Target, Work
+from .forward import Times
 from .inputs import check_positions, work_of
 from .passes import PassTimes, pass_cost, step_times
-from .prediction import BOUNDS, Times
+from .prediction import BOUNDS
 from .predictor import Predictor
+from .target import Target, Work
 
 
 class Chunks(NamedTuple):
