@@ -30,6 +30,7 @@ LLAMA_BENCH = "llama-bench"
               help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
 def fit(**options: Any) -> None:
     """Fit or refine a profile from measurements made elsewhere."""
+    from ..report.fitted import paragraph
     from .calibration_package import load
 
     if options["template"]:
@@ -44,7 +45,7 @@ def fit(**options: Any) -> None:
         for line in load("verbs.fit_llama_bench").fit_llama_bench(
             options["gpu"], list(options["observations"]), _llama(options["config"]), options["prior"], options["out"]
         ):
-            click.echo(line)
+            click.echo(paragraph(line))
         return
     if options["config"] is not None:
         raise UsageError(f"--config goes with --from {LLAMA_BENCH} alone")
@@ -52,7 +53,7 @@ def fit(**options: Any) -> None:
     for line in verb.fit_observations(
         options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"]
     ):
-        click.echo(line)
+        click.echo(paragraph(line))
 
 
 def _llama(source: str | None) -> Any:

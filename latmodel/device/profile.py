@@ -17,6 +17,7 @@ from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, Prior, dev
 from ..model.config import DType
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
+from ..version import __version__
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -175,6 +176,7 @@ class Provenance(_Part):
     date: Text
     rows: Text
     made_by: Text
+    latmodel_version: Text = __version__  # that made it; empty where a file does not say, as before 0.2
     notes: list[Text] = []
 
 
