@@ -22,7 +22,7 @@ ORDER = {
         "observations", "measure", "engines", "devices", "fit", "sources", "published", "verify", "verbs",
     ),
 }  # fmt: skip
-BASE = {"arrays", "units", "errors", "strict_json", "version", "record"}  # the top of latmodel that all may import
+BASE = {"arrays", "units", "errors", "strict_json", "version"}  # the top of latmodel that all may import
 ENTRANCES = {"__init__", "__main__", "torch"}  # the top that imports from everywhere
 LONGEST, TOP, FOLDER = 300, 8, 12
 

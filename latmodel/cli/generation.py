@@ -6,6 +6,7 @@ import click
 
 from ..units import parse_price
 from .options import COUNT, WHOLE, Parsed, apply
+from .training import training_from
 
 if TYPE_CHECKING:
     from ..report.generated import Generation
@@ -42,4 +43,5 @@ def generation_from(options: dict[str, Any]) -> "Generation":
         chunk_tokens=options["chunk"], draft=options["draft"], lookahead=options["lookahead"],
         acceptance=options["acceptance"], block_tokens=options["block"], denoising_steps=options["denoise"],
         energy=options["energy"], power_limit_w=options["power_limit"], price_per_h=options["price"],
+        training=training_from(options),
     ).checked()  # fmt: skip

@@ -21,6 +21,7 @@ from .options import (
 )
 from .search_options import VALUES, goal_options, space_options
 from .sections import SectionedCommand
+from .training import training_options
 
 
 @click.command(
@@ -36,6 +37,7 @@ from .sections import SectionedCommand
 @click.option("--depths", type=VALUES, default=None, help="For each of these depths the best that fits: 80,60,40.")
 @click.option("--baseline", default=None, metavar="MODEL", help="Compare with this model.")
 @goal_options
+@training_options
 @click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True,
               help="File to write.")  # fmt: skip
 @click.option("--serve", is_flag=True, help="Show the page on this machine alone, with live predictions, until Ctrl-C.")

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ..errors import ProfileError
 from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet, device_coefficients
-from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
+from ..laws.corrector import Corrector
 from ..laws.float8 import FLOAT8_PRIORS
 from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
@@ -30,7 +30,9 @@ SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 b
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
-RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
+RangeName = Literal[
+    "num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size", "cached_tokens"
+]
 
 
 class _Part(BaseModel):

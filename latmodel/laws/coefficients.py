@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..record import Record
+from ..model.record import Record
 from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
 
@@ -161,6 +161,7 @@ class CpuCoefficients(Record):
     misfit_slowdown: float
     overlap_gap: float
     prefill_efficiency: float
+    attention_rows: float
     decode_efficiency: float
     cache_bandwidth: float
     pointwise_bandwidth: float

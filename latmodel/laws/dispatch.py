@@ -7,7 +7,7 @@ from ..arrays import Array
 from ..model.ops import OpCost, OpKind
 from .attention import DecodeLaw, decode_seconds, prefill_seconds
 from .coefficients import CpuCoefficients, Device, DeviceCoefficients, GgmlCoefficients, Sheet
-from .correction import Corrector
+from .corrector import Corrector
 from .cpu import CPU_LAWS
 from .float8 import float8_seconds
 from .gemm import gemm_seconds

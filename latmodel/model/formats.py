@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..arrays import Array, ceil
-from ..record import Record
+from .record import Record
 
 CacheName = Literal["fp8", "int8"]
 # One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.

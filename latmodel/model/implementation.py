@@ -6,12 +6,13 @@ own dtype (a float32 intermediate counts twice).
 
 from dataclasses import dataclass
 
-from ..arrays import Array, maximum
+from ..arrays import Array, indicator, maximum
 from ..errors import UsageError
-from ..record import Record
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
+from .record import Record
+from .step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,21 @@ class AttentionPath(Record):
     expand_kernels: float = 0.0  # launches that write grouped keys and values out once a query head; 0: shared as kept
     score_kernels: float = 0.0  # launches between the two products of attention that writes its scores
     score_moves: float = 0.0  # values moved for each score, by those kernels and by the products; 0: never written
+    mask_expand_kernels: float = 0.0  # as `expand_kernels`, where several tokens behind a cache need a mask
 
     @property
     def keeps_on_chip(self) -> bool:
-        """Whether neither scores nor repeated keys and values are written out."""
+        """Whether neither scores nor repeated keys and values are written out, by a prompt or a new token."""
         return not (self.expand_kernels or self.score_moves)
+
+    def expanded(self, step: Step, kv_heads: Array) -> Array:
+        """1 where grouped keys and values are written out once a query head in such a pass, 0 where shared as kept.
+
+        For a mask, keys of a single head are repeated as a view.
+        """
+        if self.expand_kernels:
+            return 1.0
+        return step.needs_mask * indicator(kv_heads > 1.0, kv_heads) if self.mask_expand_kernels else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ..arrays import Array
-from ..record import Record
+from .record import Record
 
 
 class OpKind(StrEnum):

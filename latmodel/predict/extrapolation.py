@@ -25,7 +25,7 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     form = work.numbers.format
     measured = known.dtype and (form is None or _measured(form, implementation, known.gpu))
     found: Array = bool(model.assumed) or not (measured and model.special_layers.issubset(part.layers))
-    if is_array(work.cached) or work.cached:
+    if (is_array(work.cached) or work.cached) and "cached_tokens" not in part.ranges:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
@@ -41,7 +41,7 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     if form is not None and not _measured(form, implementation, gpu):
         elsewhere = ", ".join(implementation.kernel(form).gpus)
         lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
-    if work.cached and work.prompt > 1.0:
+    if work.cached and work.prompt > 1.0 and "cached_tokens" not in part.ranges:
         lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
@@ -63,6 +63,8 @@ def _measured(form: WeightFormat, implementation: Implementation, gpu: str) -> b
 
 
 def _range_value(name: str, model: Architecture, work: Work) -> Array:
+    if name == "prompt_tokens" and (is_array(work.cached) or work.cached):  # where the prompt ends
+        return work.prompt + work.cached
     if name in ("num_hidden_layers", "hidden_size", "vocab_size"):
         return getattr(model, name)
-    return getattr(work, WORK_COLUMNS[name])
+    return work.cached if name == "cached_tokens" else getattr(work, WORK_COLUMNS[name])

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum
 from ..laws.coefficients import HOST_TERMS, Device, RuntimeCoefficients, Sheet
-from ..laws.correction import Corrector
+from ..laws.corrector import Corrector
 from ..model.formats import Numbers
 from ..model.implementation import Implementation
+from ..model.record import Record
 from ..model.step import Step
-from ..record import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from ..model.config import Workload
 from ..predict.energy import cost_per_million, power_of, response_energy
 from ..predict.generation import Chunks, Denoising, Draft, Generated, generate
 from ..predict.predictor import Predictor
+from ..predict.training import TrainingPlan
 from ..units import parse_shape_or_none, show_seconds
 from .column import Column, Row
+from .trained import TRAINING_COLUMNS, training_fields
 
 
 class Generation(NamedTuple):
@@ -26,6 +28,7 @@ class Generation(NamedTuple):
     energy: bool = False
     power_limit_w: float | None = None
     price_per_h: float | None = None
+    training: TrainingPlan | None = None
 
     @property
     def changes_passes(self) -> bool:
@@ -35,7 +38,12 @@ class Generation(NamedTuple):
     @property
     def given(self) -> bool:
         """Whether there is anything to add."""
-        return self.changes_passes or self.energy or self.price_per_h is not None
+        return self.changes_passes or self.charged or self.training is not None
+
+    @property
+    def charged(self) -> bool:
+        """Whether energy or money is wanted."""
+        return self.energy or self.price_per_h is not None
 
     def checked(self) -> "Generation":
         """The same, if its parts go together.
@@ -64,6 +72,10 @@ def added(
     Raises:
         UsageError: the draft cannot be read or has another vocabulary, or a number is out of range.
     """
+    if options.training is not None:
+        row = {**row, **training_fields(predictor, named.architecture, given.dtype, options.training)}
+        if not (options.changes_passes or options.charged):
+            return dict(row)
     chunks = None if options.chunk_tokens is None else Chunks(options.chunk_tokens)
     workload = named.under(given)
     response = generate(predictor, named.architecture, workload, chunks=chunks, way=_way(named, given, options))
@@ -183,6 +195,8 @@ def generation_columns(options: Generation) -> list[Column]:
         ]
     if options.energy:
         columns.append(Column("J/token", lambda row: _with_ends(row, "energy_j_per_token")))
+    if options.training is not None:
+        columns += TRAINING_COLUMNS
     if options.price_per_h is not None:
         columns.append(Column("per 1M tokens", lambda row: _with_ends(row, "cost_per_million_tokens")))
     return columns
