@@ -214,12 +214,9 @@ class Profile(_Part):
         """
         part = self.device.sheet
         rates: dict[str, float] = dict(part.peak_flops_per_s)  # type: ignore[arg-type]
-        peak = rates.get(dtype)
-        if peak is None:
-            raise ProfileError(
-                f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(part.peak_flops_per_s))}"
-            )
-        return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
+        if dtype not in rates:
+            raise ProfileError(f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(rates))}")
+        return Sheet(rates[dtype], part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
