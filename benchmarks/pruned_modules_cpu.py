@@ -31,7 +31,7 @@ def _model(**changes: Any) -> LlamaForCausalLM:
         "intermediate_size": INNER,
         "vocab_size": 256,
     }
-    config = LlamaConfig(num_attention_heads=4, num_key_value_heads=4, **sizes, **changes)
+    config = LlamaConfig(vocab_size=256, num_attention_heads=4, num_key_value_heads=4, **sizes, **changes)
     model = LlamaForCausalLM(config)
     model.requires_grad_(requires_grad=False)
     return model
