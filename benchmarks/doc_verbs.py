@@ -3,6 +3,7 @@
 `python benchmarks/doc_verbs.py` prints it.
 """
 
+import html
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,7 @@ def _verb(command: click.Command | None, name: str, parent: click.Context) -> It
         return
     for heading, records in sections_of(command, context).items():
         yield f"| {heading} | |\n|---|---|"
-        yield from (f"| `{_cell(option)}` | {_cell(text)} |" for option, text in records)
+        yield from (f"| <code>{_cell(option)}</code> | {_cell(text)} |" for option, text in records)
         yield ""
     example = (command.epilog or "").removeprefix("Example:").strip()
     if example:
@@ -49,7 +50,7 @@ def _plain(text: str | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;") if text else ""
+    return html.escape(text, quote=False).replace("|", "&#124;")
 
 
 if __name__ == "__main__":

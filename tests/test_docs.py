@@ -69,7 +69,7 @@ def test_the_reference_holds_every_verb_and_option() -> None:
     for name in VERBS:
         assert f"\n## {name}\n" in f"\n{text}"
     for option in ("--memory-margin SIZE", "--over NAME=VALUES", "--host-only", "--params 300M", "--gap FLOAT RANGE"):
-        assert f"`{option}" in text, option
+        assert f"<code>{option}" in text, option
     assert "Sentinel" not in text
     assert "[default: 512]" in text
 
