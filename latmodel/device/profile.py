@@ -13,7 +13,7 @@ from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients,
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.corrector import Corrector
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, OPTIONAL, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
@@ -285,7 +285,7 @@ class Profile(_Part):
 def _check_names(
     table: dict[str, Coefficient], priors: dict[str, Prior], where: str, optional: dict[str, Prior] | None = None
 ) -> None:
-    missing, known = sorted(priors.keys() - table.keys()), priors | (optional or {})
+    missing, known = sorted(priors.keys() - table.keys() - OPTIONAL), priors | (optional or {})
     if missing and table.keys() <= known.keys():
         raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
     _check_values(table, known, where)
