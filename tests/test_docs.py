@@ -74,6 +74,13 @@ def test_the_reference_holds_every_verb_and_option() -> None:
     assert "[default: 512]" in text
 
 
+def test_one_version_is_told_everywhere() -> None:
+    version = latmodel.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1] == version  # type: ignore[index]
+    assert f"latmodel=={version}" in TEXT["docs/howto/ci.md"]
+
+
 def test_the_readme_is_short() -> None:
     assert TEXT["README.md"].count("\n") <= 150
 
