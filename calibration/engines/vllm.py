@@ -71,6 +71,14 @@ class Vllm:
         one = self._run(start, 1)
         return max(self._run(start, steps + 1) - one, 1e-9) / steps
 
+    def behind(self, cached: int, tokens: int) -> float:
+        """Not measured: it would need the prefix cache, which is switched off so that every prompt is read.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"vllm reads every prompt anew: {tokens} tokens behind {cached} cannot be timed")
+
     def close(self) -> None:
         """Let go of the model; its memory goes with the process."""
         self._llm = None

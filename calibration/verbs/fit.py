@@ -21,6 +21,7 @@ from ..fit.start import Subject, refinement, subject
 from ..observations.record import Observation, read_observations
 from ..observations.table import read_table
 from ..published import cards as published
+from ..published.families import SOURCES
 from ..sources import depth_width
 
 MAX_FOLDS = 20  # cross-validation leaves out this many groups of rows in turn at most
@@ -34,13 +35,13 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
         ProfileError: the device is unknown, the prior is of another device, or the profile cannot be written.
     """
     name = "cpu" if gpu == "cpu" else datasheet(gpu).name
-    if form in published.SOURCES:
+    if form in SOURCES:
         if prior is not None:
             raise UsageError(f"--prior does not apply to --from {form}: those fits start at the data sheet")
         yield from _fit_published(datasheet(gpu), files, form, out)
         return
     if form not in READERS:
-        raise UsageError(f"--from {form!r} is not known; use one of: {', '.join((*READERS, *published.SOURCES))}")
+        raise UsageError(f"--from {form!r} is not known; use one of: {', '.join((*READERS, *SOURCES))}")
     if not files:
         raise UsageError("give at least one --observations FILE; `latmodel fit --template` prints one to fill in")
     read = [row for path in files for row in READERS[form](path)]

@@ -33,6 +33,7 @@ TOOLS = ("vllm-bench", "optimum-benchmark")
               help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
 def fit(**options: Any) -> None:
     """Fit or refine a profile from measurements made elsewhere."""
+    from ..report.fitted import paragraph
     from .calibration_package import load
 
     if options["template"]:
@@ -47,7 +48,7 @@ def fit(**options: Any) -> None:
         for line in load("verbs.fit_llama_bench").fit_llama_bench(
             options["gpu"], list(options["observations"]), _llama(options["config"]), options["prior"], options["out"]
         ):
-            click.echo(line)
+            click.echo(paragraph(line))
         return
     if options["format_"] in TOOLS:
         for line in load("verbs.fit_tool").fit_tool(
@@ -62,7 +63,7 @@ def fit(**options: Any) -> None:
     for line in verb.fit_observations(
         options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"]
     ):
-        click.echo(line)
+        click.echo(paragraph(line))
 
 
 def _llama(source: str | None) -> Any:

@@ -79,6 +79,7 @@ class Implementation(Record):
     multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
     micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
     cut_of_last_block: float = 0.0  # share of it that a prompt leaves out where only the last logits are wanted
+    mixes_requests: bool = False  # a pass takes a prompt's tokens and other sequences' next ones together
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
     runs_classes: bool = False  # it runs the classes of Transformers as they are written
 
