@@ -11,7 +11,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
+from separate_runner import separate_runner
 
 from calibration.measure import plan as plan_module
 from calibration.measure.samples import Rules
@@ -21,7 +22,7 @@ from latmodel.errors import LatmodelError, NoisyError, ProfileError, ToleranceEr
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(group, list(arguments))
+    return separate_runner().invoke(group, list(arguments))
 
 
 @pytest.fixture

@@ -74,13 +74,15 @@ def prepare(request: Request) -> Prepared:
     )  # fmt: skip
     runtimes = {name: _fitting(find_engine(name), hardware, request.like) for name in request.runtimes}
     layers = special_layers(request.like.architecture()) if request.like is not None else ()
-    scale = CPU if hardware.kind == "cpu" else GPU
-    plans = {
-        name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
-        for name in runtimes
-    }
+    plans = {name: plan_of(request, hardware, name, request.like) for name in runtimes}
     task = problem(hardware.kind, constants, runtimes, layers)
     return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request)
+
+
+def plan_of(request: Request, hardware: "Hardware", runtime: str, like: ModelConfig | DecoderConfig | None) -> Plan:
+    """The cases of one runtime on this device: over the whole range, or near an architecture."""
+    scale = CPU if hardware.kind == "cpu" else GPU
+    return make_plan(request.effort, runtime, request.dtype, scale, hardware.cache_bytes, like, request.seed)
 
 
 def _fitting(one: "Engine", hardware: "Hardware", like: ModelConfig | DecoderConfig | None) -> str:
