@@ -20,7 +20,7 @@ from ..measure.bench import Lab
 from ..measure.plan import Plan
 from ..measure.session import device_lock, open_samples
 from ..observations.record import Observation, write_records
-from .calibrate import Say
+from .calibrate import Say, binding
 from .prepare import Prepared, plan_of
 
 
@@ -72,7 +72,7 @@ def calibrate_for(
         replay=hardware.kind == "cuda",
     )  # fmt: skip
     with device_lock(hardware.lock):
-        bound = {**hardware.binding(), "dtype": request.dtype, "runtimes": [runtime], "plan": f"for {question.text}"}
+        bound = {**binding(ready), "plan": f"for {question.text}"}
         log = open_samples(ready.samples_path, {**bound, "seed": request.seed}, request.resume)
         if log.records:
             say(f"resuming: {len(log.records)} samples are in {ready.samples_path}")
@@ -97,7 +97,7 @@ def _about(ready: Prepared, notes: tuple[str, ...]) -> About:
     hardware = ready.hardware
     return About(
         name=ready.path.stem, gpu=ready.gpu, title=hardware.name, host=f"{hardware.host}, {hardware.threads} thread(s)",
-        source=f"measured on this device with torch {hardware.torch_version}, driver {hardware.driver}", notes=notes,
+        source=ready.source, notes=notes,
         implementations={name: one.name for name, (_, one) in ready.problem.start.runtimes.items()},
         machine=machine_key(),
     )  # fmt: skip

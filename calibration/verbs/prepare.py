@@ -1,7 +1,7 @@
 """Before anything is measured: the device that is here, checked; the plan of each runtime, the fit that will follow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,13 @@ class Prepared:
     problem: Problem
     path: Path
     request: Request
+    versions: Mapping[str, str] = field(default_factory=dict)  # of packages besides torch whose code is timed
+
+    @property
+    def source(self) -> str:
+        """What a profile says of where its times come from."""
+        software = {"torch": self.hardware.torch_version, **self.versions, "driver": self.hardware.driver}
+        return "measured on this device with " + ", ".join(f"{name} {text}" for name, text in software.items())
 
     def estimate_s(self) -> float:
         """Expected duration, from the prior's expectation of each case."""
@@ -76,7 +83,8 @@ def prepare(request: Request) -> Prepared:
     layers = special_layers(request.like.architecture()) if request.like is not None else ()
     plans = {name: plan_of(request, hardware, name, request.like) for name in runtimes}
     task = problem(hardware.kind, constants, runtimes, layers)
-    return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request)
+    versions = {key: text for name in runtimes for key, text in find_engine(name).versions().items()}
+    return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request, versions)
 
 
 def plan_of(request: Request, hardware: "Hardware", runtime: str, like: ModelConfig | DecoderConfig | None) -> Plan:
