@@ -31,8 +31,8 @@ from calibration.observations.evidence import FORMULAS, model_of, work_of
 from calibration.verbs.adaptive import plans_for
 from latmodel.device.profile import Profile, SheetPart
 from latmodel.model.config import ModelConfig, Workload
-from latmodel.predict.forward import Target
 from latmodel.predict.predictor import Predictor
+from latmodel.predict.target import Target
 from latmodel.search.run import frontier
 from latmodel.search.scored import best_row
 from latmodel.search.space import SearchSpace

@@ -4,7 +4,7 @@ import pytest
 from calibration_support import task
 
 from calibration.measure.cases import case_bytes, ring_depth, weight_elements
-from calibration.measure.plan import CPU, EFFORTS, GPU, Plan, Scale, make_plan
+from calibration.measure.plan import CPU, EFFORTS, GPU, PASS_TOKENS, PASSES, Plan, Scale, make_plan
 from calibration.measure.reference import Reference
 from calibration.verbs.prepare import expected_seconds
 from latmodel.model.config import ModelConfig
@@ -21,8 +21,13 @@ def test_names_are_unique_and_as_many_shapes_are_held_out_as_promised(effort: st
     cases = plan(effort, scale).cases
     measured, held_out, heads, models, _ = EFFORTS[effort]
     assert len({case.name for case in cases}) == len(cases)
-    assert sum(case.held_out for case in cases) == 2 * held_out  # prefill and decode
-    assert sum(case.part == "blocks" for case in cases) == 2 * (measured + held_out)
+    passes = [case for case in cases if case.workload.cached_tokens]
+    assert sum(case.held_out for case in cases if case not in passes) == 2 * held_out  # prefill and decode
+    assert len(passes) == PASSES[effort]
+    assert {case.workload.prompt_tokens for case in passes} == set(PASS_TOKENS)
+    assert min(case.cached for case in passes) < 3 * scale.cached[0]
+    assert max(case.cached for case in passes) > scale.cached[1] / 3
+    assert sum(case.part == "blocks" for case in cases) == 2 * (measured + held_out) + len(passes)
     assert sum(case.part == "head" for case in cases) == heads
     assert sum(case.part == "model" for case in cases) == 2 * models
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from latmodel.device.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
 from latmodel.model.config import DType
-from latmodel.predict.extrapolation import special_layers
 
 from ..observations.decoder_config import DecoderConfig
 from ..observations.record import Observation
@@ -48,8 +47,8 @@ class About:
 
 
 def shape_of(row: Observation) -> str:
-    """The shape that an observation is of: prefill and decode of one shape are never told apart in held-out errors."""
-    return row.name.removesuffix("-prefill").removesuffix("-decode")
+    """The shape that an observation is of: what was timed of one shape is never told apart in held-out errors."""
+    return row.name.removesuffix("-prefill").removesuffix("-decode").removesuffix("-pass")
 
 
 def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], about: About) -> Calibrated:
@@ -133,7 +132,7 @@ def is_scored(row: Observation) -> bool:
 def measured_layers(rows: Sequence[Observation]) -> set[str]:
     """Kinds of layers besides attention and feed-forward layers among the rows."""
     configs = {row.config for row in rows if row.config is not None}
-    return {name for text in configs for name in special_layers(DecoderConfig(text).architecture())}
+    return {name for text in configs for name in DecoderConfig(text).architecture().special_layers}
 
 
 def _provenance(rows: Sequence[Observation], about: About, errors: Sequence[ErrorRow]) -> Provenance:

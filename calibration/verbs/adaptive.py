@@ -104,7 +104,10 @@ def _about(ready: Prepared, notes: tuple[str, ...]) -> About:
 
 
 def _plans(ready: Prepared, runtime: str) -> Callable[[ModelConfig | None], Plan]:
-    return plans_for(ready.plans[runtime], lambda like: plan_of(ready.request, ready.hardware, runtime, like))
+    from ..engines.registry import find_engine
+
+    engine = find_engine(runtime)
+    return plans_for(ready.plans[runtime], lambda like: plan_of(ready.request, ready.hardware, engine, like))
 
 
 def plans_for(general: Plan, near: Callable[[ModelConfig], Plan]) -> Callable[[ModelConfig | None], Plan]:

@@ -10,7 +10,6 @@ from latmodel.device.profile import SheetPart
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet
 from latmodel.model.config import ModelConfig
-from latmodel.predict.extrapolation import special_layers
 
 from ..fit.make import Problem, sheet_part
 from ..fit.start import problem
@@ -79,18 +78,21 @@ def prepare(request: Request) -> Prepared:
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
     )  # fmt: skip
-    runtimes = {name: _fitting(find_engine(name), hardware, request.like) for name in request.runtimes}
-    layers = special_layers(request.like.architecture()) if request.like is not None else ()
-    plans = {name: plan_of(request, hardware, name, request.like) for name in runtimes}
+    engines = {name: find_engine(name) for name in request.runtimes}
+    runtimes = {name: _fitting(engine, hardware, request.like) for name, engine in engines.items()}
+    layers = request.like.architecture().special_layers if request.like is not None else ()
+    plans = {name: plan_of(request, hardware, engine, request.like) for name, engine in engines.items()}
     task = problem(hardware.kind, constants, runtimes, layers)
-    versions = {key: text for name in runtimes for key, text in find_engine(name).versions().items()}
+    versions = {key: text for engine in engines.values() for key, text in engine.versions().items()}
     return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request, versions)
 
 
-def plan_of(request: Request, hardware: "Hardware", runtime: str, like: ModelConfig | DecoderConfig | None) -> Plan:
+def plan_of(request: Request, hardware: "Hardware", engine: "Engine", like: ModelConfig | DecoderConfig | None) -> Plan:
     """The cases of one runtime on this device: over the whole range, or near an architecture."""
-    scale = CPU if hardware.kind == "cpu" else GPU
-    return make_plan(request.effort, runtime, request.dtype, scale, hardware.cache_bytes, like, request.seed)
+    return make_plan(
+        request.effort, engine.name, request.dtype, CPU if hardware.kind == "cpu" else GPU, hardware.cache_bytes, like,
+        request.seed, passes=not engine.graph,  # a graph is of one token: each other number would need its own
+    )  # fmt: skip
 
 
 def _fitting(one: "Engine", hardware: "Hardware", like: ModelConfig | DecoderConfig | None) -> str:

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
+from .forward import Times
+from .frames import prediction_frame
 from .intervals import Interval
+
+if TYPE_CHECKING:
+    import pandas
 
 BOUNDS = ("host", "memory", "compute")
 
@@ -70,14 +75,6 @@ class Values(NamedTuple):
     outside: Array  # 1 where a dimension lies outside what was measured
 
 
-class Times(NamedTuple):
-    """Seconds by phase, as plain numbers or as arrays."""
-
-    prefill: Array
-    decode: Array
-    response: Array
-
-
 class Ends(NamedTuple):
     """The same models on the fastest and on the slowest host that an interval must hold."""
 
@@ -108,8 +105,9 @@ def own_times(values: Values) -> Times:
     return Times(values.prefill_s, values.decode_s_per_token, values.response_s)
 
 
-def _end(seconds: float) -> float | None:
-    return None if seconds != seconds else seconds  # noqa: PLR0124  # NaN alone differs from itself
+def _around(fast_s: float, slow_s: float, factor: float) -> tuple[float, float] | tuple[None, None]:
+    """Ends of an interval; none where its width is not known (NaN alone differs from itself)."""
+    return (fast_s / factor, slow_s * factor) if factor == factor else (None, None)  # noqa: PLR0124
 
 
 def one_prediction(
@@ -127,7 +125,12 @@ def one_prediction(
     """
     outside = values.outside > 0.0
     prefill, decode, response = source.interval.factors(outside)
-    fast, slow = ends or Ends(own_times(values), own_times(values))
+    own = own_times(values)
+    fast, slow = ends or (own, own)
+    prefill_low, prefill_high = _around(fast.prefill, slow.prefill, prefill)
+    decode_low, decode_high = _around(fast.decode, slow.decode, decode)
+    response_low, response_high = _around(fast.response, slow.response, response)
+    published = (None, None) if ends is None else _around(own.response, own.response, response)
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,
@@ -135,12 +138,12 @@ def one_prediction(
         response_s=values.response_s,
         prefill_s_per_layer=values.prefill_s_per_layer,
         decode_s_per_layer=values.decode_s_per_layer,
-        prefill_s_low=_end(fast.prefill / prefill),
-        prefill_s_high=_end(slow.prefill * prefill),
-        decode_s_per_token_low=_end(fast.decode / decode),
-        decode_s_per_token_high=_end(slow.decode * decode),
-        response_s_low=_end(fast.response / response),
-        response_s_high=_end(slow.response * response),
+        prefill_s_low=prefill_low,
+        prefill_s_high=prefill_high,
+        decode_s_per_token_low=decode_low,
+        decode_s_per_token_high=decode_high,
+        response_s_low=response_low,
+        response_s_high=response_high,
         interval=source.interval.level,
         peak_memory_bytes=values.peak_memory_bytes,
         fits_memory=values.peak_memory_bytes <= source.memory_bytes,
@@ -150,8 +153,8 @@ def one_prediction(
         runtime=source.runtime,
         profile=source.profile,
         host=source.host,
-        response_s_low_published=None if ends is None else _end(values.response_s / response),
-        response_s_high_published=None if ends is None else _end(values.response_s * response),
+        response_s_low_published=published[0],
+        response_s_high_published=published[1],
         extrapolated_because=because,
         notes=notes,
     )
@@ -272,6 +275,14 @@ class Predictions:
         if "ends" not in self._kept:
             self._kept["ends"] = self.price_ends()
         return self._kept["ends"]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A data frame: a row for each model, named as in `Prediction`; NaN where an interval cannot be had.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return prediction_frame(self)
 
     def __getitem__(self, index: int) -> Prediction:
         ends = self.ends
