@@ -10,8 +10,9 @@ COLUMNS = (
     "source", "gpu", "runtime", "model", "weights", "dtype", "batch_size", "prompt_tokens", "new_tokens", "phase",
     "seconds", "note", "logits", *CONFIG_FIELDS,
 )  # fmt: skip
-# Transformers 4.46 repeats grouped keys and values before flash attention.
+# Transformers 4.46 repeats grouped keys and values before flash attention; vLLM's rows are of 2024, its engine 0.
 ATTENTION = {"flash_attention_2": "flash-4"}
+ENGINE_ATTENTION = {"vllm": "flash-0"}
 DTYPES: dict[str, DType] = {"bfloat16": "bfloat16", "float16": "float16"}
 LOGITS: dict[str, Logits] = {"last": "last", "all": "all"}
 GGUF = ("q4_k_m", "f16")  # llama.cpp's formats, of which rows are counted and not priced
@@ -47,6 +48,7 @@ def _row(cells: dict[str, str]) -> Row:
     sizes = {name: int(cells[name]) for name in CONFIG_FIELDS if name != "tie_word_embeddings"}
     weights = cells["weights"] or None
     attention = next((name for note, name in ATTENTION.items() if note in cells["note"]), None)
+    attention = attention or ENGINE_ATTENTION.get(cells["runtime"])
     return Row(
         source=cells["source"], gpu=cells["gpu"], runtime=cells["runtime"], model=cells["model"], attention=attention,
         format_name=weights or "16 bits", phase=cells["phase"], seconds=float(cells["seconds"]),

@@ -25,15 +25,15 @@ from calibration.observations.record import Observation
 from latmodel.device.datasheets import datasheet
 from latmodel.device.hosts import Host
 from latmodel.device.profile import Profile
+from latmodel.device.sibling import on_sibling
 from latmodel.device.store import load_profile
-from latmodel.device.uncalibrated import sheet_part
 from latmodel.errors import LatmodelError
 from latmodel.laws import pointwise
 from latmodel.model.config import CONFIG_FIELDS
 from latmodel.predict.predictor import Predictor
 from latmodel.report.text import table
 
-# Of devices without a profile of the runtime: the card whose kernels they are priced with, on their own data sheet.
+# Of devices without a profile of the runtime: the card with the same chip whose kernels they are priced with.
 KERNELS_OF = {"nvidia-a100-sxm4-40gb": "nvidia-a100-sxm4-80gb"}
 COPY_RATES = (0.2, 0.24, 0.28, 0.31, 0.34, 0.37, 0.4, 0.45, 0.5, 0.6, 0.8, 1.0)
 RUNTIMES = ("transformers-eager", "vllm")
@@ -65,12 +65,10 @@ class Compared(NamedTuple):
 
 
 def profile_of(gpu: str) -> Profile:
-    """The packaged profile of a device, or another's kernels on its data sheet."""
+    """The packaged profile of a device, or that of its chip on another card."""
     if gpu not in KERNELS_OF:
         return load_profile(gpu)
-    known = load_profile(KERNELS_OF[gpu])
-    device = known.device.model_copy(update={"sheet": sheet_part(datasheet(gpu))})
-    return known.model_copy(update={"device": device, "gpu": gpu})
+    return on_sibling(load_profile(KERNELS_OF[gpu]), datasheet(gpu))
 
 
 def compared(row: Row, profile: Profile, host: Host | None = None) -> Compared:
@@ -138,7 +136,7 @@ def left_out(rows: Sequence[Row], of: Callable[[Row], str]) -> Iterator[Compared
     packaged = pointwise.COPY_RATE
     for group in sorted({of(row) for row in rows}):
         others = [row for row in rows if of(row) != group and row.workload.weights is None]
-        rates = COPY_RATES if others[0].attention is not None else (packaged,)
+        rates = COPY_RATES if others[0].runtime == "transformers-eager" else (packaged,)
         try:
             profile = min((_at_rate(others, rate) for rate in rates), key=lambda found: found.error)
             pointwise.COPY_RATE = profile.rate

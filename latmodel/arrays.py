@@ -4,6 +4,7 @@ Every formula of the model is written once with `+ - * /` and these; what comes 
 A Python float stays one (no NumPy scalar), which is what makes a single prediction quick.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -82,6 +83,16 @@ def floor(a: Array) -> Array:
     if torch is not None:
         return a if SMOOTH.get() else torch.floor(a)
     return np.floor(a)
+
+
+def log2(a: Array) -> Array:
+    """Logarithm to base 2, of a plain number or a NumPy array."""
+    return math.log2(a) if type(a) is float or _plain(a) else np.log2(a)
+
+
+def exp(a: Array) -> Array:
+    """e to the power of a plain number or a NumPy array."""
+    return math.exp(a) if type(a) is float or _plain(a) else np.exp(a)
 
 
 def indicator(condition: Array, like: Array) -> Array:

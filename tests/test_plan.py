@@ -90,8 +90,8 @@ def test_like_measures_blocks_of_that_architecture() -> None:
 
 def test_the_estimate_is_that_of_the_rules() -> None:
     cheap = plan("quick", CPU)
-    # Cases that take no time still cost their samples: 42 × (0.3 + 0.15) s × 2 rounds × 1.2.
-    assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.45 * 2 * 1.2)
+    # Cases that take no time still cost warm-up and samples: 44 × (0.05 + 0.3 + 0.15) s × 2 rounds × 1.2.
+    assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.5 * 2 * 1.2)
     slower = cheap.estimate_s(lambda case: 0.01)
     assert slower > cheap.estimate_s(lambda case: 0.0) + len(cheap.cases) * 2 * (1 + Reference.runs(0.01)) * 0.01
 

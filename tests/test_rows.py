@@ -204,3 +204,13 @@ def test_an_interval_that_cannot_be_had_is_said_and_not_made_up(verb: str, run: 
         row = rows[0] if isinstance(rows, list) else rows
         assert row["response_s_low"] is None
         assert any("no interval" in note for note in row["notes"])
+
+
+def test_many_predictions_are_a_frame() -> None:
+    pytest.importorskip("pandas")
+    predictor = toy_predictor()
+    frame = predictor.predict_many({"num_hidden_layers": [8, 16], "hidden_size": 512}).to_pandas()
+    one = predictor.predict("16x512")
+    for name in ("num_parameters", "response_s", "response_s_high", "decode_s_per_token_low", "bound", "fits_memory"):
+        wanted = getattr(one, name)
+        assert frame[name][1] == (pytest.approx(wanted) if isinstance(wanted, float) else wanted), name

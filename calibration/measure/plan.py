@@ -74,8 +74,8 @@ class Plan:
         rules, total = self.rules, 0.0
         for case in self.cases:
             run = seconds_of(case) * case.units
-            # Two runs of warm-up, then blocks: at least `least_blocks` of one run each.
-            total += 2.0 * run + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
+            # Two runs of warm-up or more, then blocks: at least `least_blocks` of one run each.
+            total += max(2.0 * run, rules.warm_up_s) + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
         once = [seconds_of(case) for case in self.references]
         references = sum(seconds * (1 + Reference.runs(seconds)) for seconds in once) * len(self.cases)
         return OVERRUN * rules.rounds * (total + references)

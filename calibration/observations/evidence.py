@@ -12,7 +12,8 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, uniform
 from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES
 from latmodel.model.formats import Numbers
-from latmodel.predict.forward import Target, Work, blocks_cost, forecast, head_cost, host_seconds
+from latmodel.predict.forward import blocks_cost, forecast, head_cost, host_seconds
+from latmodel.predict.target import Target, Work
 from latmodel.predict.timeline import overlapped
 
 from .decoder_config import DecoderConfig

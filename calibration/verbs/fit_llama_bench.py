@@ -96,7 +96,7 @@ def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mappin
         "launch_s": by["launch_s"],
     }  # fmt: skip
     formats = {
-        name: {f"ggml.{key}": _scaled(table, key, times[key]) for key in GgmlCoefficients._fields}
+        name: {f"ggml.{key}": _scaled(table, key, times[key]) for key in GgmlCoefficients.__match_args__}
         for name, table in part.formats.items()
     }
     pass_s = Coefficient(value=part.coefficients["pass_s"].value * by["pass_s"])

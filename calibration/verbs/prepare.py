@@ -10,7 +10,6 @@ from latmodel.device.profile import SheetPart
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet
 from latmodel.model.config import ModelConfig
-from latmodel.predict.extrapolation import special_layers
 
 from ..fit.make import Problem, sheet_part
 from ..fit.start import problem
@@ -74,7 +73,7 @@ def prepare(request: Request) -> Prepared:
     )  # fmt: skip
     engines = {name: find_engine(name) for name in request.runtimes}
     runtimes = {name: _fitting(engine, hardware, request.like) for name, engine in engines.items()}
-    layers = special_layers(request.like.architecture()) if request.like is not None else ()
+    layers = request.like.architecture().special_layers if request.like is not None else ()
     scale = CPU if hardware.kind == "cpu" else GPU
     plans = {
         name: make_plan(
@@ -86,7 +85,7 @@ def prepare(request: Request) -> Prepared:
             request.like,
             request.seed,
             passes=not engines[name].graph,  # a graph is of one token: each other number would need its own
-        )  # fmt: skip
+        )
         for name in runtimes
     }
     task = problem(hardware.kind, constants, runtimes, layers)

@@ -62,7 +62,7 @@ def predict(**options: Any) -> None:
         _over(predictor, workload, options, details)
         return
     if options["table"] is not None:
-        if any(details.values()) or options["models"] or options["configs"] or options["layers"] or options["hidden"]:
+        if any(details.values()) or any(options[name] for name in ("models", "configs", "layers", "hidden", "params")):
             raise UsageError("--input holds the models: leave out MODEL, its dimensions, --breakdown and --limits")
         answer = predict_table(predictor, options["table"], workload, output_format)
     else:

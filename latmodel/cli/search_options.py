@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ..units import parse_duration, parse_energy, parse_price, parse_size
+from ..units import parse_count, parse_duration, parse_energy, parse_price, parse_size
 from .options import WHOLE, Parsed, apply, parse_whole
 from .training import training_from
 
@@ -96,6 +96,24 @@ def _group(text: str) -> tuple[int, int]:
     return values[0], values[1] if ":" in text else values[-1]
 
 
+NEAR = 0.05  # how far from a number of parameters a shape may be
+
+
+def parse_counts(text: str) -> tuple[float, float]:
+    """Least and most parameters: "300M" is within 5 % of it, "250M:350M" a range.
+
+    Raises:
+        UsageError: anything else.
+    """
+    low, sign, high = text.partition(":")
+    if not sign:
+        return parse_count(text) * (1.0 - NEAR), parse_count(text) * (1.0 + NEAR)
+    ends = parse_count(low), parse_count(high)
+    if ends[0] > ends[1]:
+        raise UsageError(f"{text[:40]!r} is an empty range; put the smaller end first")
+    return ends
+
+
 VALUES = Parsed("values", parse_values)
 
 # Option → dimension of the search space.
@@ -138,6 +156,8 @@ goal_options = apply(
                  "'energy<=2J' (a token), 'cost<=0.3' (a million tokens). Repeatable."),
     click.option("--price", type=Parsed("price", parse_price), default=None, metavar="MONEY/h",
                  help="Price of the device's time, as 0.5/h: what cost is made of."),
+    click.option("--params", type=Parsed("counts", parse_counts), default=None, metavar="300M|LOW:HIGH",
+                 help="Only shapes of about so many parameters (within 5 %), or of a range."),
     click.option("--also", multiple=True, metavar="GPU[:RUNTIME]",
                  help="Keep budget and memory on this device too. Repeatable."),
     section="Objectives and limits",
@@ -201,12 +221,16 @@ def parse_limit(text: str, objective_of: "Callable[[str], Objective] | None" = N
 
 
 def limits_from(predictor: "Predictor", options: dict[str, Any]) -> "list[Limit]":
-    """The limits of the options.
+    """The limits of `--limit` and `--params`.
 
     Raises:
         UsageError: as `parse_limit` and `measure_from`.
     """
-    return [parse_limit(text, lambda name: measure_from(name, predictor, options)) for text in options["limits"]]
+    limits = [parse_limit(text, lambda name: measure_from(name, predictor, options)) for text in options["limits"]]
+    if options["params"] is not None:
+        low, high = options["params"]
+        limits += [objective_from("params").at_least(low), objective_from("params").at_most(high)]
+    return limits
 
 
 def objective_from(text: str) -> "Objective":

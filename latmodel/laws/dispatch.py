@@ -7,7 +7,7 @@ from ..arrays import Array
 from ..model.ops import OpCost, OpKind
 from .attention import DecodeLaw, decode_seconds, prefill_seconds
 from .coefficients import CpuCoefficients, Device, DeviceCoefficients, GgmlCoefficients, Sheet
-from .correction import Corrector
+from .corrector import Corrector
 from .cpu import CPU_LAWS
 from .float8 import float8_seconds
 from .gemm import gemm_seconds
@@ -30,16 +30,19 @@ class Conditions(NamedTuple):
     decode: DecodeLaw | None = None
 
 
+COLD = {aligned: Conditions(aligned=aligned) for aligned in (False, True)}  # in use, as a model's operators are
 Law = Callable[[OpCost, Any, Sheet, Conditions], Terms]
 
 
 def _pointwise(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, _known: Conditions) -> Terms:
-    return pointwise_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s, 0.0
+    c = fit.pointwise
+    return pointwise_seconds(op, c, sheet), op.kernels * c.floor_s, 0.0
 
 
 def _gemm(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:
-    work, compute = gemm_seconds(op, fit.gemm, sheet, hot=known.hot, aligned=known.aligned)
-    return work, op.repeat * fit.gemm.floor_s, compute
+    c = fit.gemm
+    work, compute = gemm_seconds(op, c, sheet, known.hot, known.aligned)
+    return work, op.repeat * c.floor_s, compute
 
 
 def _gemm8(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:

@@ -141,7 +141,7 @@ RUNTIME_PRIORS: dict[str, Prior] = {
 # Of a serving engine alone: scheduler and sampler between two passes. Fitted to vLLM 0.6.3 on an A100, batch 1
 # (QwenLM/Qwen3@a912d239, 16 bits: 1.1 to 1.7 ms a pass) and to vLLM on an H100, batch 1 to 64 (argonne-lcf/
 # LLM-Inference-Bench@4211f5d: 1.4 ms and 0.04 ms a sequence; an A100 of 40 GB there, by the kernels of one of
-# 80 GB: 0.2 and 0.02 ms).
+# 80 GB: 0.6 and 0.05 ms).
 ENGINE_PRIORS: dict[str, Prior] = {
     "step_s": Prior(1.3e-3, 0.40, 1e-6, 1.0, "time of an engine between two passes"),
     "sequence_s": Prior(4e-5, 0.60, 1e-9, 1e-2, "more of it for each sequence of the batch"),

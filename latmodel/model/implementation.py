@@ -4,17 +4,19 @@ Kernels are launches of one operator; `moves` are the values read and written pe
 own dtype (a float32 intermediate counts twice).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..arrays import Array, indicator, maximum
 from ..errors import UsageError
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
+from .record import Record
 from .step import Step
 
 
-class AttentionPath(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AttentionPath(Record):
     """One of a runtime's ways to attend (`--attention`); always built by keyword."""
 
     name: str
@@ -40,7 +42,8 @@ class AttentionPath(NamedTuple):
         return step.needs_mask * indicator(kv_heads > 1.0, kv_heads) if self.mask_expand_kernels else 0.0
 
 
-class Implementation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Implementation(Record):
     """Kernels and traffic of the operators between the matrix products of one block; always built by keyword."""
 
     name: str
@@ -78,6 +81,7 @@ class Implementation(NamedTuple):
     cut_of_last_block: float = 0.0  # share of it that a prompt leaves out where only the last logits are wanted
     mixes_requests: bool = False  # a pass takes a prompt's tokens and other sequences' next ones together
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
+    runs_classes: bool = False  # it runs the classes of Transformers as they are written
 
     def prompt_share(self, depth: Array, logits_all: bool) -> Array:
         """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""

@@ -9,8 +9,9 @@ import numpy as np
 from ..model.architecture import Architecture
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops
-from .forward import Load, Target, Work, head_load, load
+from .forward import Load, head_load, load
 from .passes import PassCost, PassTimes, pass_cost, step_times
+from .target import Target, Work
 
 
 class Chunks(NamedTuple):

@@ -18,13 +18,14 @@ from ..model.step import Step
 from .acceptance import break_even_acceptance, expected_tokens
 from .chunks import NOTHING, Chunks, Part, chunked_prefill, part_of
 from .extrapolation import over_cache
-from .forward import Target, Work
+from .forward import Times
 from .inputs import check_positions, work_of
 from .intervals import PHASES
 from .passes import PassTimes, pass_cost, step_times
-from .prediction import BOUNDS, Times
+from .prediction import BOUNDS
 from .predictor import Predictor
 from .self_drafts import Shares
+from .target import Target, Work
 
 
 class Draft(NamedTuple):

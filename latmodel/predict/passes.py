@@ -14,18 +14,9 @@ from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.step import Step
 from .bounds import binding
-from .forward import (
-    Cost,
-    Load,
-    Target,
-    Work,
-    around_blocks,
-    block_load,
-    growing_loads,
-    head_load,
-    host_seconds,
-)
+from .forward import Cost, Load, around_blocks, block_load, growing_loads, head_load, host_seconds
 from .inputs import is_decode
+from .target import Target, Work
 from .timeline import mean_overlapped, overlapped
 
 

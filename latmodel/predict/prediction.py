@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
+from .forward import Times
+from .frames import prediction_frame
 from .intervals import Interval
+
+if TYPE_CHECKING:
+    import pandas
 
 BOUNDS = ("host", "memory", "compute")
 
@@ -70,14 +75,6 @@ class Values(NamedTuple):
     outside: Array  # 1 where a dimension lies outside what was measured
 
 
-class Times(NamedTuple):
-    """Seconds by phase, as plain numbers or as arrays."""
-
-    prefill: Array
-    decode: Array
-    response: Array
-
-
 class Ends(NamedTuple):
     """The same models on the fastest and on the slowest host that an interval must hold."""
 
@@ -128,12 +125,12 @@ def one_prediction(
     """
     outside = values.outside > 0.0
     prefill, decode, response = source.interval.factors(outside)
-    times = own_times(values)
-    fast, slow = ends or Ends(times, times)
+    own = own_times(values)
+    fast, slow = ends or (own, own)
     prefill_low, prefill_high = _around(fast.prefill, slow.prefill, prefill)
     decode_low, decode_high = _around(fast.decode, slow.decode, decode)
     response_low, response_high = _around(fast.response, slow.response, response)
-    published = (None, None) if ends is None else _around(times.response, times.response, response)
+    published = (None, None) if ends is None else _around(own.response, own.response, response)
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,
@@ -278,6 +275,14 @@ class Predictions:
         if "ends" not in self._kept:
             self._kept["ends"] = self.price_ends()
         return self._kept["ends"]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A data frame: a row for each model, named as in `Prediction`; NaN where an interval cannot be had.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return prediction_frame(self)
 
     def __getitem__(self, index: int) -> Prediction:
         ends = self.ends

@@ -20,13 +20,14 @@ from ..runtimes.registry import IMPLEMENTATIONS
 from .bounds import bound_code
 from .columns import WORK_COLUMNS, check_columns, keep_freed_memory
 from .extrapolation import Known, outside, reasons
-from .forward import Cost, Target, Work, blocks_cost, head_cost, respond
+from .forward import Cost, blocks_cost, head_cost, respond, response_times
 from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
 from .notes import format_notes, host_notes
 from .passes import step_times
-from .prediction import Ends, Explained, Prediction, Predictions, Source, Times, Values, joined_ends, one_prediction
+from .prediction import Ends, Explained, Prediction, Predictions, Source, Values, joined_ends, one_prediction
 from .step_prediction import StepPrediction, step_prediction
+from .target import Target, Work
 
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
 
@@ -152,9 +153,8 @@ class Predictor:
         """The same, and on the fastest and the slowest host that intervals must hold."""
         own, key = self.target(dtype, weights), (dtype, None if weights is None else weights.name)
         if key not in self._by_host:
-            hosts = (self._hosts.fastest, self._hosts.slowest)
-            ends = (own, own) if self._hosts == SAME_HOST else tuple(own.on_slower_host(host) for host in hosts)
-            self._by_host[key] = own, *ends
+            fastest, slowest = (own if host == 1.0 else own.on_slower_host(host) for host in self._hosts)
+            self._by_host[key] = own, fastest, slowest
         return self._by_host[key]
 
     def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
@@ -281,11 +281,9 @@ class Predictor:
 
     def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
         """Times on the fastest and on the slowest host that the intervals hold."""
-        sides = []
-        for target in self.targets(dtype, work.numbers.format)[1:]:
-            times = respond(model.num_hidden_layers, *costs, work, target)
-            sides.append(Times(times.prefill_s, times.step_s, times.response_s))
-        return Ends(*sides)
+        _, fastest, slowest = self.targets(dtype, work.numbers.format)
+        depth = model.num_hidden_layers
+        return Ends(*(response_times(depth, *costs, work, target) for target in (fastest, slowest)))
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""

@@ -18,7 +18,12 @@ SERVING = Implementation(
     residual_kernels=0,  # in the norm's kernel
     cache_kernels=0,  # written by a kernel that the measured rows of attention include
     cache_copies=0,
-    attentions=(AttentionPath(name="flash"),),
+    attentions=(
+        AttentionPath(name="flash"),
+        # Before vLLM 0.8, engine 0: `flash_attn_with_kvcache`, which splits the context of any heads where few tiles
+        # would leave multiprocessors idle; later versions leave it whole where no heads share keys and values.
+        AttentionPath(name="flash-0", splits=True),
+    ),
     padding_kernels=0,
     routing_kernels=4,  # softmax with top-k, alignment of rows to tiles, gather, sum
     expert_kernels=0,

@@ -52,6 +52,7 @@ TRANSFORMERS = Implementation(
     expert_kernels=0,
     absorbs_latents=False,  # `DeepseekV3Attention` expands the latents
     fuses_scans=False,  # kernels of their own need packages that Transformers does not install
+    runs_classes=True,
     kernels=(
         ("int4-gptq", EXLLAMA_MODULE),
         ("int4-awq", AWQ_MODULE),

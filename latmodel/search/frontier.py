@@ -9,9 +9,10 @@ import numpy as np
 
 from ..arrays import Array
 from ..configs.models import NamedModel, read_model
-from ..errors import LatmodelError, UsageError
+from ..errors import LatmodelError
 from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
+from ..predict.frames import data_frame
 from ..predict.prediction import Prediction, Predictions
 from ..predict.predictor import Predictor
 from .branch_and_bound import Effort
@@ -138,11 +139,7 @@ class Frontier:
         Raises:
             UsageError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise UsageError("to_pandas needs pandas; run `pip install pandas`") from None
-        return pandas.DataFrame(self.to_rows())
+        return data_frame(self.to_rows())
 
     def plot(self, path: "str | os.PathLike[str] | None" = None) -> Any:
         """A matplotlib figure of the first objective against the second, written to a file where a path is given.

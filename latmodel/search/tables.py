@@ -15,8 +15,9 @@ from ..model.architecture import Architecture, Attention, Block, FeedForward, Gr
 from ..model.config import MAX_DIMENSION
 from ..model.memory import Memory, workspace_of
 from ..model.totals import Workspace, num_parameters
-from ..predict.forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
+from ..predict.forward import Cost, Forecast, Load, block_cost, head_cost, respond
 from ..predict.predictor import Predictor
+from ..predict.target import Target, Work
 from .space import SearchSpace, Stems
 
 # FFN entries tabled at once: a space is cut by hidden size into parts of about this many, so memory stays flat.

@@ -68,7 +68,7 @@ def tables_of(side: Side, device: Device) -> dict[str, Any]:
     ]  # fmt: skip
     values = side.fitted.coefficients(rows)
     law = ggml_of(values, device.cores)._asdict()
-    shared = {key: _bounded(key, float(law[key][0])) for key in GgmlCoefficients._fields if key not in BY_FORMAT}
+    shared = {key: _bounded(key, float(law[key][0])) for key in GgmlCoefficients.__match_args__ if key not in BY_FORMAT}
     formats = {
         name: [_bounded(key, float(law[key][index])) for key in BY_FORMAT] for index, name in enumerate(GGUF_FORMATS)
     }

@@ -60,7 +60,7 @@ def fit_own(tests: Sequence[SpeedTest], device: Device) -> OwnFit:
     values = _fit(rows).coefficients(rows[:1])
     law = ggml_of({name: float(value[0]) for name, value in values.items()}, device.cores)
     table = {}
-    for name in GgmlCoefficients._fields:
+    for name in GgmlCoefficients.__match_args__:
         prior = GGML_PRIORS[f"ggml.{name}"]
         table[f"ggml.{name}"] = Coefficient(
             value=min(max(float(getattr(law, name)), prior.low), prior.high), status="fitted"

@@ -171,11 +171,10 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read,
     unless the runtime wrote it out for each (`written_ops`).
     """
-    pairs = step.batch_size * attended_pairs(step, attention.window)
-    width = attention.query_width
-    seen = seen_positions(step, attention.window)
+    path, window, width = implementation.attention, attention.window, attention.query_width
+    pairs, seen = step.batch_size * attended_pairs(step, window), seen_positions(step, window)
     kv_heads, key_width = attention.kv_heads, attention.key_width
-    expanded = implementation.attention.expanded(step, attention.kv_heads)
+    expanded = path.expanded(step, attention.kv_heads)
     if is_array(expanded) or expanded:
         kv_heads = kv_heads + expanded * (attention.heads - kv_heads)
         key_width = key_width + expanded * (width - key_width)
@@ -187,11 +186,11 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
         step.batch_size, attention.heads, kv_heads, attention.head_dim,
-        step.new_tokens, step.context, seen, attention.window, implementation.attention.splits,
+        step.new_tokens, step.context, seen, window, path.splits,
     )  # fmt: skip
     return OpCost(
         "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
-        implementation.attention.kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
+        path.kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
     )  # fmt: skip
 
 

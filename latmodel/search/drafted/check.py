@@ -6,8 +6,9 @@ import numpy as np
 
 from ...arrays import Array
 from ...model.memory import Memory
-from ...predict.forward import Cost, Load, Work, around_blocks, host_seconds
+from ...predict.forward import Cost, Load, around_blocks, host_seconds
 from ...predict.inputs import work_of
+from ...predict.target import Work
 from ...predict.timeline import mean_overlapped
 from ..goals import Corner, Scenario
 from ..space import SearchSpace
