@@ -25,13 +25,18 @@ WRITES = {
     "models": ["predict", "80x576", "llama-7b", "--weights", "int8"],
     "frontier": [*SEARCH, "--runtime", "cuda-graph", "--prompt", "64"],
     "prune": ["prune", "llama-7b", "--target", "1.5x", "--weights", "int4-gptq"],
+    "compare": ["compare", "80x576", "12x768", "--runtime", "transformers-eager", "--runtime", "cuda-graph"],
+    "over": ["predict", "80x576", "--over", "batch=1:4", "--over", "prompt=64,512", "--generate", "9"],
+    "generated": ["predict", "12x768", "--energy", "--price", "0.5/h", "--gpu", "h100"],
+    "table": ["predict", "--input", "mine.csv"],
 }
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Runs a verb in an empty folder and returns its stdout."""
+    """Runs a verb in a folder with one table, and returns its stdout."""
     monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_text("id,num_hidden_layers,hidden_size,batch_size\na,80,576,2\nb,8,512,1\n")
 
     def call(*words: str) -> str:
         done = CliRunner().invoke(group, words, catch_exceptions=False)

@@ -32,7 +32,7 @@ generation_options = apply(
     click.option("--price", type=PRICE, default=None, metavar="MONEY/h",
                  help="Price of the device's time, as 0.5/h: money for a million tokens."),
     click.option("--devices", type=WHOLE, default=1, show_default=True,
-                 help="Devices of one node that share every layer (tensor parallel); derived."),
+                 help="Devices of one node that share every layer (tensor parallel): derived, never measured."),
     section="Other ways to generate, energy and money",
 )  # fmt: skip
 

@@ -13,10 +13,11 @@ from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients,
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.corrector import Corrector
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, OPTIONAL, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
+from ..version import __version__
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -177,6 +178,7 @@ class Provenance(_Part):
     date: Text
     rows: Text
     made_by: Text
+    latmodel_version: Text = __version__  # that made it; empty where a file does not say, as before 0.2
     notes: list[Text] = []
 
 
@@ -212,12 +214,9 @@ class Profile(_Part):
         """
         part = self.device.sheet
         rates: dict[str, float] = dict(part.peak_flops_per_s)  # type: ignore[arg-type]
-        peak = rates.get(dtype)
-        if peak is None:
-            raise ProfileError(
-                f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(part.peak_flops_per_s))}"
-            )
-        return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
+        if dtype not in rates:
+            raise ProfileError(f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(rates))}")
+        return Sheet(rates[dtype], part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
@@ -286,7 +285,7 @@ class Profile(_Part):
 def _check_names(
     table: dict[str, Coefficient], priors: dict[str, Prior], where: str, optional: dict[str, Prior] | None = None
 ) -> None:
-    missing, known = sorted(priors.keys() - table.keys()), priors | (optional or {})
+    missing, known = sorted(priors.keys() - table.keys() - OPTIONAL), priors | (optional or {})
     if missing and table.keys() <= known.keys():
         raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
     _check_values(table, known, where)

@@ -186,6 +186,7 @@ class GgmlCoefficients(Record):
     token_attention_flops_per_s: float
     unpack_passes: float
     launch_s: float
+    score_bytes: float = 0.0  # none with flash attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,9 @@ def device_coefficients(values: Mapping[str, float]) -> Device:
     if device_priors(values) is CPU_PRIORS:
         return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients.__match_args__})
     if device_priors(values) is GGML_PRIORS:
-        return GgmlCoefficients(**{name: values[f"ggml.{name}"] for name in GgmlCoefficients.__match_args__})
+        return GgmlCoefficients(
+            **{name: values[f"ggml.{name}"] for name in GgmlCoefficients.__match_args__ if f"ggml.{name}" in values}
+        )
     found = DeviceCoefficients(*(_named(family, f"{key}.", values) for key, family in _FAMILIES.items()))
     if not any(name.startswith("float8.") for name in values):
         return found

@@ -25,8 +25,7 @@ def share_of(model: Architecture, devices: int) -> Architecture:
     """
     groups = tuple(replace(group, block=_share_of_block(group.block, devices)) for group in model.groups)
     if model.stem or model.vocab_size % devices:
-        words = f"a vocabulary of {model.vocab_size:g}"
-        raise UsageError(f"--devices {devices}: does not divide {words}, or a layer around the blocks")
+        raise UsageError(f"--devices {devices}: does not divide a vocabulary of {model.vocab_size:g}, or the stem")
     return replace(model, groups=groups, vocab_size=model.vocab_size / devices)
 
 

@@ -70,8 +70,8 @@ def break_even_text(
     paying = sum(row.break_even_acceptance is not None for row in rows)
     lines = [
         f"{min(limit, len(rows))} of {len(rows)} drafts for {name}, the best target within the limits; {paying} of "
-        "them can pay at all. With one acceptance for all drafts the least would always win: what a draft must reach "
-        "to pay is shown. For the best one give what is known of acceptance by shape: --acceptance FILE.csv or "
+        "them can pay at all. With one acceptance for all drafts the least would always win: what each must reach to "
+        "pay is shown. For the best one give what is known of acceptance by shape: --acceptance FILE.csv or "
         "package.module:function."
     ]
     steps = min(limit, len(rows))

@@ -12,9 +12,10 @@ from latmodel.laws.priors import GGML_PRIORS
 
 from ...sources.llama_bench import SpeedTest
 from .devices import Device
+from .effects import CPU_START
 from .folds import log_ratios
 from .hierarchy import Effect, Fitted, fit_hierarchy
-from .law import CPU_START, Problem, Row, ggml_of, row_of
+from .law import Problem, Row, ggml_of, row_of
 
 WIDE = 2.0  # log units around the start: the data decide
 NARROW = 0.5  # of what single prompts and contexts hardly tell
