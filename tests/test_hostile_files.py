@@ -1,44 +1,48 @@
 """Files that never end or never begin are refused before they are read; what is written is whole and replaces files alone."""
 
+import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from latmodel.strict_json import read_regular, write_whole
 
-COMMANDS = {
-    "predict --input": ["predict", "--input"], "predict --config": ["predict", "--config"],
-    "predict --profile": ["predict", "--layers", "4", "--profile"],
-    "fit --observations": ["fit", "--gpu", "3090", "--observations"],
-    "quality check": ["quality", "check"],
-}  # fmt: skip
+MAX_CPU_S, MAX_MB = 1.0, 200.0
 
 
-@pytest.fixture(params=["zero", "fifo"])
-def endless(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A device node that never ends, and a FIFO that nobody writes to."""
-    if request.param == "zero":
-        return "/dev/zero"
-    os.mkfifo(tmp_path / "fifo")
-    return str(tmp_path / "fifo")
-
-
-@pytest.mark.parametrize("name", list(COMMANDS))
-def test_a_file_that_never_ends_is_refused_in_one_line(name: str, endless: str) -> None:
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (4_000_000_000, 4_000_000_000))
-
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What every verb did with each file that never ends or begins, at every option that may name one."""
+    runner = Path(__file__).with_name("hostile_runner.py")
     run = subprocess.run(
-        [sys.executable, "-m", "latmodel", *COMMANDS[name], endless],
-        capture_output=True, text=True, timeout=60, preexec_fn=limited, check=False,
+        [sys.executable, str(runner)], cwd=tmp_path_factory.mktemp("hostile"),
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
-    assert run.returncode in (2, 6) and "Not a regular file" in run.stderr
-    assert len(run.stderr.strip().splitlines()) == 1
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def test_every_verb_refuses_what_is_no_regular_file_in_a_line_and_a_moment(told: list[dict[str, Any]]) -> None:
+    bad = [
+        one for one in told
+        if one["code"] not in (2, 3, 4, 6) or len(one["stderr"].splitlines()) != 1
+        or one["cpu_s"] > MAX_CPU_S or one["mb"] > MAX_MB
+    ]  # fmt: skip
+    assert not bad, bad[:5]
+
+
+def test_options_that_name_files_were_found(told: list[dict[str, Any]]) -> None:
+    seen = {(one["verb"], one["option"]) for one in told if "ot a regular file" in one["stderr"]}
+    assert {
+        ("predict", "--input"), ("predict", "--plot"), ("predict", "--profile"), ("verify", "--config"),
+        ("calibrate", "--out"), ("fit", "--observations"), ("frontier", "--checkpoint"), ("report", "--out"),
+        ("quality check", "file"), ("layers", "--blocks"), ("layers", "--scores"), ("profile merge", "--out"),
+    } <= seen  # fmt: skip
+    assert len(seen) >= 40
 
 
 def test_reading_stops_behind_the_limit(tmp_path: Path) -> None:
@@ -91,3 +95,41 @@ def test_options_that_do_not_apply_are_errors(arguments: list[str], word: str) -
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert run.returncode == 2 and f"leave out {word}" in run.stderr
+
+
+PIPED = [
+    ["predict", "80x576"], ["explain", "80x576"], ["profile", "list"], ["frontier", "--help"], ["prune", "--help"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+@pytest.mark.parametrize("arguments", PIPED, ids=" ".join)
+def test_a_terminal_that_lacks_signs_gets_others(arguments: list[str], encoding: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "latmodel", *arguments], capture_output=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    text = run.stdout.decode(encoding)
+    assert len(text) > 300 and "?" not in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", PIPED, ids=" ".join)
+def test_a_full_disk_is_told_in_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "latmodel", *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+    lines = [line for line in run.stderr.splitlines() if not line.startswith("note: ")]
+    assert run.returncode == 1
+    assert lines == ["latmodel: cannot read or write: No space left on device"]
+
+
+def test_without_a_home_a_verb_answers() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "latmodel", "predict", "80x576"], capture_output=True, text=True, timeout=120,
+        check=False, env={name: value for name, value in os.environ.items() if name != "HOME"},
+    )  # fmt: skip
+    assert run.returncode == 0 and "80" in run.stdout

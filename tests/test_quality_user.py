@@ -137,8 +137,8 @@ def test_unusable_functions_are_refused_in_one_line(name: str, message: str) -> 
         ("effective-params:levin", "did you mean effective-params:levine"),
         ("", "choose from"),
         (":", "choose from"),
-        ("a b:c", "neither a known score"),
-        ("../../x:y", "neither a known score"),
+        ("a b:c", "neither a known name"),
+        ("../../x:y", "neither a known name"),
         ("loss:chinchila", "no loss law"),
     ],
 )

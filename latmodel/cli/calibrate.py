@@ -1,11 +1,11 @@
 """`latmodel calibrate` and `latmodel verify`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from .engines import ENGINES, calibrate_engine, engine_options, is_of_engine, verify_engine
+from .files import OutputFile, Source
 from .models import model_options, one_model
 from .options import DURATION, WHOLE, format_option, target_options, workload_from, workload_options
 from .sections import SectionedCommand
@@ -40,15 +40,15 @@ def _of_engines(function: Any) -> Any:
 @click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True)
 @_of_engines
 @click.option("--effort", type=click.Choice(["quick", "normal", "rigorous"]), default="normal", show_default=True)
-@click.option("--like", default=None, metavar="CONFIG",
+@click.option("--like", default=None, type=Source(), metavar="CONFIG",
               help="Measure layers of the architecture in this config.json, or of a preset.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="PATH",
+@click.option("--out", type=OutputFile(), default=None, metavar="PATH",
               help="Profile to write. [default: profiles/DEVICE.json]")  # fmt: skip
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Continue an interrupted calibration.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the shapes and their order.")
 @click.option("--max-noise", type=click.FloatRange(0.0, 1.0, min_open=True), default=0.15, show_default=True,
               help="Spread between rounds above which the calibration fails.")  # fmt: skip
-@click.option("--plot", type=click.Path(path_type=Path), default=None, metavar="PNG",
+@click.option("--plot", type=OutputFile(), default=None, metavar="PNG",
               help="Draw measured against predicted, and residuals.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be measured and how long it would take.")
 @click.option("--for", "question", default=None, metavar="COMMAND",
@@ -165,8 +165,8 @@ def verify(**options: Any) -> None:
     if predictor.runtime in ENGINES:
         verify_engine(predictor, workload, options)
         return
+    config = _model(options)  # read before torch is loaded: what cannot be read is said at once
     run = load("verify.run")
-    config = _model(options)
     row = run.verify_here(
         predictor, config, workload, options["device"], options["threads"], options["limit"], options["profile"]
     )

@@ -1,6 +1,5 @@
 """`latmodel frontier --draft auto`: target and draft together, or what each draft must reach."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +116,9 @@ def _acceptance(text: str) -> tuple[Any, Any]:
         return share, None
     if Path(text).suffix in (".csv", ".json", ".jsonl"):
         return _table(Path(text))
-    module, _, name = text.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name), None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"--acceptance {text[:80]!r}: {error}; write a number, a file or package.module:function"
-        ) from None
+    from ..quality.user import load_function
+
+    return load_function(text, "--acceptance", ("a number from 0 to 1", "a .csv, .json or .jsonl file")), None
 
 
 def _table(path: Path) -> tuple[Any, Any]:

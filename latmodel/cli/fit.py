@@ -1,11 +1,11 @@
 """`latmodel fit`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import UsageError
+from .files import InputFile, OutputFile, Source
 from .sections import SectionedCommand
 
 LLAMA_BENCH = "llama-bench"
@@ -17,19 +17,19 @@ TOOLS = ("vllm-bench", "optimum-benchmark")
 )
 @click.option("--template", is_flag=True, help="Print a table to fill in, and what its columns hold.")
 @click.option("--gpu", default=None, help="Device that was measured: 3090, h100, …")
-@click.option("--observations", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+@click.option("--observations", type=InputFile(folders=True), multiple=True, metavar="FILE",
               help="Measured times: JSON Lines or CSV, one observation a row. Repeatable.")  # fmt: skip
 @click.option("--from", "format_", default="latmodel", show_default=True, metavar="FORMAT",
               help="What the files are: latmodel (our columns), depth-width (the RTX 3090 study), or published "
               "kernels of aiconfigurator (installed: no file), vidur or llmservingsim (their folder), or runs of the "
               "model in --config: llama-bench (its json, jsonl or csv), vllm-bench (what `vllm bench serve "
               "--max-concurrency 1 --save-result` writes), optimum-benchmark (its benchmark.json).")  # fmt: skip
-@click.option("--config", default=None, metavar="CONFIG",
+@click.option("--config", type=Source(), default=None, metavar="CONFIG",
               help="With --from llama-bench, vllm-bench, optimum-benchmark: the model, a preset or a config.json."
               )  # fmt: skip
-@click.option("--prior", default=None, metavar="PROFILE",
+@click.option("--prior", type=Source(), default=None, metavar="PROFILE",
               help="Profile to refine. [default: the device's own, or its data sheet]")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), default=None,
+@click.option("--out", type=OutputFile(), default=None,
               help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
 def fit(**options: Any) -> None:
     """Fit or refine a profile from measurements made elsewhere."""

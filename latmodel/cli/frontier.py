@@ -1,12 +1,12 @@
 """`latmodel frontier`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import UsageError
 from .drafted import draft_given, draft_options, drafted
+from .files import OutputFile, Source
 from .options import (
     DURATION,
     WHOLE,
@@ -49,6 +49,7 @@ from .training import training_options
 @click.option("--depths", type=VALUES, default=None, help="For each of these depths the best that fits: 80,60,40.")
 @click.option(
     "--baseline",
+    type=Source(),
     default=None,
     metavar="MODEL",
     help="Compare with this shape (80x576), preset or config.json; without --budget its response is the budget.",
@@ -65,14 +66,14 @@ from .training import training_options
 )
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     default=None,
     help="File that finished parts are written to; an interrupted search goes on from it.",
 )
 @click.option(
     "--rows", type=WHOLE, default=20, show_default=True, help="Rows to show; the frontier is thinned to them."
 )
-@click.option("--plot", type=click.Path(path_type=Path), default=None, help="Draw the frontier to this file.")
+@click.option("--plot", type=OutputFile(), default=None, help="Draw the frontier to this file.")
 @click.option("--verify", "verified", type=WHOLE, default=None, metavar="N",
               help="Build and run the N best rows on this machine, compare with the prediction.")  # fmt: skip
 @format_option

@@ -1,10 +1,10 @@
 """`latmodel layers`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from .files import InputFile
 from .options import (
     DURATION,
     WHOLE,
@@ -23,9 +23,9 @@ from .sections import SectionedCommand
     cls=SectionedCommand,
     epilog="Example:  latmodel layers --blocks blocks.json --scores scores.csv --hidden 2048 --budget 2s",
 )
-@click.option("--blocks", type=click.Path(path_type=Path), required=True, metavar="JSON",
+@click.option("--blocks", type=InputFile(), required=True, metavar="JSON",
               help='What a layer may pick: a list of {"name", "attention", "feed_forward"}.')  # fmt: skip
-@click.option("--scores", type=click.Path(path_type=Path), required=True, metavar="CSV",
+@click.option("--scores", type=InputFile(), required=True, metavar="CSV",
               help="A row a layer, a column a block; an empty cell forbids the block there.")  # fmt: skip
 @click.option("--budget", type=DURATION, required=True, help="Longest response: 2s, 300ms.")
 @click.option("--hidden", type=WHOLE, required=True, help="hidden_size of all layers.")

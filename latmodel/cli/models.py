@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from .files import Source
 from .options import apply, shape_options
 
 if TYPE_CHECKING:
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
 
 DIMENSIONS = ("layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "vocab", "tie_embeddings", "params")
 
-models_argument = click.argument("models", nargs=-1, metavar="[MODEL]...")
+models_argument = click.argument("models", nargs=-1, type=Source(), metavar="[MODEL]...")
 config_option = click.option(
-    "--config", "configs", multiple=True, metavar="CONFIG",
+    "--config", "configs", multiple=True, type=Source(), metavar="CONFIG",
     help="A Hugging Face config.json or its folder, a .gguf file, or a preset (`latmodel preset list`). Repeatable.",
 )  # fmt: skip
 assume_option = click.option(

@@ -1,10 +1,10 @@
 """`latmodel predict`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from .files import InputFile, OutputFile
 from .generation import generation_from, generation_options
 from .models import model_options, models_from
 from .options import (
@@ -24,7 +24,7 @@ from .training import tokens_option, training_options
 @click.command(cls=SectionedCommand, epilog="Example:  latmodel predict 80x576 --gpu 3090 --breakdown")
 @model_options
 @target_options
-@click.option("--input", "table", type=click.Path(path_type=Path), default=None, metavar="FILE",
+@click.option("--input", "table", type=InputFile(), default=None, metavar="FILE",
               help="Architectures in a table (CSV, JSON or JSON Lines), one a row.")  # fmt: skip
 @workload_options
 @generation_options
@@ -38,7 +38,7 @@ from .training import tokens_option, training_options
     help="Ask a grid: batch=1:512 (powers of two), prompt=16,64,256, layers=8:64:8. Repeatable; names are "
     "those of the options for dimensions and the workload.",
 )
-@click.option("--plot", type=click.Path(path_type=Path), default=None,
+@click.option("--plot", type=OutputFile(), default=None,
               help="Draw what --over asks: curves of latency and throughput, or a heat map.")  # fmt: skip
 @click.option("--limits", is_flag=True, help="The largest batch and the longest context that fit the memory.")
 @click.option("--breakdown", is_flag=True, help="Every operator: FLOPs, bytes, device and host time, MFU, MBU, bound.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from .files import OutputFile
 from .options import format_option
 from .sections import SectionedCommand
 
@@ -58,7 +59,7 @@ def diff(first: str, second: str, format_: Any) -> None:
 
 @profile.command("export", epilog="Example:  latmodel profile export 3090 --out mine.json")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="File to write. [default: stdout]")
+@click.option("--out", type=OutputFile(), default=None, help="File to write. [default: stdout]")
 def export(name: str, out: Path | None) -> None:
     """The profile's JSON, checked, to a file or to stdout."""
     from ..device.profile_file import write_profile
@@ -73,7 +74,7 @@ def export(name: str, out: Path | None) -> None:
 
 @profile.command("merge", epilog="Example:  latmodel profile merge board1.json board2.json --out merged.json")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="File to write. [default: only compare]")
+@click.option("--out", type=OutputFile(), default=None, help="File to write. [default: only compare]")
 @format_option
 def merge(names: tuple[str, ...], out: Path | None, format_: Any) -> None:
     """Boards of one device as one profile; says which board is unlike the others."""

@@ -1,11 +1,11 @@
 """`latmodel prune`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import UsageError
+from .files import OutputFile
 from .models import config_option, models_argument, one_model
 from .options import (
     WHOLE,
@@ -36,7 +36,7 @@ from .sections import SectionedCommand
 @target_options
 @workload_options
 @number_options
-@click.option("--plot", type=click.Path(path_type=Path), default=None,
+@click.option("--plot", type=OutputFile(), default=None,
               help="Draw kept parameters against speed-up, one curve for each way.")  # fmt: skip
 @format_option
 def prune(**options: Any) -> None:

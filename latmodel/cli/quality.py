@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from .files import InputFile
+
 
 @click.group(epilog="Example:  latmodel quality check ablation.csv")
 def quality() -> None:
@@ -11,7 +13,7 @@ def quality() -> None:
 
 
 @quality.command("check", epilog="Example:  latmodel quality check ablation.csv")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=InputFile())
 def check(file: Path) -> None:
     """Score a new ablation (columns layers, hidden, parameters, loss, group) with every law."""
     from ..quality.check import check_ablation, check_report

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from .files import OutputFile, Source
 from .frontier import baseline_of, search_from
 from .models import models_argument
 from .options import (
@@ -35,10 +36,10 @@ from .training import training_options
 @workload_options
 @number_options
 @click.option("--depths", type=VALUES, default=None, help="For each of these depths the best that fits: 80,60,40.")
-@click.option("--baseline", default=None, metavar="MODEL", help="Compare with this model.")
+@click.option("--baseline", default=None, type=Source(), metavar="MODEL", help="Compare with this model.")
 @goal_options
 @training_options
-@click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True,
+@click.option("--out", type=OutputFile(), default=Path("report.html"), show_default=True,
               help="File to write.")  # fmt: skip
 @click.option("--serve", is_flag=True, help="Show the page on this machine alone, with live predictions, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8760, show_default=True, help="Where; 0 is any.")

@@ -239,17 +239,10 @@ def objective_from(text: str) -> "Objective":
     Raises:
         UsageError: it cannot be found.
     """
-    from ..search.goals import objective_named
+    from ..quality.user import load_function
+    from ..search.goals import METRICS, objective_named
 
-    if ":" not in text:
-        return objective_named(text)
-    import importlib
-
-    module, _, name = text.partition(":")
-    try:
-        return objective_named(getattr(importlib.import_module(module), name))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{text[:80]!r}: {error}; write package.module:function") from None
+    return objective_named(load_function(text, "objective", METRICS) if ":" in text else text)
 
 
 def scenario_from(text: str, options: dict[str, Any]) -> "Scenario":

@@ -8,6 +8,7 @@ import click
 
 from ..errors import LatmodelError
 from ..version import __version__
+from .terminal import drop_output, write_what_the_terminal_can
 
 # Verb → (module, function, one-line help). Modules load on use, so that `latmodel --help` starts at once.
 VERBS = {
@@ -66,8 +67,10 @@ def main() -> None:
     """Run a verb; any problem that a user can cause is one line on stderr and an exit code of the contract."""
     # Looking for plugins of pydantic reads the metadata of every package installed: a tenth of a short command's time.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    write_what_the_terminal_can()
     try:
         group.main(standalone_mode=False, prog_name="latmodel")
+        sys.stdout.flush()
     except SystemExit:
         # Outside its standalone mode click exits for one reason alone: the reader of a pipe has gone, which is fine.
         sys.exit(0)
@@ -80,6 +83,10 @@ def main() -> None:
         _fail(_one_line(error), error.exit_code)
     except LatmodelError as error:
         _fail(str(error), error.exit_code)
+    except OSError as error:
+        what = f" {error.filename}" if error.filename else ""
+        drop_output()
+        _fail(f"cannot read or write{what}: {error.strerror or error}", 1)
 
 
 def _one_line(error: click.ClickException) -> str:

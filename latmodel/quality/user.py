@@ -4,7 +4,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +68,8 @@ def user_score(spec: str) -> UserScore:
     return UserScore(spec, function, monotone_in_depth=not np.any(by_depth < 0), warnings=warnings)
 
 
-def load_function(spec: str) -> UserFunction:
-    """Import the function named by `package.module:function`.
+def load_function(spec: str, what: str = "--quality", known: Sequence[str] = NAMES) -> UserFunction:
+    """Import the function named by `package.module:function`; `what` names it in errors, `known` are the other names.
 
     Raises:
         UsageError: malformed, not found, its module fails to import, or it cannot be called.
@@ -77,18 +77,18 @@ def load_function(spec: str) -> UserFunction:
     module_name, _, attribute = spec.partition(":")
     parts = [*module_name.split("."), *attribute.split(".")]
     if not all(part.isidentifier() for part in parts):
-        close = difflib.get_close_matches(spec, NAMES, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(NAMES)}"
-        raise UsageError(f"--quality {spec!r} is neither a known score nor package.module:function; {hint}")
+        close = difflib.get_close_matches(spec, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
+        raise UsageError(f"{what} {spec[:80]!r} is neither a known name nor package.module:function; {hint}")
     try:
         with _current_folder_importable():
             target: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             target = getattr(target, part)
     except Exception as error:  # a user's module may raise anything while it is imported
-        raise UsageError(f"--quality {spec}: cannot import it ({_line(error)}); try it in Python") from error
+        raise UsageError(f"{what} {spec}: cannot import it ({_line(error)}); try it in Python") from error
     if not callable(target):
-        raise UsageError(f"--quality {spec}: {attribute} is not a function")
+        raise UsageError(f"{what} {spec}: {attribute} is not a function")
     function: UserFunction = target
     return function
 

@@ -1,11 +1,14 @@
 """New pictures and writing them: the one place that needs matplotlib, which is loaded when one is drawn."""
 
+import io
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..strict_json import write_whole
 
 
 def new_figure(width: float = 8.0, height: float = 5.0) -> Any:
@@ -43,8 +46,12 @@ def save(figure: Any, path: "str | os.PathLike[str]") -> None:
     Raises:
         UsageError: the path cannot be written, or the suffix is none that matplotlib knows.
     """
+    drawn, target = io.BytesIO(), Path(path)
+    target = target if target.suffix else target.with_name(f"{target.name}.png")
     try:
-        figure.savefig(path, dpi=150)
+        # What is not written yet cannot be half a picture, nor stand where a device node or a FIFO is.
+        figure.savefig(drawn, dpi=150, format=target.suffix[1:].lower())
+        write_whole(target, drawn.getvalue())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UsageError(f"cannot write {os.fspath(path)}: {reason}; choose another --plot") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..configs.models import NamedModel
 from ..errors import UsageError
 from ..search.frontier import Frontier
+from ..strict_json import write_whole
 from ..version import __version__
 from .page_data import answer, page_data, provenance, workload_text
 from .text import render
@@ -56,7 +57,7 @@ def write_page(text: str, path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give a file, as in --out {path / 'report.html'}")
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from None
 

@@ -4,6 +4,7 @@ Each is started by name and may be started anew when a worker's death has broken
 `submit(function, *arguments)` and futures with `done()` and `result()` may be handed over, already started.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -62,8 +63,25 @@ def _process(workers: int, _gpus: int) -> Pool:
     from concurrent.futures import ProcessPoolExecutor
 
     # Spawned, not forked: a fork copies the locks of whatever threads the caller has.
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with_parent)
     return Pool(executor, stop=lambda: executor.shutdown(wait=True, cancel_futures=True))
+
+
+def end_with_parent() -> None:
+    """Watch the parent from a thread and end this worker with it: after a SIGKILL nobody else would tell it to."""
+    import multiprocessing
+    import threading
+
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def _dask(workers: int, _gpus: int) -> Pool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LatmodelError, UsageError
+from ..strict_json import open_regular, write_whole
 from ..version import __version__
 from .archive import Front
 from .branch_and_bound import Effort
@@ -24,6 +26,7 @@ from .tables import PART_ENTRIES, parts
 MIN_PARTS = 64
 TRIES = 3
 POLL_S = 0.02
+MAX_CHECKPOINT_BYTES = 1_000_000_000
 
 Part = tuple[int, int]
 
@@ -179,11 +182,14 @@ class Checkpoint:
         if not self.path.exists():
             return []
         try:
-            text = self.path.read_text(encoding="utf-8")
+            with open_regular(self.path) as file:
+                if os.fstat(file.fileno()).st_size > MAX_CHECKPOINT_BYTES:
+                    raise UsageError(f"{self.path} is larger than {MAX_CHECKPOINT_BYTES} bytes; choose another file")
+                text = file.read().decode()
+            if text and not text.endswith("\n"):
+                write_whole(self.path, text[: text.rfind("\n") + 1].encode())
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read {self.path}: {getattr(error, 'strerror', None) or error}") from None
-        if text and not text.endswith("\n"):
-            self._write(text[: text.rfind("\n") + 1], "w")
         return list(self._records(text))
 
     def _records(self, text: str) -> Iterator[tuple[Part, Front]]:
@@ -209,11 +215,8 @@ class Checkpoint:
             "fingerprint": self.fingerprint, "part": list(part), "goals": front.values.shape[1],
             "values": front.values.tolist(), "shapes": front.shapes.tolist(),
         }  # fmt: skip
-        self._write(json.dumps(record) + "\n", "a")
-
-    def _write(self, text: str, mode: str) -> None:
         try:
-            with self.path.open(mode, encoding="utf-8") as file:
-                file.write(text)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}; choose another file") from None
