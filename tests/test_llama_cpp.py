@@ -116,6 +116,15 @@ def test_a_token_computes_for_every_query_head() -> None:
     assert times == pytest.approx([20.48e-6 + 5.12e-6, 20.48e-6 + 20.48e-6])
 
 
+def test_scores_are_moved_without_flash_attention() -> None:
+    attention, prompt = Attention(2.0, 2.0, 64.0), Step(1024.0, 0.0)
+    op = attention_op(attention, prompt, LLAMA_CPP, SIXTEEN)
+    plain, moved = (op_seconds(op, SHEET, LAW._replace(score_bytes=bytes_), 0.0).seconds for bytes_ in (0.0, 30.0))
+    # Causal pairs of two heads and, of each micro-batch of 512, half a square that the mask hides: 30 bytes at 1e11 B/s.
+    scores = 2.0 * (1024.0 * 1025.0 / 2.0 + 1024.0 * 512.0 / 2.0)
+    assert moved - plain == pytest.approx(scores * 30.0 / 1e11, rel=1e-3)
+
+
 def test_smaller_micro_batches_are_more_passes() -> None:
     op = gemm("many", 1024.0, 1000.0, 1000.0, 0.5, 2.0)
     # As above, in four micro-batches of 256 rows.

@@ -51,6 +51,8 @@ def _of_engines(function: Any) -> Any:
 @click.option("--plot", type=click.Path(path_type=Path), default=None, metavar="PNG",
               help="Draw measured against predicted, and residuals.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be measured and how long it would take.")
+@click.option("--for", "question", default=None, metavar="COMMAND",
+              help="Measure only what narrows this answer: --for 'frontier --budget 5.5s'.")  # fmt: skip
 @click.option("--host-only", is_flag=True,
               help="Measure only this machine's host, in under a minute; kernels stay the profile's.")  # fmt: skip
 @format_option
@@ -59,6 +61,11 @@ def calibrate(**options: Any) -> None:
     from ..report.progress import progress_bar
     from .calibration_package import load
 
+    if options["question"] is not None:
+        from .question import calibrate_for
+
+        calibrate_for(options, _request, _say)
+        return
     if options["host_only"]:
         _calibrate_host(options)
         return
@@ -188,38 +195,6 @@ def _say_drift(row: Any) -> None:
     if max(map(abs, drifts.values())) > DRIFT_TO_SAY:
         shown = ", ".join(f"{100 * math.expm1(drift):+.0f} % in {phase}" for phase, drift in drifts.items())
         _say(f"note: since its calibration the device's pace has changed ({shown}): taken out of what was measured")
-
-
-def verify_configs(
-    predictor: Any, configs: list[Any], workload: Any, output_format: Any, tolerance: float = 0.15
-) -> str:
-    """Each model built and run here, measured against predicted, as text.
-
-    Raises:
-        ToleranceError: one is off by more than the tolerance; the text of all comes with the message on stderr.
-    """
-    from ..errors import ToleranceError
-    from ..report.verified import verified_text
-    from .calibration_package import load
-
-    run, parts, worst = load("verify.run"), [], 0.0
-    for config in configs:
-        row = run.verify_here(predictor, config, workload, None, None, 2.0)
-        worst = max(worst, row.worst)
-        title = f"{config.num_hidden_layers} × {config.hidden_size}, FFN {config.intermediate_size}"
-        parts.append(
-            f"{title}\n{verified_text(row, output_format)}"
-            if output_format == "table"
-            else verified_text(row, output_format)
-        )
-        _say(f"verified {len(parts)} of {len(configs)}")
-    text = "\n\n".join(parts)
-    if worst > tolerance:
-        click.echo(text)
-        raise ToleranceError(
-            f"off by {100 * worst:.1f} %, more than {100 * tolerance:.0f} %; calibrate on this machine"
-        )
-    return text
 
 
 def _model(options: dict[str, Any]) -> Any:

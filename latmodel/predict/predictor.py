@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from ..arrays import Array, is_array
+from ..device.format_support import check_format
 from ..device.hosts import SAME_HOST, Host, host_of
 from ..device.profile import Profile
 from ..device.room import room
-from ..errors import ProfileError, UsageError
+from ..errors import UsageError
 from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
@@ -144,7 +145,8 @@ class Predictor:
         """Coefficients that price a model of `dtype` with linear layers in a format.
 
         Raises:
-            ProfileError: the runtime cannot run that format, or the profile cannot price the dtype.
+            ProfileError: the profile cannot price the dtype.
+            UsageError: the runtime cannot run that format on the device.
         """
         return self._target(dtype, weights)[0]
 
@@ -159,8 +161,8 @@ class Predictor:
     def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
         key = (dtype, None if weights is None else weights.name)
         if key not in self._targets:
-            if weights is not None and weights.runtime and not self._part.formats:
-                raise ProfileError(f"{self.runtime} cannot run {weights.name}: use --runtime {weights.runtime}")
+            if weights is not None:
+                check_format(self.profile, self.runtime, weights)
             device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
