@@ -69,14 +69,14 @@ def capability(card: DataSheet) -> float:
 def check_format(profile: Profile, runtime: str, form: WeightFormat) -> None:
     """Refuse weights that a runtime cannot run on the profile's device, and name the formats that it can.
 
-    A device without a data sheet is taken to run everything but the formats of GGUF files, which are llama.cpp's.
+    A device without a data sheet is taken to run everything but the formats that one engine alone has.
 
     Raises:
         UsageError: it cannot.
     """
     part = profile.runtimes[runtime]
-    if form.head_bits is not None and not part.formats:
-        raise UsageError(f"{runtime} cannot run {form.name}, a format of GGUF files: use --runtime llama.cpp")
+    if form.runtime and not part.formats:
+        raise UsageError(f"{runtime} cannot run {form.name}, a format of one engine: use --runtime {form.runtime}")
     table = SUPPORT.get(part.implementation, {})
     support = table.get(form.name)
     if support is None:

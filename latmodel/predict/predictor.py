@@ -17,14 +17,13 @@ from ..model.config import Workload
 from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
 from ..model.step import Step
-from ..runtimes.registry import IMPLEMENTATIONS
 from .bounds import bound_code
 from .columns import WORK_COLUMNS, check_columns, keep_freed_memory
 from .extrapolation import Known, outside, reasons
 from .forward import Cost, blocks_cost, head_cost, respond, response_times
 from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
-from .notes import format_notes, host_notes
+from .notes import check_cache, format_notes, host_notes
 from .passes import step_times
 from .prediction import Ends, Explained, Prediction, Predictions, Source, Values, joined_ends, one_prediction
 from .step_prediction import StepPrediction, step_prediction
@@ -77,8 +76,7 @@ class Predictor:
         self._corrected = corrected
         # What the profile measured of the runtime's implementation replaces the default.
         self.attention = attention
-        implementation, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
-        implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
+        implementation = self._part.measured_as
         implementation = implementation if attention is None else implementation.with_attention(attention)
         self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
@@ -133,11 +131,12 @@ class Predictor:
 
     def number_notes(self, workload: Workload) -> list[str]:
         """What stands behind the price of quantised weights, if they are in the workload."""
+        check_cache(self._part, self._implementation, workload)
         return format_notes(self.profile, self._implementation, workload)
 
     def _workload_notes(self, workload: Workload) -> tuple[str, ...]:
         """All of them, worked out once for each number format."""
-        key = (workload.weights, workload.dtype)
+        key = (workload.weights, workload.dtype, workload.kv_cache)
         if key not in self._noted:
             self._noted[key] = (*self.notes, *self.number_notes(workload))
         return self._noted[key]
@@ -220,6 +219,7 @@ class Predictor:
             UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
         """
         workload = workload or Workload()
+        check_cache(self._part, self._implementation, workload)
         keep_freed_memory()
         rows, table = check_columns(columns)
         starts = range(0, rows, CHUNK)
