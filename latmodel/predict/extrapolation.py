@@ -30,6 +30,8 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         found = found | (value < low) | (value > high)
+    if "prompt_tokens" in part.ranges:
+        found = found | (_last_context(work) > part.ranges["prompt_tokens"][1])
     return indicator(found, model.hidden_size)
 
 
@@ -47,6 +49,8 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
         value = _range_value(name, model, work)
         if not low <= value <= high:
             lines.append(f"{name} {value:g} ({low:g} to {high:g} measured)")
+        elif name == "prompt_tokens" and _last_context(work) > high:
+            lines.append(f"a generation to {_last_context(work):g} positions (to {high:g} measured)")
     return lines
 
 
@@ -61,6 +65,11 @@ def _measured(form: WeightFormat, part: RuntimePart, implementation: Implementat
     all formats, so that its interval allows for them."""
     kernel = implementation.kernel(form)
     return kernel.way is Way.FLOAT8 or gpu in kernel.gpus or bool(part.formats and not part.machine)
+
+
+def _last_context(work: Work) -> Array:
+    """Positions once the last token is in: a profile's range of prompts ends where its measured generations ended."""
+    return work.cached + work.prompt + work.new
 
 
 def _range_value(name: str, model: Architecture, work: Work) -> Array:
