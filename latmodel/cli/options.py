@@ -19,6 +19,7 @@ else:
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_DIMENSION = 10_000_000  # as in config, which is not imported here: `--help` must not load pydantic
+CACHES = ["fp8", "int8", "q8_0", "q4_0"]  # of the KV cache (`model.formats.CACHE_BYTES`)
 
 
 def given(name: str) -> bool:
@@ -138,7 +139,7 @@ number_options = apply(
     click.option("--weights", default=None, metavar="FORMAT",
                  help="Format of the blocks' linear layers: fp8, int8, int4-awq, … (an unknown name lists all). "
                       "[default: the configuration's, or --dtype]"),
-    click.option("--kv-cache", type=click.Choice(["fp8", "int8"]), default=None,
+    click.option("--kv-cache", type=click.Choice(CACHES), default=None,
                  help="Format of the KV cache. [default: --dtype]"),
     section="Number formats",
 )  # fmt: skip
