@@ -52,6 +52,7 @@ class SheetPart(_Part):
     sm_count: Annotated[float, Field(ge=1, le=100_000)]
     cache_bytes: Positive
     source: Text
+    matrix_rows: Annotated[float, Field(ge=1, le=256)] = 16.0  # of an instruction of its matrix units; 1: it has none
 
 
 class DevicePart(_Part):
@@ -219,11 +220,11 @@ class Profile(_Part):
         Raises:
             ProfileError: the device has no rate for that dtype.
         """
-        part = self.device.sheet
-        rates: dict[str, float] = dict(part.peak_flops_per_s)  # type: ignore[arg-type]
-        if dtype not in rates:
+        own, rates = self.device.sheet, {str(name): rate for name, rate in self.device.sheet.peak_flops_per_s.items()}
+        if (peak := rates.get(dtype)) is None:
             raise ProfileError(f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(rates))}")
-        return Sheet(rates[dtype], part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
+        fixed = (own.bandwidth_bytes_per_s, own.sm_count, own.cache_bytes, rates.get(FLOAT8, 0.0), own.matrix_rows)
+        return Sheet(peak, *fixed)
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were

@@ -36,7 +36,7 @@ def sheet_of(card: DataSheet, dtype: str) -> Sheet:
     rates = card.peak_flops_per_s
     peak = rates.get(dtype) or rates.get(TWINS.get(dtype, "")) or rates["float32"]
     float8 = rates.get(FLOAT8, 0.0)
-    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes), float8)
+    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes), float8, card.matrix_rows)
 
 
 def sheet_part(card: DataSheet) -> SheetPart:
@@ -51,6 +51,7 @@ def sheet_part(card: DataSheet) -> SheetPart:
         sm_count=float(card.sm_count),
         cache_bytes=float(card.l2_bytes),
         source=card.source[:2000],
+        matrix_rows=card.matrix_rows,
     )
 
 

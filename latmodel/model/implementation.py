@@ -25,6 +25,7 @@ class AttentionPath(Record):
     expand_kernels: float = 0.0  # launches that write grouped keys and values out once a query head; 0: shared as kept
     score_kernels: float = 0.0  # launches between the two products of attention that writes its scores
     score_moves: float = 0.0  # values moved for each score, by those kernels and by the products; 0: never written
+    float32_logits: bool = False  # of all positions of a prompt, and copied to float32 (Transformers before 4.45 or so)
     mask_expand_kernels: float = 0.0  # as `expand_kernels`, where several tokens behind a cache need a mask
 
     @property

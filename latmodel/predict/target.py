@@ -22,6 +22,10 @@ class Target(Record):
     implementation: Implementation
     corrector: Corrector | None = None
 
+    def every_logit(self, work: "Work") -> bool:
+        """Whether a prompt's logits are computed at all positions, asked for or not."""
+        return work.logits_all or self.implementation.attention.float32_logits
+
     def on_slower_host(self, factor: float) -> "Target":
         """The same device on a host that takes `factor` times as long for everything."""
         slower = {name: getattr(self.runtime, name) * factor for name in HOST_TERMS}
