@@ -5,9 +5,7 @@ from typing import NamedTuple
 from ..arrays import Array, indicator, is_array
 from ..device.profile import RuntimePart
 from ..model.architecture import Architecture
-from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
-from ..model.kernels import Way
 from .columns import WORK_COLUMNS
 from .forward import Work
 
@@ -23,7 +21,7 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     """1 where a dimension lies outside what a runtime's part was fitted on, something of the model was assumed, or a
     kind of layer, the dtype or, on this device, the weights' format was never measured."""
     form = work.numbers.format
-    measured = known.dtype and (form is None or _measured(form, implementation, known.gpu))
+    measured = known.dtype and (form is None or implementation.measured_on(form, known.gpu))
     found: Array = bool(model.assumed) or not (measured and special_layers(model) <= set(part.layers))
     if is_array(work.cached) or work.cached:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
@@ -38,7 +36,7 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     lines = [*model.assumed]
     lines += [f"layers of kind {kind}" for kind in sorted(special_layers(model) - set(part.layers))]
     form = work.numbers.format
-    if form is not None and not _measured(form, implementation, gpu):
+    if form is not None and not implementation.measured_on(form, gpu):
         elsewhere = ", ".join(implementation.kernel(form).gpus)
         lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
     if work.cached and work.prompt > 1.0:
@@ -58,13 +56,6 @@ def over_cache(new: float, cached: float) -> str:
 def special_layers(model: Architecture) -> set[str]:
     """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
     return {layer.kind for group in model.groups for layer in group.block.layers if not layer.always_measured}
-
-
-def _measured(form: WeightFormat, implementation: Implementation, gpu: str) -> bool:
-    """Whether times of such weights on the device are behind the price: its own products of 8-bit floats, or the
-    kernel's figures."""
-    kernel = implementation.kernel(form)
-    return kernel.way is Way.FLOAT8 or gpu in kernel.gpus
 
 
 def _range_value(name: str, model: Architecture, work: Work) -> Array:

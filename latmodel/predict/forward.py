@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
+from ..laws.coefficients import ENGINE_TERMS, HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
 from ..laws.correction import Corrector
 from ..laws.dispatch import op_terms
 from ..model.architecture import Architecture, Block
@@ -29,9 +29,11 @@ class Target(NamedTuple):
     implementation: Implementation
     corrector: Corrector | None = None
 
-    def on_slower_host(self, factor: float) -> "Target":
-        """The same device on a host that takes `factor` times as long for everything."""
+    def on_slower_host(self, factor: float, engine: float) -> "Target":
+        """The same device on a host that takes `factor` times as long for everything, a serving engine's own part
+        `engine` times."""
         slower = {name: getattr(self.runtime, name) * factor for name in HOST_TERMS}
+        slower |= {name: getattr(self.runtime, name) * engine for name in ENGINE_TERMS}
         return self._replace(runtime=self.runtime._replace(**slower))
 
 

@@ -19,6 +19,7 @@ from .acceptance import break_even_acceptance, expected_tokens
 from .extrapolation import over_cache
 from .forward import Target, Work
 from .inputs import check_positions, work_of
+from .intervals import lower_end, upper_end
 from .passes import PassTimes, pass_cost, step_times
 from .prediction import BOUNDS, Times
 from .predictor import Predictor
@@ -121,9 +122,9 @@ def generate(
         predictor.targets(workload.dtype, work.numbers.format), _draft_targets(predictor, workload, way), strict=True
     )
     own, fast, slow = (_timed(model, work, targets, chunks, way) for targets in hosts)
-    factor = math.exp(predictor.interval.widest)
-    low = [_end(seconds / factor) for seconds in fast.times]
-    high = [_end(seconds * factor) for seconds in slow.times]
+    width = predictor.interval.widest
+    low = [_end(lower_end(*some, width)) for some in zip(own.times, fast.times, strict=True)]
+    high = [_end(upper_end(*some, width)) for some in zip(own.times, slow.times, strict=True)]
     peak = peak_bytes(predictor, model, work, chunks, way)
     return Generated(
         *own.times, low[0], high[0], low[1], high[1], low[2], high[2], peak, peak <= predictor.memory_bytes,
