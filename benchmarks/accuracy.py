@@ -24,9 +24,9 @@ from calibration.published import rtx3090
 from calibration.sources import depth_width
 from latmodel.device.store import load_profile
 from latmodel.model.formats import Numbers
-from latmodel.predict.forward import Work
 from latmodel.predict.intervals import conformal_quantile
 from latmodel.predict.predictor import Predictor
+from latmodel.predict.target import Work
 from latmodel.report.text import table
 
 SMALL = 1.1e9  # the larger-model split: fitted up to this many parameters

@@ -48,25 +48,25 @@ CAUTIONS = """## Cautions
   any heads, was found in the residuals of the Llama-2 rows: as held-out errors those two lines are optimistic.
 - Products in fp8 were timed with one scale a weight. Blocks of 128 x 128 with a scale each are priced the same: of
   their published rows none takes less than 55 us, whatever its size. On the B200 one in twenty products of 2 to 16 rows
-  takes twice as long as its neighbours or more, with nothing in the shape to tell which, and those of a single row are
-  a third off. Whole models in fp8 were not measured anywhere: their intervals are those of 16-bit ones.
+  takes twice as long as its neighbours or more, with nothing in the shape to tell which. Products of a single row are a
+  third off there. Whole models in fp8 were not measured anywhere: their intervals are those of 16-bit ones.
 - Published attention is vLLM's, timed with its write of the KV cache. PyTorch's runtimes take the shortest attention
   kernel from an H100 instead, on every card; the rest of their kernels are the published ones. On the H100 itself that
   would be 4 to 9 % off in whole models (its host known), where the calibrated runtimes are 2 to 3 % off.
-- The laws of misaligned products, of rotary embedding and of norms were found in the residuals of the H100's blocks,
-  and its five whole models had been run once before that was done: they were not unseen when it was chosen.
+- The laws of misaligned products, of rotary embedding and of norms were found in the residuals of the H100's blocks.
+  Its five whole models had been run once before that was done: they were not unseen when it was chosen.
 - Sums are fitted, so a breakdown is less sure than its total. On the H100 short prompts' attention is charged with some
   15 us a layer that belong to the small kernels around it (512 tokens, 32 heads of 64: 26 us shown, 10 measured alone).
   Attention, norms and products timed alone and fitted along put that right and make whole models no better (2.7 and
   4.6 % in `cuda-graph` instead of 2.2 and 2.4 %), so they were left out.
 - Extrapolation on the L40S is near what its data allow. Large products there run at 0.5 or at 0.75 of the peak with
-  nothing in the shape to tell which (its power limit: other frameworks' tables of the same card run all long ones at
-  0.55), and the same shapes in two of its tables differ by 10 %. The law fitted to a sample of the larger rows
-  is off by 8 % on the others. Eight random tenths of the smaller shapes, of which the first is shown, give 9.1 to
-  10.6 % (mean 10.0: `--seeds 8`). How much of an overfull cache survives a hot loop and what the cache delivers are
-  constants chosen with this table in sight, the first from other cards, the second a round figure that was recalled.
-- A card left out is predicted by the cards of other chips, its interval is their pooled one (each chip weighs the same;
-  each chip's residuals are from fits without it and without the card in question). That covers a random row of a random
+  nothing in the shape to tell which. The power limit is the likely cause: other frameworks' tables of the same card run
+  all long ones at 0.55. The same shapes in two of its tables differ by 10 %. The law fitted to a sample of the larger
+  rows is off by 8 % on the others. Eight random tenths of the smaller shapes, of which the first is shown, give 9.1 to
+  10.6 % (mean 10.0: `--seeds 8`). Two constants were chosen with this table in sight. How much of an overfull cache
+  survives a hot loop is from other cards; what the cache delivers is a rounded estimate without a source.
+- A card left out is predicted by the cards of other chips, and its interval is their pooled one. Each chip weighs the
+  same; its residuals are from fits without it and without the card in question. That covers a random row of a random
   chip like these about nine times in ten. It promises no single card 90 %: coverage is of all its rows together, and
   one card is off in one direction. With five chips, the most that exchangeability can promise a sixth is 5 in 6.
 - Uncalibrated cards of other makers take their interval from the one Intel card that was measured, which NVIDIA's

@@ -12,8 +12,8 @@ from latmodel.device.store import load_profile
 from latmodel.device.uncalibrated import sheet_of
 from latmodel.laws.dispatch import op_seconds
 from latmodel.model.ops import OpCost, gemm, pointwise
-from latmodel.predict.forward import Target
 from latmodel.predict.predictor import Predictor
+from latmodel.predict.target import Target
 
 
 def shortened_llama(data: Path) -> Iterator[tuple[str, list[float]]]:

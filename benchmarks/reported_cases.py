@@ -13,6 +13,7 @@ from latmodel.cli.verbs import group
 from latmodel.errors import LatmodelError
 from latmodel.report.text import table
 
+STAND_IN = "cuda-graph"  # what the commands asked for when profiles had no torch-compile
 COLUMNS = ("source", "question", "quantity", "measured", "command", "should_be_runtime", "predicted_then")
 
 
@@ -29,7 +30,7 @@ def case_table(path: Path) -> str:
     lines, inside, times = [], 0, 0
     for cells in read_table(path, COLUMNS):
         measured, name = float(cells["measured"]), cells["quantity"]
-        found = predicted(cells["command"], name)
+        found = predicted(command_of(cells), name)
         if found is None:
             lines.append([cells["question"], cells["should_be_runtime"], f"{measured:.4g}", *"-----"])
             continue
@@ -46,6 +47,13 @@ def case_table(path: Path) -> str:
         )
     heading = ["reported", "asks for", "measured", "predicted", "was off", "is off", "interval", "inside"]
     return f"{table(heading, lines)}\n{inside} of {times} times inside their 90 % intervals"
+
+
+def command_of(cells: Mapping[str, str]) -> str:
+    """The command, with the runtime that the case is of where a stand-in was asked for and profiles have it today."""
+    if cells["should_be_runtime"] != "torch-compile":
+        return cells["command"]
+    return cells["command"].replace(f"--runtime {STAND_IN}", "--runtime torch-compile")
 
 
 def predicted(command: str, quantity: str) -> Quantity | None:

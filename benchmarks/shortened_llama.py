@@ -21,9 +21,10 @@ from latmodel.errors import LatmodelError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.config import Workload
 from latmodel.model.memory import Memory, peak_memory
-from latmodel.predict.forward import Target, forecast
+from latmodel.predict.forward import forecast
 from latmodel.predict.inputs import work_of
 from latmodel.predict.predictor import Predictor
+from latmodel.predict.target import Target
 from latmodel.pruning.ways import fewer_blocks
 from latmodel.report.text import table
 from latmodel.runtimes.transformers_eager import TRANSFORMERS

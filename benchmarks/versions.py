@@ -2,9 +2,10 @@
 
     python benchmarks/versions.py oldest newest
 
-The oldest are its lower bounds; the newest are whatever the index has. Each set gets an environment of its own under
-`.versions/`, kept for the next run. Families of decoders came to Transformers one by one, so their tests run on the
-newest alone; blocks, measuring, fitting and a whole small calibration on both. `--python` names another interpreter.
+The oldest are its lower bounds; the newest are whatever the index has, but for torch: its one CPU build is taken for
+both. Each set gets an environment of its own under `.versions/` (or `--folder`), kept for the next run. Families of
+decoders came to Transformers one by one, so their tests run on the newest alone; blocks, measuring and fitting on both.
+A quick calibration of this CPU follows on both. `--python` names another interpreter.
 """
 
 import argparse
@@ -12,12 +13,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDER = ROOT / ".versions"
+TORCH = "torch==2.13.0"  # the lower bound, of which there is a CPU build on the index
 EXTRAS = ("calibrate", "plot", "transformers", "search")
 TOOLS = ("pytest>=8", "hypothesis>=6.100")  # of the tests, not of the library: the newest will do
 BOTH = (
@@ -49,13 +51,12 @@ def pinned_to_oldest(requirement: str) -> str:
 
 def packages(which: str) -> list[str]:
     """What to install for "oldest" or "newest"."""
-    wanted = sorted(set(requirements()))
-    return [*(map(pinned_to_oldest, wanted) if which == "oldest" else wanted), *TOOLS]
+    wanted = sorted(one for one in set(requirements()) if not one.startswith("torch>"))
+    return [*(map(pinned_to_oldest, wanted) if which == "oldest" else wanted), TORCH, *TOOLS]
 
 
-def environment(which: str, python: str) -> Path:
-    """The interpreter of an environment with these packages, made or brought up to date."""
-    folder = FOLDER / which
+def environment(folder: Path, which: str, python: str) -> Path:
+    """The interpreter of an environment in `folder` with these packages, made or brought up to date."""
     interpreter = folder / "bin" / "python"
     if not interpreter.exists():
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
@@ -69,8 +70,20 @@ def run_tests(which: str, interpreter: Path) -> int:
     names = BOTH if which == "oldest" else (*BOTH, *NEWEST)
     files = [f"tests/test_{name}.py" for name in names]
     quiet = QUIET if which == "oldest" else ()
+    return _run([str(interpreter), "-m", "pytest", "-q", *quiet, *files])
+
+
+def run_calibration(interpreter: Path) -> int:
+    """A quick calibration of this CPU and one verified model; how noisy the machine is does not matter here."""
+    with tempfile.TemporaryDirectory() as folder:
+        profile = str(Path(folder) / "cpu.json")
+        measure = ["calibrate", "--gpu", "cpu", "--effort", "quick", "--max-noise", "1", "--out", profile]
+        verify = ["verify", "6x256", "--profile", profile, "--prompt", "64", "--generate", "8", "--tolerance", "1"]
+        return any(_run([str(interpreter), "-m", "latmodel", *verb]) for verb in (measure, verify))
+
+
+def _run(command: Sequence[str]) -> int:
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [str(interpreter), "-m", "pytest", "-q", *quiet, *files]
     return subprocess.run(command, check=False, cwd=ROOT, env=variables).returncode
 
 
@@ -79,11 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", choices=("oldest", "newest"))
     parser.add_argument("--python", default=sys.executable, help="interpreter to make environments with")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".versions", help="where the environments are kept")
     options = parser.parse_args(arguments)
     failed = []
     for which in options.sets:
         print(f"{which}: {' '.join(packages(which))}", flush=True)
-        if run_tests(which, environment(which, options.python)) != 0:
+        interpreter = environment(options.folder / which, which, options.python)
+        if run_tests(which, interpreter) or run_calibration(interpreter):
             failed.append(which)
     print(f"failed: {', '.join(failed)}" if failed else "all sets pass")
     return 1 if failed else 0

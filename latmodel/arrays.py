@@ -4,7 +4,9 @@ Every formula of the model is written once with `+ - * /` and these; what comes 
 A Python float stays one (no NumPy scalar), which is what makes a single prediction quick.
 """
 
+import math
 import sys
+from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import reduce
 from typing import Any
@@ -83,6 +85,16 @@ def floor(a: Array) -> Array:
     return np.floor(a)
 
 
+def log2(a: Array) -> Array:
+    """Logarithm to base 2, of a plain number or a NumPy array."""
+    return math.log2(a) if type(a) is float or _plain(a) else np.log2(a)
+
+
+def exp(a: Array) -> Array:
+    """e to the power of a plain number or a NumPy array."""
+    return math.exp(a) if type(a) is float or _plain(a) else np.exp(a)
+
+
 def indicator(condition: Array, like: Array) -> Array:
     """1 where the condition holds, else 0, in the precision of `like` (a plain `* 1.0` would be double)."""
     if condition is True or condition is False or isinstance(condition, np.bool_):
@@ -94,11 +106,11 @@ def indicator(condition: Array, like: Array) -> Array:
     return condition.astype(kind if kind is not None and kind.kind == "f" else np.float64)
 
 
-def total(values: list[Array]) -> Array:
+def total(values: Sequence[Array]) -> Array:
     """Sum, starting from the first value (adding an array to 0 would cost a pass over it); 0 for none."""
     if not values:
         return 0.0
-    return sum(values[1:], values[0])
+    return values[0] if len(values) == 1 else sum(values[1:], values[0])
 
 
 def largest(values: list[Array]) -> Array:

@@ -22,11 +22,12 @@ from .model.architecture import Architecture, uniform
 from .model.config import CONFIG_FIELDS, Workload
 from .model.step import Step
 from .model.totals import num_parameters
-from .predict.forward import Forecast, Target
+from .predict.forward import Forecast
 from .predict.forward import forecast as priced
 from .predict.inputs import work_of
 from .predict.passes import PassTimes, pass_cost
 from .predict.predictor import Predictor
+from .predict.target import Target
 
 
 def forecast(

@@ -10,6 +10,10 @@ _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?)\s*(b|kb|mb|gb|tb|kib|mib|gi
 _PRICE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*/\s*(h|min|s)")
 _PER_HOUR = {"h": 1.0, "min": 60.0, "s": 3600.0}
 _POWER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,6})?)\s*w?", re.IGNORECASE)
+_ENERGY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(mJ|J|kJ)?")
+_JOULES = {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, None: 1.0}
+_COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*([kmbt]?)", re.IGNORECASE)
+_THOUSANDS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _BYTES = {
     None: 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
     "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40,
@@ -41,6 +45,32 @@ def parse_size(text: str) -> float:
     if not 0.0 < size <= 1e15:
         raise UsageError(f"{text[:40]!r} is no memory size: write 24GB or 24GiB")
     return size
+
+
+def parse_energy(text: str) -> float:
+    """Joules from "2J", "1.5kJ", "300mJ" or a bare number of joules.
+
+    Raises:
+        UsageError: anything else, zero, or more than 1e9 J.
+    """
+    match = _ENERGY.fullmatch(text.strip())
+    joules = float(match[1]) * _JOULES[match[2]] if match else 0.0
+    if not 0.0 < joules <= 1e9:
+        raise UsageError(f"{text[:40]!r} is no energy: write 2J or 300mJ")
+    return joules
+
+
+def parse_count(text: str) -> float:
+    """A number of parameters from "300M", "1.5B" or a bare number.
+
+    Raises:
+        UsageError: anything else, less than 1, or more than 1e15.
+    """
+    match = _COUNT.fullmatch(text.strip())
+    count = float(match[1]) * _THOUSANDS[match[2].lower()] if match else 0.0
+    if not 1.0 <= count <= 1e15:
+        raise UsageError(f"{text[:40]!r} is no number of parameters: write 300M or 1.5B")
+    return count
 
 
 def parse_power(text: str) -> float:

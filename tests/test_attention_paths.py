@@ -43,6 +43,17 @@ def test_repeated_keys_and_values_are_read_once_and_written_and_read_for_each_qu
     assert shared["attention"].cache_bytes == CACHE
 
 
+def test_several_tokens_behind_a_cache_need_a_mask_and_with_it_repeated_keys() -> None:
+    masked, prompt = ops_of(GROUPED, "sdpa", Step(4.0, 996.0, 3.0)), ops_of(GROUPED, "sdpa", Step(1000.0, 0.0, 3.0))
+    assert masked["repeat_kv"].bytes == (1 + 4) * CACHE
+    assert masked["attention"].cache_bytes == 4 * CACHE
+    assert "repeat_kv" not in prompt
+    assert "repeat_kv" not in ops_of(GROUPED, "flash", Step(4.0, 996.0, 3.0))
+    single = ops_of(Attention(8.0, 1.0, 64.0), "sdpa", Step(4.0, 996.0, 3.0))  # a view
+    assert "repeat_kv" not in single
+    assert single["attention"].cache_bytes == CACHE / 2
+
+
 def test_nothing_is_repeated_where_every_head_has_its_own() -> None:
     ops = ops_of(EVERY_HEAD, "sdpa-4")
     assert (ops["repeat_kv"].bytes, ops["repeat_kv"].kernels) == (0.0, 0.0)

@@ -57,6 +57,32 @@ def test_our_decoder_is_the_one_of_transformers(heads: int, kv_heads: int) -> No
         torch.testing.assert_close(ours.logits(following, 10, block_forward), step, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("heads", "kv_heads"), [(2, 2), (4, 2)])
+def test_a_pass_over_a_cache_equals_the_prompt_in_one(heads: int, kv_heads: int) -> None:
+    """In our decoder and in Transformers': several tokens behind a cache see what they would in a whole prompt."""
+    ours, theirs = twins(config(layers=2, heads=heads, kv_heads=kv_heads), 12)
+    tokens = torch.randint(256, (2, 10))
+    with torch.no_grad():
+        whole = theirs(tokens).logits[:, 6:]
+        ours.logits(tokens[:, :6], 0, block_forward)
+        torch.testing.assert_close(ours.logits(tokens[:, 6:], 6, block_forward, True), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["torch-eager", "transformers-eager"])
+def test_a_pass_over_a_cache_is_the_same_each_time(name: str) -> None:
+    """The cache is cut back before each run: one that kept growing would change the result."""
+    work = Workload(prompt_tokens=4, cached_tokens=40, dtype="float32")
+    for part in ("blocks", "model"):
+        one = Case("x", part, "prefill", config(layers=2), work, name)  # type: ignore[arg-type]
+        arena = Arena(weight_elements(one), torch.float32, CPU)
+        with torch.no_grad():
+            run = find_engine(name).build(one, arena, CPU)
+            first = run()
+            if isinstance(first, torch.Tensor):
+                assert first.shape[1] in (1, 4)
+                torch.testing.assert_close(run(), first)
+
+
 @pytest.mark.parametrize("name", ["torch-eager", "transformers-eager"])
 @pytest.mark.parametrize("part", ["blocks", "head", "model"])
 @pytest.mark.parametrize("phase", ["prefill", "decode"])

@@ -18,7 +18,6 @@ from calibration.verbs.prepare import expected_seconds
 from calibration.verify.whole_models import model_cases, verify
 from latmodel.model.config import Workload
 from latmodel.model.totals import num_parameters
-from latmodel.predict.extrapolation import special_layers
 from latmodel.predict.predictor import Predictor
 
 HYBRID = DecoderConfig.of(
@@ -112,7 +111,7 @@ def test_verify_takes_a_configuration(done: tuple[SimulatedLab, Calibrated]) -> 
 def test_the_profile_says_what_was_measured(done: tuple[SimulatedLab, Calibrated]) -> None:
     _, calibration = done
     part = calibration.profile.runtimes[RUNTIME]
-    assert set(part.layers) == special_layers(HYBRID.architecture()) == {"Experts", "GatedDelta"}
+    assert set(part.layers) == HYBRID.architecture().special_layers == {"Experts", "GatedDelta"}
     assert part.ranges["hidden_size"][0] <= 256 <= part.ranges["hidden_size"][1]
     scored = [row for row in calibration.observations if is_scored(row)]
     assert {row.config is None for row in scored} == {True, False}

@@ -27,7 +27,7 @@ def invoke(*arguments: str) -> Result:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Narrow shapes, a cache of 1 MB and short samples: a calibration of some seconds."""
-    scale = plan_module.Scale((64, 192), (16, 32), (16, 32), (256, 512), 2, 2e8, cold_models=True)
+    scale = plan_module.Scale((64, 192), (16, 32), (16, 32), (16, 32), (256, 512), 2, 2e8, cold_models=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("locks")))  # a calibration may be running here
     monkeypatch.setattr("calibration.verbs.prepare.CPU", scale)
     monkeypatch.setattr("calibration.devices.hardware.cache_bytes", lambda: 1e6)

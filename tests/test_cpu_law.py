@@ -6,12 +6,12 @@ from latmodel.laws.coefficients import CpuCoefficients, Sheet, coefficient_value
 from latmodel.laws.cpu import cpu_seconds
 from latmodel.laws.dispatch import op_seconds
 from latmodel.laws.priors import CPU_PRIORS, prior_values
-from latmodel.model.ops import OpCost, gemm, pointwise
+from latmodel.model.ops import AttentionShape, OpCost, gemm, pointwise
 
 SHEET = Sheet(1e11, 1e10, 1.0, 3e7)
 C = CpuCoefficients(
     compute_efficiency=1.0, weight_bandwidth=1.0, near_cache=0.4 / 3.0, repack=2.0, repack_rows=4.0, call_s=1e-5, output_s=1e-8,
-    misfit_slowdown=1.5, overlap_gap=0.5, prefill_efficiency=0.5, decode_efficiency=0.1, cache_bandwidth=0.5,
+    misfit_slowdown=1.5, overlap_gap=0.5, prefill_efficiency=0.5, attention_rows=4.0, decode_efficiency=0.1, cache_bandwidth=0.5,
     pointwise_bandwidth=2.0, conv_call_s=1e-4, conv_bandwidth=0.1, scan_bandwidth=0.25, solve_efficiency=0.2,
 )  # fmt: skip
 
@@ -47,10 +47,26 @@ def test_a_dimension_that_is_no_multiple_of_8_computes_slower() -> None:
 
 
 def test_attention_computes_at_the_rate_of_its_phase_and_reads_the_cache() -> None:
-    for kind, rate in (("prefill", 5e10), ("decode", 1e10)):
-        op = OpCost("attention", kind, flops=1e8, cache_bytes=1e6, activation_bytes=1e9)
+    shape = AttentionShape(2.0, 8.0, 8.0, 64.0, tokens=8.0, context=1008.0, seen=1008.0, window=None)
+    # Packing 1008 keys is 4 queries' work: 4 FLOPs a value, of two sequences and 8 heads of 64.
+    packing = 4 * 4 * 2 * 8 * 64 * (1000 + 8)
+    for kind, rate, flops in (("prefill", 5e10, 1e8 + packing), ("decode", 1e10, 1e8)):
+        op = OpCost("attention", kind, flops=1e8, cache_bytes=1e6, activation_bytes=1e9, attention=shape)
         # 1 MB at half of 10 GB/s: 200 us, hidden but for half of it.
-        assert cpu_seconds(op, C, SHEET)[0] == pytest.approx(1e8 / rate + 0.5 * 200e-6)
+        assert cpu_seconds(op, C, SHEET)[0] == pytest.approx(flops / rate + 0.5 * 200e-6)
+
+
+def test_a_prompts_keys_are_packed_once_a_block_of_queries() -> None:
+    def packed(tokens: float, cached: float) -> float:
+        shape = AttentionShape(1.0, 1.0, 1.0, 64.0, tokens, cached + tokens, cached + tokens, None)
+        op = OpCost("attention", "prefill", attention=shape)
+        return cpu_seconds(op, C, SHEET)[0] * 5e10 / (4 * 4 * 64)
+
+    assert packed(32.0, 1000.0) == pytest.approx(1000 + 32)
+    # Two blocks of 32: the first packs 1000 + 32 keys, the second 1000 + 64.
+    assert packed(64.0, 1000.0) == pytest.approx(2 * 1000 + 32 + 64)
+    # Blocks of a long prompt are larger: six of them, however long.
+    assert packed(1024.0, 1000.0) == pytest.approx(6 * 1000 + 3.5 * 1024)
 
 
 def test_pointwise_traffic_and_the_gaps_of_the_runtime() -> None:

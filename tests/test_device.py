@@ -1,5 +1,6 @@
 """The device's edges, with fakes in the place of hardware: NVIDIA's library, accelerators, memory that runs out."""
 
+import os
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,14 @@ from calibration.devices.cuda import CudaBench  # noqa: E402
 from calibration.devices.hardware import Hardware  # noqa: E402
 from calibration.devices.host import ColdCpuBench  # noqa: E402
 from calibration.devices.memory import Guarded, memory_errors  # noqa: E402
+from calibration.devices.timers import bench  # noqa: E402
 from calibration.engines.block import Arena  # noqa: E402
 from calibration.engines.registry import ENGINES  # noqa: E402
 from calibration.measure.bench import OutOfMemory, Times  # noqa: E402
 from calibration.measure.cases import weight_elements  # noqa: E402
 from calibration.verbs.request import Request, identify  # noqa: E402
-from latmodel.errors import UnknownDeviceError  # noqa: E402
+from latmodel.device import machine  # noqa: E402
+from latmodel.errors import UnknownDeviceError, UsageError  # noqa: E402
 
 CPU = torch.device("cpu")
 HEAT, BRAKE, CAP = 0x20, 0x80, 0x4
@@ -31,13 +34,17 @@ def hardware(kind: str = "cuda", name: str = "NVIDIA GeForce RTX 3090", uuid: st
 
 
 class FakeNvml:
-    """A GPU with one MIG instance; `missing` names calls that this release of the library lacks."""
+    """A GPU with one MIG instance, and processes of which `active` ones (all if None) run kernels now."""
 
     NVMLError = type("NVMLError", (Exception,), {})
+    NVMLError_NotFound = type("NVMLError_NotFound", (NVMLError,), {})
     NVML_CLOCK_SM, NVML_CLOCK_MEM = 1, 2
 
-    def __init__(self, known: str = "GPU-1234", active: int = 0, processes: int = 1, events: bool = True) -> None:
-        self.known, self.processes, self.open = known, processes, 0
+    def __init__(
+        self, known: str = "GPU-1234", active: int = 0, processes: int = 1, events: bool = True,
+        running: list[int] | None = None, own: int = 7,
+    ) -> None:  # fmt: skip
+        self.known, self.processes, self.open, self.running, self.own = known, processes, 0, running, own
         kind = "Event" if events else "Throttle"
         setattr(self, f"nvmlDeviceGetCurrentClocks{kind}Reasons", lambda handle: active)
         for name, bit in (("SwThermalSlowdown", HEAT), ("HwPowerBrakeSlowdown", BRAKE), ("SwPowerCap", CAP)):
@@ -63,7 +70,15 @@ class FakeNvml:
         return "GPU"
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:  # noqa: N802
-        return [SimpleNamespace(pid=7 + i) for i in range(self.processes)]
+        return [SimpleNamespace(pid=self.own + i) for i in range(self.processes)]
+
+    def nvmlDeviceGetProcessUtilization(self, handle: str, since_us: int) -> list[Any]:  # noqa: N802
+        assert 1e15 < since_us < 1e16  # microseconds since 1970
+        if self.running is None:
+            raise self.NVMLError("Not Supported")
+        if not self.running:
+            raise self.NVMLError_NotFound("Not Found")
+        return [SimpleNamespace(pid=self.own + i, smUtil=share) for i, share in enumerate(self.running)]
 
     def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:  # noqa: N802
         return 1000 * kind
@@ -95,6 +110,20 @@ def test_why_a_gpu_is_slow(
     assert fake.open == 0  # every call gave the library back
 
 
+@pytest.mark.parametrize(
+    ("running", "inside_a_container", "busy"),
+    [([90, 0], True, False), ([90, 40], True, True), ([0, 40], True, False), ([], True, False), (None, True, True),
+     ([90, 0], False, False), ([0, 40], False, True), ([90, 40], False, True), ([], False, False)],
+)  # fmt: skip
+def test_only_processes_that_run_kernels_make_a_gpu_busy(
+    running: list[int] | None, inside_a_container: bool, busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process holds memory; inside a container the only active one may be this one under another number."""
+    own = 7 if inside_a_container else os.getpid()
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(processes=2, running=running, own=own))
+    assert present.throttle_reasons(hardware()) == (("busy",) if busy else ())
+
+
 def test_a_gpu_that_the_library_does_not_know_or_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("GPU-other"))
     assert present.throttle_reasons(hardware()) == () and present.clocks(hardware()) is None
@@ -112,7 +141,18 @@ def test_a_device_is_locked_as_itself_not_by_its_number() -> None:
 @pytest.mark.parametrize(
     "error",
     [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError("no more"),
-     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")],
+     *map(RuntimeError, (
+         "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte",
+         "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.", "std::bad_alloc",
+         "CUDA error: out of memory", "CUDA driver error: out of memory",
+         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "HIP out of memory. Tried to allocate 2.00 GiB",
+         "HIP error: hipErrorOutOfMemory", "HIP error: HIPBLAS_STATUS_ALLOC_FAILED", "rocblas_status_memory_error",
+         "MPS backend out of memory (MPS allocated: 8.00 GB, max allowed: 9.07 GB)", "Invalid buffer size: 16.00 GiB",
+         "XPU out of memory. Tried to allocate 2.00 GiB (GPU 1; 11.60 GiB total capacity)",
+         "Native API failed. Native API returns: -5 (PI_ERROR_OUT_OF_RESOURCES) -5 (PI_ERROR_OUT_OF_RESOURCES)",
+         "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+     ))],
 )  # fmt: skip
 def test_memory_that_runs_out_in_a_run_is_that_and_no_crash(error: Exception) -> None:
     class Full:
@@ -132,9 +172,19 @@ def test_memory_that_runs_out_in_a_run_is_that_and_no_crash(error: Exception) ->
     assert inner.closed
 
 
-def test_other_errors_of_a_run_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="illegal memory access"), memory_errors():
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+@pytest.mark.parametrize(
+    "said",
+    ["CUDA error: an illegal memory access was encountered", "out of resource: shared memory, Required: 147456",
+     "CUBLAS_STATUS_NOT_SUPPORTED", "expected input of 2 sizes"],
+)  # fmt: skip
+def test_other_errors_of_a_run_stay_what_they_are(said: str) -> None:
+    with pytest.raises(RuntimeError, match=said), memory_errors():
+        raise RuntimeError(said)
+
+
+def test_the_line_that_speaks_of_memory_is_the_one_kept() -> None:
+    with pytest.raises(OutOfMemory, match=r"^CUDA error: out of memory$"), memory_errors():
+        raise RuntimeError("backend='inductor' raised:\nCUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
 
 
 def test_free_memory_counts_what_torch_keeps_unused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,12 +195,70 @@ def test_free_memory_counts_what_torch_keeps_unused(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_accelerator_that_tells_little_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apple's module has no properties and one figure for the memory."""
+    """Its name is the processor's and its kind, its memory the machine's."""
+    monkeypatch.setattr(torch, "get_device_module", lambda asked: SimpleNamespace())
+    found = present._other(SimpleNamespace(type="hpu", index=None))  # type: ignore[arg-type]
+    assert found.kind == "hpu" and found.memory_bytes > 0.0 and found.name.endswith("hpu")
+
+
+@pytest.mark.parametrize("release", ["new", "old"])
+def test_apples_gpu_has_the_chips_name_and_so_its_data_sheet(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases of torch before `get_name` leave the processor's."""
+    told = SimpleNamespace(get_name=lambda: "Apple M2 Max", get_core_count=lambda: 38)
+    monkeypatch.setattr(torch.backends, "mps", told if release == "new" else SimpleNamespace())
+    monkeypatch.setattr(present, "cpu_model", lambda: "Apple M2 Max")
     monkeypatch.setattr(
         torch, "get_device_module", lambda asked: SimpleNamespace(recommended_max_memory=lambda: 12_000_000_000)
     )
     found = present._other(SimpleNamespace(type="mps", index=None))  # type: ignore[arg-type]
-    assert found.kind == "mps" and found.memory_bytes == 12e9 and found.name.endswith("mps")
+    assert found.kind == "mps" and found.memory_bytes == 12e9 and found.sm_count == (38 if release == "new" else 1)
+    name, card = identify(Request("m2-max"), found)
+    assert name == "apple-m2-max" and card is not None and card.title == "Apple M2 Max"
+
+
+def test_macos_tells_the_processors_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(command: list[str], **_: Any) -> Any:
+        assert command[1:] == ["-n", "machdep.cpu.brand_string"]
+        return SimpleNamespace(stdout="Apple M2 Max\n")
+
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(machine, "Path", lambda path: SimpleNamespace(read_text=unreadable))
+    monkeypatch.setattr(machine.subprocess, "run", asked)
+    assert machine.cpu_model() == "Apple M2 Max"
+
+
+def unreadable(**_: str) -> str:
+    raise FileNotFoundError
+
+
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Two GPUs of Intel's, the second smaller; returns what is synchronised with."""
+    waited: list[Any] = []
+    ask = SimpleNamespace(
+        get_device_properties=lambda index: SimpleNamespace(
+            name=f"Intel GPU {index}", total_memory=16e9 / (1 + index), max_compute_units=512, driver_version="1.6",
+            uuid=f"u{index}",
+        ),
+        mem_get_info=lambda index: (1e9 * (1 + index), 16e9),
+    )  # fmt: skip
+    accelerator = SimpleNamespace(
+        is_available=lambda: True, current_accelerator=lambda: torch.device("xpu"), device_count=lambda: 2,
+        synchronize=waited.append,
+    )  # fmt: skip
+    monkeypatch.setattr(torch, "accelerator", accelerator)
+    monkeypatch.setattr(torch, "get_device_module", lambda asked: ask)
+    return waited
+
+
+def test_the_second_of_two_accelerators_is_the_one_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = two_gpus(monkeypatch)
+    found = present.detect("xpu:1")
+    assert (found.name, found.memory_bytes, found.lock) == ("Intel GPU 1", 8e9, "xpu-u1")
+    assert str(found.device) == "xpu:1" and present.free_memory(found) == 2e9
+    bench(lambda: None, found, graph=False).time(1)
+    assert [str(device) for device in waited] == ["xpu:1", "xpu:1"]
+    with pytest.raises(UsageError, match="no device xpu:2; 2 xpu"):
+        present.detect("xpu:2")
 
 
 def test_a_gpu_without_a_data_sheet_can_be_named_if_it_is_the_one_here() -> None:
@@ -208,14 +316,14 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def test_a_bench_waits_for_the_weights_warms_up_and_then_captures(cuda: FakeCuda) -> None:
-    bench = CudaBench(lambda: cuda.calls.append("run"), 0, graph=False, replay=True)
+    made = CudaBench(lambda: cuda.calls.append("run"), 0, graph=False, replay=True)
     assert cuda.calls == ["new stream", "synchronize", *["run"] * 3, "synchronize", "capture", "run"]
     cuda.calls.clear()
-    found = bench.time(2)
+    found = made.time(2)
     timed = ["synchronize", "record", "run", "run", "record", "synchronize"]
     assert cuda.calls == [*timed, *(call.replace("run", "replay") for call in timed)]
     assert found.device_s == found.replay_s == pytest.approx(5e-3)  # events tell milliseconds
-    bench.close()
+    made.close()
     assert cuda.calls[-1] == "empty_cache"
     CudaBench(lambda: None, 0, graph=False, replay=False)
     assert cuda.calls.count("new stream") == 0  # one stream for all: freed memory is kept apart for each
@@ -223,8 +331,8 @@ def test_a_bench_waits_for_the_weights_warms_up_and_then_captures(cuda: FakeCuda
 
 def test_what_cannot_be_captured_has_no_replay_and_no_graph_runtime(cuda: FakeCuda) -> None:
     cuda.broken = True
-    bench = CudaBench(lambda: None, 0, graph=False, replay=True)
-    assert bench.time(1).replay_s is None
+    made = CudaBench(lambda: None, 0, graph=False, replay=True)
+    assert made.time(1).replay_s is None
     with pytest.raises(Exception, match="torch-eager"):
         CudaBench(lambda: None, 0, graph=True, replay=False)
 
@@ -242,7 +350,7 @@ def test_every_case_is_compiled_from_code_of_its_own(monkeypatch: pytest.MonkeyP
 
 def test_the_cache_is_cleared_before_every_run_outside_the_clock() -> None:
     order: list[str] = []
-    bench = ColdCpuBench(lambda: order.append("run"), 1, 4e3)
-    bench._other = SimpleNamespace(sum=lambda: order.append("clear"))  # type: ignore[assignment]
-    assert bench.time(2).wall_s > 0.0
+    cold = ColdCpuBench(lambda: order.append("run"), 1, 4e3)
+    cold._other = SimpleNamespace(sum=lambda: order.append("clear"))  # type: ignore[assignment]
+    assert cold.time(2).wall_s > 0.0
     assert order == ["clear", "run", "clear", "run"]

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from search_toy import toy_predictor
 
-from latmodel import ModelConfig, Predictor, Step, Workload
+from latmodel import ModelConfig, Objective, Predictor, SearchSpace, Step, Workload, frontier
 from latmodel.cli.verbs import main
 from latmodel.device.datasheets import datasheet
 from latmodel.errors import UsageError
 from latmodel.predict.energy import cost_per_million, power_of, response_energy
+from latmodel.predict.generation import generate
+from latmodel.search.charged import Charge
 from latmodel.units import parse_price
 
 
@@ -180,3 +183,52 @@ def test_bad_options_are_refused(words: list[str], word: str, run: Callable[...,
     refused = run("predict", "24x2048", *words)
     assert refused.exit_code == 2
     assert word in refused.stderr
+
+
+def test_energy_and_cost_of_a_search_by_hand() -> None:
+    """Every row's joules and money from its own prediction, and the limits that were kept."""
+    predictor = Predictor.load("h100")
+    charge, work = Charge(price_per_h=0.36), Workload(new_tokens=50, batch_size=2)
+    energy, cost = Objective("energy", charge=charge), Objective("cost", charge=charge)
+    space = SearchSpace(num_hidden_layers=(4, 16, 40), hidden_size=(512, 2048, 4096), head_dim=(128,))
+    front = frontier(
+        predictor, space, work, objectives=["params", energy], limits=[energy.at_most(3.0), cost.at_most(20.0)]
+    )  # fmt: skip
+    assert len(front) > 2
+    watts = datasheet("h100").power_limit_w
+    assert watts is not None
+    for row in range(len(front)):
+        config = front.config(row)
+        response = generate(predictor, config.architecture(), work)
+        joules = watts * response.device_s / 100  # 50 tokens of two sequences
+        assert front.values["energy_j_per_token"][row] == pytest.approx(joules, rel=1e-9)
+        assert joules <= 3.0 * (1 + 1e-9)
+        # 0.36 an hour is 1e-4 a second.
+        assert 1e-4 * response.response_s / 100 * 1e6 <= 20.0 * (1 + 1e-9)
+
+
+def test_energy_without_a_source_and_cost_without_a_price_are_refused() -> None:
+    with pytest.raises(UsageError, match="--price"):
+        frontier(Predictor.load("h100"), limits=[Objective("cost").at_most(1.0)])
+    for unsourced in (toy_predictor(), Predictor.load("3090")):
+        with pytest.raises(UsageError, match="known from a source"):
+            frontier(unsourced, limits=[Objective("energy").at_most(1.0)])
+    with pytest.raises(UsageError, match="--generate 0"):
+        frontier(Predictor.load("h100"), workload=Workload(new_tokens=0), limits=[Objective("energy").at_most(1.0)])
+    with pytest.raises(UsageError, match="only 'at most'"):
+        Objective("energy").at_least(1.0)
+
+
+def test_limits_of_energy_and_cost_on_the_command_line(run: Callable[..., Ran]) -> None:
+    found = run(
+        "frontier", "--gpu", "h100", "--limit", "energy<=2J", "--limit", "cost<=1", "--price", "0.3/h", "--hidden", "512,1024", "--layers",
+        "8,16", "--objective", "params", "--objective", "energy", "--format", "json",
+    )  # fmt: skip
+    assert found.exit_code == 0, found.stderr
+    rows = json.loads(found.stdout)
+    assert rows
+    assert all(row["energy_j_per_token"] <= 2.0 for row in rows)
+    refused = run("frontier", "--limit", "cost<=1")
+    assert refused.exit_code != 0
+    assert "--price" in refused.stderr
+    assert run("frontier", "--limit", "energy<=2 parsecs").exit_code != 0

@@ -19,7 +19,8 @@ from latmodel.device.profile import Profile
 from latmodel.device.profile_file import read_profile
 from latmodel.errors import ProfileError
 from latmodel.laws.coefficients import Float8, QuantizeCoefficients, coefficient_values, device_coefficients
-from latmodel.laws.correction import Correction, Corrector, Table
+from latmodel.laws.correction import Correction, Table
+from latmodel.laws.corrector import Corrector
 from latmodel.laws.dispatch import op_seconds
 from latmodel.model.layers.unpacking import float8_product
 from latmodel.model.memory import peak_memory

@@ -9,7 +9,8 @@ from toy import RUNTIME, TARGET, model, work
 from latmodel.model.architecture import Architecture, Group
 from latmodel.model.step import Step
 from latmodel.model.transformer import context_ops, dense_ops
-from latmodel.predict.forward import Target, Work, block_cost, forecast, head_cost, load
+from latmodel.predict.forward import block_cost, forecast, head_cost, load
+from latmodel.predict.target import Target, Work
 from latmodel.predict.timeline import overlapped
 
 FREE_HOST = TARGET._replace(runtime=RUNTIME._replace(launch_s=0.0, block_s=0.0, pass_s=0.0, token_s=0.0))

@@ -13,7 +13,9 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.config import MAX_DIMENSION
 from latmodel.predict.acceptance import break_even_acceptance, expected_tokens
-from latmodel.predict.generation import Chunks, Denoising, Draft, generate
+from latmodel.predict.chunks import Chunks
+from latmodel.predict.generation import Denoising, Draft, generate
+from latmodel.predict.self_drafts import own_draft
 
 PREDICTORS = [Predictor.load("3090"), Predictor.load("3090", "cuda-graph"), toy_predictor()]
 TARGET = ModelConfig(num_hidden_layers=32, hidden_size=4096, num_attention_heads=32, num_key_value_heads=8)
@@ -182,3 +184,61 @@ def test_bad_values_are_refused(values: dict[str, Any], word: str) -> None:
 def test_nothing_to_generate_is_refused() -> None:
     with pytest.raises(UsageError, match="--generate 0"):
         generate(PREDICTORS[2], TARGET_BLOCKS, Workload(new_tokens=0), way=Denoising(32, 8))
+
+
+def test_the_first_blocks_draft_without_memory_or_a_prompt_of_their_own() -> None:
+    predictor, work = PREDICTORS[0], Workload(prompt_tokens=900, new_tokens=1)
+    shares, model = own_draft("self:8", TARGET_BLOCKS) or ("", TARGET_BLOCKS)
+    assert shares == "first blocks"
+    assert model.num_hidden_layers == 8
+    way = Draft("self:8", model, work, 4, 0.7, shares)
+    found, plain = generate(predictor, TARGET_BLOCKS, work, way=way), predictor.predict(TARGET, work)
+    assert found.prefill_s == plain.prefill_s
+    cache = 4 * 2 * 8 * 128 * 2 * 32  # four more positions: keys and values of 8 heads of 128, in 16 bits, 32 blocks
+    assert found.peak_memory_bytes == pytest.approx(plain.peak_memory_bytes + cache, rel=1e-3)
+    shallow = TARGET.model_copy(update={"num_hidden_layers": 8})
+    mean = np.mean([predictor.step(shallow, Step(1, 900 + i)).seconds for i in range(4)])
+    assert found.details["draft_step_s"] == pytest.approx(mean, rel=1e-3)
+
+
+def test_a_module_drafts_with_one_block_and_the_models_embedding_and_head() -> None:
+    predictor, work = PREDICTORS[2], Workload(prompt_tokens=900, new_tokens=1)
+    shares, model = own_draft("mtp", TARGET_BLOCKS) or ("", TARGET_BLOCKS)
+    assert shares == "module"
+    # A block, the final norm, a projection from two widths to one, and two norms more than embedding and head.
+    block, embedding = float(Group(1.0, TARGET_BLOCKS.groups[0].block).block.parameters(4096.0)), 65536 * 4096
+    assert float(model.num_parameters) == embedding + block + 4096 + 2 * 4096 * 4096 + 2 * 4096
+    found = generate(predictor, TARGET_BLOCKS, work, way=Draft("mtp", model, work, 1, 0.7, shares))
+    alone = generate(predictor, TARGET_BLOCKS, work.model_copy(update={"new_tokens": 2}))
+    beside = found.peak_memory_bytes - alone.peak_memory_bytes
+    cache = 902 * 2 * 8 * 128 * 2
+    assert beside == pytest.approx(2 * (block + 4096 + 2 * 4096 * 4096 + 2 * 4096) + cache, rel=1e-6)
+    one = predictor.step(TARGET.model_copy(update={"num_hidden_layers": 1}), Step(1, 900)).seconds
+    assert one < found.details["draft_step_s"] < 1.5 * one
+
+
+@pytest.mark.parametrize("text", ["self:32", "self:0", "self:", "self:x"])
+def test_a_draft_of_as_many_blocks_or_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="self:"):
+        own_draft(text, TARGET_BLOCKS)
+    assert own_draft("llama-7b", TARGET_BLOCKS) is None
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_others_decode_between_chunks(predictor: Predictor) -> None:
+    work = Workload(prompt_tokens=1000, new_tokens=0)
+    alone = generate(predictor, TARGET_BLOCKS, work, chunks=Chunks(300))
+    among = generate(predictor, TARGET_BLOCKS, work, chunks=Chunks(300, 8, 2000))
+    step = predictor.step(TARGET, Step(1, 2000, 8)).seconds
+    assert among.prefill_s == pytest.approx(alone.prefill_s + 3 * step, rel=1e-9)  # between four chunks
+    assert among.details["others_token_s"] == pytest.approx(alone.prefill_s / 4 + step, rel=1e-9)
+
+
+def test_a_serving_engine_takes_a_chunk_and_the_others_in_one_pass() -> None:
+    predictor, work = Predictor.load("a100", "vllm"), Workload(prompt_tokens=1024, new_tokens=0)
+    alone = generate(predictor, TARGET_BLOCKS, work, chunks=Chunks(256)).prefill_s
+    among = generate(predictor, TARGET_BLOCKS, work, chunks=Chunks(256, 16, 1000)).prefill_s
+    apart = alone + 4 * predictor.step(TARGET, Step(1, 1000, 16)).seconds
+    assert alone < among < 0.9 * apart  # weights are read once, an engine's step is paid once
+    none = generate(predictor, TARGET_BLOCKS, work, chunks=Chunks(256, 0)).prefill_s
+    assert none == alone

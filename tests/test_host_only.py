@@ -14,7 +14,7 @@ from latmodel.cli import group
 from latmodel.device.profile import Profile
 from latmodel.device.store import load_profile
 from latmodel.errors import NoisyError
-from latmodel.predict.forward import Target
+from latmodel.predict.target import Target
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 
 RUNTIME = "transformers-eager"

@@ -23,6 +23,9 @@ VIEWS = {"view", "transpose", "slice", "unsqueeze", "alias", "reshape", "lift_fr
          "select", "_unsafe_view", "detach", "arange", "split"}  # fmt: skip
 
 
+HEADS = {"heads": 4, "kv_heads": 2}
+
+
 class Counting(TorchDispatchMode):
     """Counts operators by name; a `to` that changes no dtype launches nothing."""
 
@@ -38,7 +41,9 @@ class Counting(TorchDispatchMode):
             and isinstance(result, torch.Tensor)
             and result.dtype == args[0].dtype
         )
-        if name not in VIEWS and not unchanged:
+        # Reshaping what was expanded over the heads of a group writes it out.
+        written = name == "reshape" and 0 in args[0].stride() and result.data_ptr() != args[0].data_ptr()
+        if (name not in VIEWS and not unchanged) or written:
             self.counts[name] += 1
         return result
 
@@ -47,8 +52,9 @@ def launches(name: str, phase: str) -> Counter[str]:
     """Kernels of one block: those of a ring of three less those of a ring of two."""
     found = []
     for layers in (2, 3):
-        work = Workload(prompt_tokens=16, new_tokens=1, dtype="bfloat16")
-        one = Case("x", "blocks", phase, config(layers=layers), work, name)  # type: ignore[arg-type]
+        over = {"prompt_tokens": 4, "cached_tokens": 12} if phase == "over a cache" else {"prompt_tokens": 16}
+        work, phase_of_case = Workload(new_tokens=1, dtype="bfloat16", **over), phase.replace("over a cache", "prefill")
+        one = Case("x", "blocks", phase_of_case, config(layers=layers, **HEADS), work, name)  # type: ignore[arg-type]
         arena = Arena(weight_elements(one), torch.bfloat16, torch.device("cpu"))
         with torch.inference_mode():  # operators reach the mode whole, as one launch each
             run = find_engine(name).build(one, arena, torch.device("cpu"))
@@ -60,11 +66,11 @@ def launches(name: str, phase: str) -> Counter[str]:
 
 
 @pytest.mark.parametrize(("name", "implementation"), [("torch-eager", "torch"), ("transformers-eager", "transformers")])
-@pytest.mark.parametrize("phase", ["prefill", "decode"])
+@pytest.mark.parametrize("phase", ["prefill", "decode", "over a cache"])
 def test_the_dispatcher_sees_as_many_kernels_as_the_table_says(name: str, implementation: str, phase: str) -> None:
-    shape = config().architecture()
+    shape = config(**HEADS).architecture()
     work = Workload(prompt_tokens=16, dtype="bfloat16").numbers()
-    step = Step(16.0) if phase == "prefill" else Step(1.0, 16.0)
+    step = {"prefill": Step(16.0), "decode": Step(1.0, 16.0), "over a cache": Step(4.0, 12.0)}[phase]
     implementation = IMPLEMENTATIONS[implementation]
     block = shape.groups[0].block
     ops = [*dense_ops(block, 128.0, step.rows, implementation, work), *context_ops(block, step, implementation, work)]

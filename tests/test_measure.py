@@ -1,7 +1,9 @@
 """The measuring loop, on simulated benches with a fake clock: nothing sleeps."""
 
 import math
+import statistics
 
+import numpy as np
 import pytest
 from calibration_support import MemoryLog, case, task
 
@@ -9,7 +11,7 @@ from calibration.measure.bench import Hung, Times
 from calibration.measure.rounds import disputed, measure
 from calibration.measure.samples import Rules, sample
 from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
-from calibration.measure.summary import combine, noise_level, observations, reference_level
+from calibration.measure.summary import Combined, combine, noise_level, observations, reference_level
 
 RULES = Rules(rounds=2, block_s=0.001, sample_s=0.05)
 REFERENCES = (case("reference-prefill", "prefill"), case("reference-decode"))
@@ -45,10 +47,19 @@ def test_the_warm_up_run_does_not_count() -> None:
     assert found.spread == 0.0
 
 
+def test_a_short_case_is_warmed_up_for_a_while() -> None:
+    """A clock that rises over 30 ms: what is kept was run after that."""
+    bench = Ticking(*[2e-3] * 15, 1e-3)
+    found = sample(bench, lambda: bench.clock, Rules(warm_up_s=0.04))
+    assert found.times.wall_s == pytest.approx(1e-3) and found.spread == 0.0
+    assert sample(Ticking(*[2e-3] * 15, 1e-3), lambda: 0.0, Rules(warm_up_s=0.0)).times.wall_s > 1e-3
+
+
 def test_short_runs_are_timed_in_blocks_of_the_asked_length() -> None:
     bench = Ticking(1e-3)
     sample(bench, lambda: bench.clock, Rules(block_s=0.02))
-    assert bench.calls[2:] and set(bench.calls[2:]) == {20}  # 20 runs of 1 ms make a block of 20 ms
+    blocks = [runs for runs in bench.calls if runs > 1]
+    assert blocks and set(blocks) == {20}  # 20 runs of 1 ms make a block of 20 ms
 
 
 def test_a_steady_bench_stops_at_the_fewest_blocks_and_a_noisy_one_at_the_time_limit() -> None:
@@ -60,7 +71,7 @@ def test_a_steady_bench_stops_at_the_fewest_blocks_and_a_noisy_one_at_the_time_l
 
 def test_a_machine_that_stalls_in_the_first_block_still_tells_a_spread() -> None:
     stalling = Ticking(1e-3, 1e-3, 1.0)  # blocks of 20 runs, 20 s each where 0.4 s were meant
-    found = sample(stalling, lambda: stalling.clock, Rules(sample_s=0.4, block_s=0.02))
+    found = sample(stalling, lambda: stalling.clock, Rules(sample_s=0.4, block_s=0.02, warm_up_s=0.0))
     assert found.blocks == 2 and math.isfinite(found.spread)
 
 
@@ -180,6 +191,19 @@ def test_noise_is_the_spread_between_rounds() -> None:
     log = MemoryLog()
     measure(lab(noise=0.05, jitter=0.0, reference_noise=0.0), cases, REFERENCES, log, RULES)
     assert noise_level(combine(log.records, cases)) == pytest.approx(0.05, rel=0.35)
+
+
+@pytest.mark.parametrize("rounds", [2, 3, 4])
+def test_noise_is_that_of_the_samples_however_many_rounds(rounds: int) -> None:
+    """Of one sample the level, of a median of rounds the noise of an observation: 400 normal samples of 5 %."""
+    draw = np.random.default_rng(rounds).normal(0.0, 0.05, (400, rounds))
+    all_of_them = [
+        Combined(case(f"c{i}"), {"wall": math.exp(statistics.median(some))}, statistics.stdev(some), (), rounds)
+        for i, some in enumerate(draw.tolist())
+    ]
+    assert noise_level(all_of_them) == pytest.approx(0.05, rel=0.08)
+    noise = math.sqrt(statistics.fmean(row.noise**2 for row in observations(all_of_them, "here")))
+    assert noise == pytest.approx(statistics.stdev(np.median(draw, axis=1).tolist()), rel=0.1)
 
 
 def test_what_is_in_the_log_is_not_measured_again() -> None:

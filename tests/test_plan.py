@@ -4,7 +4,7 @@ import pytest
 from calibration_support import task
 
 from calibration.measure.cases import case_bytes, ring_depth, weight_elements
-from calibration.measure.plan import CPU, EFFORTS, GPU, Plan, Scale, make_plan
+from calibration.measure.plan import CPU, EFFORTS, GPU, PASS_TOKENS, PASSES, Plan, Scale, make_plan
 from calibration.measure.reference import Reference
 from calibration.verbs.prepare import expected_seconds
 from latmodel.model.config import ModelConfig
@@ -21,8 +21,13 @@ def test_names_are_unique_and_as_many_shapes_are_held_out_as_promised(effort: st
     cases = plan(effort, scale).cases
     measured, held_out, heads, models, _ = EFFORTS[effort]
     assert len({case.name for case in cases}) == len(cases)
-    assert sum(case.held_out for case in cases) == 2 * held_out  # prefill and decode
-    assert sum(case.part == "blocks" for case in cases) == 2 * (measured + held_out)
+    passes = [case for case in cases if case.workload.cached_tokens]
+    assert sum(case.held_out for case in cases if case not in passes) == 2 * held_out  # prefill and decode
+    assert len(passes) == PASSES[effort]
+    assert {case.workload.prompt_tokens for case in passes} == set(PASS_TOKENS)
+    assert min(case.cached for case in passes) < 3 * scale.cached[0]
+    assert max(case.cached for case in passes) > scale.cached[1] / 3
+    assert sum(case.part == "blocks" for case in cases) == 2 * (measured + held_out) + len(passes)
     assert sum(case.part == "head" for case in cases) == heads
     assert sum(case.part == "model" for case in cases) == 2 * models
 
@@ -85,8 +90,8 @@ def test_like_measures_blocks_of_that_architecture() -> None:
 
 def test_the_estimate_is_that_of_the_rules() -> None:
     cheap = plan("quick", CPU)
-    # Cases that take no time still cost their samples: 42 × (0.3 + 0.15) s × 2 rounds × 1.2.
-    assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.45 * 2 * 1.2)
+    # Cases that take no time still cost warm-up and samples: 44 × (0.05 + 0.3 + 0.15) s × 2 rounds × 1.2.
+    assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.5 * 2 * 1.2)
     slower = cheap.estimate_s(lambda case: 0.01)
     assert slower > cheap.estimate_s(lambda case: 0.0) + len(cheap.cases) * 2 * (1 + Reference.runs(0.01)) * 0.01
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 
+from latmodel import __version__
 from latmodel.device.profile import Profile
 from latmodel.device.profile_file import MAX_PROFILE_BYTES, read_profile, write_profile
 from latmodel.device.store import list_profiles, load_profile
@@ -218,3 +219,11 @@ CHOICES: list[Callable[[Profile], Any]] = [lambda p: p.runtime("magic"), lambda 
 def test_what_a_profile_lacks_is_told_with_what_it_has(choose: Callable[[Profile], Any]) -> None:
     with pytest.raises(ProfileError, match=r"eager|bfloat16"):
         choose(toy_predictor().profile)
+
+
+def test_a_profile_names_the_latmodel_that_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    write_profile(toy_predictor().profile, path)
+    assert read_profile(path).provenance.latmodel_version == __version__
+    path.write_text(changed("provenance/latmodel_version", ...))
+    assert read_profile(path).provenance.latmodel_version == ""  # written before 0.2: not ours to claim

@@ -17,7 +17,8 @@ from latmodel import ModelConfig, Predictor, Workload
 from latmodel.laws.coefficients import DeviceCoefficients
 from latmodel.model.architecture import uniform
 from latmodel.model.formats import FORMATS, Numbers
-from latmodel.predict.forward import Forecast, Target, Work, forecast
+from latmodel.predict.forward import Forecast, forecast
+from latmodel.predict.target import Target, Work
 
 PREDICTORS = {"3090": Predictor.load("3090"), "toy": toy_predictor()}
 TARGETS = {name: predictor.target("bfloat16") for name, predictor in PREDICTORS.items()}

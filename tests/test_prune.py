@@ -14,6 +14,7 @@ from latmodel.model.architecture import Architecture
 from latmodel.model.totals import num_parameters
 from latmodel.pruning.prune import Pruning, aligned, parse_target, prune
 from latmodel.pruning.ways import WAYS, fewer_blocks, fewer_heads, narrower_ffn, narrower_stream, shares
+from latmodel.report.prune_report import notes as prune_notes
 
 LLAMA = read_config("llama-7b")
 # Shortened LLaMA (arXiv 2402.02834), table 2 and text: 12 prompt tokens, 128 new ones.
@@ -108,6 +109,30 @@ def test_what_is_no_target_is_refused(text: str) -> None:
         return
     with pytest.raises(UsageError):
         parse_target(text)
+
+
+def test_a_number_of_parameters_is_kept_by_every_way() -> None:
+    found = prune(Predictor.load("3090"), LLAMA, parse_target("5B"), PAPER)
+    assert {curve.way.name for curve in found.curves if curve.best} >= {
+        "depth",
+        "heads",
+        "ffn",
+        "width",
+        "hidden",
+        "mixed",
+    }
+    for curve in found.curves:
+        assert curve.shown.prediction.num_parameters <= 5e9
+        larger = [p for p in curve.points if p.kept > curve.shown.kept]
+        assert all(p.prediction.num_parameters > 5e9 for p in larger)
+    assert any("depth (whole blocks) is the quickest" in line for line in prune_notes(found))
+
+
+def test_a_size_is_no_time() -> None:
+    with pytest.raises(UsageError, match="6.74B parameters and meets"):
+        prune(Predictor.load("3090"), LLAMA, parse_target("14B"), PAPER)
+    done = CliRunner().invoke(group, ["prune", "llama-7b", "--target", "5B", "--metric", "decode"])
+    assert "leave out --metric" in str(done.exception)
 
 
 def test_a_target_that_is_met_already_is_refused() -> None:

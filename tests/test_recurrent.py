@@ -64,7 +64,12 @@ DELTA = {
     "linear_num_key_heads": 4, "linear_num_value_heads": 8, "linear_key_head_dim": 64, "linear_value_head_dim": 32,
     "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 64,
 }  # fmt: skip
-LAYERS = {"nemotron_h": (MAMBA, "mixer"), "qwen3_next": (DELTA, "linear_attn")}
+KIMI = {
+    "hidden_size": 256, "vocab_size": 128, "num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"],
+    "linear_num_heads": 4, "linear_head_dim": 64, "num_experts": 4, "num_experts_per_token": 1, "pad_token_id": 0,
+    "moe_intermediate_size": 16, "intermediate_size": 64,
+}  # fmt: skip
+LAYERS = {"nemotron_h": (MAMBA, "mixer"), "qwen3_next": (DELTA, "linear_attn"), "kimi_linear": (KIMI, "self_attn")}
 
 
 def layer_of(family: str) -> tuple[Any, Any, Any]:

@@ -25,13 +25,18 @@ WRITES = {
     "models": ["predict", "80x576", "llama-7b", "--weights", "int8"],
     "frontier": [*SEARCH, "--runtime", "cuda-graph", "--prompt", "64"],
     "prune": ["prune", "llama-7b", "--target", "1.5x", "--weights", "int4-gptq"],
+    "compare": ["compare", "80x576", "12x768", "--runtime", "transformers-eager", "--runtime", "cuda-graph"],
+    "over": ["predict", "80x576", "--over", "batch=1:4", "--over", "prompt=64,512", "--generate", "9"],
+    "generated": ["predict", "12x768", "--energy", "--price", "0.5/h", "--gpu", "h100"],
+    "table": ["predict", "--input", "mine.csv"],
 }
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Runs a verb in an empty folder and returns its stdout."""
+    """Runs a verb in a folder with one table, and returns its stdout."""
     monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_text("id,num_hidden_layers,hidden_size,batch_size\na,80,576,2\nb,8,512,1\n")
 
     def call(*words: str) -> str:
         done = CliRunner().invoke(group, words, catch_exceptions=False)
@@ -204,3 +209,13 @@ def test_an_interval_that_cannot_be_had_is_said_and_not_made_up(verb: str, run: 
         row = rows[0] if isinstance(rows, list) else rows
         assert row["response_s_low"] is None
         assert any("no interval" in note for note in row["notes"])
+
+
+def test_many_predictions_are_a_frame() -> None:
+    pytest.importorskip("pandas")
+    predictor = toy_predictor()
+    frame = predictor.predict_many({"num_hidden_layers": [8, 16], "hidden_size": 512}).to_pandas()
+    one = predictor.predict("16x512")
+    for name in ("num_parameters", "response_s", "response_s_high", "decode_s_per_token_low", "bound", "fits_memory"):
+        wanted = getattr(one, name)
+        assert frame[name][1] == (pytest.approx(wanted) if isinstance(wanted, float) else wanted), name

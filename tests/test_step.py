@@ -1,5 +1,7 @@
 """One pass of q tokens over c cached: two cases of it are a prediction's own, and what must hold of any."""
 
+import json
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 
-from latmodel import ModelConfig, Predictor, Step, StepPrediction, Workload
+from latmodel import ModelConfig, Predictor, Profile, Step, StepPrediction, Workload
 from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group, uniform
 from latmodel.model.formats import Numbers
@@ -49,6 +51,15 @@ def test_prefill_and_decode_are_two_cases_to_the_last_digit(
         whole.decode_s_per_token, whole.decode_s_per_token_low, whole.decode_s_per_token_high,
     )  # fmt: skip
     assert prefill.extrapolated == decode.extrapolated == whole.extrapolated
+
+
+@pytest.mark.parametrize("logits", ["last", "all"])
+def test_a_runtime_that_cuts_the_last_block_cuts_it_in_a_step_too(logits: Any) -> None:
+    work = Workload(prompt_tokens=512, new_tokens=1, weights="q4_0", logits=logits)
+    predictor, shape = Predictor.load("3090", "llama.cpp"), ModelConfig(num_hidden_layers=4, hidden_size=1024)
+    whole = predictor.predict(shape, work)
+    assert predictor.step(shape, Step(512), work).seconds == whole.prefill_s
+    assert predictor.step(shape, Step(1, 512), work).seconds == whole.decode_s_per_token
 
 
 @settings(deadline=None, max_examples=50)
@@ -115,9 +126,8 @@ def test_never_falls_within_a_case(
 
 def test_attention_sees_the_cache_and_the_causal_half_of_the_new_tokens() -> None:
     # 8 heads · 64 · 4 FLOPs a pair; 3 queries over 100 cached see 101, 102 and 103 positions.
-    op = attention_op(
-        Attention(8.0, 2.0, 64.0), Step(3.0, 100.0), PREDICTORS["3090"].target("bfloat16").implementation, TWO_BYTES
-    )
+    implementation = PREDICTORS["3090"].target("bfloat16").implementation.with_attention("flash")
+    op = attention_op(Attention(8.0, 2.0, 64.0), Step(3.0, 100.0), implementation, TWO_BYTES)
     assert op.flops == 4 * 8 * 64 * (101 + 102 + 103)
     assert op.cache_bytes == 2 * 2 * 64 * 2 * 103
 
@@ -130,6 +140,19 @@ def test_a_pass_over_a_cache_is_marked_and_its_interval_is_the_wider() -> None:
     assert over.extrapolated_because == ("a pass of 8 tokens over 4000 cached: never measured",)
     assert over.high_s / over.seconds > alone.high_s / alone.seconds
     assert isinstance(over, StepPrediction)
+
+
+def test_a_profile_that_measured_passes_does_not_mark_them() -> None:
+    profile = PREDICTORS["toy"].profile.model_dump(mode="json")
+    profile["runtimes"]["eager"]["ranges"] = {"cached_tokens": [0, 4096], "prompt_tokens": [16, 4112]}
+    measured = Predictor(Profile.model_validate_json(json.dumps(profile)))
+    inside, beyond = measured.step(SHAPE, Step(2, 4000)), measured.step(SHAPE, Step(8, 5000))
+    assert not inside.extrapolated
+    assert beyond.extrapolated_because == (
+        "cached_tokens 5000 (0 to 4096 measured)", "prompt_tokens 5008 (16 to 4112 measured)",
+    )  # fmt: skip
+    # The wider of both phases, not widened further.
+    assert inside.high_s / inside.seconds == pytest.approx(math.exp(0.1), rel=1e-9)
 
 
 def test_host_and_device_bracket_the_seconds() -> None:

@@ -3,12 +3,24 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 from search_toy import toy_predictor
 
+from calibration.fit.fit import Fitted
+from calibration.fit.report import fit_report
+from calibration.fit.start import subject
+from calibration.observations.table import read_table
+from calibration.verbs.fit import build
+from calibration.verify.whole_models import Verified
+from latmodel import ModelConfig, Predictor, Profile, Workload
 from latmodel.cli import VERBS, group
+from latmodel.device.store import load_profile
+from latmodel.laws.priors import GGML_PRIORS
+from latmodel.report.engine_fit import engine_text
+from latmodel.report.verified import verified_text
 
 LAYERS = Path(__file__).parent.parent / "examples" / "layers"
 SEARCH = ["frontier", "--layers", "4:8", "--hidden", "512:768:64", "--budget", "1s"]
@@ -30,8 +42,9 @@ PRINTS = {
     "report": [["report", *SEARCH[1:]]],
     "quality": [["quality", "check", "ablation.csv"]],
 }  # fmt: skip
-# Verbs that measure: their tables are made by the same function, from rows that take a device to get.
+# Verbs that measure are rendered below, from times that take no device to get.
 MEASURING = {"calibrate", "verify", "fit"}
+WIDTHS = [40, 60, 80, 100, 200]
 CASES = [(words, width) for lists in PRINTS.values() for words in lists for width in (60, 80, 100, 200)]
 
 
@@ -105,6 +118,81 @@ def test_marks_have_a_legend(run: Callable[..., str]) -> None:
     assert "\n! " in text
 
 
-@pytest.mark.parametrize("words", [SEARCH, ["predict", "80x576"], ["env"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("words", [lists[0] for lists in PRINTS.values()], ids=lambda words: words[0])
 def test_forty_columns_are_enough(words: list[str], run: Callable[..., str]) -> None:
     assert max(map(len, run(40, *words).splitlines())) <= 40
+
+
+# --- Verbs that measure ---------------------------------------------------------------------------
+
+
+def widest(text: str) -> int:
+    return max(map(len, text.splitlines()))
+
+
+@pytest.fixture(scope="module")
+def times(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of times that the packaged RTX 3090 would take, a tenth longer."""
+    path, predictor, lines = tmp_path_factory.mktemp("times") / "mine.csv", Predictor.load("3090"), []
+    for layers in (12, 20, 32, 44, 60):
+        config = ModelConfig(num_hidden_layers=layers, hidden_size=1024, intermediate_size=2816, num_attention_heads=16)
+        seconds = 1.1 * predictor.predict(config, Workload(new_tokens=16)).decode_s_per_token
+        known = {
+            "gpu": "3090",
+            "runtime": "transformers-eager",
+            "phase": "decode",
+            "timing": "loop",
+            "seconds": seconds,
+        }
+        lines.append({**known, **config.model_dump(), "prompt_tokens": 512, "new_tokens": 16})
+    path.write_text(
+        "\n".join(",".join(map(str, line)) for line in [lines[0], *(line.values() for line in lines)]) + "\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(times: Path) -> tuple[Fitted, Profile]:
+    rows = read_table(times)
+    known = load_profile("3090")
+    profile, found = build(subject(known.gpu, known), rows, known, [times.name])
+    return found, profile
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_report_of_a_fit_fits(width: int, fitted: tuple[Fitted, Profile], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = fit_report(*fitted, "bfloat16", "table")
+    assert "runtimes.transformers-eager" in text or "launch_s" in text
+    assert widest(text) <= width
+
+
+def test_what_fit_prints_fits(times: Path, run: Callable[..., str]) -> None:
+    text = run(60, "fit", "--gpu", "3090", "--observations", str(times), "--out", "fitted.json")
+    assert "wrote fitted.json" in text
+    assert widest(text) <= 60
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_verification_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    config, workload = ModelConfig(num_hidden_layers=12, hidden_size=768), Workload()
+    prediction = toy_predictor().predict(config, workload)
+    text = verified_text(Verified(config, workload, prediction, 0.0123, 0.0456, 0.01, 0.02), "table")
+    assert "TTFT" in text
+    assert widest(text) <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_fit_of_an_engine_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = {name: SimpleNamespace(value=1.0) for name in GGML_PRIORS}
+    found = SimpleNamespace(table=table, pass_s=1e-3, mape_percent=lambda phase: 1.5)
+    assert widest(engine_text(found, "table")) <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_plan_of_a_calibration_fits(width: int, run: Callable[..., str]) -> None:
+    text = run(width, "calibrate", "--gpu", "cpu", "--dtype", "float32", "--effort", "quick", "--dry-run")
+    assert "transformers-eager" in text
+    assert widest(text) <= width

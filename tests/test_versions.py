@@ -12,12 +12,14 @@ import versions
 
 def test_the_oldest_set_is_the_lower_bounds() -> None:
     oldest = versions.packages("oldest")
-    assert "transformers==5.0" in oldest and "torch==2.13" in oldest and "numpy==1.26" in oldest
+    assert "transformers==5.0" in oldest and "torch==2.13.0" in oldest and "numpy==1.26" in oldest
     assert all("==" in one for one in oldest if not one.startswith(("pytest", "hypothesis")))
 
 
 def test_the_newest_set_leaves_the_choice_to_the_index() -> None:
-    assert "transformers>=5.0,<6" in versions.packages("newest")
+    newest = versions.packages("newest")
+    assert "transformers>=5.0,<6" in newest and "torch==2.13.0" in newest
+    assert not any(one.startswith("torch>") for one in newest)
 
 
 def test_a_requirement_without_a_bound_is_refused() -> None:

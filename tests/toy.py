@@ -11,7 +11,7 @@ from latmodel.laws.coefficients import (
 )
 from latmodel.model.architecture import Architecture, uniform
 from latmodel.model.formats import Numbers
-from latmodel.predict.forward import Target, Work
+from latmodel.predict.target import Target, Work
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 # 1e12 FLOP/s, 1e11 B/s, ten SMs, a cache too small to hold anything.

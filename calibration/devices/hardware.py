@@ -94,17 +94,32 @@ def _cuda(index: int) -> Hardware:
 
 
 def _other(device: torch.device) -> Hardware:
-    """Intel's GPUs tell what they are; Apple's have no such call, and share the main memory."""
+    """Intel's GPUs tell what they are; Apple's have a call of their own for it, and share the main memory."""
+    if device.type == "mps":
+        return _apple(device)
     module = torch.get_device_module(device)
     ask = getattr(module, "get_device_properties", None)
     properties = None if ask is None else ask(device.index or 0)
-    shared = getattr(module, "recommended_max_memory", lambda: available_memory() or 0.0)
-    memory = float(getattr(properties, "total_memory", 0.0) or shared())
+    memory = float(getattr(properties, "total_memory", 0.0) or available_memory() or 0.0)
     units = float(getattr(properties, "max_compute_units", 1))
     name = str(getattr(properties, "name", None) or f"{cpu_model()} {device.type}")
+    uuid = str(getattr(properties, "uuid", None) or "")
     return Hardware(
         device.type, device.index or 0, name, memory, CPU_CACHE_BYTES, units,
         str(getattr(properties, "driver_version", "unknown")), torch.__version__, cpu_model(), torch.get_num_threads(),
+        uuid,
+    )  # fmt: skip
+
+
+def _apple(device: torch.device) -> Hardware:
+    """By the chip's name, as its data sheet has it ("Apple M2 Max"): the GPU has none of its own."""
+    told = torch.backends.mps
+    name = str(getattr(told, "get_name", cpu_model)())
+    cores = float(getattr(told, "get_core_count", lambda: 1)())
+    memory = float(torch.get_device_module(device).recommended_max_memory())
+    return Hardware(
+        device.type, 0, name, memory, CPU_CACHE_BYTES, cores, platform.release(), torch.__version__, cpu_model(),
+        torch.get_num_threads(),
     )  # fmt: skip
 
 
@@ -115,7 +130,8 @@ def free_memory(hardware: Hardware) -> float:
         return float(torch.cuda.mem_get_info(hardware.index)[0] + kept)
     if hardware.kind == "cpu":
         return available_memory() or hardware.memory_bytes
-    return hardware.memory_bytes
+    told = getattr(torch.get_device_module(hardware.device), "mem_get_info", None)
+    return hardware.memory_bytes if told is None else float(told(hardware.index)[0])
 
 
 def throttle_reasons(hardware: Hardware) -> tuple[str, ...]:

@@ -3,9 +3,12 @@
 Where the library is missing, or the device or its owner lets nobody ask, there is no answer and nothing fails.
 """
 
+import os
+import time
 from collections.abc import Callable
 from typing import Any
 
+RECENT_S = 1.0  # the library samples what each process uses several times a second
 SLOW = {"heat": ("SwThermalSlowdown", "HwThermalSlowdown"), "power brake": ("HwPowerBrakeSlowdown",)}
 
 
@@ -63,8 +66,24 @@ def _bits(nvml: Any, names: tuple[str, ...]) -> int:
 
 
 def _has_others(nvml: Any, handle: Any) -> bool:
-    # One of them is this process. Its number there is no help: inside a container it is another than os.getpid().
-    return len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)) > 1
+    """Whether another process runs kernels. One that only holds memory, as a notebook does, slows nothing.
+
+    A MIG instance and old drivers do not tell who is active: there any other process counts.
+    """
+    present = {process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+    try:
+        samples = nvml.nvmlDeviceGetProcessUtilization(handle, int(1e6 * (time.time() - RECENT_S)))
+    except nvml.NVMLError as error:
+        idle = isinstance(error, getattr(nvml, "NVMLError_NotFound", ()))  # nothing ran since
+        active = set() if idle else present
+    except AttributeError:
+        active = present
+    else:
+        active = {one.pid for one in samples if one.smUtil > 0}
+    if os.getpid() in present:
+        return bool(active - {os.getpid()})
+    # Inside a container this process has another number there: one of the active ones may be it.
+    return len(active) > 1
 
 
 def _whole(nvml: Any, handle: Any) -> Any:

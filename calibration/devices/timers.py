@@ -21,20 +21,24 @@ def bench(
         return ColdCpuBench(run, hardware.threads, hardware.cache_bytes) if cold else CpuBench(run, hardware.threads)
     if hardware.kind == "cuda":
         return CudaBench(run, hardware.index, graph, replay)
-    return AcceleratorBench(run)
+    return AcceleratorBench(run, hardware.device)
 
 
 class AcceleratorBench(CpuBench):
-    """Wall time of any accelerator that torch can synchronise with."""
+    """Wall time of any accelerator that torch can synchronise with; of several, the one that runs."""
+
+    def __init__(self, run: Callable[[], object], device: torch.device) -> None:
+        super().__init__(run)
+        self._device = device
 
     def time(self, runs: int) -> Times:
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(self._device)
         assert self._run is not None
         with torch.no_grad():
             start = time.perf_counter()
             for _ in range(runs):
                 self._run()
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(self._device)
             return Times(time.perf_counter() - start)
 
 

@@ -125,8 +125,19 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + turned * sin
 
 
-def block_forward(w: BlockWeights, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache, start: int) -> Tensor:
-    """x [batch, tokens, hidden] at positions `start …` through one block; its keys and values enter the cache."""
+def causal_mask(tokens: int, cached: int, device: torch.device) -> Tensor:
+    """[tokens, cached + tokens]: true where a new token sees a position. SDPA's own `is_causal` counts from the first
+    position of the cache, so that several tokens behind one need it."""
+    return torch.ones(tokens, cached + tokens, dtype=torch.bool, device=device).tril_(cached)
+
+
+def block_forward(
+    w: BlockWeights, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache, start: int, mask: Tensor | None = None
+) -> Tensor:
+    """x [batch, tokens, hidden] at positions `start …` through one block; its keys and values enter the cache.
+
+    Several tokens behind a cache need a `mask`, which all blocks share.
+    """
     batch, tokens, hidden = x.shape
     head_dim = cache.keys.shape[-1]
     heads = (batch, tokens, -1, head_dim)
@@ -140,7 +151,7 @@ def block_forward(w: BlockWeights, x: Tensor, cos: Tensor, sin: Tensor, cache: C
     cache.values[:, :, start:end].copy_(v)
     attended = F.scaled_dot_product_attention(
         q, cache.keys[:, :, :end], cache.values[:, :, :end],
-        is_causal=tokens > 1, enable_gqa=q.shape[1] != cache.keys.shape[1],
+        attn_mask=mask, is_causal=tokens > 1 and mask is None, enable_gqa=q.shape[1] != cache.keys.shape[1],
     )  # fmt: skip
     x = x + F.linear(attended.transpose(1, 2).reshape(batch, tokens, -1), w.o)
     normed = F.rms_norm(x, (hidden,), w.post_norm, EPSILON)

@@ -10,7 +10,7 @@ from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
 
 from ..measure.cases import Case
-from .block import DTYPES, Arena, Cache, case_tokens, new_cache
+from .block import DTYPES, Arena, Cache, case_tokens, causal_mask, new_cache
 from .cache_argument import cache_argument
 from .engine import Run
 
@@ -70,10 +70,10 @@ def llama_run(case: Case, arena: Arena, device: torch.device) -> Run:
 
 
 def filled_caches(case: Case, device: torch.device) -> list[Cache]:
-    """Keys and values of the prompt for every block, as decode finds them."""
+    """Keys and values of what is cached for every block, as a decode or a pass over a cache finds them."""
     w = case.workload
     return [
-        new_cache(case.shape, w.batch_size, w.prompt_tokens, DTYPES[w.dtype], device)
+        new_cache(case.shape, w.batch_size, case.cached, DTYPES[w.dtype], device)
         for _ in range(case.shape.num_hidden_layers)
     ]
 
@@ -88,12 +88,12 @@ def _cache_of(model: Any, filled: list[Cache]) -> DynamicCache:
     return cache
 
 
-def _back_to(cache: DynamicCache, prompt: int) -> None:
-    """Forget what was generated. A view: freeing all layers at once would make the next step fault its pages in anew,
+def back_to(cache: DynamicCache, cached: int) -> None:
+    """Forget what came after. A view: freeing all layers at once would make the next step fault its pages in anew,
     which no real generation does."""
     layers: list[Any] = cache.layers
     for layer in layers:
-        layer.keys, layer.values = layer.keys[:, :, :prompt], layer.values[:, :, :prompt]
+        layer.keys, layer.values = layer.keys[:, :, :cached], layer.values[:, :, :cached]
 
 
 def _blocks(case: Case, model: Any, device: torch.device) -> Run:
@@ -101,21 +101,22 @@ def _blocks(case: Case, model: Any, device: torch.device) -> Run:
     prefill = case.phase == "prefill"
     tokens = w.prompt_tokens if prefill else 1
     x = torch.randn(w.batch_size, tokens, case.shape.hidden_size, device=device).to(DTYPES[w.dtype])
-    starts = [0] if prefill else range(w.prompt_tokens, w.prompt_tokens + w.new_tokens)
+    starts = range(case.cached, case.context, tokens)
     positions = [torch.arange(start, start + tokens, device=device)[None] for start in starts]
     angles = [model.model.rotary_emb(x, ids) for ids in positions]
-    kept = None if prefill else _cache_of(model, filled_caches(case, device))
+    kept = _cache_of(model, filled_caches(case, device)) if case.cached else None
+    mask = causal_mask(tokens, case.cached, device)[None, None] if tokens > 1 and case.cached else None
     name = cache_argument(model.model.layers[0])
 
     def run() -> Tensor:
         if kept is not None:
-            _back_to(kept, w.prompt_tokens)
+            back_to(kept, case.cached)
         cache = DynamicCache(config=model.config) if kept is None else kept
         for ids, turns in zip(positions, angles, strict=True):
             state = x
             for layer in model.model.layers:
                 state = layer(
-                    state, attention_mask=None, position_ids=ids, use_cache=True, position_embeddings=turns,
+                    state, attention_mask=mask, position_ids=ids, use_cache=True, position_embeddings=turns,
                     **{name: cache},
                 )  # fmt: skip
         return state
@@ -140,16 +141,20 @@ def _heads(case: Case, arena: Arena, device: torch.device) -> Run:
 def _model(case: Case, model: Any, device: torch.device) -> Run:
     tokens = case_tokens(case, device)
     keep = 0 if case.workload.logits == "all" else 1
-    kept = None if case.phase == "prefill" else _cache_of(model, filled_caches(case, device))
+    kept = _cache_of(model, filled_caches(case, device)) if case.cached else None
     name = cache_argument(model)
 
     def prefill() -> Tensor:
-        return model(tokens, use_cache=True, logits_to_keep=keep).logits  # type: ignore[no-any-return]
+        cache = {}
+        if kept is not None:
+            back_to(kept, case.cached)
+            cache = {name: kept}
+        return model(tokens, use_cache=True, logits_to_keep=keep, **cache).logits  # type: ignore[no-any-return]
 
     def decode() -> Tensor:
         token = tokens[:, -1:]
         if kept is not None:
-            _back_to(kept, case.workload.prompt_tokens)
+            back_to(kept, case.cached)
         for _ in range(case.workload.new_tokens):
             token = model(token, use_cache=True, **{name: kept}).logits[:, -1:].argmax(-1)
         return token

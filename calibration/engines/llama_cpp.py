@@ -64,6 +64,14 @@ class LlamaCpp:
         timings, share = self._run(start, steps + 1, keep=True)
         return float(timings["predicted_ms"]) * 1e-3 * share / (int(timings["predicted_n"]) - 1)
 
+    def behind(self, cached: int, tokens: int) -> float:
+        """Seconds that the server says it read so many more tokens of a prompt in, whose beginning it has kept."""
+        self._run(cached, 1, keep=True)
+        timings, share = self._run(cached + tokens, 1, keep=True)
+        if timings.get("prompt_n") != tokens:
+            raise LatmodelError(f"the server read {timings.get('prompt_n')} tokens behind {cached}, not {tokens}")
+        return float(timings["prompt_ms"]) * 1e-3 * share
+
     def close(self) -> None:
         """Let go of the model."""
         self._server = None

@@ -19,6 +19,7 @@ from .block import (
     block_forward,
     block_weights,
     case_tokens,
+    causal_mask,
     head_forward,
     head_weights,
     new_cache,
@@ -26,7 +27,7 @@ from .block import (
 )
 from .engine import Run
 
-BlockFunction = Callable[[BlockWeights, Tensor, Tensor, Tensor, Cache, int], Tensor]
+BlockFunction = Callable[[BlockWeights, Tensor, Tensor, Tensor, Cache, int, Tensor | None], Tensor]
 
 
 def torch_eager_run(case: Case, arena: Arena, device: torch.device) -> Run:
@@ -83,8 +84,9 @@ class OwnDecoder:
 
     def blocks(self, x: Tensor, start: int, block: BlockFunction) -> Tensor:
         """Hidden states [batch, tokens, hidden] at positions `start …` through all blocks."""
+        mask = causal_mask(x.shape[1], start, x.device) if start and x.shape[1] > 1 else None
         for weights, cache in zip(self._weights, self._caches, strict=True):
-            x = block(weights, x, self._cos, self._sin, cache, start)
+            x = block(weights, x, self._cos, self._sin, cache, start, mask)
         return x
 
     def logits(self, tokens: Tensor, start: int, block: BlockFunction, logits_all: bool = False) -> Tensor:
@@ -110,7 +112,7 @@ def _starts(case: Case, fixed: bool) -> Sequence[int]:
     """Positions at which the passes of a run begin: the prompt's, or each generated token's (`fixed`: one for all)."""
     prompt, new = case.workload.prompt_tokens, case.workload.new_tokens
     if case.phase == "prefill":
-        return (0,)
+        return (case.cached,)
     return [prompt + new // 2] * new if fixed else range(prompt, prompt + new)
 
 
@@ -123,4 +125,4 @@ def _model(case: Case, decoder: OwnDecoder, device: torch.device, block: BlockFu
             token = decoder.logits(token, position, block)[:, -1:].argmax(-1)
         return token
 
-    return (lambda: decoder.logits(tokens, 0, block, logits_all)) if case.phase == "prefill" else decode
+    return (lambda: decoder.logits(tokens, case.cached, block, logits_all)) if case.phase == "prefill" else decode

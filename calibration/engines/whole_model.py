@@ -43,6 +43,9 @@ class WholeModelEngine(Protocol):
     def decode(self, start: int, steps: int) -> float:
         """Mean seconds a token of `steps` tokens after a prompt of `start`."""
 
+    def behind(self, cached: int, tokens: int) -> float:
+        """Seconds to read so many more tokens of a prompt, `cached` of which are in the cache."""
+
     def close(self) -> None:
         """Give everything back."""
 
@@ -86,6 +89,10 @@ class Child:
     def decode(self, start: int, steps: int) -> float:
         """Mean seconds a token."""
         return float(self._ask({"call": "decode", "start": start, "steps": steps}))
+
+    def behind(self, cached: int, tokens: int) -> float:
+        """Seconds to read more of a prompt behind what is cached."""
+        return float(self._ask({"call": "behind", "cached": cached, "tokens": tokens}))
 
     @property
     def returncode(self) -> int | None:

@@ -14,9 +14,10 @@ from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.config import ModelConfig
 
 from .llama_cpp import LlamaCpp
+from .vllm import Vllm
 from .whole_model import WholeModelEngine
 
-WHOLE_MODEL_ENGINES: dict[str, type[WholeModelEngine]] = {LlamaCpp.name: LlamaCpp}
+WHOLE_MODEL_ENGINES: dict[str, type[WholeModelEngine]] = {LlamaCpp.name: LlamaCpp, Vllm.name: Vllm}
 
 
 def find_whole_model_engine(name: str) -> WholeModelEngine:

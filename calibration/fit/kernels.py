@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from latmodel.device.profile import FLOAT8, Coefficient
 from latmodel.laws.attention import shape_of
 from latmodel.laws.coefficients import coefficient_values
-from latmodel.laws.correction import Correction, Corrector, decode_features, gemm_features, prefill_features
+from latmodel.laws.correction import Correction, decode_features, gemm_features, prefill_features
 from latmodel.laws.correction_part import Family
+from latmodel.laws.corrector import Corrector
 from latmodel.laws.float8 import FLOAT8_PRIORS
 from latmodel.laws.priors import Prior
 from latmodel.model.implementation import Implementation

@@ -223,5 +223,8 @@ def measured_ranges(observations: Sequence[Observation]) -> dict[str, tuple[floa
         values = [float(getattr(row, name)) for row in observations]
         ranges[name] = (min(values), max(values))
     last = max(row.prompt_tokens + row.new_tokens for row in observations)
-    ranges["prompt_tokens"] = (ranges["prompt_tokens"][0], float(last))
+    first = min(row.prompt_tokens for row in observations if not row.cached_tokens)
+    ranges["prompt_tokens"] = (float(first), float(last))
+    if longest := max(row.cached_tokens for row in observations):
+        ranges["cached_tokens"] = (0.0, float(longest))  # passes of several tokens over a cache were measured
     return ranges

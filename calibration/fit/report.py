@@ -5,6 +5,7 @@ from typing import Any
 
 from latmodel.device.profile import Profile
 from latmodel.report.column import Column
+from latmodel.report.fitted import paragraph
 from latmodel.report.text import OutputFormat, render
 
 from .fit import Fitted
@@ -42,17 +43,14 @@ def fit_report(fitted: Fitted, profile: Profile, dtype: str, output: OutputForma
     text = render(report_rows(fitted), output, COLUMNS)
     if output not in ("table", "md"):
         return text
-    return "\n".join(
-        [
-            text,
-            "",
-            *_rates(fitted, profile, dtype),
-            *_errors(profile),
-            *profile.provenance.notes,
-            *_warnings(fitted),
-            *_solution(fitted),
-        ]
-    )
+    lines = [
+        *_rates(fitted, profile, dtype),
+        *_errors(profile),
+        *profile.provenance.notes,
+        *_warnings(fitted),
+        *_solution(fitted),
+    ]
+    return "\n".join([text, "", *map(paragraph, lines)])
 
 
 def _rates(fitted: Fitted, profile: Profile, dtype: str) -> list[str]:

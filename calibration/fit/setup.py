@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from latmodel.laws.coefficients import Device, RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
 from latmodel.model.implementation import Implementation
-from latmodel.predict.forward import Target
+from latmodel.predict.target import Target
 
 
 @dataclass(frozen=True)

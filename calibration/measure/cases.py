@@ -46,9 +46,14 @@ class Case:
         return self.config
 
     @property
+    def cached(self) -> int:
+        """Positions in the cache before the first measured token."""
+        return self.workload.prompt_tokens if self.phase == "decode" else self.workload.cached_tokens
+
+    @property
     def context(self) -> int:
         """Positions in the cache once the last measured token is in."""
-        return self.workload.prompt_tokens + (self.workload.new_tokens if self.phase == "decode" else 0)
+        return self.cached + (self.workload.new_tokens if self.phase == "decode" else self.workload.prompt_tokens)
 
     @property
     def units(self) -> int:
@@ -72,7 +77,7 @@ class Case:
         return Observation(
             part=self.part, phase=self.phase, timing=timing, seconds=seconds, noise=noise, flags=set_apart, gpu=gpu,
             runtime=self.runtime, dtype=w.dtype, logits=w.logits, hidden_size=c.hidden_size, vocab_size=c.vocab_size,
-            batch_size=w.batch_size, prompt_tokens=w.prompt_tokens,
+            batch_size=w.batch_size, prompt_tokens=w.prompt_tokens, cached_tokens=w.cached_tokens,
             new_tokens=w.new_tokens if self.phase == "decode" else 0, source="latmodel calibrate", name=self.name,
             **dimensions,
         )  # fmt: skip
@@ -101,6 +106,6 @@ def case_bytes(case: Case) -> float:
     w = case.workload
     peak = peak_memory(
         case.config.architecture(), batch=w.batch_size, prompt=w.prompt_tokens, new=w.new_tokens,
-        logits_all=w.logits == "all", numbers=w.numbers(), implementation=TRANSFORMERS,
+        logits_all=w.logits == "all", numbers=w.numbers(), implementation=TRANSFORMERS, cached=w.cached_tokens,
     )  # fmt: skip
     return float(peak.peak_bytes - peak.weight_bytes) + weight_elements(case) * w.numbers().weight_bytes

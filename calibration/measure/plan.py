@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from ..observations.decoder_config import DecoderConfig
 from .cases import RING_OVER_CACHE, Case, Part, Phase, ring_depth
 from .reference import Reference
 from .samples import Rules
+from .shapes import between, config_of, dividing, near, points, shape_at, spread
 
 Effort = Literal["quick", "normal", "rigorous"]
 
@@ -26,14 +27,15 @@ class Scale:
     hidden: tuple[int, int]
     prompt: tuple[int, int]
     context: tuple[int, int]
+    cached: tuple[int, int]  # before a pass of several tokens
     vocab: tuple[int, int]
     most_batch: int
     most_flops: float  # of one prefill run: longer prompts of wide blocks are cut to it
     cold_models: bool  # a last-level cache holds the small models whole, and the time is in reading them
 
 
-CPU = Scale((128, 1024), (32, 512), (32, 1024), (2048, 32768), 4, 8e9, cold_models=True)
-GPU = Scale((512, 8192), (64, 4096), (64, 8192), (16384, 131072), 32, 1e14, cold_models=False)
+CPU = Scale((128, 1024), (32, 512), (32, 4096), (128, 4096), (2048, 32768), 4, 8e9, cold_models=True)
+GPU = Scale((512, 8192), (64, 4096), (64, 8192), (512, 16384), (16384, 131072), 32, 1e14, cold_models=False)
 
 # Shapes measured, shapes held out, heads, whole models; and how each is sampled. Of 19 errors the 18th is their 90 %
 # quantile; with one shape less the largest would have to do, and intervals would cover 95 %.
@@ -42,6 +44,9 @@ EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
     "normal": (30, 10, 4, 3, Rules(rounds=3, sample_s=0.5)),
     "rigorous": (72, 24, 6, 4, Rules(rounds=4, sample_s=1.5, precision=0.002)),
 }
+# Passes of so many tokens over a cache, in turn, and how many of them: checks of drafted tokens, short turns of a talk.
+PASS_TOKENS = (2, 4, 8, 16)
+PASSES = {"quick": 4, "normal": 8, "rigorous": 20}
 SETUP_S = 0.15  # making a case, warming it up and timing the references, seen on one CPU core
 COLD_ROWS = 256.0  # at so many rows reading cold weights is still a tenth of a bfloat16 product on a CPU
 DECODE_STEPS = 4  # a growing cache behaves differently from one that is written at the same place again and again
@@ -69,8 +74,8 @@ class Plan:
         rules, total = self.rules, 0.0
         for case in self.cases:
             run = seconds_of(case) * case.units
-            # Two runs of warm-up, then blocks: at least `least_blocks` of one run each.
-            total += 2.0 * run + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
+            # Two runs of warm-up or more, then blocks: at least `least_blocks` of one run each.
+            total += max(2.0 * run, rules.warm_up_s) + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
         once = [seconds_of(case) for case in self.references]
         references = sum(seconds * (1 + Reference.runs(seconds)) for seconds in once) * len(self.cases)
         return OVERRUN * rules.rounds * (total + references)
@@ -84,6 +89,7 @@ def make_plan(
     cache_bytes: float,
     like: ModelConfig | DecoderConfig | None = None,
     seed: int = 0,
+    passes: bool = True,
 ) -> Plan:
     """The cases of one runtime and dtype.
 
@@ -96,87 +102,39 @@ def make_plan(
         like: measure blocks of this architecture (and near it) instead of the whole range; if they are no plain Llama
             blocks, its own kinds of layers at its own width in two points of three, Llama blocks near it in the third.
         seed: shifts the sequence of shapes.
+        passes: time several tokens over a cache too; only of Llama blocks: what recurrent layers keep of several tokens
+            depends on the class.
     """
     measured, held_out, heads, models, rules = EFFORTS[effort]
     maker = _Maker(runtime, dtype, cache_bytes, scale.most_flops)
-    points = _points(measured + held_out, seed)
+    at = points(measured + held_out, seed)
     cases: list[Case] = []
     every = max(2, round((measured + held_out) / held_out))
-    for index, point in enumerate(points):
+    chosen = spread(PASSES[effort], measured + held_out) if passes else []
+    for index, point in enumerate(at):
         set_apart = index % every == every // 2 and index // every < held_out
         name = f"{'held-' if set_apart else ''}{index:02d}"
         batch = _batch(point[5], scale.most_batch)
-        prompt = _between(point[4], *scale.prompt, step=1)
-        context = _between(point[6], *scale.context, step=1)
+        prompt = between(point[4], *scale.prompt, step=1)
+        context = between(point[6], *scale.context, step=1)
         prompt_batch = batch if batch * prompt <= scale.prompt[1] else 1
         if isinstance(like, DecoderConfig) and index % 3:
             cases.append(maker.decoder(f"{name}-prefill", "prefill", like, prompt, prompt_batch, set_apart))
             cases.append(maker.decoder(f"{name}-decode", "decode", like, context, batch, set_apart))
             continue
-        shape = _shape(point, _around(scale, like), index) if not isinstance(like, ModelConfig) else _near(like, point)
+        if isinstance(like, ModelConfig):
+            shape = near(like, point)
+        else:
+            shape = shape_at(point, _around(scale, like).hidden, index)
         cases.append(maker.block(f"{name}-prefill", "prefill", shape, prompt, prompt_batch, set_apart))
         cases.append(maker.block(f"{name}-decode", "decode", shape, context, batch, set_apart))
+        if index in chosen:
+            new = PASS_TOKENS[chosen.index(index) % len(PASS_TOKENS)]
+            cached = between(point[6], *scale.cached, step=1)
+            cases.append(maker.block(f"{name}-pass", "prefill", shape, new, batch, set_apart, cached))
     cases += maker.heads(heads, scale, like)
     cases += maker.models(models, scale)
     return Plan(tuple(cases), maker.references(scale), rules)
-
-
-def _points(count: int, seed: int) -> Iterator[tuple[float, ...]]:
-    """Evenly spread points of the unit cube: the additive recurrence of the generalised golden ratio.
-
-    Source: M. Roberts, "The unreasonable effectiveness of quasirandom sequences" (2018).
-    """
-    dimensions = 7
-    ratio = 2.0
-    for _ in range(30):
-        ratio = (1.0 + ratio) ** (1.0 / (dimensions + 1))
-    steps = [ratio ** -(i + 1) for i in range(dimensions)]
-    for index in range(count):
-        yield tuple((0.5 + 0.137 * seed + (index + 1) * step) % 1.0 for step in steps)
-
-
-def _between(share: float, low: int, high: int, step: int) -> int:
-    """A log-spaced value from low to high, rounded to a multiple of `step`."""
-    value = low * math.exp(share * math.log(high / low))
-    return max(step, round(value / step) * step)
-
-
-def _shape(point: Sequence[float], scale: Scale, index: int) -> ModelConfig:
-    hidden = _between(point[0], *scale.hidden, step=64)
-    inner = round(hidden * (2.0 + 3.0 * point[1]) / 32) * 32
-    if index % 6 == 5:
-        inner += 5 if index % 12 == 5 else 4  # odd, or no multiple of 8
-    sizes = [size for size in (64, 128, 32, 96, 80) if size <= hidden // 2]
-    head_dim = sizes[min(int(point[2] ** 1.7 * len(sizes)), len(sizes) - 1)]
-    # Transformers wants the hidden size to be a multiple of the heads, even where head_dim is given.
-    heads = _dividing(hidden, round(hidden / head_dim))
-    groups = [g for g in range(1, heads + 1) if heads % g == 0]  # divisors: MHA … MQA
-    kv_heads = heads // groups[min(int(point[3] * len(groups)), len(groups) - 1)]
-    return _config(hidden, inner, heads, kv_heads, head_dim)
-
-
-def _dividing(hidden: int, heads: int) -> int:
-    """The most heads up to `heads` that divide the hidden size."""
-    return next(h for h in range(max(1, heads), 0, -1) if hidden % h == 0)
-
-
-def _config(hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, vocab_size: int = 256) -> ModelConfig:
-    return ModelConfig(
-        num_hidden_layers=1, hidden_size=hidden, intermediate_size=inner, num_attention_heads=heads,
-        num_key_value_heads=kv_heads, head_dim=head_dim, vocab_size=vocab_size,
-    )  # fmt: skip
-
-
-def _near(like: ModelConfig, point: Sequence[float]) -> ModelConfig:
-    """The same kind of block, half to twice as wide (the exact one for a third of the points)."""
-    if point[0] < 1 / 3:
-        return like.model_copy(update={"num_hidden_layers": 1, "vocab_size": 256})
-    factor = 0.5 * 4.0 ** point[1]
-    heads = max(1, round(like.num_attention_heads * factor / like.num_key_value_heads)) * like.num_key_value_heads
-    step = math.lcm(64, heads)
-    hidden = max(step, round(like.hidden_size * factor / step) * step)
-    inner = max(64, round(like.intermediate_size * factor / 64) * 64)
-    return _config(hidden, inner, heads, like.num_key_value_heads, like.head_dim)
 
 
 def _around(scale: Scale, like: DecoderConfig | None) -> Scale:
@@ -209,13 +167,16 @@ class _Maker:
         self._runtime, self._dtype, self._cache = runtime, dtype, cache_bytes
         self._most_flops = most_flops
 
-    def block(self, name: str, phase: Phase, shape: ModelConfig, prompt: int, batch: int, held_out: bool) -> Case:
-        cache = self._cache if phase == "decode" else self._prefill_cache(batch * prompt)
+    def block(
+        self, name: str, phase: Phase, shape: ModelConfig, prompt: int, batch: int, held_out: bool, cached: int = 0
+    ) -> Case:
+        """A ring of blocks; `cached` positions before a prompt make it a pass over a cache."""
+        cache = self._cache if phase == "decode" or cached else self._prefill_cache(batch * prompt)
         ring = shape.model_copy(update={"num_hidden_layers": ring_depth(shape, self._dtype, cache)})
-        if phase == "prefill":
+        if phase == "prefill" and not cached:
             rows = self._most_flops / (2.0 * float(num_parameters(ring.architecture())))
             prompt = max(16, min(prompt, int(rows / batch)))
-        return self._case(name, "blocks", phase, ring, prompt, DECODE_STEPS, batch, held_out)
+        return self._case(name, "blocks", phase, ring, prompt, DECODE_STEPS, batch, held_out, cached=cached)
 
     def _prefill_cache(self, rows: int) -> float:
         """In prefill a block's weights are read once for many rows: the more, the less their being cold matters."""
@@ -238,10 +199,10 @@ class _Maker:
         cases = []
         for index in range(count):
             share = (index + 0.5) / count
-            hidden = _between(share, *scale.hidden, step=64) if like is None else like.hidden_size
-            vocab = _between(1.0 - share, *scale.vocab, step=64) if like is None else like.vocab_size
-            heads = _dividing(hidden, hidden // 64)
-            shape = _config(hidden, 4 * hidden, heads, heads, 64, vocab_size=vocab)
+            hidden = between(share, *scale.hidden, step=64) if like is None else like.hidden_size
+            vocab = between(1.0 - share, *scale.vocab, step=64) if like is None else like.vocab_size
+            heads = dividing(hidden, hidden // 64)
+            shape = config_of(hidden, 4 * hidden, heads, heads, 64, vocab_size=vocab)
             size = {"float32": 4.0}.get(self._dtype, 2.0) * hidden * vocab
             copies = max(1, math.ceil(3.0 * self._cache / size))
             ring = shape.model_copy(update={"num_hidden_layers": copies})
@@ -256,7 +217,7 @@ class _Maker:
         cases = []
         for index in range(count):
             hidden = scale.hidden[0] * (1 + index % 2)
-            shape = _config(hidden, 3 * hidden, hidden // 64, hidden // 64, 64, vocab_size=scale.vocab[0])
+            shape = config_of(hidden, 3 * hidden, hidden // 64, hidden // 64, 64, vocab_size=scale.vocab[0])
             config = shape.model_copy(update={"num_hidden_layers": 2 + 2 * index})
             for phase in ("prefill", "decode"):
                 name = f"model-{index}-{phase}"
@@ -267,8 +228,8 @@ class _Maker:
 
     def references(self, scale: Scale) -> tuple[Case, Case]:
         """One block in the middle of the range, in both phases."""
-        hidden = _between(0.5, *scale.hidden, step=64)
-        shape = _config(hidden, 3 * hidden, hidden // 64, hidden // 64, 64)
+        hidden = between(0.5, *scale.hidden, step=64)
+        shape = config_of(hidden, 3 * hidden, hidden // 64, hidden // 64, 64)
         prefill = self.block("reference-prefill", "prefill", shape, 64, 1, False)
         decode = self.block("reference-decode", "decode", shape, 64, 1, False)
         # Short: they are timed after every sample.
@@ -280,10 +241,10 @@ class _Maker:
 
     def _case(
         self, name: str, part: Part, phase: Phase, config: ModelConfig | DecoderConfig, prompt: int, new: int,
-        batch: int, held_out: bool, logits_all: bool = False,
+        batch: int, held_out: bool, logits_all: bool = False, cached: int = 0,
     ) -> Case:  # fmt: skip
         work = Workload(
             prompt_tokens=prompt, new_tokens=new, batch_size=batch, dtype=self._dtype,  # type: ignore[arg-type]
-            logits="all" if logits_all else "last",
+            logits="all" if logits_all else "last", cached_tokens=cached,
         )  # fmt: skip
         return Case(name, part, phase, config, work, self._runtime, held_out=held_out)

@@ -19,6 +19,7 @@ class Rules:
     """When a sample is long enough and when it is good enough. Two numbers judge noise: `precision`, `max_drift`."""
 
     rounds: int = 2
+    warm_up_s: float = 0.05  # a device that idled while the case was made takes so long to raise its clocks
     block_s: float = 0.02  # runs are timed in blocks at least this long, so that the clock's grain is nothing
     sample_s: float = 0.4  # a sample ends here at the latest (a started block is finished)
     least_blocks: int = 3
@@ -37,7 +38,7 @@ class Sample(NamedTuple):
 
 
 def sample(bench: Bench, now: Callable[[], float], rules: Rules) -> Sample:
-    """Warm up, find the block size, repeat blocks until the rule says stop.
+    """Warm up (two runs, and `rules.warm_up_s` at least), find the block size, repeat blocks until the rule says stop.
 
     Raises:
         Hung: a run took longer than `rules.limit_s`.
@@ -46,6 +47,8 @@ def sample(bench: Bench, now: Callable[[], float], rules: Rules) -> Sample:
     bench.time(1)
     _check((now() - start) / FIRST_RUN, rules)  # it may compile
     once = bench.time(1)
+    while now() - start < rules.warm_up_s:
+        once = bench.time(1)
     runs = max(1, math.ceil(rules.block_s / once.wall_s))
     begin, blocks = now(), [] if runs > 1 else [once]
     while len(blocks) < rules.least_blocks or (

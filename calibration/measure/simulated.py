@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 
 from latmodel.laws.coefficients import HOST_TERMS
-from latmodel.predict.forward import Target
+from latmodel.predict.target import Target
 
 from ..observations.evidence import FORMULAS, model_of, work_of
 from .bench import OutOfMemory, Times

@@ -12,7 +12,8 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, uniform
 from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES
 from latmodel.model.formats import Numbers
-from latmodel.predict.forward import Target, Work, blocks_cost, forecast, head_cost, host_seconds
+from latmodel.predict.forward import blocks_cost, forecast, head_cost, host_seconds
+from latmodel.predict.target import Target, Work
 from latmodel.predict.timeline import overlapped
 
 from .decoder_config import DecoderConfig
@@ -44,13 +45,14 @@ def evidence(observations: Sequence[Observation]) -> list[Evidence]:
         raise UsageError(f"observations of {dtypes[0]} and {dtypes[1]} do not mix; fit one dtype at a time")
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(observations):
-        key = (row.runtime, row.part, row.phase, row.timing, row.logits, row.config or "")
+        over_cache = "over a cache" if row.cached_tokens else ""  # several queries attend in another way
+        key = (row.runtime, row.part, row.phase, row.timing, row.logits, row.config or "", over_cache)
         groups.setdefault(key, []).append(index)
     return [_group(key, rows, [observations[i] for i in rows]) for key, rows in groups.items()]
 
 
 def _group(key: tuple[str, ...], index: list[int], rows: list[Observation]) -> Evidence:
-    runtime, part, phase, timing, logits, _config = key
+    runtime, part, phase, timing, logits, _config, _over_cache = key
     formula = FORMULAS.get((part, phase, timing))
     if formula is None:
         raise UsageError(f"no formula predicts part={part}, phase={phase}, timing={timing} ({rows[0].name or 'row'})")
@@ -76,7 +78,8 @@ def work_of(rows: Sequence[Observation], logits_all: bool) -> Work:
     """The workloads of the rows as one, with arrays."""
     size = DTYPE_BYTES[rows[0].dtype]
     prompt, new, batch = (_column(rows, name) for name in ("prompt_tokens", "new_tokens", "batch_size"))
-    return Work(prompt, new, batch, logits_all, Numbers(size, size, size))
+    cached = _column(rows, "cached_tokens") if rows[0].cached_tokens else 0.0
+    return Work(prompt, new, batch, logits_all, Numbers(size, size, size), cached)
 
 
 def _column(rows: Iterable[Observation], name: str) -> Any:

@@ -18,7 +18,7 @@ from latmodel.model.layers.attention import attention_op
 from latmodel.model.layers.unpacking import float8_product
 from latmodel.model.ops import POINTWISE, OpCost, gemm, pointwise
 from latmodel.model.step import Step
-from latmodel.predict.forward import Target
+from latmodel.predict.target import Target
 
 from .evidence import Evidence
 from .record import Count, Seconds, Share, Size

@@ -61,6 +61,7 @@ class Observation(BaseModel):
     batch_size: Size = 1
     prompt_tokens: Count = 512
     new_tokens: Count = 0
+    cached_tokens: Count = 0  # positions before the prompt that are in the cache already
     source: Annotated[str, Field(max_length=200)] = ""
     name: Annotated[str, Field(max_length=100)] = ""
     config: Annotated[str, Field(max_length=MAX_TEXT_BYTES)] | None = None  # of a decoder that is no plain Llama: JSON

@@ -3,17 +3,20 @@
 The card's own coefficients stay those of the published kernels, a serving framework's; PyTorch launches others.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from latmodel.device.datasheets import datasheet
-from latmodel.device.profile import Profile, Quality
+from latmodel.device.profile import Coefficient, Profile, Quality
+from latmodel.device.profile_file import read_profile
 
 from ..fit import make
 from ..fit.outcome import About, calibrated
 from ..fit.start import problem
 from ..observations.record import Observation, read_observations
+from .compiled import with_compiled
 
 FOLDER = Path("benchmarks/boards")  # CARD.jsonl: what `latmodel calibrate` observed; CARD-models.jsonl: whole models
 
@@ -35,6 +38,24 @@ BOARDS = (
          "0.3 % (cuda-graph)",),
     ),
 )  # fmt: skip
+
+
+# Cards that have the chip of a calibrated board, with other memory: they run its kernels.
+TWINS = {"nvidia-h200": "nvidia-h100-80gb-hbm3"}
+TWINS_APART = 0.05  # standard deviation between two boards of one chip, log units: an assumption
+
+
+def with_runtimes(profile: Profile, folder: Path) -> Profile:
+    """A packaged card's profile with what was calibrated on a board of it, and a compiled runtime.
+
+    A card with the chip of a calibrated board takes that one's kernels; `folder` holds its profile already.
+    """
+    name = profile.name
+    if (board := board_of(name)) is not None:
+        profile = with_board(profile, board, read_board(board))
+    if name in TWINS:
+        profile = with_twin(profile, read_profile(folder / f"{TWINS[name]}.json"))
+    return with_compiled(profile) if name.startswith("nvidia") else profile
 
 
 def board_of(card: str) -> Board | None:
@@ -78,3 +99,29 @@ def read_board(board: Board, folder: Path = FOLDER) -> list[Observation]:
 def read_models(board: Board, folder: Path = FOLDER) -> list[Observation]:
     """Whole models that were run on it and never fitted."""
     return read_observations(folder / f"{board.card}-models.jsonl")
+
+
+def with_twin(profile: Profile, twin: Profile) -> Profile:
+    """The profile with the PyTorch kernels of a calibrated card of the same chip, as shares of its own data sheet.
+
+    A graph's host comes with them; that of a runtime which launches kernels one by one stays the profile's own.
+    """
+    runtimes = dict(profile.runtimes)
+    for name in ("transformers-eager", "cuda-graph"):
+        mine, theirs = profile.runtimes[name], twin.runtimes[name]
+        kernels = {dtype: _borrowed(table) for dtype, table in theirs.device.items()}
+        host = _borrowed(theirs.coefficients)
+        if name != "cuda-graph":
+            host = {**mine.coefficients, "gap_s": host["gap_s"]}
+        note = "; ".join(filter(None, (mine.note, f"PyTorch's kernels as measured on one {twin.title}, the same chip")))
+        changed = {"device": kernels, "coefficients": host, "corrected": [], "note": note}
+        runtimes[name] = mine.model_copy(update=changed)
+    return profile.model_copy(update={"runtimes": runtimes})
+
+
+def _borrowed(table: Mapping[str, Coefficient]) -> dict[str, Coefficient]:
+    return {
+        name: one if one.status == "fixed" else one.model_copy(
+            update={"status": "prior", "stderr_log": float(f"{math.hypot(one.stderr_log, TWINS_APART):.3g}")})
+        for name, one in table.items()
+    }  # fmt: skip

@@ -30,12 +30,13 @@ from latmodel.device.profile import (
 from latmodel.device.profile_file import write_profile
 from latmodel.errors import UsageError
 from latmodel.laws.correction_part import CorrectionPart, Family
-from latmodel.laws.priors import DEVICE_PRIORS, prior_values
+from latmodel.laws.priors import DEVICE_PRIORS, Prior, prior_values
 
 from ..fit import make
 from ..fit.kernels import (
     FAMILIES,
     Kernels,
+    family_priors,
     fit_law,
     held_out_trial,
     log_residuals,
@@ -46,8 +47,9 @@ from ..fit.kernels import (
 from ..fit.residual import correction_part
 from ..fit.setup import Setup
 from ..observations.operators import OperatorObservation
-from ..sources import aiconfigurator, llmservingsim, vidur
-from .boards import board_of, read_board, with_board
+from ..sources import aiconfigurator
+from .boards import with_runtimes
+from .families import SOURCES, TIMED, Evidence
 from .hosts import host_runtimes
 from .whole_blocks import BLOCK_PHASES, Vector, blocks_by_phase
 
@@ -55,18 +57,13 @@ DTYPE: Literal["bfloat16"] = "bfloat16"
 PHASES = {"gemm8": FLOAT8_PHASE}  # names of families in reports, where they differ
 LAW_ROWS = 6000  # rows that a law's handful of coefficients is fitted to; a correction sees all
 FEW_ROWS = 1500  # below this no correction: rows of one or two models say nothing of the shapes between
+# What one multiprocessor loads alone, bytes/s, as fitted to the kernels of another card of the chip (the L40S), and how
+# sure that is of this one, log units.
+TILE_BYTES_PER_S = {"nvidia-geforce-rtx-4090": 38.3e9}
+TILE_SPREAD = 0.25
 MAX_FOLDS = 12
 SPLIT = "out of sample (fitted to 10 % of shapes)"
 FEW_SPLIT = "out of sample (leave one layer shape out)"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One family on one card: the rows to fit, what was left out, where they come from."""
-
-    rows: list[OperatorObservation]
-    dropped: Mapping[str, int]
-    source: str
 
 
 @dataclass(frozen=True)
@@ -100,11 +97,21 @@ def fit_card(gpu: str, source: str = "aiconfigurator", data: Path = Path("../sha
 
 def _solve(card: DataSheet, family: str, rows: list[OperatorObservation]) -> Outcome:
     start = start_at(make.sheet_of(card, rows[0].dtype), rows[0].runtime)
-    law = fit_law(family, _some(rows, LAW_ROWS), start)
+    law = fit_law(family, _some(rows, LAW_ROWS), start, _priors(card, family, rows))
     if len(rows) < FEW_ROWS:
         return Outcome(law, FEW_SPLIT, *_leave_shapes_out(family, rows, start))
     trial = held_out_trial(family, rows, start, seed=0)
     return Outcome(with_correction(law, rows), SPLIT, trial.corrected.tolist(), [rows[i] for i in trial.test])
+
+
+def _priors(card: DataSheet, family: str, rows: list[OperatorObservation]) -> dict[str, Prior]:
+    """A family's priors; of a card whose rows do not show it, what a multiprocessor of its chip loads."""
+    priors, name = family_priors(family, hot=any(row.hot for row in rows)), "device.gemm.tile_bandwidth"
+    loaded = TILE_BYTES_PER_S.get(card.name)
+    if loaded is not None and name in priors:
+        value = loaded * card.sm_count / card.bandwidth_bytes_per_s
+        priors[name] = priors[name]._replace(value=value, spread=TILE_SPREAD)
+    return priors
 
 
 def _leave_shapes_out(
@@ -185,7 +192,13 @@ def _profile(
             coefficients=tables,
             corrections=learned,
         ),
-        runtimes=host_runtimes(card.name, phase_residuals(outcomes), _ranges(families), list(corrections)),
+        runtimes=host_runtimes(
+            card.name,
+            phase_residuals(outcomes),
+            _ranges(families),
+            list(corrections),
+            timed=TIMED[source],
+        ),
         quality=Quality(kind="published", errors=errors),
         provenance=Provenance(
             source=", ".join(one.source for one in families.values()),
@@ -229,20 +242,6 @@ def _ranges(families: Mapping[str, Evidence]) -> dict[RangeName, tuple[float, fl
     return ranges
 
 
-def _aiconfigurator(card: DataSheet, _: Path) -> dict[str, Evidence]:
-    families = (*FAMILIES, "gemm8") if FLOAT8 in card.peak_flops_per_s else FAMILIES
-    return {family: Evidence(*aiconfigurator.read(card.name, family)) for family in families}
-
-
-def _vidur(card: DataSheet, data: Path) -> dict[str, Evidence]:
-    return {family: Evidence(*rows) for family, rows in vidur.read(data, card).items()}
-
-
-def _llmservingsim(card: DataSheet, data: Path) -> dict[str, Evidence]:
-    return {family: Evidence(*rows) for family, rows in llmservingsim.read(data, card).items()}
-
-
-SOURCES = {"aiconfigurator": _aiconfigurator, "vidur": _vidur, "llmservingsim": _llmservingsim}
 PACKAGED = {
     **dict.fromkeys(aiconfigurator.FOLDERS, "aiconfigurator"),
     "nvidia-a40": "vidur",
@@ -251,10 +250,8 @@ PACKAGED = {
 
 
 def write(name: str, data: Path, folder: Path) -> None:
-    """Fit a packaged card, with the board that this project calibrated if there is one; write it, print its errors."""
-    profile = fit_card(name, PACKAGED[name], data)
-    if (board := board_of(name)) is not None:
-        profile = with_board(profile, board, read_board(board))
+    """Fit a packaged card, with the runtimes that kernels alone do not show; write it, print its errors."""
+    profile = with_runtimes(fit_card(name, PACKAGED[name], data), folder)
     write_profile(profile, folder / f"{name}.json")
     print(name, *(f"{row.phase} {row.mape_percent:.1f} % of {row.rows}" for row in profile.quality.errors), flush=True)
 

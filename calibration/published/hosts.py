@@ -1,6 +1,7 @@
 """Runtimes of a card whose host nobody measured: a prior over published hosts, and a width that says so."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from latmodel.device.hosts import block_launches, typical_host_s
 from latmodel.device.profile import Coefficient, Phase, RangeName, RuntimePart
@@ -32,18 +33,33 @@ VLLM_NOTE = (
 # Published attention is vLLM's, timed with its write of the KV cache and its bookkeeping. PyTorch's own, alone in a
 # graph on an H100 (cuDNN, torch 2.11, 1 to 64 positions): 3.2 to 3.9 us in decode, 6.5 to 7.9 us in prefill.
 PYTORCH_ATTENTION = {"decode.floor_s": 3.5e-6, "prefill.floor_s": 7e-6}
+# A pointwise kernel of PyTorch's in a graph, and the gap after it, on the H100 that this project calibrated
+# (benchmarks/boards), the only such graph that was timed.
+PYTORCH_POINTWISE_S, GRAPH_GAP_S = 1.48e-6, 0.26e-6
 
 
-def pytorch_kernels() -> dict[str, Coefficient]:
+class Timed(NamedTuple):
+    """What a source of kernels timed: PyTorch's pointwise kernels too, and with each kernel the gap to the next."""
+
+    pointwise: bool = False
+    gaps: bool = True
+
+
+IN_GRAPHS = Timed()
+
+
+def pytorch_kernels(timed: Timed = IN_GRAPHS) -> dict[str, Coefficient]:
     """What differs of the device's coefficients where PyTorch launches the kernels."""
+    pointwise = PYTORCH_POINTWISE_S + (GRAPH_GAP_S if timed.gaps else 0.0)
+    values = PYTORCH_ATTENTION | ({} if timed.pointwise else {"pointwise.floor_s": pointwise})
     shortest = {
         name: Coefficient(value=value, stderr_log=DEVICE_PRIORS[name].spread, status="prior")
-        for name, value in PYTORCH_ATTENTION.items()
+        for name, value in values.items()
     }
     return shortest | dict.fromkeys(SERVED_ONLY, Coefficient(value=0.0))
 
 
-def eager_coefficients() -> dict[str, Coefficient]:
+def eager_coefficients(timed: Timed = IN_GRAPHS) -> dict[str, Coefficient]:
     """Transformers eager on an unknown host: the priors' proportions, scaled to the typical block."""
     values = prior_values(RUNTIME_PRIORS)
     scale = typical_host_s() / (block_launches() * values["launch_s"] + values["block_s"])
@@ -52,17 +68,17 @@ def eager_coefficients() -> dict[str, Coefficient]:
         scaled = value * scale if name in ("launch_s", "block_s", "prefill_block_s") else value
         spread = max(RUNTIME_PRIORS[name].spread, HOST_SPREAD)
         table[name] = Coefficient(value=float(f"{scaled:.4g}"), stderr_log=spread, status="prior")
-    return {**table, **_no_gap()}
+    return {**table, **_gap(timed)}
 
 
-def graph_coefficients() -> dict[str, Coefficient]:
+def graph_coefficients(timed: Timed = IN_GRAPHS) -> dict[str, Coefficient]:
     """A graph replay: hardly any host time. Launching one takes tens of microseconds in NVIDIA's guidance."""
     return {
         **{name: Coefficient(value=0.0) for name in ("launch_s", "block_s", "prefill_block_s")},
         "pass_s": Coefficient(value=4e-5, stderr_log=0.7, status="prior"),
         "token_s": Coefficient(value=1e-5, stderr_log=1.0, status="prior"),
         "overlap_loss": Coefficient(value=0.02, stderr_log=0.7, status="prior"),
-        **_no_gap(),
+        **_gap(timed),
     }
 
 
@@ -74,9 +90,11 @@ def engine_coefficients() -> dict[str, Coefficient]:
     }
 
 
-def _no_gap() -> dict[str, Coefficient]:
-    # Published kernels were timed inside graphs: their floors hold the gap to the next one.
-    return {"gap_s": Coefficient(value=0.0)}
+def _gap(timed: Timed) -> dict[str, Coefficient]:
+    # Kernels that were timed inside graphs: their floors hold the gap to the next one.
+    if timed.gaps:
+        return {"gap_s": Coefficient(value=0.0)}
+    return {"gap_s": Coefficient(value=GRAPH_GAP_S, stderr_log=RUNTIME_PRIORS["gap_s"].spread, status="prior")}
 
 
 def _seen(implementation: str, ranges: Mapping[RangeName, tuple[float, float]]) -> dict[RangeName, tuple[float, float]]:
@@ -94,6 +112,7 @@ def host_runtimes(
     corrected: Sequence[Family],
     *,
     beyond: float = 2.0,
+    timed: Timed = IN_GRAPHS,
 ) -> dict[str, RuntimePart]:
     """The runtimes that a published card's profile offers.
 
@@ -104,10 +123,11 @@ def host_runtimes(
         ranges: what was measured, in a model's dimensions.
         corrected: families with a correction; only vLLM runs all those kernels, PyTorch shares its matrix products.
         beyond: factor on intervals outside the ranges.
+        timed: what the source of the kernels timed.
     """
 
     def part(implementation: str, note: str, kernels: Sequence[Family]) -> RuntimePart:
-        table = eager_coefficients() if implementation == "transformers" else graph_coefficients()
+        table = (eager_coefficients if implementation == "transformers" else graph_coefficients)(timed)
         if implementation == "serving":
             table |= engine_coefficients()
         host = "a prior over published hosts" if implementation == "transformers" else "a graph replay, launch assumed"
@@ -115,7 +135,7 @@ def host_runtimes(
         apart = BOARDS_APART if implementation == "serving" else FRAMEWORKS_APART
         scores = {phase: block_scores(some, apart) for phase, some in residuals.items()}
         own: dict[DType, dict[str, Coefficient]] = (
-            {} if implementation == "serving" else {"bfloat16": pytorch_kernels()}
+            {} if implementation == "serving" else {"bfloat16": pytorch_kernels(timed)}
         )
         return RuntimePart(
             implementation=implementation, host=host, note=note.format(gpu=gpu), coefficients=table, device=own,

@@ -21,6 +21,7 @@ from ..observations.evidence import Evidence
 from ..observations.operators import operator_evidence
 from ..observations.record import Observation
 from ..sources import depth_width, layer_ops
+from .compiled import with_compiled
 
 RUNTIME = "transformers-eager"
 CARD = "3090"
@@ -43,6 +44,15 @@ GRAPH_PASS_S = 4e-5
 # and cannot tell them from other costs of a short kernel; in batches of prompts they would cost every wave.
 WAVE_ROUNDING = 0.52
 PROLOGUE_K, PROLOGUE_ERROR = 138.0, 0.19
+
+# What an eager stream shows as the shortest kernel holds what lies between two of its kernels; in a graph the chip's
+# own count, as fitted to the A40's (in a profiler's trace, profiles/nvidia-a40.json). So does what one multiprocessor
+# loads, which eager runs do not show: 38 GB/s, of this card's 11.4 by its sheet.
+GRAPH_KERNELS = {
+    "gemm.floor_s": (1.83e-6, 0.15),
+    "pointwise.floor_s": (1.46e-6, 0.04),
+    "gemm.tile_bandwidth": (3.35, 0.25),
+}
 
 # How far kernels of one card differ between frameworks, in log units: 3 to 8 % on the same shapes (docs/accuracy.md).
 # The kernels here are another board's and another framework's than the models'.
@@ -92,10 +102,16 @@ def graph_runtime(eager: RuntimePart) -> RuntimePart:
     return RuntimePart(
         implementation="cuda-graph",
         host="a graph replay: kernel gap published for one RTX 3090, launch of the graph assumed",
-        note="cuda-graph was derived, not measured: device terms of the eager runs, published gap between graph nodes; "
-        "run `latmodel calibrate --gpu 3090 --runtime cuda-graph` to measure it",
+        note="cuda-graph was derived, not measured: rates of the eager runs, the chip's shortest kernels, published "
+        "gap between graph nodes; run `latmodel calibrate --gpu 3090 --runtime cuda-graph` to measure it",
         memory_overhead_bytes=eager.memory_overhead_bytes,
         coefficients=values,
+        device={
+            "bfloat16": {
+                name: Coefficient(value=value, stderr_log=error, status="prior")
+                for name, (value, error) in GRAPH_KERNELS.items()
+            }
+        },
         # Nobody measured whole models in this runtime: the eager intervals, at least doubled.
         conformal_scores={phase: [2.0 * s for s in scores] for phase, scores in eager.conformal_scores.items()},
         ranges=eager.ranges,
@@ -120,7 +136,7 @@ def build(data: Path) -> Profile:
         conformal_scores=make.conformal_scores(rows, [held_out[i] for i in shown]),
         ranges=make.measured_ranges(observations),
     )  # fmt: skip
-    return Profile(
+    profile = Profile(
         schema_version=2,
         name=card.name,
         gpu=card.name,
@@ -137,6 +153,7 @@ def build(data: Path) -> Profile:
             notes=["kernels are float16, models bfloat16: the card runs both at the same rate"],
         ),
     )
+    return with_compiled(profile)
 
 
 def write(data: Path, path: Path) -> None:

@@ -88,14 +88,24 @@ def read(gpu: str, operator: str, framework: str = "vllm", kernel: str | None = 
     return Read(list(_observations(card, operator, columns, source)), dropped, source)
 
 
-def _path(card: DataSheet, operator: str, framework: str) -> Path:
+def package_data() -> Path:
+    """The installed package's folder of measurements.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     package = importlib.util.find_spec("aiconfigurator_core")
     if package is None or not package.submodule_search_locations:
         raise UsageError("the package aiconfigurator-core is not installed; run `pip install 'latmodel[published]'`")
+    return Path(package.submodule_search_locations[0]) / "systems" / "data"
+
+
+def _path(card: DataSheet, operator: str, framework: str) -> Path:
+    package = package_data()
     if card.name not in FOLDERS:
         raise UsageError(f"aiconfigurator-core has no timings of {card.title}; it has: {', '.join(FOLDERS)}")
     family, name = FILES[operator]
-    root = Path(package.submodule_search_locations[0]) / "systems" / "data" / FOLDERS[card.name] / family / framework
+    root = package / FOLDERS[card.name] / family / framework
     versions = sorted((path for path in root.glob(f"*/{name}")), key=lambda path: _version(path.parts[-2]))
     if not versions:
         raise UsageError(f"aiconfigurator-core has no {operator} timings of {card.title} with {framework}")

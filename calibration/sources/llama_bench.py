@@ -19,16 +19,29 @@ from latmodel.model.config import CONFIG_FIELDS, ModelConfig
 from .tables import read_table
 
 COLUMNS = (
-    "source", "device", "backend", "flash_attention", "model", "weights", *CONFIG_FIELDS,
+    "source", "device", "backend", "build", "flash_attention", "model", "weights", *CONFIG_FIELDS,
     "phase", "prompt_tokens", "new_tokens", "tokens_per_s", "note",
 )  # fmt: skip
 DEVICE_COLUMNS = ("device", "memory_bandwidth_gb_s", "memory_gb", "cores", "bandwidth_source")
 # A prompt on top of tokens that are in the cache already: llama-bench's `-d`, which the table keeps in its notes.
 DEPTH = re.compile(r"on top of (\d+) tokens in the cache")
 LLAMAFILE = "d893a/localscore-insights"  # LocalScore runs llamafile, whose kernels are not llama.cpp's own
+# Its nine tests, prompt and new tokens, as recalled from LocalScore's source; their means are the 1332 and 1012
+# that the table states. A row is the mean of their speeds, which no single test of the mean length has.
+LOCALSCORE_TESTS = (
+    (1024, 16), (4096, 256), (2048, 256), (2048, 768), (1024, 1024), (1280, 3072), (384, 1152), (64, 1024), (16, 1536),
+)  # fmt: skip
 # Gemma 3's local layers, which the table's columns do not hold: five in six see a window (its technical report, 2025).
 GEMMA_3, SMALL_GEMMA_3 = re.compile(r"Gemma-3-"), re.compile(r"Gemma-3-(270m|1B)")
-BUILDS = ("hipBLASLt", "rocwmma", "amdvlk", "no coopmat", "first Vulkan builds")
+# What else decides which kernels run, by a word of the note: libraries, drivers, and hosts that launch slowly.
+BUILDS = (
+    ("hipBLASLt", "hipBLASLt"), ("rocwmma", "rocwmma"), ("amdvlk", "amdvlk"), ("no coopmat", "no coopmat"),
+    ("Raspberry Pi", "slow host"), ("RISC-V", "slow host"),
+)  # fmt: skip
+OLD_BUILD = 4300  # about the end of 2024: the kernels of two backends are younger
+YOUNG_BACKENDS = ("Vulkan", "ROCm")
+OLD = "until 2024"
+NUMBER, YEAR = re.compile(r"\((\d{3,4})\)$|^b(\d{3,4})\b"), re.compile(r"^20(\d\d)-")
 MAX_FILE_BYTES = 20_000_000
 
 
@@ -38,7 +51,7 @@ class SpeedTest(NamedTuple):
     source: str
     device: str
     backend: str
-    build: str  # what else distinguishes the kernels: "llamafile", "rocwmma", "hipBLASLt" or nothing
+    build: str  # what else distinguishes the kernels: "llamafile", "rocwmma", "hipBLASLt", …, or nothing
     flash_attention: bool | None  # None: not stated
     model: str
     config: ModelConfig
@@ -48,6 +61,15 @@ class SpeedTest(NamedTuple):
     depth: int
     tokens: int
     seconds: float  # of the prompt, or of one new token
+
+    @property
+    def lengths(self) -> tuple[tuple[int, int], ...]:
+        """Tokens in the cache and tokens read or written, of each test whose speed the row is the mean of."""
+        if self.build != "llamafile":
+            return ((self.depth, self.tokens),)
+        if self.phase == "prefill":
+            return tuple((0, prompt) for prompt, _ in LOCALSCORE_TESTS)
+        return LOCALSCORE_TESTS
 
 
 class DeviceFigures(NamedTuple):
@@ -122,7 +144,14 @@ def _test(row: dict[str, str]) -> SpeedTest:
 def _build(row: dict[str, str]) -> str:
     if row["source"].startswith(LLAMAFILE):
         return "llamafile"
-    return next((name for name in BUILDS if name in row["note"]), "")
+    names = [name for word, name in BUILDS if word in row["note"]]
+    if row["note"].startswith("hip") and "hipBLASLt" not in names:
+        names.append("rocBLAS")  # which had no kernels of gfx1151's own
+    number, year = NUMBER.search(row["build"]), YEAR.match(row["build"])
+    old = (number and int(number[1] or number[2]) < OLD_BUILD) or (year and int(year[1]) <= 24)
+    if old and row["backend"] in YOUNG_BACKENDS:
+        names.append(OLD)
+    return ", ".join(names)
 
 
 def _config(row: dict[str, str]) -> ModelConfig:

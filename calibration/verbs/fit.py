@@ -21,6 +21,7 @@ from ..fit.start import Subject, refinement, subject
 from ..observations.record import Observation, read_observations
 from ..observations.table import read_table
 from ..published import cards as published
+from ..published.families import SOURCES
 from ..sources import depth_width
 
 MAX_FOLDS = 20  # cross-validation leaves out this many groups of rows in turn at most
@@ -34,16 +35,29 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
         ProfileError: the device is unknown, the prior is of another device, or the profile cannot be written.
     """
     name = "cpu" if gpu == "cpu" else datasheet(gpu).name
-    if form in published.SOURCES:
+    if form in SOURCES:
         if prior is not None:
             raise UsageError(f"--prior does not apply to --from {form}: those fits start at the data sheet")
         yield from _fit_published(datasheet(gpu), files, form, out)
         return
     if form not in READERS:
-        raise UsageError(f"--from {form!r} is not known; use one of: {', '.join((*READERS, *published.SOURCES))}")
+        raise UsageError(f"--from {form!r} is not known; use one of: {', '.join((*READERS, *SOURCES))}")
     if not files:
         raise UsageError("give at least one --observations FILE; `latmodel fit --template` prints one to fill in")
-    rows = usable([row for path in files for row in READERS[form](path)])
+    read = [row for path in files for row in READERS[form](path)]
+    yield from fit_rows(name, read, [path.name for path in files], prior, out)
+
+
+def fit_rows(
+    name: str, read: Sequence[Observation], sources: Sequence[str], prior: str | None, out: Path | None
+) -> Iterator[str]:
+    """Fit observations of one device, write the profile, and yield the lines of the report.
+
+    Raises:
+        UsageError: nothing usable, or rows that contradict each other.
+        ProfileError: rows of another device, or the profile cannot be written.
+    """
+    rows = usable(read)
     if not rows:
         raise UsageError("the files hold no usable observation; `latmodel fit --template` says what the columns are")
     others = sorted({row.gpu for row in rows if _device_name(row.gpu) != name})
@@ -53,7 +67,7 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
     device = subject(name, known)
     rows, warnings = merged_duplicates(rows)
     warnings += _unlike_the_profile(device, rows, known)
-    profile, fitted = build(device, rows, known, [str(path.name) for path in files])
+    profile, fitted = build(device, rows, known, sources)
     path = out or Path("profiles") / f"{name}.json"
     write_profile(profile, path)
     yield fit_report(fitted, profile, rows[0].dtype, "table")

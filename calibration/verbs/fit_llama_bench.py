@@ -17,12 +17,14 @@ from latmodel.predict.intervals import conformal_quantile
 from latmodel.runtimes.llama_cpp import LLAMA_CPP
 
 from ..published.llama_cpp.devices import NOMINAL_CORES, Device
+from ..published.llama_cpp.effects import NOISE, OWN_EFFECTS
 from ..published.llama_cpp.generations import UNKNOWN
 from ..published.llama_cpp.hierarchy import Fitted, Floats, fit_hierarchy
-from ..published.llama_cpp.law import NOISE, OWN_EFFECTS, Problem, Row, row_of
+from ..published.llama_cpp.law import Problem, Row, row_of
 from ..sources.llama_bench import SpeedTest, read_own_runs
 
 LEVEL = 0.9
+LEAST = 1e-6  # bytes: no logarithm of nothing
 
 
 def fit_llama_bench(
@@ -81,6 +83,8 @@ def _start(part: RuntimePart, tests: Sequence[SpeedTest]) -> dict[str, Floats]:
     values["product_flops_per_core"] = column("product_flops_per_s")
     values["token_attention_flops_per_core"] = column("token_attention_flops_per_s")
     values["cache_ratio"] = column("cache_efficiency") / column("bandwidth_efficiency")
+    scores = [part.formats[test.weights].get("ggml.score_bytes") for test in tests]
+    values["score_bytes"] = np.array([max(one.value, LEAST) if one else LEAST for one in scores])
     return {**values, "pass_s": np.full(len(tests), part.coefficients["pass_s"].value)}
 
 
@@ -93,10 +97,14 @@ def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mappin
         "product_flops_per_s": by["product_flops_per_core"], "attention_ratio": by["attention_ratio"],
         "cache_efficiency": by["bandwidth_efficiency"] * by["cache_ratio"], "unpack_passes": 1.0,
         "token_attention_flops_per_s": 1.0,
-        "launch_s": by["launch_s"],
+        "launch_s": by["launch_s"], "score_bytes": 1.0,
     }  # fmt: skip
     formats = {
-        name: {f"ggml.{key}": _scaled(table, key, times[key]) for key in GgmlCoefficients._fields}
+        name: {
+            f"ggml.{key}": _scaled(table, key, times[key])
+            for key in GgmlCoefficients.__match_args__
+            if f"ggml.{key}" in table
+        }
         for name, table in part.formats.items()
     }
     pass_s = Coefficient(value=part.coefficients["pass_s"].value * by["pass_s"])
@@ -110,5 +118,5 @@ def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mappin
 
 def _scaled(table: Mapping[str, Coefficient], key: str, factor: float) -> Coefficient:
     prior = GGML_PRIORS[f"ggml.{key}"]
-    value = min(max(table[f"ggml.{key}"].value * factor, prior.low), prior.high)
-    return Coefficient(value=value, status="fitted")
+    value = table[f"ggml.{key}"].value * factor
+    return Coefficient(value=min(max(value, prior.low), prior.high) if value else 0.0, status="fitted")

@@ -16,6 +16,7 @@ from latmodel.laws.coefficients import HOST_TERMS
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.report.progress import Progress, no_progress
 from latmodel.runtimes.registry import IMPLEMENTATIONS
+from latmodel.version import __version__
 
 from ..fit import make
 from ..fit.fit import Fitted
@@ -129,7 +130,7 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     profile = prior.model_copy(
         update={
             "runtimes": {**prior.runtimes, runtime: changed},
-            "provenance": prior.provenance.model_copy(update={"notes": notes}),
+            "provenance": prior.provenance.model_copy(update={"notes": notes, "latmodel_version": __version__}),
         }
     )
     return HostFit(profile, fitted)

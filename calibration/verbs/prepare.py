@@ -10,7 +10,6 @@ from latmodel.device.profile import SheetPart
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet
 from latmodel.model.config import ModelConfig
-from latmodel.predict.extrapolation import special_layers
 
 from ..fit.make import Problem, sheet_part
 from ..fit.start import problem
@@ -72,11 +71,21 @@ def prepare(request: Request) -> Prepared:
     constants = Sheet(
         sheet.peak_flops_per_s[request.dtype], sheet.bandwidth_bytes_per_s, sheet.sm_count, sheet.cache_bytes,  # type: ignore[index]
     )  # fmt: skip
-    runtimes = {name: _fitting(find_engine(name), hardware, request.like) for name in request.runtimes}
-    layers = special_layers(request.like.architecture()) if request.like is not None else ()
+    engines = {name: find_engine(name) for name in request.runtimes}
+    runtimes = {name: _fitting(engine, hardware, request.like) for name, engine in engines.items()}
+    layers = request.like.architecture().special_layers if request.like is not None else ()
     scale = CPU if hardware.kind == "cpu" else GPU
     plans = {
-        name: make_plan(request.effort, name, request.dtype, scale, hardware.cache_bytes, request.like, request.seed)
+        name: make_plan(
+            request.effort,
+            name,
+            request.dtype,
+            scale,
+            hardware.cache_bytes,
+            request.like,
+            request.seed,
+            passes=not engines[name].graph,  # a graph is of one token: each other number would need its own
+        )
         for name in runtimes
     }
     task = problem(hardware.kind, constants, runtimes, layers)

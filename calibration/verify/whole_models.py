@@ -113,7 +113,7 @@ def verify(
     """
     prediction = predictor.predict(config.architecture(), workload)
     prefill, decode = (
-        _timed(lab, case, rules, lambda phase=case.phase: drift_of_model(drift(), phase, predictor, config, workload))  # type: ignore[misc]
+        timed(lab, case, rules, lambda phase=case.phase: drift_of_model(drift(), phase, predictor, config, workload))  # type: ignore[misc]
         for case in model_cases(config, workload, predictor.runtime)
     )
     return Verified(
@@ -139,7 +139,7 @@ def drift_of_model(
     return device + math.log(times[0] / times[1])
 
 
-class _Timed(NamedTuple):
+class Timed(NamedTuple):
     """Seconds with the drift taken out, their relative spread, and the drift (log)."""
 
     seconds: float
@@ -147,7 +147,7 @@ class _Timed(NamedTuple):
     drift: float
 
 
-def _timed(lab: Lab, case: Case, rules: Rules, drift: Callable[[], float]) -> _Timed:
+def timed(lab: Lab, case: Case, rules: Rules, drift: Callable[[], float]) -> Timed:
     """The median of some samples, each between two looks at the drift, which comes and goes within seconds.
 
     A model so slow that one sample takes all the time is sampled once.
@@ -175,7 +175,7 @@ def _timed(lab: Lab, case: Case, rules: Rules, drift: Callable[[], float]) -> _T
     except Hung as error:
         raise LatmodelError(f"the model's {case.phase} did not come back: {error}") from None
     spread = statistics.stdev(logs) if len(logs) > 1 else spreads[0]
-    return _Timed(math.exp(statistics.median(logs)), spread, statistics.median(drifts))
+    return Timed(math.exp(statistics.median(logs)), spread, statistics.median(drifts))
 
 
 def mape_percent(rows: Sequence[Verified], phase: Phase) -> float:

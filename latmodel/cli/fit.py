@@ -9,6 +9,7 @@ from ..errors import UsageError
 from .sections import SectionedCommand
 
 LLAMA_BENCH = "llama-bench"
+TOOLS = ("vllm-bench", "optimum-benchmark")
 
 
 @click.command(
@@ -20,16 +21,19 @@ LLAMA_BENCH = "llama-bench"
               help="Measured times: JSON Lines or CSV, one observation a row. Repeatable.")  # fmt: skip
 @click.option("--from", "format_", default="latmodel", show_default=True, metavar="FORMAT",
               help="What the files are: latmodel (our columns), depth-width (the RTX 3090 study), or published "
-              "kernels of aiconfigurator (installed: no file), vidur or llmservingsim (their folder), or llama-bench "
-              "(its output in json, jsonl or csv, of the model in --config).")  # fmt: skip
+              "kernels of aiconfigurator (installed: no file), vidur or llmservingsim (their folder), or runs of the "
+              "model in --config: llama-bench (its json, jsonl or csv), vllm-bench (what `vllm bench serve "
+              "--max-concurrency 1 --save-result` writes), optimum-benchmark (its benchmark.json).")  # fmt: skip
 @click.option("--config", default=None, metavar="CONFIG",
-              help="With --from llama-bench: the model that it ran, a preset or a config.json.")  # fmt: skip
+              help="With --from llama-bench, vllm-bench, optimum-benchmark: the model, a preset or a config.json."
+              )  # fmt: skip
 @click.option("--prior", default=None, metavar="PROFILE",
               help="Profile to refine. [default: the device's own, or its data sheet]")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None,
               help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
 def fit(**options: Any) -> None:
     """Fit or refine a profile from measurements made elsewhere."""
+    from ..report.fitted import paragraph
     from .calibration_package import load
 
     if options["template"]:
@@ -44,15 +48,22 @@ def fit(**options: Any) -> None:
         for line in load("verbs.fit_llama_bench").fit_llama_bench(
             options["gpu"], list(options["observations"]), _llama(options["config"]), options["prior"], options["out"]
         ):
+            click.echo(paragraph(line))
+        return
+    if options["format_"] in TOOLS:
+        for line in load("verbs.fit_tool").fit_tool(
+            options["format_"], options["gpu"], list(options["observations"]), _llama(options["config"]),
+            options["prior"], options["out"],
+        ):  # fmt: skip
             click.echo(line)
         return
     if options["config"] is not None:
-        raise UsageError(f"--config goes with --from {LLAMA_BENCH} alone")
+        raise UsageError(f"--config goes with --from {', '.join((LLAMA_BENCH, *TOOLS))} alone")
     verb = load("verbs.fit")
     for line in verb.fit_observations(
         options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"]
     ):
-        click.echo(line)
+        click.echo(paragraph(line))
 
 
 def _llama(source: str | None) -> Any:
@@ -67,7 +78,7 @@ def _llama(source: str | None) -> Any:
         return model
     layers = model.groups[0].block.layers
     if len(model.groups) > 1 or [layer.kind for layer in layers] != ["Attention", "FeedForward"]:
-        raise UsageError(f"--config {source[:60]}: llama-bench runs are fitted for Llamas alone")
+        raise UsageError(f"--config {source[:60]}: runs of other tools are fitted for Llamas alone")
     shape = {name: int(value) for layer in layers for name, value in layer.dimensions().items()}
     return ModelConfig(
         **shape, num_hidden_layers=int(model.num_hidden_layers), hidden_size=int(model.hidden_size),

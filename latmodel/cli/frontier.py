@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from .drafted import draft_given, draft_options, drafted
 from .options import (
     DURATION,
     WHOLE,
@@ -18,8 +19,17 @@ from .options import (
     workload_from,
     workload_options,
 )
-from .search_options import VALUES, goal_options, objective_from, parse_limit, scenario_from, space_from, space_options
+from .search_options import (
+    VALUES,
+    goal_options,
+    limits_from,
+    measure_from,
+    scenario_from,
+    space_from,
+    space_options,
+)
 from .sections import SectionedCommand
+from .training import training_options
 
 
 @click.command(
@@ -44,6 +54,8 @@ from .sections import SectionedCommand
     help="Compare with this shape (80x576), preset or config.json; without --budget its response is the budget.",
 )
 @goal_options
+@training_options
+@draft_options
 @click.option("--workers", type=WHOLE, default=1, show_default=True, help="Parts of the search that run at once.")
 @click.option(
     "--executor",
@@ -73,6 +85,9 @@ def frontier(**options: Any) -> None:
     from ..report.rows import run_notes
     from ..search.frontier import thin
 
+    if draft_given(options):
+        click.echo(drafted(predictor, workload, options))
+        return
     baseline = baseline_of(options)
     front = search_from(predictor, workload, baseline, options)
     if options["plot"] is not None:
@@ -115,7 +130,7 @@ def search_from(predictor: Any, workload: Any, baseline: Any, options: dict[str,
         budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
     arguments: dict[str, Any] = {
         "space": space_from(options), "workload": workload, "budget_s": budget, "quality": options["quality"],
-        "tokens": options["tokens"], "limits": [parse_limit(text) for text in options["limits"]],
+        "tokens": options["tokens"], "limits": limits_from(predictor, options),
         "also": [scenario_from(text, options) for text in options["also"]], "sure": options["sure"],
     }  # fmt: skip
     front = _search(predictor, arguments, options)
@@ -129,7 +144,7 @@ def _search(predictor: Any, arguments: dict[str, Any], options: dict[str, Any]) 
     if options["objectives"] and given("quality"):
         raise UsageError("--objective says what to trade off instead of quality: leave out --quality")
     if options["depths"] is None:
-        objectives = [objective_from(text) for text in options["objectives"]] or None
+        objectives = [measure_from(text, predictor, options) for text in options["objectives"]] or None
         elsewhere = {name: options[name] for name in ("executor", "workers", "checkpoint")}
         return search(predictor, **arguments, **elsewhere, objectives=objectives)
     for name in ("objectives", "executor", "checkpoint"):

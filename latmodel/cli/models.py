@@ -10,7 +10,7 @@ from .options import apply, shape_options
 if TYPE_CHECKING:
     from ..configs.models import NamedModel
 
-DIMENSIONS = ("layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "vocab", "tie_embeddings")
+DIMENSIONS = ("layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "vocab", "tie_embeddings", "params")
 
 models_argument = click.argument("models", nargs=-1, metavar="[MODEL]...")
 config_option = click.option(
@@ -42,13 +42,18 @@ def models_from(options: dict[str, Any]) -> "list[NamedModel]":
         return [read_model(name, assume_llama=options.get("assume_llama", False)) for name in names]
     if options.get("assume_llama"):
         raise UsageError("--assume-llama is of a configuration: give one")
-    if options.get("layers") is None or options.get("hidden") is None:
-        raise UsageError("give a model: a preset, a config.json or layers x hidden (80x576), or --layers and --hidden")
-    tie = options["tie_embeddings"]
-    config = shape_config(
-        options["layers"], options["hidden"], ffn=options["ffn"], heads=options["heads"], kv_heads=options["kv_heads"],
-        head_dim=options["head_dim"], vocab=options["vocab"], tie=True if tie is None else tie,
-    )  # fmt: skip
+    tie = options.get("tie_embeddings") in (None, True)
+    shape = {name: options.get(name) for name in ("ffn", "heads", "kv_heads", "head_dim", "vocab")}
+    if options.get("params") is not None:
+        from ..configs.sized import sized_config
+
+        config = sized_config(options["params"], options["layers"], options["hidden"], shape, tie)
+    elif options.get("layers") is None or options.get("hidden") is None:
+        raise UsageError(
+            "give a model: a preset, a config.json or layers x hidden (80x576), or --layers and --hidden, or --params"
+        )
+    else:
+        config = shape_config(options["layers"], options["hidden"], **shape, tie=tie)
     return [NamedModel(f"{config.num_hidden_layers}x{config.hidden_size}", config)]
 
 

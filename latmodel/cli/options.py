@@ -7,7 +7,7 @@ import click
 
 from ..errors import UsageError
 from ..report.text import OUTPUT_FORMATS
-from ..units import parse_duration, parse_power, parse_shape, parse_size
+from ..units import parse_count, parse_duration, parse_power, parse_shape, parse_size
 
 if TYPE_CHECKING:
     from ..model.config import Workload
@@ -152,6 +152,8 @@ shape_options = apply(
     click.option("--head-dim", type=WHOLE, default=None, help="head_dim [default: 64, or hidden / heads]"),
     click.option("--vocab", type=WHOLE, default=None, help="vocab_size [default: 65536]"),
     click.option("--tie-embeddings/--untie-embeddings", default=None, help="[default: tied]"),
+    click.option("--params", type=Parsed("count", parse_count), default=None, metavar="300M",
+                 help="Parameters in all, instead of --layers or --hidden: the nearest. Alone: 128 wide a layer."),
     section="Dimensions",
 )  # fmt: skip
 

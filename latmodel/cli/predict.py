@@ -18,6 +18,7 @@ from .options import (
 )
 from .search_options import parse_over
 from .sections import SectionedCommand
+from .training import tokens_option, training_options
 
 
 @click.command(cls=SectionedCommand, epilog="Example:  latmodel predict 80x576 --gpu 3090 --breakdown")
@@ -27,6 +28,8 @@ from .sections import SectionedCommand
               help="Architectures in a table (CSV, JSON or JSON Lines), one a row.")  # fmt: skip
 @workload_options
 @generation_options
+@tokens_option
+@training_options
 @number_options
 @click.option(
     "--over",
@@ -53,13 +56,13 @@ def predict(**options: Any) -> None:
     output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
     if generation.given and (options["over"] or options["table"] is not None):
         raise UsageError(
-            "--chunk, --draft, --block, --energy and --price go without --input and --over: name the models"
+            "--chunk, --draft, --block, --energy, --price and --mfu go without --input and --over: name the models"
         )
     if options["over"] or options["plot"] is not None:
         _over(predictor, workload, options, details)
         return
     if options["table"] is not None:
-        if any(details.values()) or options["models"] or options["configs"] or options["layers"] or options["hidden"]:
+        if any(details.values()) or any(options[name] for name in ("models", "configs", "layers", "hidden", "params")):
             raise UsageError("--input holds the models: leave out MODEL, its dimensions, --breakdown and --limits")
         answer = predict_table(predictor, options["table"], workload, output_format)
     else:

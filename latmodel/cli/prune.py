@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
+from ..errors import UsageError
 from .models import config_option, models_argument, one_model
 from .options import (
     WHOLE,
     format_option,
+    given,
     number_options,
     predictor_from,
     say_notes,
@@ -22,7 +24,12 @@ from .sections import SectionedCommand
 @click.command(cls=SectionedCommand, epilog="Example:  latmodel prune --config llama-7b --gpu 3090 --target 1.5x")
 @models_argument
 @config_option
-@click.option("--target", required=True, metavar="1.5x|20ms", help="Speed-up over the original, or time to reach.")
+@click.option(
+    "--target",
+    required=True,
+    metavar="1.5x|20ms|14B",
+    help="Speed-up over the original, time to reach, or most parameters.",
+)
 @click.option("--metric", type=click.Choice(["decode", "prefill", "response"]), default="decode", show_default=True,
               help="What the target is about; decode is the time of one token.")  # fmt: skip
 @click.option("--align", type=WHOLE, default=64, show_default=True, help="Widths are multiples of it.")
@@ -45,6 +52,8 @@ def prune(**options: Any) -> None:
     from ..report.rows import run_notes
 
     target = parse_target(options["target"], options["metric"])
+    if target.parameters is not None and given("metric"):
+        raise UsageError(f"--target {options['target']} is a number of parameters, not a time: leave out --metric")
     predictor = predictor_from(options)
     named = one_model(options)
     workload = named.under(workload_from(options))

@@ -1,16 +1,19 @@
 """Options of a search: the space, objectives, limits, other devices; text of people → what the search takes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from ..units import parse_duration, parse_size
+from ..units import parse_count, parse_duration, parse_energy, parse_price, parse_size
 from .options import WHOLE, Parsed, apply, parse_whole
+from .training import training_from
 
 if TYPE_CHECKING:
+    from ..predict.predictor import Predictor
     from ..search.goals import Limit, Objective, Scenario
     from ..search.space import SearchSpace
 
@@ -93,6 +96,24 @@ def _group(text: str) -> tuple[int, int]:
     return values[0], values[1] if ":" in text else values[-1]
 
 
+NEAR = 0.05  # how far from a number of parameters a shape may be
+
+
+def parse_counts(text: str) -> tuple[float, float]:
+    """Least and most parameters: "300M" is within 5 % of it, "250M:350M" a range.
+
+    Raises:
+        UsageError: anything else.
+    """
+    low, sign, high = text.partition(":")
+    if not sign:
+        return parse_count(text) * (1.0 - NEAR), parse_count(text) * (1.0 + NEAR)
+    ends = parse_count(low), parse_count(high)
+    if ends[0] > ends[1]:
+        raise UsageError(f"{text[:40]!r} is an empty range; put the smaller end first")
+    return ends
+
+
 VALUES = Parsed("values", parse_values)
 
 # Option → dimension of the search space.
@@ -125,12 +146,18 @@ goal_options = apply(
     click.option("--quality", default="effective-params", show_default=True, metavar="NAME",
                  help="What to maximise: effective-params, params, non-embedding-params, loss, loss:hoffmann, "
                  "loss:kaplan, effective-params:levine or package.module:function (docs/quality.md)."),
-    click.option("--tokens", type=float, default=None, help="Training tokens, for a loss: 2e12."),
+    click.option("--tokens", type=float, default=None, help="Training tokens, for a loss and with --mfu: 2e12."),
     click.option("--objective", "objectives", multiple=True, metavar="NAME",
                  help="Instead of quality and response, what to trade off: prefill, decode, response, memory, "
-                 "throughput, params, … or package.module:function; give it twice or more."),
+                 "throughput, energy, cost, training-flops, gpu-hours, training-memory, params, … or "
+                 "package.module:function; give it twice or more."),
     click.option("--limit", "limits", multiple=True, metavar="NAME<=VALUE",
-                 help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200'. Repeatable."),
+                 help="What every shape keeps: 'decode<=50ms', 'memory<=20GB', 'throughput>=200', "
+                 "'energy<=2J' (a token), 'cost<=0.3' (a million tokens). Repeatable."),
+    click.option("--price", type=Parsed("price", parse_price), default=None, metavar="MONEY/h",
+                 help="Price of the device's time, as 0.5/h: what cost is made of."),
+    click.option("--params", type=Parsed("counts", parse_counts), default=None, metavar="300M|LOW:HIGH",
+                 help="Only shapes of about so many parameters (within 5 %), or of a range."),
     click.option("--also", multiple=True, metavar="GPU[:RUNTIME]",
                  help="Keep budget and memory on this device too. Repeatable."),
     section="Objectives and limits",
@@ -152,7 +179,27 @@ def space_from(options: dict[str, Any]) -> "SearchSpace":
 _LIMIT = re.compile(r"\s*([A-Za-z_][\w.:-]*?)\s*(<=|>=)\s*(\S.*)")
 
 
-def parse_limit(text: str) -> "Limit":
+def measure_from(name: str, predictor: "Predictor", options: dict[str, Any]) -> "Objective":
+    """The objective of that name, with the power limit, the price and the training of the options.
+
+    Raises:
+        UsageError: it cannot be found, or needs an option that is not given.
+    """
+    from ..search.charged import CHARGES, Charge
+    from ..search.trained import TRAINED, training_objective
+
+    if name in TRAINED:
+        plan = training_from(options)
+        if plan is None:
+            raise UsageError(f"{name} is of a training: give --tokens and --mfu")
+        return training_objective(name, predictor, plan, options["dtype"])
+    objective = objective_from(name)
+    if objective.metric not in CHARGES:
+        return objective
+    return replace(objective, charge=Charge(options["power_limit"], options["price"]))
+
+
+def parse_limit(text: str, objective_of: "Callable[[str], Objective] | None" = None) -> "Limit":
     """A limit from "decode<=50ms", "memory<=20GB", "throughput>=200" or "package.module:function>=1.5".
 
     Raises:
@@ -162,14 +209,28 @@ def parse_limit(text: str) -> "Limit":
     if match is None:
         raise UsageError(f"--limit {text[:60]!r}: write NAME<=VALUE or NAME>=VALUE, as in 'decode<=50ms'")
     name, sign, value = match.groups()
-    objective = objective_from(name)
-    parse = {"memory": parse_size, "prefill": parse_duration, "decode": parse_duration, "response": parse_duration}
+    objective = (objective_of or objective_from)(name)
+    parse = {"memory": parse_size, "prefill": parse_duration, "decode": parse_duration, "response": parse_duration,
+             "energy": parse_energy, "training-memory": parse_size}  # fmt: skip
     try:
         bound = parse.get(name, float)(value)
     except ValueError as error:
         reason = str(error) if isinstance(error, UsageError) else f"{value[:40]!r} is not a number"
         raise UsageError(f"--limit {text[:60]!r}: {reason}") from None
     return objective.at_most(bound) if sign == "<=" else objective.at_least(bound)
+
+
+def limits_from(predictor: "Predictor", options: dict[str, Any]) -> "list[Limit]":
+    """The limits of `--limit` and `--params`.
+
+    Raises:
+        UsageError: as `parse_limit` and `measure_from`.
+    """
+    limits = [parse_limit(text, lambda name: measure_from(name, predictor, options)) for text in options["limits"]]
+    if options["params"] is not None:
+        low, high = options["params"]
+        limits += [objective_from("params").at_least(low), objective_from("params").at_most(high)]
+    return limits
 
 
 def objective_from(text: str) -> "Objective":

@@ -74,6 +74,24 @@ class DataSheet:
     power_limit_w: float | None = None
     power_source: str = ""
 
+    @property
+    def peak_16_bit(self) -> float:
+        """Dense rate in bfloat16, else in float16, else in float32, FLOP/s."""
+        rates = self.peak_flops_per_s
+        return rates.get("bfloat16") or rates.get("float16") or rates["float32"]
+
+    def is_ahead_of(self, other: "DataSheet") -> bool:
+        """Whether this is a device of the same maker with no less bandwidth, 16-bit peak, multiprocessors and power.
+
+        Where the power of one alone is known the two are not compared.
+        """
+        mine, theirs = (
+            (one.bandwidth_bytes_per_s, one.peak_16_bit, one.sm_count, one.power_limit_w or 0.0)
+            for one in (self, other)
+        )
+        known = (self.power_limit_w is None) == (other.power_limit_w is None)
+        return known and self.kind == other.kind and all(a >= b for a, b in zip(mine, theirs, strict=True))
+
 
 def slug(name: str) -> str:
     """Name in lower case with "-" between words: "NVIDIA GeForce RTX 3090" -> "nvidia-geforce-rtx-3090"."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import subprocess
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,12 @@ def cpu_model() -> str:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
+    if platform.system() == "Darwin":  # "Apple M2 Max", where the platform says "arm"
+        with suppress(OSError, subprocess.SubprocessError):
+            asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+            told = subprocess.run(asked, capture_output=True, text=True, timeout=5.0, check=True).stdout.strip()
+            if told:
+                return told
     return platform.processor() or platform.machine() or "CPU"
 
 

@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ..errors import ProfileError
 from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients, Sheet, device_coefficients
-from ..laws.correction import Corrector
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
+from ..laws.corrector import Corrector
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, OPTIONAL, RUNTIME_PRIORS, Prior, device_priors
 from ..model.config import DType
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
+from ..version import __version__
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -29,7 +30,9 @@ SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 b
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
-RangeName = Literal["num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size"]
+RangeName = Literal[
+    "num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size", "cached_tokens"
+]
 
 
 class _Part(BaseModel):
@@ -175,6 +178,7 @@ class Provenance(_Part):
     date: Text
     rows: Text
     made_by: Text
+    latmodel_version: Text = __version__  # that made it; empty where a file does not say, as before 0.2
     notes: list[Text] = []
 
 
@@ -210,12 +214,9 @@ class Profile(_Part):
         """
         part = self.device.sheet
         rates: dict[str, float] = dict(part.peak_flops_per_s)  # type: ignore[arg-type]
-        peak = rates.get(dtype)
-        if peak is None:
-            raise ProfileError(
-                f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(part.peak_flops_per_s))}"
-            )
-        return Sheet(peak, part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
+        if dtype not in rates:
+            raise ProfileError(f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(rates))}")
+        return Sheet(rates[dtype], part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
@@ -285,7 +286,7 @@ class Profile(_Part):
 def _check_names(
     table: dict[str, Coefficient], priors: dict[str, Prior], where: str, optional: dict[str, Prior] | None = None
 ) -> None:
-    missing, known = sorted(priors.keys() - table.keys()), priors | (optional or {})
+    missing, known = sorted(priors.keys() - table.keys() - OPTIONAL), priors | (optional or {})
     if missing and table.keys() <= known.keys():
         raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
     _check_values(table, known, where)

@@ -11,7 +11,7 @@ from ..strict_json import load_json, write_whole
 from .profile import Profile
 
 # 1: the first. 2 (2026-11): runtimes say on which machine their host was measured (`machine`); a 1 is read as a 2 that
-# does not say.
+# does not say. From latmodel 0.2 on a 2 may say which latmodel made it (`provenance.latmodel_version`).
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)
 MAX_PROFILE_BYTES = 1_000_000
@@ -29,6 +29,8 @@ def read_profile(path: Path) -> Profile:
         raise ProfileError(
             f"{path}: schema_version is {str(version)[:20]}, this version reads 1 to {SCHEMA_VERSION}; fit anew"
         )
+    if isinstance(data.get("provenance"), dict):
+        data["provenance"].setdefault("latmodel_version", "")
     try:
         # Strict JSON mode: numbers stay numbers, but a whole number may stand where a real one is meant.
         return Profile.model_validate_json(json.dumps({**data, "schema_version": SCHEMA_VERSION}))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import ProfileError, UnknownDeviceError
 from ..runtimes.llama_cpp import LLAMA_CPP
+from .chips import sibling_of
 from .datasheets import DataSheet, datasheet, datasheets
 from .llama_cpp import find_published, published_profile, with_llama_cpp
 from .profile import NAME, Profile
@@ -46,7 +47,15 @@ def _load(text: str) -> Profile:
         raise ProfileError("no CPU is calibrated here yet: run `latmodel calibrate --gpu cpu`, or give --profile PATH")
     sheet = datasheet(text)
     found = find_profile(sheet.name)
-    return datasheet_profile(sheet) if found is None else read_profile(found)
+    return _uncalibrated(sheet) if found is None else read_profile(found)
+
+
+def _uncalibrated(card: DataSheet) -> Profile:
+    """From its data sheet, and the packaged profile of a sibling if there is one (a user's own do not count)."""
+    name = sibling_of(card)
+    paths = [folder / f"{name}.json" for folder in packaged_folders()] if name else []
+    found = next((path for path in paths if path.is_file()), None)
+    return datasheet_profile(card, None if found is None else read_profile(found))
 
 
 def find_profile(name: str) -> Path | None:
@@ -77,6 +86,11 @@ def profile_folders() -> Iterable[Path]:
     """Where profiles are looked for, in order: ./profiles, the user's data directory, the packaged ones."""
     yield Path("profiles")
     yield Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "latmodel" / "profiles"
+    yield from packaged_folders()
+
+
+def packaged_folders() -> Iterable[Path]:
+    """Where the packaged profiles are."""
     yield Path(__file__).parent.parent / "profiles"  # in the wheel
     yield Path(__file__).parent.parent.parent / "profiles"  # in a checkout
 

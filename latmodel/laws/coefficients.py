@@ -5,12 +5,15 @@ attention in prefill and in decode, and of pointwise kernels.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
+from ..model.record import Record
 from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
 
-class Sheet(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sheet(Record):
     """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units."""
 
     peak_flops_per_s: float
@@ -20,7 +23,8 @@ class Sheet(NamedTuple):
     float8_flops_per_s: float = 0.0
 
 
-class GemmCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GemmCoefficients(Record):
     """Of `gemm.gemm_seconds`."""
 
     floor_s: float
@@ -42,7 +46,8 @@ class GemmCoefficients(NamedTuple):
     cache_width: float
 
 
-class PrefillCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PrefillCoefficients(Record):
     """Of `attention.prefill_seconds`."""
 
     floor_s: float
@@ -67,7 +72,8 @@ class PrefillCoefficients(NamedTuple):
     cache_width: float
 
 
-class DecodeCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DecodeCoefficients(Record):
     """Of `attention.decode_seconds`."""
 
     floor_s: float
@@ -87,7 +93,8 @@ class DecodeCoefficients(NamedTuple):
     cache_width: float
 
 
-class PointwiseCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PointwiseCoefficients(Record):
     """Of `pointwise.pointwise_seconds`."""
 
     floor_s: float
@@ -98,7 +105,8 @@ class PointwiseCoefficients(NamedTuple):
     summed_s: float
 
 
-class QuantizeCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class QuantizeCoefficients(Record):
     """Of the kernels before a product of 8-bit floats that quantise its input: a pointwise one's, and time by row."""
 
     floor_s: float
@@ -110,17 +118,26 @@ class QuantizeCoefficients(NamedTuple):
     @property
     def pointwise(self) -> PointwiseCoefficients:
         """As of a pointwise kernel over contiguous values; what adds up a row is in the row's time."""
-        return PointwiseCoefficients(*self[:4], strided_rate=1.0, summed_s=0.0)
+        return PointwiseCoefficients(
+            self.floor_s,
+            self.bandwidth_efficiency,
+            self.cache_share,
+            self.cache_speedup,
+            strided_rate=1.0,
+            summed_s=0.0,
+        )
 
 
-class Float8(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Float8(Record):
     """Products of 8-bit floats, in a table of their own: `float8.float8_seconds`."""
 
     gemm: GemmCoefficients
     quantize: QuantizeCoefficients
 
 
-class DeviceCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DeviceCoefficients(Record):
     """What is fitted of a device, for one dtype, by family. Efficiencies are fractions of the data sheet."""
 
     gemm: GemmCoefficients
@@ -130,7 +147,8 @@ class DeviceCoefficients(NamedTuple):
     float8: Float8 | None = None
 
 
-class CpuCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CpuCoefficients(Record):
     """What is fitted of a CPU, for one dtype: of `cpu.cpu_seconds`. Its data sheet is a measured ceiling."""
 
     compute_efficiency: float
@@ -143,6 +161,7 @@ class CpuCoefficients(NamedTuple):
     misfit_slowdown: float
     overlap_gap: float
     prefill_efficiency: float
+    attention_rows: float
     decode_efficiency: float
     cache_bandwidth: float
     pointwise_bandwidth: float
@@ -152,7 +171,8 @@ class CpuCoefficients(NamedTuple):
     solve_efficiency: float
 
 
-class GgmlCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GgmlCoefficients(Record):
     """What is fitted of llama.cpp on a device, for one weight format: of `ggml.product_terms` and its neighbours.
 
     Shares are of the data-sheet bandwidth, rates FLOP/s of the whole device.
@@ -166,9 +186,11 @@ class GgmlCoefficients(NamedTuple):
     token_attention_flops_per_s: float
     unpack_passes: float
     launch_s: float
+    score_bytes: float = 0.0  # none with flash attention
 
 
-class RuntimeCoefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RuntimeCoefficients(Record):
     """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's.
 
     What an engine does between passes (`step_s`, and `sequence_s` for each sequence in the batch) nothing hides; a
@@ -202,9 +224,11 @@ Device = DeviceCoefficients | CpuCoefficients | GgmlCoefficients
 def device_coefficients(values: Mapping[str, float]) -> Device:
     """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none."""
     if device_priors(values) is CPU_PRIORS:
-        return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients._fields})
+        return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients.__match_args__})
     if device_priors(values) is GGML_PRIORS:
-        return GgmlCoefficients(**{name: values[f"ggml.{name}"] for name in GgmlCoefficients._fields})
+        return GgmlCoefficients(
+            **{name: values[f"ggml.{name}"] for name in GgmlCoefficients.__match_args__ if f"ggml.{name}" in values}
+        )
     found = DeviceCoefficients(*(_named(family, f"{key}.", values) for key, family in _FAMILIES.items()))
     if not any(name.startswith("float8.") for name in values):
         return found
@@ -212,7 +236,7 @@ def device_coefficients(values: Mapping[str, float]) -> Device:
 
 
 def _named(family: Any, prefix: str, values: Mapping[str, float]) -> Any:
-    return family(**{name: values[prefix + name] for name in family._fields})
+    return family(**{name: values[prefix + name] for name in family.__match_args__})
 
 
 def coefficient_values(device: Device) -> dict[str, float]:

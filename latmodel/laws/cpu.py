@@ -10,14 +10,17 @@ works on a transposed input; a triangular solve goes column by column.
 
 from collections.abc import Callable
 
-from ..arrays import Array, maximum, minimum
+from ..arrays import Array, ceil, maximum, minimum
 from ..model.alignment import misfit
 from ..model.ops import OpCost, OpKind
+from .attention import shape_of
 from .coefficients import CpuCoefficients, Sheet
 
 # A row of the weights is read slowly at first, until the processor has recognised the stream: float32 rows of 64 to
 # 4480 numbers take 75 ns · k / (k + 150) beyond their share of the bandwidth, within 10 ns (one core of an AMD EPYC).
 SLOW_START_K = 150.0
+# Queries that share one packing of the keys, and how often a prompt's are packed at most.
+QUERY_BLOCK, MOST_BLOCKS = 32.0, 6.0
 
 
 def pointwise_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
@@ -64,23 +67,32 @@ def product_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array
 
 
 def prefill_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
-    """Attention of a prompt."""
-    return _attention_seconds(op, c, sheet, c.prefill_efficiency)
+    """Attention of a prompt, or of several tokens over a cache.
+
+    FLOPs are of the query-key pairs, and of `attention_rows` more queries for each block of 32, which pack the keys for
+    their products: heads · batch · (blocks · cached + (blocks + 1) / 2 · new) keys, blocks = min(⌈new / 32⌉, 6), since
+    longer prompts have larger blocks (ATen, FlashAttentionKernel.cpp: 32, 64 and 256 queries a block).
+    """
+    a = shape_of(op)
+    blocks = minimum(ceil(a.tokens * (1.0 / QUERY_BLOCK)), MOST_BLOCKS)
+    keys = blocks * (a.context - a.tokens) + (0.5 * blocks + 0.5) * a.tokens
+    packed = a.heads * a.head_dim * (4.0 * c.attention_rows * a.batch * keys)
+    return _attention_seconds(op, op.flops + packed, c, sheet, c.prefill_efficiency)
 
 
 def decode_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet) -> tuple[Array, Array]:
     """Attention of one new token: every query head makes products of one row, also where heads share keys (PyTorch
     2.13)."""
-    return _attention_seconds(op, c, sheet, c.decode_efficiency)
+    return _attention_seconds(op, op.flops, c, sheet, c.decode_efficiency)
 
 
-def _attention_seconds(op: OpCost, c: CpuCoefficients, sheet: Sheet, share: float) -> tuple[Array, Array]:
-    """Arithmetic of the query-key pairs, at a rate of its own in each phase, and reading the keys and values.
+def _attention_seconds(op: OpCost, flops: Array, c: CpuCoefficients, sheet: Sheet, share: float) -> tuple[Array, Array]:
+    """Arithmetic at a rate of its own in each phase, and reading the keys and values.
 
     FLOPs / (P · share) and cache bytes / (B · cache_bandwidth); max + overlap_gap · min. `share` is the phase's:
     prefill_efficiency or decode_efficiency.
     """
-    compute = op.flops * (1.0 / (sheet.peak_flops_per_s * share))
+    compute = flops * (1.0 / (sheet.peak_flops_per_s * share))
     memory = op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_bandwidth))
     return maximum(compute, memory) + c.overlap_gap * minimum(compute, memory), compute
 

@@ -36,7 +36,7 @@ CACHE_BYTES_PER_S = 40e9
 
 
 def gemm_seconds(
-    op: OpCost, c: GemmCoefficients, sheet: Sheet, *, hot: bool = False, aligned: bool = False, tile: Tile = LARGE_TILE
+    op: OpCost, c: GemmCoefficients, sheet: Sheet, hot: bool = False, aligned: bool = False, tile: Tile = LARGE_TILE
 ) -> tuple[Array, Array]:
     """(seconds, compute seconds) of the products of `op` beyond their floors.
 

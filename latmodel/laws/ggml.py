@@ -7,8 +7,9 @@ unseen devices as well or better.
 
 from collections.abc import Callable
 
-from ..arrays import Array, ceil, indicator
+from ..arrays import Array, ceil, indicator, minimum
 from ..model.ops import OpCost, OpKind
+from .attention import shape_of
 from .coefficients import GgmlCoefficients, Sheet
 
 MICRO_BATCH = 512.0  # tokens that one pass computes at once: llama.cpp's default `--ubatch-size`
@@ -34,10 +35,18 @@ def product_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
     return work, batches * (op.repeat * c.launch_s), compute
 
 
-def prompt_attention_terms(op: OpCost, c: GgmlCoefficients, _sheet: Sheet) -> Terms:
-    """Attention of a prompt: FLOPs / (product_flops_per_s · attention_ratio)."""
+def prompt_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
+    """Attention of a prompt: FLOPs / (product_flops_per_s · attention_ratio) + scores · score_bytes / B.
+
+    Without flash attention ggml writes the scores in float32, reads and writes them in the softmax with their mask,
+    and turns them into 16 bits for the second product. A score takes 4 · head_dim FLOPs; those of a micro-batch that
+    the mask hides, half of its square, are written too.
+    """
     compute = op.flops * (1.0 / (c.product_flops_per_s * c.attention_ratio))
-    return compute, 0.0, compute
+    a = shape_of(op)
+    hidden = a.heads * a.batch * a.tokens * (0.5 * minimum(a.tokens, MICRO_BATCH))
+    scores = op.flops * (0.25 / a.head_dim) + hidden
+    return compute + scores * (c.score_bytes / sheet.bandwidth_bytes_per_s), 0.0, compute
 
 
 def token_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:

@@ -103,6 +103,7 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.misfit_slowdown": Prior(1.05, 0.10, 1.0, 20.0, "compute where a dimension is no multiple of 8"),
     "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
     "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),
+    "cpu.attention_rows": Prior(4.0, 0.50, 0.01, 100.0, "packing a key for a block of queries, in queries of one"),
     "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
     "cpu.cache_bandwidth": Prior(0.80, 0.40, 0.02, 3.0, "share of the measured read bandwidth on the KV cache"),
     "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
@@ -115,6 +116,7 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.solve_efficiency": Prior(0.15, 0.40, 0.005, 1.3, "share of the measured peak in triangular solves"),
 }
 
+OPTIONAL = frozenset({"ggml.score_bytes"})  # profiles of before have none, and none of its time
 # Of llama.cpp: the fit over published runs has its own hierarchy, so that only the bounds and the meanings count here.
 GGML_PRIORS: dict[str, Prior] = {
     "ggml.bandwidth_efficiency": Prior(0.7, 0.3, 0.005, 20.0, "share of the data-sheet bandwidth on weights"),
@@ -125,6 +127,7 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.token_attention_flops_per_s": Prior(1e12, 1.0, 1e7, 1e17, "attention of one token: arithmetic, FLOP/s"),
     "ggml.unpack_passes": Prior(0.5, 0.7, 1e-4, 100.0, "passes over 16-bit weights in a product of more rows"),
     "ggml.launch_s": Prior(3e-6, 0.7, 1e-9, 1e-2, "time of a product with the small operators around it"),
+    "ggml.score_bytes": Prior(30.0, 1.0, 1e-6, 1e4, "bytes moved for each score of a prompt's attention"),
 }
 
 RUNTIME_PRIORS: dict[str, Prior] = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..arrays import Array, is_array
+from ..arrays import Array, is_array, total
 from .formats import WeightFormat
 from .layers.attention import Attention
 from .layers.embedding import Embedding
@@ -44,6 +44,11 @@ class Block:
     def layers(self) -> tuple[Layer, ...]:
         """Those that are there: the mixer first."""
         return tuple(layer for layer in (self.attention, self.feed_forward) if layer is not None)
+
+    @cached_property
+    def fills_at(self) -> Array | None:
+        """The context from which a decode step costs the same; None if it always grows, or never does."""
+        return next((layer.fills_at for layer in self.layers if layer.fills_at is not None), None)
 
     def dimensions(self) -> dict[str, Array]:
         """Of its layers, those that every `config.json` has a name for, by that name."""
@@ -93,12 +98,26 @@ class Architecture:
     @property
     def num_hidden_layers(self) -> Array:
         """Layers as a configuration counts them: all blocks but those that continue another."""
-        return sum(group.count for group in self.groups if not group.block.continues)
+        return total([group.count for group in self.groups if not group.block.continues])
 
     @cached_property
     def aligned(self) -> bool:
         """Whether every block, and with them the model's own dimensions, is known to be aligned."""
         return bool(self.groups) and all(group.block.aligned for group in self.groups)
+
+    @property
+    def shipped_head(self) -> WeightFormat | None:
+        """The format of the matrix that gives the logits, where it is shipped quantised: a tied head's, the table's."""
+        if self.head_format is None and self.embedding_format is None:
+            return None
+        tied = isinstance(self.tie_word_embeddings, float) and self.tie_word_embeddings == 1.0
+        return self.embedding_format if tied else self.head_format
+
+    @cached_property
+    def special_layers(self) -> frozenset[str]:
+        """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
+        layers = (layer for group in self.groups for layer in group.block.layers)
+        return frozenset(layer.kind for layer in layers if not layer.always_measured)
 
     @cached_property
     def embedding(self) -> Embedding:

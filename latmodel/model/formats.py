@@ -1,8 +1,10 @@
 """Number formats of weights and KV cache: what they take in memory, exactly, scales and zero points included."""
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..arrays import Array, ceil
+from .record import Record
 
 CacheName = Literal["fp8", "int8"]
 # One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.
@@ -52,7 +54,8 @@ class WeightFormat(NamedTuple):
         return self.bits / 8.0 + ((self.scale_bytes + self.zero_bits / 8.0) / shared if shared else 0.0)
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Numbers(Record):
     """Bytes per element of weights, activations and KV cache; `format` if the blocks' linear layers are quantised."""
 
     weight_bytes: float

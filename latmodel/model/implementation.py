@@ -4,16 +4,19 @@ Kernels are launches of one operator; `moves` are the values read and written pe
 own dtype (a float32 intermediate counts twice).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from ..arrays import Array, maximum
+from ..arrays import Array, indicator, maximum
 from ..errors import UsageError
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
 from .ops import OpCost, pointwise
+from .record import Record
+from .step import Step
 
 
-class AttentionPath(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AttentionPath(Record):
     """One of a runtime's ways to attend (`--attention`); always built by keyword."""
 
     name: str
@@ -22,14 +25,25 @@ class AttentionPath(NamedTuple):
     expand_kernels: float = 0.0  # launches that write grouped keys and values out once a query head; 0: shared as kept
     score_kernels: float = 0.0  # launches between the two products of attention that writes its scores
     score_moves: float = 0.0  # values moved for each score, by those kernels and by the products; 0: never written
+    mask_expand_kernels: float = 0.0  # as `expand_kernels`, where several tokens behind a cache need a mask
 
     @property
     def keeps_on_chip(self) -> bool:
-        """Whether neither scores nor repeated keys and values are written out."""
+        """Whether neither scores nor repeated keys and values are written out, by a prompt or a new token."""
         return not (self.expand_kernels or self.score_moves)
 
+    def expanded(self, step: Step, kv_heads: Array) -> Array:
+        """1 where grouped keys and values are written out once a query head in such a pass, 0 where shared as kept.
 
-class Implementation(NamedTuple):
+        For a mask, keys of a single head are repeated as a view.
+        """
+        if self.expand_kernels:
+            return 1.0
+        return step.needs_mask * indicator(kv_heads > 1.0, kv_heads) if self.mask_expand_kernels else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation(Record):
     """Kernels and traffic of the operators between the matrix products of one block; always built by keyword."""
 
     name: str
@@ -65,7 +79,9 @@ class Implementation(NamedTuple):
     multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
     micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
     cut_of_last_block: float = 0.0  # share of it that a prompt leaves out where only the last logits are wanted
+    mixes_requests: bool = False  # a pass takes a prompt's tokens and other sequences' next ones together
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
+    runs_classes: bool = False  # it runs the classes of Transformers as they are written
 
     def prompt_share(self, depth: Array, logits_all: bool) -> Array:
         """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""

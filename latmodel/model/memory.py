@@ -58,12 +58,12 @@ def peak_memory(
         cache = cache + cache_bytes(model, retained, implementation, numbers) * batch
     rows = batch * prompt
     if implementation.micro_batch is not None:
-        return Memory(weights, cache, _micro_batch_bytes(model, implementation.micro_batch, numbers), overhead_bytes)
+        return Memory(weights, cache, _micro_batch_bytes(model, implementation, numbers), overhead_bytes)
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
     logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
     widest = logits
     for group in model.groups:
-        widest = maximum(widest, _block_transient(group.block, rows, numbers))
+        widest = maximum(widest, _block_transient(group.block, rows, implementation, numbers))
         for layer in group.block.layers:
             each = layer.elements_per_position
             if is_array(each) or each:
@@ -74,6 +74,10 @@ def peak_memory(
                 widest = maximum(widest, written)
         if numbers.format is not None and implementation.kernel(numbers.format).unpacks:
             widest = maximum(widest, largest_linear(group.block, model.hidden_size) * numbers.activation_bytes)
+    head = model.shipped_head
+    if head is not None and implementation.kernel(head).unpacks:
+        matrix = model.vocab_size * model.embedding.embedded_width * numbers.activation_bytes
+        widest = maximum(widest, matrix)
     held = workspace_of(model, numbers, implementation)
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
 
@@ -81,17 +85,18 @@ def peak_memory(
 FLOAT32_BYTES = 4.0
 
 
-def _micro_batch_bytes(model: Architecture, rows: float, numbers: Numbers) -> Array:
+def _micro_batch_bytes(model: Architecture, implementation: Implementation, numbers: Numbers) -> Array:
     """Buffers of a runtime that computes micro-batches: it allocates once, for the largest, with logits of every row.
 
     All in float32, as llama.cpp reserves its graph (`llama_context::graph_reserve`): for Llama 3 8B that is 251 MiB of
     logits in the 258.5 MiB that its log states.
     """
+    rows = implementation.micro_batch
+    assert rows is not None, "of a runtime that computes micro-batches"
     widest = model.vocab_size * (rows * FLOAT32_BYTES)
     for group in model.groups:
-        widest = maximum(
-            widest, _block_transient(group.block, rows, numbers) * (FLOAT32_BYTES / numbers.activation_bytes)
-        )
+        held = _block_transient(group.block, rows, implementation, numbers)
+        widest = maximum(widest, held * (FLOAT32_BYTES / numbers.activation_bytes))
     return widest + model.hidden_size * (rows * FLOAT32_BYTES)
 
 
@@ -111,6 +116,6 @@ def cache_bytes(model: Architecture, positions: Array, implementation: Implement
     )
 
 
-def _block_transient(block: Block, rows: Array, numbers: Numbers) -> Array:
+def _block_transient(block: Block, rows: Array, implementation: Implementation, numbers: Numbers) -> Array:
     """Activations alive at once inside a block: the gated FFN's three, or what its mixer projects to."""
-    return largest([layer.live_width for layer in block.layers]) * (rows * numbers.activation_bytes)
+    return largest([layer.live_width_in(implementation) for layer in block.layers]) * (rows * numbers.activation_bytes)

@@ -3,10 +3,12 @@
 Costs are plain numbers or arrays; what an operator does *not* count is said where it is built.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from ..arrays import Array
+from .record import Record
 
 
 class OpKind(StrEnum):
@@ -47,7 +49,8 @@ class AttentionShape(NamedTuple):
     splits: bool = False
 
 
-class OpCost(NamedTuple):
+@dataclass(slots=True)
+class OpCost(Record):
     """The cost of one operator (of `repeat` identical ones, summed).
 
     `kind` says which law times it. `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in use;

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from ..arrays import Array, is_array, minimum
+from ..arrays import Array, indicator, is_array, minimum
 from .ops import ATTENTION, OpKind
 
 Phase = Literal["prefill", "decode"]
@@ -30,6 +30,11 @@ class Step(NamedTuple):
         if is_array(self.new_tokens) or self.new_tokens != 1.0:
             return "prefill"
         return "decode" if is_array(self.cached_tokens) or self.cached_tokens else "prefill"
+
+    @property
+    def needs_mask(self) -> Array:
+        """1 where several tokens follow a cache: which of its positions each sees, no kernel's causal switch says."""
+        return indicator((self.new_tokens > 1.0) & (self.cached_tokens > 0.0), self.context)
 
     @property
     def context(self) -> Array:

@@ -65,7 +65,19 @@ def head_ops(
 ) -> list[OpCost]:
     """Embedding lookup, LM head (`logit_rows` positions get logits), final norm, and projections between widths."""
     lookup, *rest = stem_ops(model, rows, implementation, numbers)
-    return [lookup, model.embedding.logits_op(logit_rows, numbers), *rest]
+    return [lookup, *logits_ops(model, logit_rows, implementation, numbers), *rest]
+
+
+def logits_ops(model: Architecture, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
+    """The LM head at `rows` positions, by the runtime's kernel where a checkpoint ships it quantised."""
+    op = model.embedding.logits_op(rows, numbers)
+    form = model.shipped_head
+    if form is None or numbers.format is None or not numbers.format.shipped:
+        return [op]
+    within = numbers.of(form)
+    return with_unpacking(
+        "unpack_head", [op._replace(weight_bytes=op.n * op.k * within.weight_bytes)], {op.name}, implementation, within
+    )
 
 
 def stem_ops(model: Architecture, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:

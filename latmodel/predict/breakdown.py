@@ -9,9 +9,9 @@ from ..model.config import ModelConfig, Workload
 from ..model.ops import OpCost, OpKind
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops, head_ops
-from .forward import Target
 from .inputs import work_of
 from .predictor import Predictor
+from .target import Target
 
 
 def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:

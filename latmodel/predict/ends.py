@@ -5,8 +5,9 @@ from typing import NamedTuple
 from ..device.hosts import SAME_HOST, HostFactors
 from ..model.architecture import Architecture
 from ..model.formats import WeightFormat
-from .forward import Cost, Target, Work, blocks_cost, head_cost, respond
-from .prediction import Ends, Times
+from .forward import Cost, blocks_cost, head_cost, response_times
+from .prediction import Ends
+from .target import Target, Work
 
 # Of what such a kernel costs beyond reading the stored bytes, on another card, where it was measured at all.
 LEAST_OVERHEAD, MOST_OVERHEAD = 0.0, 2.0
@@ -52,8 +53,6 @@ def times_at_ends(priced: Priced, model: Architecture, work: Work, costs: tuple[
     sides = []
     for target in priced.ends:
         alike = target.implementation is priced.target.implementation
-        times = respond(
-            model.num_hidden_layers, *(costs if alike else costs_on(target, model, work)), work, target
-        )  # fmt: skip
-        sides.append(Times(times.prefill_s, times.step_s, times.response_s))
+        blocks, head = costs if alike else costs_on(target, model, work)
+        sides.append(response_times(model.num_hidden_layers, blocks, head, work, target))
     return Ends(*sides)

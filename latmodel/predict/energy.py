@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from ..arrays import Array
 from ..device.datasheets import datasheet
 from ..device.power import LOWEST
 from ..errors import UnknownDeviceError
@@ -47,6 +48,6 @@ def response_energy(watts: float, device_s: float, response_high_s: float | None
     return Energy(watts * device_s, low, high)
 
 
-def cost_per_million(price_per_h: float, response_s: float, tokens: float) -> float:
+def cost_per_million(price_per_h: float, response_s: Array, tokens: float) -> Array:
     """Money for a million generated tokens on a device that costs `price_per_h` an hour, its prompt's time included."""
     return price_per_h / 3600.0 * response_s / tokens * 1e6

@@ -7,7 +7,7 @@ from ..device.profile import RuntimePart
 from ..model.architecture import Architecture
 from ..model.implementation import Implementation
 from .columns import WORK_COLUMNS
-from .forward import Work
+from .target import Work
 
 
 class Known(NamedTuple):
@@ -22,8 +22,8 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     kind of layer, the dtype or, on this device, the weights' format was never measured."""
     form = work.numbers.format
     measured = known.dtype and (form is None or implementation.measured_on(form, known.gpu))
-    found: Array = bool(model.assumed) or not (measured and special_layers(model) <= set(part.layers))
-    if is_array(work.cached) or work.cached:
+    found: Array = bool(model.assumed) or not (measured and model.special_layers.issubset(part.layers))
+    if (is_array(work.cached) or work.cached) and "cached_tokens" not in part.ranges:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
@@ -34,12 +34,12 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
 def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, gpu: str) -> list[str]:
     """The same of one model, named: kinds of layer, weights, a cached prefix, dimensions with their range."""
     lines = [*model.assumed]
-    lines += [f"layers of kind {kind}" for kind in sorted(special_layers(model) - set(part.layers))]
+    lines += [f"layers of kind {kind}" for kind in sorted(model.special_layers - set(part.layers))]
     form = work.numbers.format
     if form is not None and not implementation.measured_on(form, gpu):
         elsewhere = ", ".join(implementation.kernel(form).gpus)
         lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
-    if work.cached and work.prompt > 1.0:
+    if work.cached and work.prompt > 1.0 and "cached_tokens" not in part.ranges:
         lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
@@ -53,16 +53,9 @@ def over_cache(new: float, cached: float) -> str:
     return f"a pass of {new:g} tokens over {cached:g} cached: never measured"
 
 
-def special_layers(model: Architecture) -> set[str]:
-    """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
-    return {layer.kind for group in model.groups for layer in group.block.layers if not layer.always_measured}
-
-
 def _range_value(name: str, model: Architecture, work: Work) -> Array:
-    if name in WORK_COLUMNS:
-        return getattr(work, WORK_COLUMNS[name])
-    if name == "num_hidden_layers":
-        return model.num_hidden_layers
-    if name in ("hidden_size", "vocab_size"):
+    if name == "prompt_tokens" and (is_array(work.cached) or work.cached):  # where the prompt ends
+        return work.prompt + work.cached
+    if name in ("num_hidden_layers", "hidden_size", "vocab_size"):
         return getattr(model, name)
-    raise ValueError(f"no such range: {name}")
+    return work.cached if name == "cached_tokens" else getattr(work, WORK_COLUMNS[name])

@@ -4,64 +4,24 @@
 the sum of its layers' costs, and a model's the sum of its blocks': search costs each layer once and adds.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import DecodeLaw, decode_law
-from ..laws.coefficients import ENGINE_TERMS, HOST_TERMS, Device, DeviceCoefficients, RuntimeCoefficients, Sheet
-from ..laws.correction import Corrector
-from ..laws.dispatch import op_terms
+from ..laws.coefficients import DeviceCoefficients
+from ..laws.dispatch import COLD, LAWS, Conditions
 from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
-from ..model.implementation import Implementation
 from ..model.ops import POINTWISE, OpCost
 from ..model.step import Step
-from ..model.transformer import context_ops, dense_ops, stem_ops
+from ..model.transformer import context_ops, dense_ops, logits_ops, stem_ops
+from .target import Target, Work
 from .timeline import mean_overlapped, overlapped
 
 
-class Target(NamedTuple):
-    """What the model runs on: a device, and a runtime that implements the operators."""
-
-    sheet: Sheet
-    device: Device
-    runtime: RuntimeCoefficients
-    implementation: Implementation
-    corrector: Corrector | None = None
-
-    def on_slower_host(self, factor: float, engine: float) -> "Target":
-        """The same device on a host that takes `factor` times as long for everything, a serving engine's own part
-        `engine` times."""
-        slower = {name: getattr(self.runtime, name) * factor for name in HOST_TERMS}
-        slower |= {name: getattr(self.runtime, name) * engine for name in ENGINE_TERMS}
-        return self._replace(runtime=self.runtime._replace(**slower))
-
-
-class Work(NamedTuple):
-    """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element, and
-    positions before the prompt that are cached."""
-
-    prompt: Array
-    new: Array
-    batch: Array
-    logits_all: bool
-    numbers: Numbers
-    cached: Array = 0.0
-
-    def prefill(self) -> Step:
-        """The pass over the prompt, into an empty cache or behind a cached prefix."""
-        return Step(self.prompt, self.cached, self.batch)
-
-    def decode(self) -> tuple[Step, Step]:
-        """The first and the last step of the generation: over `cached + prompt` positions, and `new - 1` more."""
-        first = self.prompt
-        if is_array(self.cached) or self.cached:
-            first = first + self.cached
-        last = first + (maximum(self.new, 1.0) - 1.0)
-        return Step(1.0, first, self.batch), Step(1.0, last, self.batch)
-
-
-class Load(NamedTuple):
+@dataclass(slots=True)
+class Load:
     """Kernels to launch, device seconds, and how many of them the arithmetic alone would take, of some operators."""
 
     kernels: Array
@@ -77,7 +37,8 @@ class Load(NamedTuple):
         return Load(self.kernels * count, self.seconds * count, self.compute_s * count)
 
 
-class Cost(NamedTuple):
+@dataclass(slots=True)
+class Cost:
     """What some layers, blocks, or the parts around them cost: in prefill, and in the first and last decode step."""
 
     prefill: Load
@@ -91,6 +52,14 @@ class Cost(NamedTuple):
     def times(self, count: Array) -> "Cost":
         """`count` of it."""
         return Cost(self.prefill.times(count), self.first.times(count), self.last.times(count))
+
+
+class Times(NamedTuple):
+    """Seconds by phase, as plain numbers or as arrays."""
+
+    prefill: Array
+    decode: Array
+    response: Array
 
 
 class Forecast(NamedTuple):
@@ -118,10 +87,11 @@ def forecast(model: Architecture, work: Work, target: Target) -> Forecast:
 
 def blocks_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """All blocks of a model."""
-    first, *rest = (block_cost(g.block, model.hidden_size, work, target).times(g.count) for g in model.groups)
-    for cost in rest:
-        first = first.plus(cost)
-    return first
+    first, *rest = model.groups
+    cost = block_cost(first.block, model.hidden_size, work, target).times(first.count)
+    for group in rest:
+        cost = cost.plus(block_cost(group.block, model.hidden_size, work, target).times(group.count))
+    return cost
 
 
 def block_cost(block: Block, hidden: Array, work: Work, target: Target) -> Cost:
@@ -165,7 +135,7 @@ def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers
     if shares and isinstance(device, DeviceCoefficients):
         law = decode_law(first[0], device.decode, target.sheet)
     ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
-    fills_at = next((layer.fills_at for layer in block.layers if layer.fills_at is not None), None)
+    fills_at = block.fills_at
     return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
 
 
@@ -188,14 +158,14 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
         prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load([model.embedding.logits_op(work.batch, numbers)], target, aligned=model.aligned)
+    logits = load(logits_ops(model, work.batch, target.implementation, numbers), target, aligned=model.aligned)
     at_prompt, decode = (_stem_load(model, some, numbers, target).plus(logits) for some in (rows, work.batch))
     return Cost(at_prompt, decode, decode)
 
 
 def head_load(model: Architecture, rows: Array, logit_rows: Array, numbers: Numbers, target: Target) -> Load:
     """Embedding, final norm and LM head of a pass of so many rows, of which `logit_rows` get logits."""
-    logits = load([model.embedding.logits_op(logit_rows, numbers)], target, aligned=model.aligned)
+    logits = load(logits_ops(model, logit_rows, target.implementation, numbers), target, aligned=model.aligned)
     return _stem_load(model, rows, numbers, target).plus(logits)
 
 
@@ -203,37 +173,59 @@ def _stem_load(model: Architecture, rows: Array, numbers: Numbers, target: Targe
     return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=model.aligned)
 
 
-def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
-    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head."""
-    loss, ends = target.runtime.overlap_loss, around_blocks(head, work, target)
+class _Passes(NamedTuple):
+    """A prefill and the mean decode step of a loop, put together; of the blocks alone, what the host takes too."""
+
+    around: "Around"
+    prefill_host_s: Array
+    decode_host_s: Array
+    prefill_blocks_s: Array
+    prefill_s: Array
+    step_s: Array
+
+
+def _passes(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> _Passes:
+    loss, around = target.runtime.overlap_loss, around_blocks(head, work, target)
     prefill_host, decode_host = host_seconds(depth, blocks, target)
-    first, last = blocks.first.seconds, blocks.last.seconds
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
     if target.implementation.cut_of_last_block:
         prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.logits_all)
-    decode_blocks = mean_overlapped(decode_host, first, last, loss)
-    prefill, step = ends.prefill(prefill_blocks), ends.step(decode_host, first, last, loss)
+    step = around.step(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
+    return _Passes(around, prefill_host, decode_host, prefill_blocks, around.prefill(prefill_blocks), step)
+
+
+def response_times(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Times:
+    """Of a `Forecast`, what a response takes."""
+    passes = _passes(depth, blocks, head, work, target)
+    return Times(passes.prefill_s, passes.step_s, passes.prefill_s + work.new * passes.step_s)
+
+
+def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
+    """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head."""
+    loss, passes = target.runtime.overlap_loss, _passes(depth, blocks, head, work, target)
+    around, decode_host, prefill, step = passes.around, passes.decode_host_s, passes.prefill_s, passes.step_s
+    decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
     return Forecast(
         prefill_s=prefill,
-        forward_s=decode_blocks + ends.decode_s + ends.pass_s,
+        forward_s=decode_blocks + overlapped(around.head_host_s, head.first.seconds, loss) + around.pass_s,
         step_s=step,
-        prefill_blocks_s=prefill_blocks,
+        prefill_blocks_s=passes.prefill_blocks_s,
         decode_blocks_s=decode_blocks,
-        prefill_host_s=prefill_host,
+        prefill_host_s=passes.prefill_host_s,
         decode_host_s=decode_host,
         response_s=prefill + work.new * step,
     )
 
 
 class Around(NamedTuple):
-    """Seconds of what lies around the blocks: of its host and device together, and of each in a free-running loop.
+    """Seconds of what lies around the blocks: host and device together in a prefill, each apart in a free-running loop.
 
     A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
     ahead across steps, so all of a step's host time overlaps all of its device time.
     """
 
     prefill_s: Array
-    decode_s: Array
+    head_host_s: Array  # of the host, for what a decode step launches there
     pass_s: Array  # of the host, once a synchronised pass
     step_host_s: Array
     step_device_s: Array
@@ -259,7 +251,7 @@ def around_blocks(head: Cost, work: Work, target: Target) -> Around:
     decode_host = head.first.kernels * r.launch_s
     return Around(
         overlapped(head.prefill.kernels * r.launch_s, head.prefill.seconds, loss),
-        overlapped(decode_host, decode_device, loss),
+        decode_host,
         r.pass_s + engine_s,
         decode_host + r.pass_s + r.token_s,
         decode_device + engine_s,
@@ -285,16 +277,23 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 
 
 def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
-    """Kernels and device time of operators run one after another."""
-    sheet, device, gap_s, corrector = target.sheet, target.device, target.runtime.gap_s, target.corrector
-    if not ops:
-        return Load(0.0, 0.0, 0.0)
-    # From the first on, not from 0: adding an array to 0 costs a pass over it. Floors are plain numbers, summed apart.
-    kernels = ops[0].kernels
-    work, fixed, compute = op_terms(ops[0], sheet, device, gap_s, False, aligned, corrector, law)
-    for op in ops[1:]:
-        more, floor, arithmetic = op_terms(op, sheet, device, gap_s, False, aligned, corrector, law)
-        kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
-        if op.kind is not POINTWISE:
-            compute = compute + arithmetic
-    return Load(kernels, work + fixed, compute)
+    """Kernels and device time of operators run one after another; `law` is `Conditions.decode`."""
+    sheet, device, corrector = target.sheet, target.device, target.corrector
+    laws, known = LAWS[type(device)], COLD[aligned] if law is None else Conditions(False, aligned, law)
+    kernels: Array = None
+    work = fixed = compute = 0.0
+    for op in ops:
+        more, floor, arithmetic = laws[op.kind](op, device, sheet, known)
+        if corrector is not None:
+            more = corrector.work_s(op, more, floor)
+        if kernels is None:  # from the first on, not from 0: adding an array to 0 costs a pass over it
+            kernels, work, fixed, compute = op.kernels, more, floor, arithmetic
+        else:  # floors are plain numbers, summed apart
+            kernels, work, fixed = kernels + op.kernels, work + more, fixed + floor
+            if op.kind is not POINTWISE:
+                compute = compute + arithmetic
+    return (
+        Load(0.0, 0.0, 0.0)
+        if kernels is None
+        else Load(kernels, work + (fixed + kernels * target.runtime.gap_s), compute)
+    )

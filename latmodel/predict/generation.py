@@ -6,7 +6,7 @@ between its passes beyond what the runtime does anyway (rejection sampling, cutt
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,29 +16,31 @@ from ..model.architecture import Architecture
 from ..model.config import MAX_DIMENSION, Workload
 from ..model.step import Step
 from .acceptance import break_even_acceptance, expected_tokens
+from .chunks import NOTHING, Chunks, Part, chunked_prefill, part_of
 from .extrapolation import over_cache
-from .forward import Target, Work
+from .forward import Times
 from .inputs import check_positions, work_of
 from .intervals import lower_end, upper_end
 from .passes import PassTimes, pass_cost, step_times
-from .prediction import BOUNDS, Times
+from .prediction import BOUNDS
 from .predictor import Predictor
-
-
-class Chunks(NamedTuple):
-    """A prompt read in passes of `chunk_tokens`, the last one shorter."""
-
-    chunk_tokens: int
+from .self_drafts import Shares
+from .target import Target, Work
 
 
 class Draft(NamedTuple):
-    """Speculative decoding: `model` drafts `lookahead` tokens, each accepted with probability `acceptance`."""
+    """Speculative decoding: `model` drafts `lookahead` tokens, each accepted with probability `acceptance`.
+
+    A draft that is the target's first blocks takes no memory and reads no prompt of its own; a module of it has its
+    embedding and head.
+    """
 
     name: str
     model: Architecture
     workload: Workload  # that of the target, with the draft's own number formats
     lookahead: int
     acceptance: float
+    shares: Shares = ""
 
 
 class Denoising(NamedTuple):
@@ -49,14 +51,6 @@ class Denoising(NamedTuple):
 
 
 Pair = tuple[Target, Target]  # what the model and its draft run on: their weights may have different formats
-
-
-class Part(NamedTuple):
-    """What one kind of pass takes of the response: seconds, what binds it (an index of BOUNDS), seconds of kernels."""
-
-    seconds: float
-    bound_code: int
-    device_s: float
 
 
 class Timed(NamedTuple):
@@ -104,8 +98,8 @@ def generate(
 ) -> Generated:
     """A response whose prompt is read in `chunks`, and whose tokens come from a draft or from denoised blocks.
 
-    Intervals are the widest of the profile's, as extrapolated: no such response was measured. They take the acceptance
-    as given.
+    Intervals are the widest of the profile's, as extrapolated where it measured no passes over a cache. They take the
+    acceptance as given.
 
     Raises:
         UsageError: a value is out of range, nothing is generated, or a learned table of positions is too short.
@@ -117,12 +111,13 @@ def generate(
     check_positions(model, work.cached + work.prompt + work.new + _overshoot(way))
     in_chunks = chunks is not None and chunks.chunk_tokens < workload.prompt_tokens
     plain = predictor.predict(model, workload.model_copy(update={"cached_tokens": 0}) if in_chunks else workload)
-    because = tuple(dict.fromkeys([*_because(work, chunks, way), *plain.extrapolated_because]))
+    unmeasured = () if _measures_passes(predictor) else _because(work, chunks, way)
+    because = tuple(dict.fromkeys([*unmeasured, *plain.extrapolated_because]))
     hosts = zip(
         predictor.targets(workload.dtype, work.numbers.format), _draft_targets(predictor, workload, way), strict=True
     )
     own, fast, slow = (_timed(model, work, targets, chunks, way) for targets in hosts)
-    width = predictor.interval.widest
+    width = predictor.interval.largest(extrapolated=bool(because))
     low = [_end(lower_end(*some, width)) for some in zip(own.times, fast.times, strict=True)]
     high = [_end(upper_end(*some, width)) for some in zip(own.times, slow.times, strict=True)]
     peak = peak_bytes(predictor, model, work, chunks, way)
@@ -131,6 +126,10 @@ def generate(
         BOUNDS[max(own.parts).bound_code], bool(because), because,
         sum(part.device_s for part in own.parts), own.details,
     )  # fmt: skip
+
+
+def _measures_passes(predictor: Predictor) -> bool:
+    return "cached_tokens" in predictor.profile.runtimes[predictor.runtime].ranges
 
 
 def _end(seconds: float) -> float | None:
@@ -144,26 +143,12 @@ def check_way(chunks: Chunks | None, way: Draft | Denoising | None) -> None:
         UsageError: a number is not whole and positive, or an acceptance outside 0 to 1.
     """
     for record in (chunks, way):
-        for name in ("chunk_tokens", "lookahead", "block_tokens", "denoising_steps"):
+        for name in ("chunk_tokens", "others_tokens", "lookahead", "block_tokens", "denoising_steps"):
             value = getattr(record, name, 1)
             if not (isinstance(value, int) and 1 <= value <= MAX_DIMENSION):
                 raise UsageError(f"{name} must be a whole number from 1 to {MAX_DIMENSION} (got {value})")
     if isinstance(way, Draft) and not 0.0 <= way.acceptance <= 1.0:
         raise UsageError(f"acceptance must lie between 0 and 1 (got {way.acceptance:g})")
-
-
-def chunked_prefill(model: Architecture, work: Work, target: Target, chunks: Chunks | None) -> Part:
-    """The passes over a prompt; the last one tells what binds."""
-    chunk = work.prompt if chunks is None else min(float(chunks.chunk_tokens), work.prompt)
-    before = math.ceil(work.prompt / chunk) - 1
-    last = Step(work.prompt - before * chunk, work.cached + before * chunk, work.batch)
-    at_last = step_times(model, last, work.logits_all, work.numbers, target)
-    one = part_of(at_last)
-    if not before:
-        return one
-    some = Step(np.full(before, chunk), work.cached + chunk * np.arange(before), work.batch)
-    rest = step_times(model, some, work.logits_all, work.numbers, target)
-    return Part(one.seconds + float(np.sum(rest.seconds)), one.bound_code, one.device_s + float(np.sum(rest.device_s)))
 
 
 def _draft_targets(predictor: Predictor, workload: Workload, way: Draft | Denoising | None) -> Sequence[Target]:
@@ -180,8 +165,7 @@ def _timed(
     way: Draft | Denoising | None,
 ) -> Timed:
     target = pair[0]
-    prefill = chunked_prefill(model, work, target, chunks)
-    details = {} if chunks is None else {"chunk_tokens": chunks.chunk_tokens}
+    prefill, details = chunked_prefill(model, work, target, chunks)
     if isinstance(way, Draft):
         return _drafted(model, work, pair, prefill, way, details)
     if isinstance(way, Denoising):
@@ -205,7 +189,9 @@ def _drafted(
     are wanted, and that the draft reads a token more after a round in which all were accepted, is not counted.
     """
     (target, drafts_on), k, drafting = pair, draft.lookahead, work_of(draft.workload)
-    own_prefill = step_times(draft.model, drafting.prefill(), False, drafting.numbers, drafts_on)
+    own_prefill = NOTHING
+    if draft.shares != "first blocks":
+        own_prefill = part_of(step_times(draft.model, drafting.prefill(), False, drafting.numbers, drafts_on))
     one = _decode_step(draft.model, drafting, drafts_on, ahead=0.5 * (k - 1))
     first = work.cached + work.prompt
     ends = (Step(k + 1.0, context, work.batch) for context in (first, first + work.new - 1.0))
@@ -213,7 +199,7 @@ def _drafted(
     tokens, round_s = expected_tokens(draft.acceptance, k), k * one.seconds + check.seconds
     rounds, plain_s = work.new / tokens, _decode_step(model, work, target).seconds
     prefill_s, decode_s = prefill.seconds + own_prefill.seconds, round_s / tokens
-    parts = [prefill, part_of(own_prefill), part_of(one, rounds * k), part_of(check, rounds)]
+    parts = [prefill, own_prefill, part_of(one, rounds * k), part_of(check, rounds)]
     details = {
         **details, "draft": draft.name, "lookahead": k, "acceptance": draft.acceptance, "tokens_per_round": tokens,
         "round_s": round_s, "draft_step_s": one.seconds, "verification_s": check.seconds,
@@ -257,9 +243,10 @@ def peak_bytes(
         work = work._replace(prompt=chunk, cached=work.cached + work.prompt - chunk)
     work = work._replace(new=work.new + _overshoot(way))
     peak = predictor.memory(model, work)
-    if not isinstance(way, Draft):
+    if not isinstance(way, Draft) or way.shares == "first blocks":
         return float(peak.peak_bytes)
-    other = predictor.memory(way.model, work_of(way.workload)._replace(new=work.new))
+    beside = replace(way.model, vocab_size=0.0) if way.shares == "module" else way.model
+    other = predictor.memory(beside, work_of(way.workload)._replace(new=work.new))
     transient = max(peak.transient_bytes, other.transient_bytes)
     kept = peak.weight_bytes + peak.cache_bytes + other.weight_bytes + other.cache_bytes
     return float(kept + transient + max(peak.overhead_bytes, other.overhead_bytes))
@@ -268,12 +255,6 @@ def peak_bytes(
 def _overshoot(way: Draft | Denoising | None) -> int:
     """Positions that may be written beyond the last token that is wanted."""
     return way.lookahead if isinstance(way, Draft) else way.block_tokens - 1 if isinstance(way, Denoising) else 0
-
-
-def part_of(times: PassTimes, count: float = 1.0) -> Part:
-    """`count` such passes."""
-    code = int(times.device_bound) + int(times.compute_bound)
-    return Part(count * times.seconds, code, count * times.device_s)
 
 
 def _because(work: Work, chunks: Chunks | None, way: Draft | Denoising | None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..model.architecture import Architecture
 from ..model.config import MAX_DIMENSION, ModelConfig, Workload
 from ..model.step import Step
-from .forward import Work
+from .target import Work
 
 
 def read_any(model: Any, workload: Workload) -> tuple[Architecture, Workload]:
@@ -18,7 +18,7 @@ def read_any(model: Any, workload: Workload) -> tuple[Architecture, Workload]:
     Raises:
         UsageError: there is no such model, or its configuration cannot be read.
     """
-    if not isinstance(model, ModelConfig | Architecture):
+    if not isinstance(model, (ModelConfig, Architecture)):  # a union would be made at every call
         from ..configs.models import read_model
 
         named = read_model(model)

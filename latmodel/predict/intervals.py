@@ -80,8 +80,12 @@ class Interval:
     @property
     def widest(self) -> float:
         """The largest half-width of any phase outside the measured range; NaN where one of them cannot be had."""
-        widths = [self._outside.prefill, self._outside.decode]
-        widths += [] if self.from_parts else [self._outside.response]
+        return self.largest(extrapolated=True)
+
+    def largest(self, *, extrapolated: bool) -> float:
+        """The same, inside the measured range or outside."""
+        known = self._outside if extrapolated else self._inside
+        widths = known[:2] if self.from_parts else known
         return math.nan if any(map(math.isnan, widths)) else max(widths)
 
     def attainable(self, phase: str) -> float:

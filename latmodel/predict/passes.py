@@ -14,18 +14,9 @@ from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.step import Step
 from .bounds import binding
-from .forward import (
-    Cost,
-    Load,
-    Target,
-    Work,
-    around_blocks,
-    block_load,
-    growing_loads,
-    head_load,
-    host_seconds,
-)
+from .forward import Cost, Load, around_blocks, block_load, growing_loads, head_load, host_seconds
 from .inputs import is_decode
+from .target import Target, Work
 from .timeline import mean_overlapped, overlapped
 
 
@@ -61,10 +52,11 @@ class PassCost(NamedTuple):
         host, first, last = hosts[1] if self.decode else hosts[0], self.first.seconds, self.last.seconds
         if self.decode:
             seconds = ends.step(host, first, last, loss)
-        elif self.alike:
-            seconds = ends.prefill(overlapped(host, first, loss))
         else:
-            seconds = ends.prefill(mean_overlapped(host, first, last, loss))
+            blocks = overlapped(host, first, loss) if self.alike else mean_overlapped(host, first, last, loss)
+            if target.implementation.cut_of_last_block:
+                blocks = blocks * target.implementation.prompt_share(self.depth, work.logits_all)
+            seconds = ends.prefill(blocks)
         around_host = self.head.kernels * r.launch_s + r.pass_s + ends.engine_s + (r.token_s if self.decode else 0.0)
         return PassTimes(
             seconds, host + around_host, 0.5 * (first + last) + self.head.seconds, *binding(host, self.last, self.head)

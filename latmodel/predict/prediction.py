@@ -3,12 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
+from .forward import Times
+from .frames import prediction_frame
 from .intervals import TINY_S, Interval, lower_end, upper_end
+
+if TYPE_CHECKING:
+    import pandas
 
 BOUNDS = ("host", "memory", "compute")
 
@@ -69,14 +74,6 @@ class Values(NamedTuple):
     peak_memory_bytes: Array
     bound_code: Array
     outside: Array  # 1 where a dimension lies outside what was measured
-
-
-class Times(NamedTuple):
-    """Seconds by phase, as plain numbers or as arrays."""
-
-    prefill: Array
-    decode: Array
-    response: Array
 
 
 class Ends(NamedTuple):
@@ -285,6 +282,14 @@ class Predictions:
         if "ends" not in self._kept:
             self._kept["ends"] = self.price_ends()
         return self._kept["ends"]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A data frame: a row for each model, named as in `Prediction`; NaN where an interval cannot be had.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return prediction_frame(self)
 
     def __getitem__(self, index: int) -> Prediction:
         ends = self.ends

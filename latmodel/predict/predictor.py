@@ -20,13 +20,14 @@ from .bounds import bound_code
 from .columns import WORK_COLUMNS, check_columns, keep_freed_memory
 from .ends import Priced, costs_on, ends_of, times_at_ends
 from .extrapolation import Known, outside, reasons
-from .forward import Cost, Target, Work, respond
+from .forward import Cost, respond
 from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
 from .notes import format_notes, host_notes
 from .passes import step_times
 from .prediction import Ends, Explained, Prediction, Predictions, Source, Values, joined_ends, one_prediction
 from .step_prediction import StepPrediction, step_prediction
+from .target import Target, Work
 
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
 

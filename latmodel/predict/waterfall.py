@@ -9,9 +9,10 @@ from ..model.config import ModelConfig, Workload
 from ..model.ops import OpCost
 from ..model.step import Step
 from .breakdown import block_operators, operators
-from .forward import Target, blocks_cost, engine_seconds, head_cost, host_seconds
+from .forward import blocks_cost, engine_seconds, head_cost, host_seconds
 from .inputs import work_of
 from .predictor import Predictor
+from .target import Target
 
 HOST_PARTS = ("kernel launches", "blocks", "pass", "token loop", "engine step")
 DEVICE_PARTS = ("weights", "KV cache", "activations", "arithmetic", "kernel floors")

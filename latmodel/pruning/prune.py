@@ -9,7 +9,7 @@ from ..model.architecture import Architecture
 from ..model.config import Workload
 from ..predict.prediction import Prediction
 from ..predict.predictor import Predictor
-from ..units import parse_duration, show_seconds
+from ..units import parse_count, parse_duration, show_count, show_seconds
 from .ways import Way, narrower_ffn, shares, ways_of
 
 Metric = Literal["decode", "prefill", "response"]
@@ -19,33 +19,46 @@ NOTHING = 1.1  # a speed-up below this is none
 
 
 class PruneTarget(NamedTuple):
-    """A speed-up over the original, or a time to reach; of decode per token, prefill or the response."""
+    """A speed-up over the original, a time to reach (decode per token, prefill or response), or parameters to keep."""
 
     metric: Metric
-    speedup: float | None
-    seconds: float | None
+    speedup: float | None = None
+    seconds: float | None = None
+    parameters: float | None = None
 
-    def limit_s(self, original_s: float) -> float:
-        """Seconds that reach the target."""
-        return original_s / self.speedup if self.speedup is not None else self.seconds or 0.0
+    def limit_s(self, original_s: float) -> float | None:
+        """Seconds that reach the target; None where it is a number of parameters."""
+        return original_s / self.speedup if self.speedup is not None else self.seconds
+
+    def reached(self, after: Prediction, original: Prediction) -> bool:
+        """Whether a prediction keeps the target."""
+        if self.parameters is not None:
+            return after.num_parameters <= self.parameters
+        name = NAMES[self.metric]
+        limit = self.limit_s(getattr(original, name))
+        return limit is not None and bool(getattr(after, name) <= limit)
 
 
 def parse_target(text: str, metric: Metric = "decode") -> PruneTarget:
-    """`1.5x` is a speed-up, `20ms` a time.
+    """`1.5x` is a speed-up, `20ms` a time, `14B` at most so many parameters.
 
     Raises:
-        UsageError: neither, or a speed-up that is none.
+        UsageError: none of them, or a speed-up that is none.
     """
     stripped = text.strip().lower()
+    if stripped.endswith(("k", "m", "b", "t")):
+        return PruneTarget(metric, parameters=parse_count(text))
     if not stripped.endswith("x"):
-        return PruneTarget(metric, None, parse_duration(text))
+        return PruneTarget(metric, seconds=parse_duration(text))
     try:
         factor = float(stripped[:-1])
     except ValueError:
         factor = 0.0
     if not 1.0 < factor <= 1000.0:
-        raise UsageError(f"{text[:40]!r} is no target: write a speed-up such as 1.5x, or a time such as 20ms")
-    return PruneTarget(metric, factor, None)
+        raise UsageError(
+            f"{text[:40]!r} is no target: write a speed-up such as 1.5x, a time such as 20ms, or parameters such as 14B"
+        )
+    return PruneTarget(metric, factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +119,18 @@ def prune(
     workload = workload or Workload()
     first = predictor.predict(model, workload)
     original = Pruned("original", model, first, 1.0, 1.0, False)
-    before = getattr(first, NAMES[target.metric])
-    if target.limit_s(before) >= before:
-        raise UsageError(
-            f"the original's {target.metric} takes {show_seconds(before)} and meets the target; give a shorter time"
-        )
+    if target.reached(first, first):
+        raise UsageError(_met(target, first))
     bench = _Bench(predictor, workload, original, target)
     return Pruning(original, tuple(bench.curve(way, step) for way in ways_of(model)), target)
+
+
+def _met(target: PruneTarget, original: Prediction) -> str:
+    """That the original meets the target already."""
+    if target.parameters is not None:
+        return f"the original has {show_count(original.num_parameters)} parameters and meets the target; give fewer"
+    before = show_seconds(getattr(original, NAMES[target.metric]))
+    return f"the original's {target.metric} takes {before} and meets the target; give a shorter time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +147,8 @@ class _Bench:
         name = NAMES[self.target.metric]
         before, after = getattr(self.original.prediction, name), getattr(prediction, name)
         kept = prediction.num_parameters / self.original.prediction.num_parameters
-        return Pruned(way, architecture, prediction, kept, before / after, after <= self.target.limit_s(before))
+        reached = self.target.reached(prediction, self.original.prediction)
+        return Pruned(way, architecture, prediction, kept, before / after, reached)
 
     def curve(self, way: Way, step: int) -> Curve:
         model = self.original.architecture
@@ -147,6 +166,8 @@ class _Bench:
         """What must be said of a way: that it does not reach the target and why, or what alignment is worth."""
         if best is not None:
             return self._alignment(way, best)
+        if self.target.parameters is not None:
+            return f"ends short of the target, with {min(point.kept for point in points):.0%} of the parameters"
         fastest = max(points, key=lambda point: point.speedup)
         gain = f"at most {fastest.speedup:.2f}× with {fastest.kept:.0%} of the parameters"
         each = "gains nothing" if fastest.speedup < NOTHING else "ends short of the target"

@@ -7,17 +7,24 @@ from ..configs.model_input import shape_config
 from ..configs.models import NamedModel, read_model
 from ..errors import UsageError
 from ..model.config import Workload
+from ..predict.chunks import Chunks
 from ..predict.energy import cost_per_million, power_of, response_energy
-from ..predict.generation import Chunks, Denoising, Draft, Generated, generate
+from ..predict.generation import Denoising, Draft, Generated, generate
 from ..predict.predictor import Predictor
+from ..predict.self_drafts import own_draft
+from ..predict.tensor_parallel import together
+from ..predict.training import TrainingPlan
 from ..units import parse_shape_or_none, show_seconds
 from .column import Column, Row
+from .trained import TRAINING_COLUMNS, training_fields
 
 
 class Generation(NamedTuple):
     """How a response is made and what it is charged by, as given; None and False for what is not."""
 
     chunk_tokens: int | None = None
+    others: int | None = None
+    others_tokens: int | None = None
     draft: str | None = None
     lookahead: int | None = None
     acceptance: float | None = None
@@ -26,6 +33,8 @@ class Generation(NamedTuple):
     energy: bool = False
     power_limit_w: float | None = None
     price_per_h: float | None = None
+    training: TrainingPlan | None = None
+    devices: int = 1
 
     @property
     def changes_passes(self) -> bool:
@@ -35,7 +44,12 @@ class Generation(NamedTuple):
     @property
     def given(self) -> bool:
         """Whether there is anything to add."""
-        return self.changes_passes or self.energy or self.price_per_h is not None
+        return self.changes_passes or self.charged or self.training is not None or self.devices > 1
+
+    @property
+    def charged(self) -> bool:
+        """Whether energy or money is wanted."""
+        return self.energy or self.price_per_h is not None
 
     def checked(self) -> "Generation":
         """The same, if its parts go together.
@@ -45,7 +59,12 @@ class Generation(NamedTuple):
         """
         together = {"--draft": self.draft, "--lookahead": self.lookahead, "--acceptance": self.acceptance}
         _all_or_none(together)
+        _all_or_none({"--others": self.others, "--others-tokens": self.others_tokens})
+        if self.others is not None and self.chunk_tokens is None:
+            raise UsageError("--others decode while a prompt is read in chunks: give --chunk")
         _all_or_none({"--block": self.block_tokens, "--denoise": self.denoising_steps})
+        if self.devices > 1 and (self.changes_passes or self.charged):
+            raise UsageError("--devices goes without --chunk, --draft, --block, --energy and --price")
         if self.draft is not None and self.block_tokens is not None:
             raise UsageError("--draft and --block are two ways to generate: give one")
         return self
@@ -64,7 +83,15 @@ def added(
     Raises:
         UsageError: the draft cannot be read or has another vocabulary, or a number is out of range.
     """
-    chunks = None if options.chunk_tokens is None else Chunks(options.chunk_tokens)
+    if options.devices > 1:
+        row = {**row, **together(predictor, named.architecture, named.under(given), options.devices)}
+    if options.training is not None:
+        row = {**row, **training_fields(predictor, named.architecture, given.dtype, options.training)}
+    if not (options.changes_passes or options.charged):
+        return dict(row)
+    chunks = None
+    if options.chunk_tokens is not None:
+        chunks = Chunks(options.chunk_tokens, options.others or 0, options.others_tokens or 1)
     workload = named.under(given)
     response = generate(predictor, named.architecture, workload, chunks=chunks, way=_way(named, given, options))
     fields = dict(row)
@@ -92,6 +119,10 @@ def _way(named: NamedModel, workload: Workload, options: Generation) -> Draft | 
     if options.draft is not None:
         assert options.lookahead is not None, "checked"
         assert options.acceptance is not None, "checked"
+        own = own_draft(options.draft, named.architecture)
+        if own is not None:
+            shares, model = own
+            return Draft(options.draft, model, named.under(workload), options.lookahead, options.acceptance, shares)
         draft = read_draft(options.draft, named)
         return Draft(draft.name, draft.architecture, draft.under(workload), options.lookahead, options.acceptance)
     if options.block_tokens is not None:
@@ -121,14 +152,21 @@ def read_draft(name: str, target: NamedModel) -> NamedModel:
 
 def _notes(response: Generated) -> list[str]:
     details = response.details
+    notes = []
+    if "others" in details:
+        notes.append(
+            f"while the prompt is read each of {details['others']} other sequences gets a token every "
+            f"{show_seconds(details['others_token_s'])}"
+        )
     if "draft" not in details:
-        return []
+        return notes
     pays = details["break_even_acceptance"]
     least = "never pays here" if pays is None else f"pays from an acceptance of {pays:.2f} on"
     return [
+        *notes,
         f"a round of {show_seconds(details['round_s'])} gives {details['tokens_per_round']:.2f} tokens "
         f"({details['decode_speedup']:.2f} times as fast as without the draft, which {least}); "
-        "the acceptance is taken as given, and every sequence of a batch advances at its own pace"
+        "the acceptance is taken as given, and every sequence of a batch advances at its own pace",
     ]
 
 
@@ -175,6 +213,11 @@ def _money(row: Mapping[str, Any], workload: Workload, price_per_h: float) -> di
 def generation_columns(options: Generation) -> list[Column]:
     """Columns of what the options add."""
     columns = []
+    if options.devices > 1:
+        columns += [
+            Column("devices", lambda row: str(row["devices"])),
+            Column("all-reduces", lambda row: f"{show_seconds(row['all_reduce_s_per_token'])} a token"),
+        ]
     if options.draft is not None:
         columns += [
             Column("tokens/round", lambda row: f"{row['tokens_per_round']:.2f}"),
@@ -183,6 +226,8 @@ def generation_columns(options: Generation) -> list[Column]:
         ]
     if options.energy:
         columns.append(Column("J/token", lambda row: _with_ends(row, "energy_j_per_token")))
+    if options.training is not None:
+        columns += TRAINING_COLUMNS
     if options.price_per_h is not None:
         columns.append(Column("per 1M tokens", lambda row: _with_ends(row, "cost_per_million_tokens")))
     return columns

@@ -15,9 +15,12 @@ from .page_data import answer, page_data, provenance, workload_text
 from .text import render
 
 
-def page(front: Frontier, models: Sequence[NamedModel], command: Sequence[str]) -> str:
-    """The page of a frontier, its baseline and some named models; `command` is what was typed to make it."""
-    predictor, data = front.predictor, page_data(front, models)
+def page(front: Frontier, models: Sequence[NamedModel], command: Sequence[str], *, live: bool = False) -> str:
+    """The page of a frontier, its baseline and some named models; `command` is what was typed to make it.
+
+    With `live` it asks the server that it came from for shapes that are not on its grid (`report.serve`).
+    """
+    predictor, data = front.predictor, {**page_data(front, models), "live": live}
     texts = {
         "title": f"latmodel: {predictor.profile.title}",
         "device": f"{predictor.profile.title}, {predictor.runtime}, {front.workload.numbers_name}",
@@ -32,6 +35,7 @@ def page(front: Frontier, models: Sequence[NamedModel], command: Sequence[str]) 
     text = _file("page.html")
     for name, value in texts.items():
         text = text.replace(f"{{{{{name}}}}}", html.escape(value))
+    text = text.replace("{{connect}}", "; connect-src 'self'" if live else "")
     text = text.replace("{{notes}}", "".join(f"<li>{html.escape(note)}</li>" for note in data["notes"]))
     # "</" would end the script that it stands in.
     encoded = json.dumps(data, separators=(",", ":"), default=str).replace("</", "<\\/")

@@ -97,7 +97,7 @@ def summary(profile: Profile) -> str:
         f"{show_bytes(sheet.memory_bytes)} ({sheet.source})",
         f"source       {source.source} {source.commit}".rstrip(),
         f"rows         {source.rows}",
-        f"made by      {source.made_by}",
+        f"made by      {source.made_by}" + (f", latmodel {source.latmodel_version}" if source.latmodel_version else ""),
         *(f"note         {note}" for note in source.notes),
         *(
             f"error        {error.split}, {error.phase}: {error.mape_percent:.2f} % MAPE over {error.rows} rows"

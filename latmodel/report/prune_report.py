@@ -48,7 +48,14 @@ def notes(pruning: Pruning) -> Iterator[str]:
         yield "no way of pruning reaches the target"
         return
     best = max(reached, key=_kept)
-    yield f"the target is reached with the most parameters ({_kept(best):.0%}) by {best.way.name} ({best.way.what})"
+    if pruning.target.parameters is not None:
+        quickest = max(reached, key=lambda curve: curve.shown.speedup)
+        yield (
+            f"of the shapes that keep so many parameters {quickest.way.name} ({quickest.way.what}) is the quickest, "
+            f"{quickest.shown.speedup:.2f} times as fast as the original in {pruning.target.metric}"
+        )
+    else:
+        yield f"the target is reached with the most parameters ({_kept(best):.0%}) by {best.way.name} ({best.way.what})"
     yield f"no score of quality is shown: {NOT_COVERED['pruned']}"
 
 
@@ -71,7 +78,11 @@ def draw(pruning: Pruning, path: "str | os.PathLike[str]", title: str) -> None:
         filled = {} if chosen.reached else {"markerfacecolor": "none"}  # an empty ring falls short of the target
         axes.plot([100.0 * chosen.kept], [chosen.speedup], "o", markersize=9, color=line.get_color(), **filled)
     original_s = getattr(pruning.original.prediction, NAMES[pruning.target.metric])
-    axes.axhline(original_s / pruning.target.limit_s(original_s), color="0.4", linestyle="--", label="target")
+    limit_s, goal = pruning.target.limit_s(original_s), {"color": "0.4", "linestyle": "--", "label": "target"}
+    if limit_s is not None:
+        axes.axhline(original_s / limit_s, **goal)
+    else:
+        axes.axvline(100.0 * (pruning.target.parameters or 0.0) / pruning.original.prediction.num_parameters, **goal)
     axes.invert_xaxis()
     axes.plot([], [], "o", color="0.4", label="chosen")
     axes.set_xlabel("parameters kept in %")

@@ -4,7 +4,7 @@ from ..model.implementation import Implementation
 from .cuda_graph import CUDA_GRAPH
 from .llama_cpp import LLAMA_CPP
 from .serving import SERVING
-from .torch_compile import COMPILED
+from .torch_compile import COMPILED, COMPILED_STEP
 from .torch_eager import TORCH
 from .transformers_eager import TRANSFORMERS, TRANSFORMERS_CPU
 
@@ -14,6 +14,7 @@ _RUNTIMES = (
     TORCH,
     CUDA_GRAPH,
     COMPILED,
+    COMPILED_STEP,
     SERVING,
     LLAMA_CPP,
 )

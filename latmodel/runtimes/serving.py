@@ -30,5 +30,6 @@ SERVING = Implementation(
     absorbs_latents=True,
     fuses_scans=True,
     kernels=MARLIN_FORMATS,
+    mixes_requests=True,  # chunked prefill
     fuses_projections=True,  # QKVParallelLinear, MergedColumnParallelLinear
 )

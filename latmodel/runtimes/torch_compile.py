@@ -25,3 +25,6 @@ COMPILED = Implementation(
     fuses_scans=True,
     kernels=FUSED_FORMATS,  # torchao's, which a compiler calls or makes
 )
+# A whole step as gpt-fast and litgpt write it for the compiler: queries, keys and values in one product, gate and up
+# read by one kernel.
+COMPILED_STEP = COMPILED._replace(name="compiled-step", fuses_projections=True)

@@ -32,8 +32,9 @@ TRANSFORMERS = Implementation(
     cache_kernels=2,  # `DynamicCache.update` concatenates keys, and values
     cache_copies=1,
     attentions=(
-        # Grouped keys and values are shared where no mask is given (`use_gqa_in_sdpa`, transformers 5).
-        AttentionPath(name="sdpa"),
+        # Grouped keys and values are shared where no mask is given (`use_gqa_in_sdpa`, transformers 5); several tokens
+        # behind a cache come with one.
+        AttentionPath(name="sdpa", mask_expand_kernels=2.0),
         # `eager_attention_forward`: `repeat_kv` twice; product, scale, mask, softmax in float32, back, product, and a
         # copy of the output. Moves: scores written; read and written twice; read and written in float32; read and
         # written in 16 bits; read.
@@ -51,6 +52,7 @@ TRANSFORMERS = Implementation(
     expert_kernels=0,
     absorbs_latents=False,  # `DeepseekV3Attention` expands the latents
     fuses_scans=False,  # kernels of their own need packages that Transformers does not install
+    runs_classes=True,
     kernels=(
         ("int4-gptq", EXLLAMA_MODULE),
         ("int4-awq", AWQ_MODULE),

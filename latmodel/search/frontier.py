@@ -9,9 +9,10 @@ import numpy as np
 
 from ..arrays import Array
 from ..configs.models import NamedModel, read_model
-from ..errors import LatmodelError, UsageError
+from ..errors import LatmodelError
 from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
+from ..predict.frames import data_frame
 from ..predict.prediction import Prediction, Predictions
 from ..predict.predictor import Predictor
 from .branch_and_bound import Effort
@@ -138,11 +139,7 @@ class Frontier:
         Raises:
             UsageError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise UsageError("to_pandas needs pandas; run `pip install pandas`") from None
-        return pandas.DataFrame(self.to_rows())
+        return data_frame(self.to_rows())
 
     def plot(self, path: "str | os.PathLike[str] | None" = None) -> Any:
         """A matplotlib figure of the first objective against the second, written to a file where a path is given.
@@ -173,11 +170,16 @@ def thin_rows(front: Frontier, rows: int) -> Array:
     Where times hardly differ (every shape is host-bound, say) only the most capable of them is kept. A front by other
     objectives, where times are in no order, keeps rows at even steps.
     """
-    if len(front) <= rows:
-        return np.arange(len(front))
-    scale = np.log(front.response_s)
+    return thin_indices(front.response_s, rows)
+
+
+def thin_indices(response_s: Array, rows: int) -> Array:
+    """The same of responses alone, the longest first."""
+    if len(response_s) <= rows:
+        return np.arange(len(response_s))
+    scale = np.log(response_s)
     if (np.diff(scale) > 1e-9).any():
-        return np.unique(np.linspace(0, len(front) - 1, rows).astype(np.int64))
+        return np.unique(np.linspace(0, len(response_s) - 1, rows).astype(np.int64))
     wanted = np.linspace(scale[0], scale[-1], rows)
     first_within = np.searchsorted(-scale, -wanted)  # of the rows that answer by then, the most capable
-    return np.unique(np.clip(first_within, 0, len(front) - 1))
+    return np.unique(np.clip(first_within, 0, len(response_s) - 1))

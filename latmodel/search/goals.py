@@ -16,6 +16,7 @@ from ..model.config import CONFIG_FIELDS, Workload
 from ..predict.forward import Forecast
 from ..predict.intervals import lower_end, upper_end
 from ..predict.predictor import Predictor
+from .charged import CHARGES, NO_CHARGE, Charge
 from .tables import SLACK, Tables
 
 SHAPE = CONFIG_FIELDS  # columns of a row of shapes, in this order
@@ -23,10 +24,16 @@ SHAPE = CONFIG_FIELDS  # columns of a row of shapes, in this order
 # Scores of size alone: the quickest to search, and free in every dimension.
 PARAMETER_COUNTS = ("params", "non-embedding-params")
 TIMES = {"prefill": "prefill_s", "decode": "step_s", "response": "response_s"}
-METRICS = (*PARAMETER_COUNTS, *TIMES, "memory", "throughput")
+METRICS = (*PARAMETER_COUNTS, *TIMES, "memory", "throughput", *CHARGES)
 # What is better larger.
 GAINS = (*PARAMETER_COUNTS, "throughput")
-UNITS = {"prefill": "s", "decode": "s_per_token", "response": "s", "memory": "bytes", "throughput": "tokens_per_s"}
+UNITS = {
+    "prefill": "s",
+    "decode": "s_per_token",
+    "response": "s",
+    "memory": "bytes",
+    "throughput": "tokens_per_s",
+} | CHARGES
 
 Function = Callable[[Mapping[str, Array]], Array]
 End = Literal["value", "low", "high"]
@@ -49,13 +56,15 @@ class Objective:
 
     Args:
         metric: "params", "non-embedding-params", "prefill", "decode", "response", "memory", "throughput" (tokens a
-            second of all sequences together), or a function of a mapping of Hugging Face names to arrays that returns
+            second of all sequences together), "energy" (joules a token), "cost" (money for a million), or a function
+            of a mapping of Hugging Face names to arrays that returns
             as many finite numbers.
         scenario: the device and the work that times, memory and throughput are of; the search's own if None.
         end: of a time, the prediction itself or an end of its interval.
         maximise: of a function, whether it is better large. Metrics know.
         monotone: of a function, that it never falls as depth or FFN size grows; its own attribute `monotone` if None.
             Without it every shape within the limits is looked at.
+        charge: of energy and cost, the power limit and the price.
 
     Raises:
         UsageError: no such metric, or an end of something that has no interval.
@@ -66,6 +75,7 @@ class Objective:
     end: End = "value"
     maximise: bool | None = None
     monotone: bool | None = None
+    charge: Charge = NO_CHARGE
 
     def __post_init__(self) -> None:
         if not callable(self.metric) and self.metric not in METRICS:
@@ -132,7 +142,7 @@ class Limit:
     def __post_init__(self) -> None:
         if not np.isfinite(self.bound):
             raise UsageError(f"limit of {self.objective.name}: {self.bound} is not a finite number")
-        fixed = self.objective.metric in (*TIMES, "memory", "throughput")
+        fixed = self.objective.metric in UNITS
         if fixed and self.above != self.objective.gain:
             side = "at most" if self.objective.metric != "throughput" else "at least"
             raise UsageError(f"limit of {self.objective.name}: only '{side}' makes sense")
@@ -212,6 +222,10 @@ class Measure:
         if metric == "memory":
             return table.memory_bytes(shapes.stem, shapes.ffn, shapes.depth)
         forecast = shapes.forecast(self.scenario)
+        if metric in CHARGES:
+            device_s = table.device_s(shapes.stem, shapes.ffn, shapes.depth, shapes.least)
+            where = self.where
+            return self.objective.charge.of(metric, where.predictor, where.workload, forecast.response_s, device_s)
         if metric == "throughput":
             tokens = float(self.where.workload.batch_size * self.where.workload.new_tokens)
             return tokens / forecast.response_s

@@ -4,7 +4,7 @@ A shape is a stem (hidden size, attention, vocabulary), an FFN size and a depth.
 and for each (hidden size, FFN size) hold all that millions of shapes cost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from ..model.architecture import Architecture, Attention, Block, FeedForward, Gr
 from ..model.config import MAX_DIMENSION
 from ..model.memory import Memory, workspace_of
 from ..model.totals import Workspace, num_parameters
-from ..predict.forward import Cost, Forecast, Load, Target, Work, block_cost, head_cost, respond
+from ..predict.forward import Cost, Forecast, Load, block_cost, head_cost, respond
 from ..predict.predictor import Predictor
+from ..predict.target import Target, Work
 from .space import SearchSpace, Stems
 
 # FFN entries tabled at once: a space is cut by hidden size into parts of about this many, so memory stays flat.
@@ -41,6 +42,10 @@ class TabledLayer(NamedTuple):
     transient_bytes: Array
     output_bytes: Array  # `layers.weights.Workspace` of this layer: the wider of a block's two counts
     unpacked_bytes: Array
+
+    def prefill_kernels_at(self, rows: Array) -> Array:
+        """Kernels of the pass over a prompt of some rows."""
+        return _at(self.prefill_kernels, rows)
 
     def joined(self, others: Sequence["TabledLayer"]) -> "TabledLayer":
         """Rows of this and the others, one after another; shared numbers stay numbers."""
@@ -101,6 +106,12 @@ class Tables:
         head = Cost(_load(_at(h.prefill_kernels, stem), h.prefill_s[stem]), decode, decode)
         return respond(depth, blocks, head, self.work, self.target)
 
+    def device_s(self, stem: Array, ffn: Array, depth: Array, least: bool = False) -> Array:
+        """Seconds of kernels in a whole response of shapes; `least` as in `forecast`."""
+        a, f, h = self.attention, self.ffn_least if least else self.ffn, self.head
+        step = (0.5 * (a.first_s[stem] + a.last_s[stem]) + f.first_s[ffn]) * depth + h.first_s[stem]
+        return (a.prefill_s[stem] + f.prefill_s[ffn]) * depth + h.prefill_s[stem] + self.work.new * step
+
     def parameters(self, stem: Array, ffn: Array, depth: Array) -> tuple[Array, Array]:
         """All parameters of shapes, and those outside embedding and LM head."""
         blocks = (self.attention.parameters[stem] + self.ffn.parameters[ffn]) * depth
@@ -109,6 +120,10 @@ class Tables:
 
     def memory_bytes(self, stem: Array, ffn: Array, depth: Array) -> Array:
         """Peak memory of shapes."""
+        return self.memory(stem, ffn, depth).peak_bytes
+
+    def memory(self, stem: Array, ffn: Array, depth: Array) -> Memory:
+        """What fills the memory at the peak of shapes."""
         a, f = self.attention, self.ffn
         held = _workspace(a, stem).joined(_workspace(f, ffn)).total_bytes
         return Memory(
@@ -116,7 +131,21 @@ class Tables:
             a.cache_bytes[stem] * depth,
             np.maximum(a.transient_bytes[stem], f.transient_bytes[ffn]),
             held + self.overhead_bytes,
-        ).peak_bytes
+        )
+
+    def rows_of(self, columns: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        """Stem, FFN and depth of shapes that are in these tables, by their Hugging Face names."""
+        names = [field for field in Stems._fields if field != "hidden_index"]
+        known = {
+            key: row for row, key in enumerate(zip(*(getattr(self.stems, n).tolist() for n in names), strict=True))
+        }
+        stem = np.array([known[key] for key in zip(*(columns[n].tolist() for n in names), strict=True)])
+        first, count = self.offset[stem], self.ffn_count[stem]
+        sizes = zip(first.tolist(), count.tolist(), columns["intermediate_size"].tolist(), strict=True)
+        ffn = np.array(
+            [start + int(np.searchsorted(self.ffn_sizes[start : start + n], size)) for start, n, size in sizes]
+        )
+        return stem, ffn, columns["num_hidden_layers"].astype(np.float64)
 
     def columns(self, stem: Array, ffn: Array, depth: Array) -> dict[str, Array]:
         """Shapes by their Hugging Face names."""

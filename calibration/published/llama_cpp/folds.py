@@ -1,5 +1,6 @@
 """Devices left out in folds, and what one row of the device's own adds: how far the fit is to be trusted."""
 
+import math
 import random
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,8 +9,9 @@ import numpy as np
 
 from latmodel.predict.intervals import conformal_quantile
 
+from .effects import CPU_EFFECTS, CPU_START, EFFECTS, NOISE, OWN_EFFECTS, START, noise_of
 from .hierarchy import Fitted, fit_hierarchy
-from .law import CPU_EFFECTS, CPU_START, EFFECTS, NOISE, OWN_EFFECTS, START, Problem, Row, noise_of
+from .law import Problem, Row
 
 
 class HeldOut(NamedTuple):
@@ -106,14 +108,18 @@ SCORES_A_DEVICE = 3
 
 
 def scores(some: Sequence[HeldOut]) -> list[float]:
-    """|log ratio| for a conformal interval: up to three of each device, spread over its rows, so that each counts."""
-    kept = []
-    for logs in by_device(some).values():
+    """|log ratio| for a conformal interval: up to three of each device, spread over its rows, so that each counts.
+
+    The next device is one among as many and one more, and may be the worst of them: the largest stands there for it,
+    as often as a device has scores. Rows of one device are alike, so that their number is no evidence.
+    """
+    kept, devices = [], by_device(some)
+    for logs in devices.values():
         ranked = sorted(abs(value) for value in logs)
         picks = np.linspace(0, len(ranked) - 1, min(SCORES_A_DEVICE + 2, len(ranked)))
         inner = picks[1:-1] if len(picks) > SCORES_A_DEVICE else picks
         kept += [ranked[round(pick)] for pick in inner]
-    return sorted(kept)
+    return sorted(kept) + [max(kept)] * math.ceil(len(kept) / len(devices)) if kept else []
 
 
 def coverage(some: Sequence[HeldOut], level: float = 0.9, folds: int = 5) -> float:

@@ -50,6 +50,8 @@ _TABLE = (
     ("apple-m5", "apple", 0.40, r"Apple M5"),
     ("adreno", "qualcomm", 0.40, r"Adreno"),
 )
+# Vulkan on Intel multiplies on the vector units, cooperative matrices being off there: Arc A770, B580, Lunar Lake.
+VECTOR_TFLOPS = {"xe1": 1.23, "xe2": 1.37, "xe2-integrated": 1.0}
 UNKNOWN = Generation("unknown", "unknown", 1.0)
 
 

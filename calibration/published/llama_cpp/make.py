@@ -6,7 +6,6 @@ both with the held-out errors that their intervals are made of.
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -58,7 +57,8 @@ def tables_of(side: Side, device: Device) -> dict[str, Any]:
     """Coefficients of one device: of the runtime, and of the law by weight format."""
     like = [row for row in side.rows if row.device.backend == device.backend]
     plain = [row for row in like if not row.test.build] or like
-    flash = Counter(row.test.flash_attention for row in plain).most_common(1)[0][0]
+    # Builds since September 2025 use flash attention where they can, unless told otherwise.
+    flash = True if any(row.test.flash_attention for row in plain) else None
     template = plain[0]
     rows = [
         template._replace(
@@ -67,8 +67,10 @@ def tables_of(side: Side, device: Device) -> dict[str, Any]:
         for name in GGUF_FORMATS
     ]  # fmt: skip
     values = side.fitted.coefficients(rows)
+    if flash:
+        values["score_bytes"] = 0.0 * values["score_bytes"]
     law = ggml_of(values, device.cores)._asdict()
-    shared = {key: _bounded(key, float(law[key][0])) for key in GgmlCoefficients._fields if key not in BY_FORMAT}
+    shared = {key: _bounded(key, float(law[key][0])) for key in GgmlCoefficients.__match_args__ if key not in BY_FORMAT}
     formats = {
         name: [_bounded(key, float(law[key][index])) for key in BY_FORMAT] for index, name in enumerate(GGUF_FORMATS)
     }
@@ -77,7 +79,7 @@ def tables_of(side: Side, device: Device) -> dict[str, Any]:
 
 def _bounded(name: str, value: float) -> float:
     prior = GGML_PRIORS[f"ggml.{name}"]
-    return rounded(min(max(value, prior.low), prior.high))
+    return rounded(min(max(value, prior.low), prior.high)) if value else 0.0
 
 
 def device_entries(side: Side) -> dict[str, Any]:

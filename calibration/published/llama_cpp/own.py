@@ -12,9 +12,10 @@ from latmodel.laws.priors import GGML_PRIORS
 
 from ...sources.llama_bench import SpeedTest
 from .devices import Device
+from .effects import CPU_START
 from .folds import log_ratios
 from .hierarchy import Effect, Fitted, fit_hierarchy
-from .law import CPU_START, Problem, Row, ggml_of, row_of
+from .law import Problem, Row, ggml_of, row_of
 
 WIDE = 2.0  # log units around the start: the data decide
 NARROW = 0.5  # of what single prompts and contexts hardly tell
@@ -60,7 +61,7 @@ def fit_own(tests: Sequence[SpeedTest], device: Device) -> OwnFit:
     values = _fit(rows).coefficients(rows[:1])
     law = ggml_of({name: float(value[0]) for name, value in values.items()}, device.cores)
     table = {}
-    for name in GgmlCoefficients._fields:
+    for name in GgmlCoefficients.__match_args__:
         prior = GGML_PRIORS[f"ggml.{name}"]
         table[f"ggml.{name}"] = Coefficient(
             value=min(max(float(getattr(law, name)), prior.low), prior.high), status="fitted"

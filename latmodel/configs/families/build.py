@@ -252,4 +252,5 @@ def _feed_forward(layer: Layer, fields: Fields, family: Family) -> FeedForward |
         shared_gate=rule.shared_gate and shared is not None,
         latent_size=None if latent is None else float(latent),
         latent_bias=latent is not None and _on(fields, family.ffn_bias),
+        all_run=rule.all_run,
     )

@@ -53,6 +53,7 @@ class Sparse:
     router_bias: Switch = False
     shared: Callable[[Fields], int] | None = None  # inner size of the dense layer beside the experts
     shared_gate: bool = False
+    all_run: bool = False  # the class sends every token to every expert
     layers: Callable[[Fields, int], list[bool]] = all_sparse
 
 

@@ -193,7 +193,7 @@ MIXTURES: dict[str, Family] = {
         ),
         **BIASED, qk_norm="head", qk_norm_vectors=0.0, qk_norm_if="use_qk_norm", pattern=chunks_with_rope,
         rope=rope_by_interval, layers=llama4_sizes,
-        sparse=Sparse("intermediate_size", shared=inner_size, layers=sparse_interleaved),
+        sparse=Sparse("intermediate_size", shared=inner_size, layers=sparse_interleaved, all_run=True),
         harmless=("attn_temperature_tuning", "floor_scale", "attn_scale"),
     ),
     "mellum": Family(

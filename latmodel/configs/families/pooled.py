@@ -43,4 +43,4 @@ def with_streams(fields: Fields, _layer: Layer, block: Block) -> tuple[Block, ..
 def stream_head(fields: Fields, model: Architecture) -> Architecture:
     """The streams' weighted sum before the final norm."""
     n = float(fields.whole("hc_mult"))
-    return replace(model, stem=(HyperConnections(n, n, 1.0, 1.0),))
+    return replace(model, stem=(HyperConnections(n, n, 1.0, 1.0, between=False),))

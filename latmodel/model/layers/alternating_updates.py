@@ -27,19 +27,20 @@ class AlternatingUpdates(Layer):
         return [*sizes, hidden] if self.scaled else sizes
 
     def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-        """Router and coefficients, twice; sums over the streams (a product of n × n for each value of a stream).
+        """Router and coefficients, twice; sums over the streams.
 
-        Moves: prediction reads and writes all streams twice, correction likewise; the router's norm once each.
+        The prediction is a product of n × n for each value of a stream: its FLOPs are counted, its time is that of the
+        traffic. Moves: prediction reads and writes all streams twice, correction likewise; the router's norm once each.
         """
         n, each, size = self.streams, numbers.activation_bytes, numbers.head_bytes
         moves = 8.0 * n + 2.0 * implementation.norm_moves
+        kernels = 20.0 + 2.0 * implementation.norm_kernels
+        mixed = pointwise("altup", hidden * rows, moves=moves, kernels=kernels, bytes_each=each)
         return [
             gemm("altup_router", rows, n, hidden, size, each, 2.0),
             gemm("altup_predict", rows, n * n, n, size, each),
             gemm("altup_correct", rows, n, n, size, each),
-            pointwise(
-                "altup", hidden * rows, moves=moves, kernels=20.0 + 2.0 * implementation.norm_kernels, bytes_each=each
-            ),
+            mixed._replace(flops=hidden * rows * (2.0 * n * n)),
         ]
 
     @property

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from ...arrays import Array, indicator, minimum
+from ...arrays import Array, indicator, is_array, minimum
 from ..alignment import misfit
 from ..formats import Numbers
 from ..implementation import Implementation
@@ -103,7 +103,11 @@ class Attention(Layer):
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Attention and the upkeep of its KV cache; affine in the context unless a window caps it."""
         ops = [attention_op(self, step, implementation, numbers), append_op(self, step, implementation, numbers)]
-        return ops if implementation.attention.keeps_on_chip else ops + written_ops(self, step, implementation, numbers)
+        path = implementation.attention
+        written = path.expanded(step, self.kv_heads)
+        if not (path.score_moves or is_array(written) or written):
+            return ops
+        return ops + written_ops(self, step, implementation, numbers)
 
     @property
     def elements_per_position(self) -> Array:
@@ -167,12 +171,13 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     Reads the keys and values that are seen, the queries, and writes the output; grouped heads share what they read,
     unless the runtime wrote it out for each (`written_ops`).
     """
-    pairs = step.batch_size * attended_pairs(step, attention.window)
-    width = attention.query_width
-    seen = seen_positions(step, attention.window)
+    path, window, width = implementation.attention, attention.window, attention.query_width
+    pairs, seen = step.batch_size * attended_pairs(step, window), seen_positions(step, window)
     kv_heads, key_width = attention.kv_heads, attention.key_width
-    if implementation.attention.expand_kernels:
-        kv_heads, key_width = attention.heads, width
+    expanded = path.expanded(step, attention.kv_heads)
+    if is_array(expanded) or expanded:
+        kv_heads = kv_heads + expanded * (attention.heads - kv_heads)
+        key_width = key_width + expanded * (width - key_width)
     if attention.value_dim is not None:  # widths of keys and values on average
         key_width = 0.5 * (key_width + kv_heads * attention.value_dim)
         width = 0.5 * (width + attention.output_width)
@@ -181,11 +186,11 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
     padding = implementation.padding_kernels * misfit(attention.head_dim)
     shape = AttentionShape(
         step.batch_size, attention.heads, kv_heads, attention.head_dim,
-        step.new_tokens, step.context, seen, attention.window, implementation.attention.splits,
+        step.new_tokens, step.context, seen, window, path.splits,
     )  # fmt: skip
     return OpCost(
         "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
-        implementation.attention.kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
+        path.kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
     )  # fmt: skip
 
 
@@ -196,11 +201,12 @@ def written_ops(attention: Attention, step: Step, implementation: Implementation
     positions, masked ones too; their products are counted as those of attention that skips what is masked.
     """
     path, ops = implementation.attention, []
-    if path.expand_kernels:
+    expanded, kernels = path.expanded(step, attention.kv_heads), path.expand_kernels or path.mask_expand_kernels
+    if is_array(expanded) or expanded:
         seen = step.batch_size * seen_positions(step, attention.window)
-        shared = indicator(attention.heads > attention.kv_heads, attention.heads)
+        shared = expanded * indicator(attention.heads > attention.kv_heads, attention.heads)
         moved = (attention.key_width + attention.query_width) * shared * (2.0 * numbers.cache_bytes * seen)
-        ops.append(OpCost("repeat_kv", OpKind.COPY, 0.0, 0.0, 0.0, moved, path.expand_kernels * shared))
+        ops.append(OpCost("repeat_kv", OpKind.COPY, 0.0, 0.0, 0.0, moved, kernels * shared))
     if path.score_moves:
         scores, each = attention.heads * (step.batch_size * step.new_tokens * step.context), numbers.activation_bytes
         ops.append(pointwise("scores", scores, moves=path.score_moves, kernels=path.score_kernels, bytes_each=each))

@@ -7,7 +7,7 @@ from ..formats import Numbers
 from ..implementation import Implementation
 from ..ops import AttentionShape, OpCost, pointwise
 from ..step import Step, attended_pairs, seen_positions
-from .indexed_attention import Indexer
+from .indexed_attention import Indexer, scores_op
 from .layer import Layer, Linear
 
 
@@ -66,10 +66,12 @@ class CompressedAttention(Layer):
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Attention to the window and to the entries, or those chosen; scores of the indexer for all entries.
 
-        Entries grow with the context: a prefill sees half of them on average.
+        Entries grow with the context: a prefill sees half of them on average. Plain tensor operators attend to all
+        entries, chosen or not, and score those to come too: a mask hides them.
         """
         entries = step.context / self.rate if self.rate else 0.0
-        seen = entries if self.chosen is None else minimum(entries, self.chosen)
+        all_seen = self.chosen is None or not implementation.absorbs_latents
+        seen = entries if all_seen else minimum(entries, self.chosen)
         half = 0.5 if step.phase == "prefill" else 1.0
         pairs = step.batch_size * (attended_pairs(step, self.window) + step.new_tokens * seen * half)
         width, each = self.heads * self.head_dim, numbers.activation_bytes
@@ -85,8 +87,8 @@ class CompressedAttention(Layer):
             )
         ]  # fmt: skip
         if self.indexer is not None:
-            scored = step.rows * entries * half
-            ops.append(pointwise("index", self.indexer.heads * scored, moves=8.0, kernels=10.0, bytes_each=each))
+            scored = step.rows * entries * (half if implementation.absorbs_latents else 1.0)
+            ops.append(scores_op(self.indexer, scored, entries, step, implementation, numbers))
         return ops
 
     @property

@@ -9,7 +9,7 @@ from ..ops import OpCost, gemm, pointwise
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Embedding and LM head over a vocabulary; both keep the dtype whatever the weights' format.
+    """Embedding and LM head over a vocabulary; both keep the dtype unless a checkpoint ships them quantised.
 
     `width` is the embedding's where it is projected to and from `hidden_size`, `positions` the rows of a learned
     table, `tied` 1 where the head's matrix is the embedding's.

@@ -29,6 +29,7 @@ class Experts(Layer):
     shared_gate: bool = False  # a learned sigmoid on the shared layer's output
     latent_size: Array | None = None  # the experts work on a projection of this width
     latent_bias: bool = False
+    all_run: bool = False  # the class of Transformers sends every token to every expert (Llama 4)
 
     def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
         """The experts' matrices, the projections around them, the shared layer's; router and gate keep the dtype."""
@@ -69,6 +70,12 @@ class Experts(Layer):
         inner = (3.0 if self.gated else 2.0) * self.intermediate_size * self.per_token
         return inner if self.shared is None else maximum(inner, self.shared.live_width)
 
+    def live_width_in(self, implementation: Implementation) -> Array:
+        """Of all experts where all are run, with what is sent to them and what comes back."""
+        if not self.runs_all(implementation):
+            return self.live_width
+        return self.count * (3.0 if self.gated else 2.0) * self.intermediate_size
+
     def dimensions(self) -> dict[str, Array]:
         """The inner width of an expert."""
         return {"intermediate_size": self.intermediate_size}
@@ -89,20 +96,25 @@ class Experts(Layer):
     def _width(self, hidden: Array) -> Array:
         return hidden if self.latent_size is None else self.latent_size
 
+    def runs_all(self, implementation: Implementation) -> bool:
+        """Whether a runtime sends every token to every expert."""
+        return self.all_run and implementation.runs_classes
+
     def _projections(self, hidden: Array) -> list[Linear]:
         width = self._width(hidden)
         return [Linear("latent_in", hidden, width), Linear("latent_out", width, hidden)]
 
     def _expert_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-        sent, width, each = rows * self.per_token, self._width(hidden), numbers.activation_bytes
+        acting = replace(self, per_token=self.count) if self.runs_all(implementation) else self
+        sent, width, each = rows * acting.per_token, self._width(hidden), numbers.activation_bytes
         inner, matrices = self.intermediate_size, 2.0 if self.gated else 1.0
         ops = [
             gemm("router", rows, self.count, hidden, weight_bytes=numbers.head_bytes, activation_bytes=each),
             pointwise("dispatch", self.count * rows, moves=8.0, kernels=implementation.routing_kernels, bytes_each=4.0),
             pointwise("combine", width * sent, moves=6.0, kernels=0.0, bytes_each=each),
-            _product("experts_up", self, rows, (matrices * inner, width), implementation, numbers),
+            _product("experts_up", acting, rows, (matrices * inner, width), implementation, numbers),
             activation_op(inner * sent, self.gated, implementation, numbers),
-            _product("experts_down", self, rows, (width, inner), implementation, numbers),
+            _product("experts_down", acting, rows, (width, inner), implementation, numbers),
         ]
         if implementation.expert_kernels:
             ops.append(_loop(self, rows, implementation))
@@ -144,7 +156,7 @@ def _product(
     flops, weights = (2.0 * sent) * (n * k), touched * (n * k) * stored
     moved = sent * (n + k) * numbers.activation_bytes
     if implementation.expert_kernels or implementation.group_kernels:
-        launches = touched + implementation.group_kernels * layer.count
+        launches = 1.0 if layer.runs_all(implementation) else touched + implementation.group_kernels * layer.count
         return OpCost(name, GEMM, flops, weights, 0.0, moved, launches, each, n, k, touched)
     tiled = touched * (ceil(each / TILE_ROWS) * TILE_ROWS)
     return OpCost(name, GEMM, flops, weights, 0.0, moved, 1.0, tiled, n, k)

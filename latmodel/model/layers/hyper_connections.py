@@ -20,6 +20,7 @@ class HyperConnections(Layer):
     mixes: Array
     scales: Array
     count: Array = 2.0
+    between: bool = True  # the streams are mixed with one another; False: summed alone
 
     def linears(self, hidden: Array, *, fused: bool = False) -> list[Linear]:
         """None that a format applies to: a few columns wide, in float32."""
@@ -30,9 +31,15 @@ class HyperConnections(Layer):
         return [self.count * (self.mixes * (self.streams * hidden) + self.mixes + self.scales)]
 
     def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-        """The mixes, and the streams read and written once each way; twenty turns of normalising them cost launches."""
+        """The mixes, and the streams read and written once each way; twenty turns of normalising them cost launches.
+
+        Streams are mixed with one another by a product of streams² for each value of one: its FLOPs are counted, its
+        time is that of the traffic.
+        """
         width, each = self.streams * hidden, numbers.activation_bytes
         mixed = pointwise("streams", width * rows, moves=4.0 * self.count, kernels=50.0 * self.count, bytes_each=each)
+        if self.between:
+            mixed = mixed._replace(flops=width * rows * (2.0 * self.streams * self.count))
         return [gemm("stream_mixes", rows, self.mixes, width, 4.0, each, self.count), mixed]
 
     @property

@@ -86,16 +86,22 @@ class IndexedAttention(Layer):
 
 
 def _index_ops(indexer: Indexer, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-    """Scores (2 · heads · head_dim FLOPs a pair), their activation and weighted sum, and the choice of the best.
+    """Scores of the positions seen, and the heads' weighted sum, a product of its own (2 · heads FLOPs a pair)."""
+    fused = implementation.absorbs_latents
+    pairs = step.batch_size * (attended_pairs(step, None) if fused else step.new_tokens * step.context)
+    op = scores_op(indexer, pairs, step.context, step, implementation, numbers)
+    return [op._replace(flops=op.flops + 2.0 * indexer.heads * pairs) if indexer.weighted else op]
+
+
+def scores_op(
+    indexer: Indexer, pairs: Array, positions: Array, step: Step, implementation: Implementation, numbers: Numbers
+) -> OpCost:
+    """Scores (2 · heads · head_dim FLOPs a pair), their activation and sum over the heads, and the choice of the best.
 
     As tensor operators the scores are in float32, of all pairs, and pass through memory four times.
     """
-    fused = implementation.absorbs_latents
-    pairs = step.batch_size * (attended_pairs(step, None) if fused else step.new_tokens * step.context)
-    cache = indexer.head_dim * (step.batch_size * step.context * numbers.cache_bytes)
+    fused, depth = implementation.absorbs_latents, indexer.heads * indexer.head_dim
+    cache = indexer.head_dim * (step.batch_size * positions * numbers.cache_bytes)
     moved = 4.0 * pairs if fused else indexer.heads * pairs * 16.0
-    depth = indexer.heads * indexer.head_dim
     kernels = 2.0 if fused else 10.0
-    return [
-        OpCost("index", GEMM, 2.0 * depth * pairs, 0.0, cache, moved, kernels, step.rows, step.context, depth),
-    ]
+    return OpCost("index", GEMM, 2.0 * depth * pairs, 0.0, cache, moved, kernels, step.rows, positions, depth)

@@ -9,7 +9,11 @@ from ..ops import OpCost
 from ..step import Step
 from .gated_delta import delta_rule
 from .layer import Linear
-from .recurrent import Recurrent
+from .recurrent import Recurrent, Scan, chunked, scan_ops, step_op
+
+# Written as plain tensor operators: counted as those of Mamba-2. Most launches invert a chunk's system row by row.
+KIMI_DELTA_TENSORS = Scan(462.0, 19.0, 59.0, 124.0, 56.0, 11.0, 17.0)
+PAIR_MOVES = 15.0  # float32 values for each channel and pair of a chunk: twice three products and sums under a decay
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,26 @@ class KimiDelta(Recurrent):
         *into, out = (one.op(rows, numbers) for one in self.linears(hidden))
         return [*into, *self.around(rows, implementation, numbers), out]
 
+    def live_width_in(self, implementation: Implementation) -> Array:
+        """As tensor operators also three float32 values (two of 16 bits each) for each channel and pair of a chunk."""
+        pairs = 0.0 if implementation.fuses_scans else 3.0 * self.chunk * 2.0
+        return self.live_width + self.inner_width * pairs
+
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-        """As the gated delta rule; the decay of each channel adds no product."""
-        sizes = (self.heads, self.head_dim, self.head_dim, self.chunk)
-        return delta_rule(self, sizes, step, implementation)
+        """As the gated delta rule where a kernel has it.
+
+        As tensor operators the decay of each channel makes the scores a pointwise chain over chunk² · channels values
+        (`PAIR_MOVES`), and the triangular system is inverted row by row. FLOPs a head and a token: 2·c·(K + 2V) for
+        what the inverse and the scores weigh, 6·K·V with the state.
+        """
+        heads, width = self.heads, self.head_dim
+        if implementation.fuses_scans:
+            return delta_rule(self, (heads, width, width, self.chunk), step, implementation)
+        values = 2.0 * self.inner_width
+        if step.phase == "decode":
+            return [step_op(self, values, step, KIMI_DELTA_TENSORS, implementation)]
+        chunk, positions = chunked(self.chunk, step, implementation)
+        flops = 6.0 * chunk * self.inner_width + 6.0 * self.state_elements
+        each = KIMI_DELTA_TENSORS.square_moves + PAIR_MOVES * width
+        moved = heads * (chunk * each) + values * KIMI_DELTA_TENSORS.row_moves
+        return scan_ops(self, flops, moved, (chunk, positions), step, KIMI_DELTA_TENSORS)

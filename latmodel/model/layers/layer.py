@@ -55,6 +55,10 @@ class Layer(ABC):
     def live_width(self) -> Array:
         """Values a token that the layer holds at once."""
 
+    def live_width_in(self, implementation: Implementation) -> Array:
+        """Values a token that the layer holds at once under a runtime."""
+        return self.live_width
+
     def vectors(self, hidden: Array) -> list[Array]:
         """Sizes of what it learns beside the linear products: biases, norms, convolutions, routers."""
         return []

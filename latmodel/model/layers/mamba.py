@@ -75,12 +75,14 @@ class Mamba(Recurrent):
         return [into, conv, *inside, out]
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
-        """The scan, token by token: traffic and launches; its few FLOPs a number of the state are not counted."""
+        """The scan, token by token: traffic and launches, and the FLOPs of reading the state, the one product in it."""
         fused = implementation.fuses_scans
         scan = FUSED if fused else MAMBA_TENSORS
         tokens = step.new_tokens
         turns = 1.0 if fused else tokens  # a kernel holds the state on the chip
         moved = self.inner * (4.0 * scan.row_moves * tokens) + self.state_elements * (scan.state_moves * turns)
         kernels = scan.step_kernels if step.phase == "decode" else scan.prefill_kernels + scan.chunk_kernels * tokens
-        bytes_moved = moved * (step.batch_size * RECURRENT_BYTES)
-        return [OpCost("scan", OpKind.SCAN, activation_bytes=bytes_moved, kernels=kernels, passes=scan.row_moves)]
+        bytes_moved, flops = moved * (step.batch_size * RECURRENT_BYTES), self.state_elements * (2.0 * step.rows)
+        return [
+            OpCost("scan", OpKind.SCAN, flops, activation_bytes=bytes_moved, kernels=kernels, passes=scan.row_moves)
+        ]

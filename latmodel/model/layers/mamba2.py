@@ -85,7 +85,8 @@ class Mamba2(Recurrent):
         """
         inner, values = self.inner_width, self.heads * (self.head_dim + self.state_size)
         if step.phase == "decode":
-            return [step_op(self, values, step, MAMBA2_TENSORS, implementation)]
+            op = step_op(self, values, step, MAMBA2_TENSORS, implementation)
+            return [op._replace(flops=self.state_elements * (2.0 * step.batch_size))]  # a product reads the state
         chunk, positions = chunked(self.chunk, step, implementation)
         scored = self.groups if implementation.fuses_scans else self.heads
         flops = 2.0 * chunk * (scored * self.state_size + inner) + 4.0 * self.state_elements

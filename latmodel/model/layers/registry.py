@@ -9,6 +9,7 @@ from .gated_delta import GatedDelta
 from .gated_recurrence import GatedRecurrence
 from .hyper_connections import HyperConnections
 from .indexed_attention import IndexedAttention
+from .joined_input import JoinedInput
 from .kimi_delta import KimiDelta
 from .latent_attention import LatentAttention
 from .layer import Layer
@@ -31,6 +32,7 @@ _KINDS: tuple[type[Layer], ...] = (
     GatedRecurrence,
     HyperConnections,
     IndexedAttention,
+    JoinedInput,
     KimiDelta,
     LightningAttention,
     LowRankResidual,

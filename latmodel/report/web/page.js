@@ -50,14 +50,19 @@ function setting(indices) {
   return of;
 }
 function sayTried() {
-  const v = setting(at), out = document.getElementById("tried");
-  for (const [name, value] of Object.entries(v)) out.dataset[name] = value == null ? "" : value;
+  const v = setting(at);
   at.forEach((i, d) => { document.getElementById("out" + d).textContent = stopText(d, i); });
+  if (v.bound != null) v.bound = ["host", "memory", "compute"][v.bound];
+  say(document.getElementById("tried"), v);
+}
+function say(out, v) {
+  for (const [name, value] of Object.entries(v)) out.dataset[name] = value == null ? "" : value;
   if (v.response_s == null) { out.textContent = "The runtime does not run this number format."; return; }
+  const worth = v.effective_parameters == null ? "" : ", worth " + show.count(v.effective_parameters);
   const fits = v.peak_memory_bytes <= D.memory_bytes ? "" : ", more than fits";
   const late = D.budget_s != null && v.response_s > D.budget_s ? ", over the budget" : "";
   const band = v.response_s_low == null ? " (interval unknown)" : " (" + show.seconds(v.response_s_low) + " – " + show.seconds(v.response_s_high) + ")";
-  out.textContent = show.count(v.num_parameters) + " parameters, worth " + show.count(v.effective_parameters) + ". Response " + show.seconds(v.response_s) + band + late + ": first token after " + show.seconds(v.prefill_s) + ", then " + show.seconds(v.decode_s_per_token) + " a token. " + show.bytes(v.peak_memory_bytes) + fits + ". Bound by " + ["the host", "memory", "compute"][v.bound] + ".";
+  out.textContent = show.count(v.num_parameters) + " parameters" + worth + ". Response " + show.seconds(v.response_s) + band + late + ": first token after " + show.seconds(v.prefill_s) + ", then " + show.seconds(v.decode_s_per_token) + " a token. " + show.bytes(v.peak_memory_bytes) + fits + ". Bound by " + (v.bound === "host" ? "the host" : v.bound) + ".";
 }
 function drawSliders() {
   const box = document.getElementById("sliders");
@@ -72,6 +77,21 @@ function drawSliders() {
     label.append(name + ": ", value, input); box.append(label);
   });
   sayTried();
+}
+function drawLive() {
+  const form = document.getElementById("live"), out = document.getElementById("lived"), best = D.rows[D.best];
+  const fields = { layers: best.num_hidden_layers, hidden: best.hidden_size, ffn: "", heads: "", kv_heads: "", prompt: best.prompt_tokens, generate: best.new_tokens, batch: best.batch_size };
+  for (const [name, value] of Object.entries(fields)) {
+    const label = document.createElement("label"), input = document.createElement("input");
+    input.type = "number"; input.min = 0; input.name = name; input.value = value;
+    label.append(name.replace("_", " ") + ": ", input); document.getElementById("fields").append(label);
+  }
+  form.hidden = false;
+  form.addEventListener("submit", async event => {
+    event.preventDefault();
+    const reply = await fetch("/predict?" + new URLSearchParams(new FormData(form))), row = await reply.json();
+    if (row.error) out.textContent = row.error; else say(out, row);
+  });
 }
 function nearest(d) {
   const best = D.rows[D.best], wanted = { layers: best.num_hidden_layers, width: best.hidden_size, "FFN ratio": best.intermediate_size / best.hidden_size, batch: best.batch_size, prompt: best.prompt_tokens }[G.names[d]];
@@ -129,5 +149,6 @@ function drawCompare() {
 function link(id, body, type) { document.getElementById(id).href = URL.createObjectURL(new Blob([body], { type })); }
 
 drawFront(); drawSliders(); drawParts(); drawBlock(); drawRoof(); drawSure(); drawCompare();
+if (D.live) drawLive();
 link("json", JSON.stringify({ rows: D.rows, compared: D.compared, notes: D.notes }, null, 1), "application/json");
 link("csvlink", document.getElementById("csv").value, "text/csv");

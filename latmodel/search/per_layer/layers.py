@@ -64,7 +64,9 @@ def search_layers(
         predictor: what prices a block.
         blocks: what a layer may pick; a block without attention and FFN is a layer left out.
         scores: [layers, blocks]; minus infinity forbids a block at a layer.
-        hidden_size, vocab_size, tie_word_embeddings: what all layers share.
+        hidden_size: of all layers.
+        vocab_size: of the embedding and the LM head.
+        tie_word_embeddings: whether the two share their weights.
         workload: prompt, new tokens, batch and number formats; the default `Workload` if None.
         budget_s: longest response, in seconds.
         memory_bytes: most memory at the peak; the predictor's device if None.

@@ -1,0 +1,167 @@
+"""The hierarchy of what devices make of llama.cpp's law: groups of rows, and how unlike each other they are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .generations import VECTOR_TFLOPS
+from .hierarchy import Effect, Floats
+from .law import Row
+
+# Where the fit starts: round figures of a data-centre card; the backends' effects are wide.
+START = {
+    "bandwidth_efficiency": 0.7,
+    "vector_flops_per_core": 3e10,
+    "product_flops_per_core": 4e11,
+    "attention_ratio": 0.5,
+    "cache_ratio": 0.5,
+    "token_attention_flops_per_core": 1e11,
+    "unpack_passes": 0.5,
+    "launch_s": 3e-6,
+    "score_bytes": 20.0,
+    "pass_s": 3e-4,
+}
+
+
+def _backend(row: Row) -> Any:
+    return row.device.backend
+
+
+def _maker(row: Row) -> Any:
+    return row.device.backend, row.device.generation.maker
+
+
+def _generation(row: Row) -> Any:
+    return row.device.backend, row.device.generation.name
+
+
+def _hardware(row: Row) -> Any:
+    return row.device.generation.name
+
+
+def _device(row: Row) -> Any:
+    return row.device.backend, row.device.title
+
+
+def _format(row: Row) -> Any:
+    return row.test.weights
+
+
+def _backend_format(row: Row) -> Any:
+    return row.device.backend, row.test.weights
+
+
+def _generation_format(row: Row) -> Any:
+    return (*_generation(row), row.test.weights)
+
+
+def _build(row: Row) -> Any:
+    return (row.device.backend, row.test.build) if row.test.build else None
+
+
+def _generation_build(row: Row) -> Any:
+    return (*_generation(row), row.test.build) if row.test.build else None
+
+
+def _attention(row: Row) -> Any:
+    return row.device.backend, row.test.flash_attention, row.test.build
+
+
+def _core_rate(row: Row) -> float:
+    generation = row.device.generation
+    rate = VECTOR_TFLOPS.get(generation.name) if row.device.backend == "Vulkan" else None
+    return float(np.log(rate or generation.core_tflops))
+
+
+def _all(_row: Row) -> Any:
+    return "all"
+
+
+# Spreads in log units, chosen by hand: how unlike each other backends, generations, devices and formats are. Terms and
+# spreads were chosen with devices left out in view, on the very rows that `benchmarks/llama_bench.py` reports first;
+# those of its other source no choice saw.
+EFFECTS = (
+    Effect("bandwidth_efficiency", "backend", _backend, 0.3),
+    Effect("bandwidth_efficiency", "maker", _maker, 0.15),
+    Effect("bandwidth_efficiency", "hardware", _hardware, 0.15),
+    Effect("bandwidth_efficiency", "generation", _generation, 0.15),
+    Effect("bandwidth_efficiency", "device", _device, 0.12),
+    Effect("bandwidth_efficiency", "format", _format, 0.15),
+    Effect("bandwidth_efficiency", "backend and format", _backend_format, 0.15),
+    Effect("bandwidth_efficiency", "generation and format", _generation_format, 0.08),
+    Effect("bandwidth_efficiency", "build", _build, 0.3),
+    Effect("vector_flops_per_core", "backend", _backend, 0.5),
+    Effect("vector_flops_per_core", "hardware", _hardware, 0.4),
+    Effect("vector_flops_per_core", "generation", _generation, 0.3),
+    Effect("vector_flops_per_core", "device", _device, 0.1),
+    Effect("vector_flops_per_core", "format", _format, 0.2),
+    Effect("vector_flops_per_core", "backend and format", _backend_format, 0.3),
+    Effect("vector_flops_per_core", "build", _build, 0.3),
+    Effect("product_flops_per_core", "core rate", _all, 0.4, _core_rate),
+    Effect("product_flops_per_core", "core rate by backend", _backend, 0.3, _core_rate),
+    Effect("product_flops_per_core", "backend", _backend, 0.5),
+    Effect("product_flops_per_core", "maker", _maker, 0.4),
+    Effect("product_flops_per_core", "hardware", _hardware, 0.5),
+    Effect("product_flops_per_core", "generation", _generation, 0.35),
+    Effect("product_flops_per_core", "device", _device, 0.2),
+    Effect("product_flops_per_core", "format", _format, 0.15),
+    Effect("product_flops_per_core", "backend and format", _backend_format, 0.15),
+    Effect("product_flops_per_core", "generation and format", _generation_format, 0.1),
+    Effect("product_flops_per_core", "build", _build, 0.5),
+    Effect("product_flops_per_core", "generation and build", _generation_build, 0.2),
+    Effect("attention_ratio", "backend", _backend, 0.5),
+    Effect("attention_ratio", "flash attention", _attention, 0.5),
+    # LocalScore's speeds fall with the prompt on every backend as if attention were many times dearer.
+    Effect("attention_ratio", "build", lambda row: row.test.build or None, 1.5),
+    Effect("attention_ratio", "device", _device, 0.3),
+    Effect("score_bytes", "backend", _backend, 0.5),
+    Effect("score_bytes", "stated", _attention, 0.2),
+    Effect("cache_ratio", "flash attention", lambda row: (row.device.backend, row.test.flash_attention), 0.5),
+    Effect("cache_ratio", "device", _device, 0.3),
+    Effect("token_attention_flops_per_core", "backend", _backend, 0.5),
+    Effect("token_attention_flops_per_core", "generation", _generation, 0.3),
+    Effect("unpack_passes", "build", lambda row: (row.device.backend, row.test.build), 0.7),
+    Effect("launch_s", "backend", _backend, 0.7),
+    Effect("launch_s", "generation", _generation, 0.4),
+    Effect("launch_s", "device", _device, 0.2),
+    Effect("launch_s", "build", _build, 0.5),
+    Effect("pass_s", "backend", _backend, 0.7),
+    Effect("pass_s", "device", _device, 0.3),
+)
+# What a device's own rows move while its neighbours stay: how far it may lie from what its generation says.
+OWN_EFFECTS = tuple(
+    Effect(coefficient, "own", _device, spread)
+    for coefficient, spread in (
+        ("bandwidth_efficiency", 0.3),
+        ("vector_flops_per_core", 0.3),
+        ("product_flops_per_core", 0.6),
+        ("attention_ratio", 0.3),
+        ("cache_ratio", 0.3),
+        ("launch_s", 0.3),
+        ("pass_s", 0.3),
+    )
+)
+# Of a CPU nobody states cores in use or memory, so that the rates are each device's own.
+CPU_EFFECTS = tuple(
+    effect._replace(spread=0.8) if effect.name == "device" and effect.coefficient not in ("launch_s", "pass_s")
+    else effect
+    for effect in EFFECTS
+)  # fmt: skip
+CPU_START = {
+    **START,
+    "vector_flops_per_core": 1e11,
+    "product_flops_per_core": 1e11,
+    "token_attention_flops_per_core": 1e10,
+    "score_bytes": 0.01,  # a CPU's softmax works on what its cache holds
+}
+NOISE = 0.06  # scatter of a row in log units where nothing else is known
+ROWS_THAT_COUNT = 10  # of one device: more of them share the weight of so many, for they repeat the device's own ways
+
+
+def noise_of(rows: Sequence[Row]) -> Floats:
+    """Each row's scatter in log units, larger for the many rows of one device."""
+    counts: dict[Any, int] = {}
+    for row in rows:
+        counts[_device(row)] = counts.get(_device(row), 0) + 1
+    return np.array([NOISE * max(1.0, counts[_device(row)] / ROWS_THAT_COUNT) ** 0.5 for row in rows])

@@ -1,0 +1,54 @@
+"""What a price is for: a device with a runtime (`Target`), and a workload as numbers (`Work`)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..arrays import Array, is_array, maximum
+from ..laws.coefficients import ENGINE_TERMS, HOST_TERMS, Device, RuntimeCoefficients, Sheet
+from ..laws.corrector import Corrector
+from ..model.formats import Numbers
+from ..model.implementation import Implementation
+from ..model.record import Record
+from ..model.step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Record):
+    """What the model runs on: a device, and a runtime that implements the operators."""
+
+    sheet: Sheet
+    device: Device
+    runtime: RuntimeCoefficients
+    implementation: Implementation
+    corrector: Corrector | None = None
+
+    def on_slower_host(self, factor: float, engine: float) -> "Target":
+        """The same device on a host that takes `factor` times as long for everything, a serving engine's own part
+        `engine` times."""
+        slower = {name: getattr(self.runtime, name) * factor for name in HOST_TERMS}
+        slower |= {name: getattr(self.runtime, name) * engine for name in ENGINE_TERMS}
+        return self._replace(runtime=self.runtime._replace(**slower))
+
+
+class Work(NamedTuple):
+    """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element, and
+    positions before the prompt that are cached."""
+
+    prompt: Array
+    new: Array
+    batch: Array
+    logits_all: bool
+    numbers: Numbers
+    cached: Array = 0.0
+
+    def prefill(self) -> Step:
+        """The pass over the prompt, into an empty cache or behind a cached prefix."""
+        return Step(self.prompt, self.cached, self.batch)
+
+    def decode(self) -> tuple[Step, Step]:
+        """The first and the last step of the generation: over `cached + prompt` positions, and `new - 1` more."""
+        first = self.prompt
+        if is_array(self.cached) or self.cached:
+            first = first + self.cached
+        last = first + (maximum(self.new, 1.0) - 1.0)
+        return Step(1.0, first, self.batch), Step(1.0, last, self.batch)

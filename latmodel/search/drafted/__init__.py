@@ -1,0 +1,1 @@
+"""Target and draft of speculative decoding searched together."""

@@ -1,0 +1,65 @@
+"""Better cards are not predicted slower: pairs that were, and what cards of one chip share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from latmodel import Predictor, Workload
+from latmodel.device.chips import CHIPS, at_memory, sibling_of
+from latmodel.device.datasheets import datasheet
+from latmodel.device.store import load_profile
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+PAIRS = [  # (better, lesser) that were the wrong way round
+    ("h200", "h100"), ("a100", "a100-80gb-pcie"), ("a100", "a100-sxm4-40gb"), ("3090 ti", "3090"), ("3090", "3080 ti"),
+    ("rtx a6000", "a40"), ("b200", "h100"), ("rtx pro 6000 workstation", "rtx pro 6000"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("better", "lesser"), PAIRS)
+def test_a_better_card_is_not_slower_in_a_graph(better: str, lesser: str) -> None:
+    from device_order import MODELS, RUNTIMES, times
+
+    mine, theirs = (times(datasheet(name)) for name in (better, lesser))
+    for model in MODELS:
+        one, other = mine[f"{RUNTIMES[0]} {model}"], theirs[f"{RUNTIMES[0]} {model}"]
+        assert one.prefill <= other.prefill * 1.001
+        assert one.decode <= other.decode * 1.001
+
+
+def test_what_is_the_wrong_way_round_was_measured_so() -> None:
+    from device_order import reason, slower_cards
+
+    cards = [datasheet(name) for name in ("b200", "gb200", "b300", "gb300")]
+    count, found = slower_cards(cards)
+    assert count > 0
+    assert found
+    assert all(reason(one) for one in found)
+
+
+@pytest.mark.parametrize(("calibrated", "cards"), CHIPS.values())
+def test_cards_of_a_chip_are_known_and_say_whose_coefficients_they_have(
+    calibrated: str, cards: tuple[str, ...]
+) -> None:
+    title = load_profile(calibrated).title
+    for name in cards:
+        assert sibling_of(datasheet(name)) == calibrated
+        assert title in Predictor.load(name).notes[0]
+
+
+def test_a_chip_behind_a_slower_memory_draws_a_larger_share_of_it() -> None:
+    table = load_profile("a100").device.coefficients["bfloat16"]
+    moved = at_memory(table, 1.25)
+    assert moved["gemm.tile_bandwidth"].value == pytest.approx(1.25 * table["gemm.tile_bandwidth"].value)
+    assert table["gemm.bandwidth_efficiency"].value < moved["gemm.bandwidth_efficiency"].value < 1.0
+
+
+def test_a_compiled_step_is_as_quick_as_reported() -> None:
+    """meta-pytorch/gpt-fast#27 (RTX 4090) and Lightning-AI/litgpt#726 (A100 of 40 GB), Llama-2-7B in bfloat16."""
+    for gpu, work, seconds in (
+        ("4090", Workload(prompt_tokens=6, new_tokens=200), 15.385e-3),
+        ("a100-sxm4-40gb", Workload(prompt_tokens=8, new_tokens=512), 10.970e-3),
+    ):
+        found = Predictor.load(gpu, "torch-compile").predict("llama-7b", work)
+        assert found.decode_s_per_token == pytest.approx(seconds, rel=0.1)

@@ -1,0 +1,87 @@
+"""Several devices of one node by hand: one device's share, and the sums between them."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from latmodel import ModelConfig, Predictor, Workload
+from latmodel.cli.verbs import group
+from latmodel.device.links import link_of
+from latmodel.errors import UsageError
+from latmodel.predict.tensor_parallel import share_of, together
+
+SHAPE = ModelConfig(
+    num_hidden_layers=80, hidden_size=8192, intermediate_size=28672, num_attention_heads=64, num_key_value_heads=8,
+    head_dim=128, vocab_size=128256, tie_word_embeddings=False,
+)  # fmt: skip
+H100 = Predictor.load("h100", "vllm")
+
+
+def test_a_response_is_one_devices_share_and_the_sums() -> None:
+    work = Workload(prompt_tokens=1000, new_tokens=50, batch_size=4)
+    row = together(H100, SHAPE.architecture(), work, 8)
+    alone = H100.predict(
+        ModelConfig(
+            num_hidden_layers=80, hidden_size=8192, intermediate_size=3584, num_attention_heads=8, num_key_value_heads=1,
+            head_dim=128, vocab_size=16032, tie_word_embeddings=False,
+        ),
+        work,
+    )  # fmt: skip
+    link = link_of("nvidia-h100-80gb-hbm3", 8)
+    # Two a block and one after the embedding, of 4 · 1000 or 4 rows of 8192 numbers of 16 bits.
+    prefill, step = (161 * (link.latency_s + rows * 8192 * 2 / link.bytes_per_s) for rows in (4000, 4))
+    assert row["prefill_s"] == pytest.approx(alone.prefill_s + prefill, rel=1e-12)
+    assert row["decode_s_per_token"] == pytest.approx(alone.decode_s_per_token + step, rel=1e-12)
+    assert row["response_s"] == pytest.approx(alone.response_s + prefill + 50 * step, rel=1e-12)
+    assert row["peak_memory_bytes"] == alone.peak_memory_bytes
+    assert row["num_parameters"] == SHAPE.architecture().num_parameters
+    assert row["extrapolated"]
+    assert "never measured whole" in row["extrapolated_because"][0]
+    assert row["response_s_low"] < row["response_s"] < row["response_s_high"]
+
+
+def test_kv_heads_fewer_than_devices_are_repeated() -> None:
+    few = SHAPE.model_copy(update={"num_key_value_heads": 2}).architecture()
+    assert share_of(few, 8).groups[0].block.attention.kv_heads == 1.0
+    assert share_of(few, 2).groups[0].block.attention.kv_heads == 1.0
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "devices", "word"),
+    [
+        ("3090", SHAPE, 2, "no link between devices"), ("h100", SHAPE, 3, "2, 4, 8 devices"),
+        ("h100", SHAPE.model_copy(update={"num_attention_heads": 60, "num_key_value_heads": 60}), 8, "60 heads"),
+        ("h100", SHAPE.model_copy(update={"vocab_size": 101}), 8, "vocabulary"),
+    ],
+)  # fmt: skip
+def test_devices_without_a_link_and_what_does_not_divide_are_refused(
+    gpu: str, model: ModelConfig, devices: int, word: str
+) -> None:
+    with pytest.raises(UsageError, match=word):
+        together(Predictor.load(gpu), model.architecture(), Workload(), devices)
+
+
+def test_the_table_of_links_is_the_published_one() -> None:
+    """A row of it again, where the package that holds the times is installed."""
+    pytest.importorskip("aiconfigurator_core")
+    pytest.importorskip("pyarrow")
+    from calibration.published.links import fitted, links
+
+    assert (
+        links()["nvidia-h100-80gb-hbm3"]["devices"]["8"]["latency_s"] == link_of("nvidia-h100-80gb-hbm3", 8).latency_s
+    )
+    sizes = 2.0 ** np.arange(8, 30)
+    planted = fitted(sizes, 1.2e-5 + sizes / 2.5e11)
+    assert (planted["latency_s"], planted["bytes_per_s"]) == pytest.approx((1.2e-5, 2.5e11), rel=1e-3)
+
+
+def test_the_command_line() -> None:
+    result = CliRunner().invoke(group, ["predict", "80x8192", "--gpu", "h100", "--runtime", "vllm", "--devices", "4", "--heads",
+                                        "64", "--kv-heads", "8", "--format", "json"])  # fmt: skip
+    row = json.loads(result.output[result.output.index("{") :])
+    assert row["devices"] == 4
+    assert row["all_reduce_s_per_token"] > 161 * 1e-5
+    refused = CliRunner().invoke(group, ["predict", "80x8192", "--gpu", "h100", "--devices", "4", "--energy"])
+    assert "--devices goes without" in str(refused.exception)
