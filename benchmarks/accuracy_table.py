@@ -40,7 +40,7 @@ CAUTIONS = """## Cautions
   extrapolation table and the RTX 3090's larger models in sight, so those are optimistic too. Cards left out and Vidur's
   A100 are the cleaner checks.
 - Whole models were measured by this project on the H100 only, by others as the tables say. Elsewhere the device's part
-  of an interval is that of random blocks of single kernels (docs/model.md, 14); the host's part spans the known hosts
+  of an interval is that of random blocks of single kernels (docs/model.md, 14). The host's part spans the known hosts
   (0.4 to 1.4 ms a layer in Transformers), for as much of the time as the host binds.
 - Each source of whole models is one machine, whose host lies somewhere among the known ones: as packaged, nearly all of
   its rows are inside or nearly all are not. Coverage near the nominal level is to be looked for where the host was

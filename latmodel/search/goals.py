@@ -186,10 +186,8 @@ class Corner:
 
 @dataclass(frozen=True)
 class Measure:
-    """An objective within a search: which scenario's tables it reads, and its sign (+1: make it small).
-
-    Of an end of an interval, `at_end` is the scenario of the host there.
-    """
+    """An objective within a search: which scenario's tables it reads, its sign (+1: make it small), and of an end of an
+    interval the scenario of the host there (`at_end`)."""
 
     objective: Objective
     scenario: int
@@ -282,8 +280,7 @@ def measures(
         return scenarios.index(where)
 
     def measure(objective: Objective, sign: float) -> Measure:
-        where = objective.scenario or own
-        at_end = None
+        where, at_end = objective.scenario or own, None
         if objective.end != "value":
             at_end = number(Scenario(where.predictor.at_end(objective.end, where.workload), where.workload))
         return Measure(objective, number(where), where, sign, at_end)
