@@ -5,10 +5,13 @@
 
 Every start draws all coefficients from their priors. The law's own error is that of the first fit, so that costs
 compare. "one descent" is the plain solver from the priors and from the same starts. `--cpu` names a calibrated profile
-with its observations beside it. Held-out errors are those of cold folds, which make all choices themselves.
+with its observations beside it. Held-out errors are those of cold folds, which make all choices themselves. Standard
+errors are held against a bootstrap: shapes drawn with replacement, and prior means drawn from the priors, for a
+standard error counts what a prior does not know.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +22,8 @@ from calibration.fit import make
 from calibration.fit.anneal import annealed_fit
 from calibration.fit.fit import Fitted, fit
 from calibration.fit.make import Problem
-from calibration.fit.outcome import folds, is_scored, measured_layers
+from calibration.fit.objective import Objective
+from calibration.fit.outcome import folds, independent, is_scored, measured_layers, shape_of
 from calibration.fit.start import problem
 from calibration.measure.plan import CPU, make_plan
 from calibration.measure.rounds import measure
@@ -34,6 +38,7 @@ from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
 from latmodel.laws.priors import Prior
 
+BOOTSTRAPS = 30
 WITHIN = 0.005  # of one cost: the acceptance
 
 
@@ -65,6 +70,26 @@ def starts(name: str, task: Problem, rows: Sequence[Observation], count: int, se
     return first
 
 
+def bootstrap(task: Problem, rows: Sequence[Observation], first: Fitted, count: int, seed: int) -> None:
+    """Print the stated standard errors over the scatter of fits to shapes drawn anew."""
+    generator, shapes = np.random.default_rng(seed), sorted({shape_of(row) for row in rows})
+    begin = {name: one.value for name, one in first.coefficients.items()}
+    logs = []
+    for _ in range(count):
+        drawn = generator.choice(shapes, len(shapes))
+        some = [row for shape in drawn for row in rows if shape_of(row) == shape]
+        free = {name: prior._replace(value=value) for (name, prior), value in
+                zip(task.free.items(), random_start(task.free, generator).values(), strict=True)}  # fmt: skip
+        pieces = Objective(evidence(some), task.start, free).blurred(first.law_error).pieces
+        logs.append([math.log(one.value) for one in fit(pieces, task.start, free, begin).coefficients.values()])
+    ratios = np.array([one.stderr_log for one in first.coefficients.values()]) / np.std(np.array(logs), axis=0, ddof=1)
+    low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9))
+    print(
+        f"  standard errors over the scatter of {count} bootstrap fits: median {middle:.2f}, "
+        f"{low:.2f} to {high:.2f} for four coefficients of five"
+    )
+
+
 def cold_errors(task: Problem, rows: Sequence[Observation]) -> None:
     """Print held-out errors by phase, from folds that start at the priors."""
     held_out = make.leave_out(task, rows, folds(rows), warm=False)
@@ -76,10 +101,11 @@ def cold_errors(task: Problem, rows: Sequence[Observation]) -> None:
 def board(count: int, seed: int) -> None:
     """The first calibrated board: its fit, and whole models that were never fitted."""
     one = BOARDS[0]
-    rows = read_board(one)
+    rows = independent(read_board(one))
     kernels = {name: make.implementation_of(name) for name in sorted({row.runtime for row in rows})}
     task = problem("cuda", make.sheet_of(datasheet(one.card), rows[0].dtype), kernels)
     first = starts(one.card, task, rows, count, seed)
+    bootstrap(task, rows, first, BOOTSTRAPS, seed)
     cold_errors(task, rows)
     models = read_models(one)
     off = make.residuals_of(first, models)
@@ -110,7 +136,8 @@ def simulated_cpu(count: int, seed: int) -> None:
     )
     measure(lab, plan.cases, plan.references, log, plan.rules)
     rows = observations(combine(log.records, plan.cases), "simulated")
-    starts("simulated CPU", task, rows, count, seed)
+    first = starts("simulated CPU", task, rows, count, seed)
+    bootstrap(task, rows, first, BOOTSTRAPS, seed)
     cold_errors(task, rows)
 
 

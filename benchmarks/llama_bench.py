@@ -1,22 +1,18 @@
 """llama.cpp's published speeds, predicted for devices left out: `python benchmarks/llama_bench.py DATA`.
 
 Median errors over rows and over devices, of models of 1B parameters and more; the same with one row of the device's own
-(over all choices of that row); and the coverage of nominal 90 % intervals. CPUs are reported apart.
+(over all choices of that row); and the coverage of nominal 90 % intervals. CPUs are reported apart. Another publisher's
+runs: `python benchmarks/whole_models.py --runtime llama.cpp`.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from calibration.published.llama_cpp.folds import (
     HeldOut,
-    by_device,
     coverage,
-    fit_rows,
     leave_devices_out,
-    log_ratios,
     median_error,
     median_error_by_device,
 )
@@ -24,7 +20,6 @@ from calibration.published.llama_cpp.law import Row
 from calibration.published.llama_cpp.read import GPU_BACKENDS, published_rows
 from latmodel.model.totals import num_parameters
 
-OTHER = "XiongjieDai/GPU-Benchmarks-on-LLM-Inference"  # builds of May 2024: LLaMA-3 8B and 70B, F16 and Q4_K_M
 SMALLEST = 0.95e9  # what is called 1B has a little less in some models
 LIMITS = {"decode": (12.0, 20.0, 8.0), "prefill": (25.0, 25.0, 12.0)}  # percent: unseen; on Vulkan; with one own row
 
@@ -47,15 +42,6 @@ def report(rows: Sequence[HeldOut], phase: str, backend: str) -> str:
     )
 
 
-def other_source(data: Path) -> list[HeldOut]:
-    """Another publisher's runs on ten devices, predicted from all the rest: neither those devices nor that source."""
-    rows = published_rows(data, GPU_BACKENDS, whole_models=True)
-    unseen = [row for row in rows if row.test.source.startswith(OTHER)]
-    chips = {row.device.chip for row in unseen}
-    fitted = fit_rows([row for row in rows if row.device.chip not in chips])
-    return [HeldOut(row, ratio) for row, ratio in zip(unseen, log_ratios(fitted, unseen), strict=True)]
-
-
 def main() -> None:
     """Print the tables."""
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "shared" / "data"
@@ -68,13 +54,6 @@ def main() -> None:
                 unseen = limit_vulkan if backend == "Vulkan" else limit
                 print(f"{backend:7} {phase:8} unseen (at most {unseen:3.0f})  {report(folds.unseen, phase, backend)}")
                 print(f"{'':16} one own (at most {with_own:3.0f}) {report(folds.one_own_row, phase, backend)}")
-    print(f"{OTHER}, its devices and its rows left out")
-    rows_of_other = other_source(data)
-    for backend in ("CUDA", "Metal"):
-        for phase in LIMITS:
-            print(f"{backend:7} {phase:8} {report(rows_of_other, phase, backend)}")
-    for title, logs in by_device(rows_of_other).items():
-        print(f"  {title:35} median error {100 * float(np.median(np.abs(np.expm1(-np.array(logs))))):6.1f}")
 
 
 if __name__ == "__main__":

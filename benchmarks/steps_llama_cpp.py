@@ -14,8 +14,9 @@ from pathlib import Path
 
 from verify_engines import model
 
-from calibration.engines.whole_model import Child
+from calibration.engines.whole.whole_model import Child
 from latmodel import Predictor, Step, Workload
+from latmodel.device.engine_options import EngineOptions
 from latmodel.device.profile_file import read_profile
 from latmodel.runtimes.llama_cpp import LLAMA_CPP
 
@@ -37,7 +38,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, Child(LLAMA_CPP.name) as engine:
             path = Path(folder) / "model.gguf"
             engine.write(path, config, options.weights, 0)
-            engine.open(path, 1, max(CACHED) + 2 * max(NEW))
+            engine.open(path, EngineOptions(), max(CACHED) + 2 * max(NEW))
             for cached in CACHED:
                 for new in NEW:
                     measured = statistics.median(engine.behind(cached, new) for _ in range(REPEATS))

@@ -2,10 +2,10 @@
 
     python benchmarks/versions.py oldest newest
 
-The oldest are its lower bounds; the newest are whatever the index has, but for torch: its one CPU build is taken for
-both. Each set gets an environment of its own under `.versions/` (or `--folder`), kept for the next run. Families of
-decoders came to Transformers one by one, so their tests run on the newest alone; blocks, measuring and fitting on both.
-A quick calibration of this CPU follows on both. `--python` names another interpreter.
+The oldest are its lower bounds; the newest are whatever the index has. Of torch both sets take one CPU build. Each set
+gets an environment of its own under `.versions/` (or `--folder`), kept for the next run. Families of decoders came to
+Transformers one by one, so their tests run on the newest alone; blocks, measuring and fitting on both. A quick
+calibration of this CPU follows on both. `--python` names another interpreter.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Whole models that others timed, against packaged profiles and profiles that never saw them: coverage and error.
 
+    python benchmarks/whole_models.py --runtime llama.cpp       # llama.cpp alone, see `whole_models_llama_cpp`
     python benchmarks/whole_models.py [--data ../shared/data/whole_models] [--cases ../shared/cases/measured.csv]
 
 Three tables. *As packaged*: the profile in the package, its error and the share of rows inside its 90 % interval;
@@ -13,8 +14,9 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import whole_models_llama_cpp
 from reported_cases import case_table
 from whole_model_rows import Row, read_rows
 
@@ -282,8 +284,12 @@ def main() -> int:
     shared = Path(__file__).parent.parent.parent / "shared"
     parser.add_argument("--data", type=Path, default=shared / "data" / "whole_models")
     parser.add_argument("--cases", type=Path, default=shared / "cases" / "measured.csv")
-    given: Mapping[str, Path] = vars(parser.parse_args())
+    parser.add_argument("--runtime", choices=["llama.cpp"], help="llama.cpp alone, on devices left out")
+    given: Mapping[str, Any] = vars(parser.parse_args())
     try:
+        if given["runtime"] is not None:
+            print("\n".join(whole_models_llama_cpp.lines(given["data"].parent)))
+            return 0
         print(report(read_rows(given["data"] / "measurements.csv"), given["cases"]))
     except (LatmodelError, OSError) as error:
         print(f"whole_models: {error}", file=sys.stderr)

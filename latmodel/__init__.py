@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .predict.prediction import Predictions as Predictions
     from .predict.predictor import Predictor as Predictor
     from .predict.step_prediction import StepPrediction as StepPrediction
+    from .search.drafted.frontier import DraftedFrontier as DraftedFrontier
+    from .search.drafted.search import frontier_with_draft as frontier_with_draft
     from .search.frontier import Frontier as Frontier
     from .search.goals import Objective as Objective
     from .search.goals import Scenario as Scenario
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 # The public names, documented in docs/api.md, and where each lives; loaded when first used, so that `latmodel --help`
 # starts at once.
 _HOMES = {
+    "DraftedFrontier": "search.drafted.frontier",
     "Frontier": "search.frontier",
     "ModelConfig": "model.config",
     "Objective": "search.goals",
@@ -42,13 +45,14 @@ _HOMES = {
     "StepPrediction": "predict.step_prediction",
     "best_per_depth": "search.run",
     "frontier": "search.run",
+    "frontier_with_draft": "search.drafted.search",
     "read_config": "configs.huggingface",
     "search_layers": "search.per_layer.layers",
 }
 __all__ = [
-    "Frontier", "ModelConfig", "Objective", "Prediction", "Predictions", "Predictor", "Profile", "Scenario",
-    "SearchSpace", "Span", "Step", "StepPrediction", "Workload", "__version__", "best_per_depth", "frontier",
-    "read_config", "search_layers",
+    "DraftedFrontier", "Frontier", "ModelConfig", "Objective", "Prediction", "Predictions", "Predictor", "Profile",
+    "Scenario", "SearchSpace", "Span", "Step", "StepPrediction", "Workload", "__version__", "best_per_depth",
+    "frontier", "frontier_with_draft", "read_config", "search_layers",
 ]  # fmt: skip
 
 

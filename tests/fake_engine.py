@@ -4,9 +4,10 @@ import os
 import time
 from pathlib import Path
 
-from calibration.engines.whole_models import serve
+from calibration.engines.whole.whole_models import serve
+from latmodel.device.engine_options import EngineOptions
 from latmodel.errors import UsageError
-from latmodel.model.config import ModelConfig
+from latmodel.model.config import DType, ModelConfig
 
 CRASH, HANG, COMPLAIN = 13, 14, 15  # prompt tokens
 
@@ -16,6 +17,7 @@ class Fake:
 
     name = "fake"
     formats = ("f16",)
+    dtypes: tuple[DType, ...] = ("float16",)
 
     def version(self) -> str:
         """Always the same; and noise on standard output, as real engines make."""
@@ -26,8 +28,12 @@ class Fake:
         """A file that says what it was asked."""
         path.write_text(f"{config.hidden_size} {weights} {seed}")
 
-    def open(self, path: Path, threads: int, context: int) -> None:
+    def open(self, path: Path, options: EngineOptions, context: int) -> None:
         """Nothing to load."""
+
+    def memory(self, path: Path, options: EngineOptions, context: int) -> dict[str, float]:
+        """A round figure."""
+        return {"weights": 1e6}
 
     def prefill(self, tokens: int) -> float:
         """A millisecond a token."""

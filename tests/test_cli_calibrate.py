@@ -11,9 +11,11 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
+from separate_runner import separate_runner
 
 from calibration.measure import plan as plan_module
+from calibration.measure import session
 from calibration.measure.samples import Rules
 from latmodel.cli import group
 from latmodel.device.profile_file import read_profile
@@ -21,7 +23,7 @@ from latmodel.errors import LatmodelError, NoisyError, ProfileError, ToleranceEr
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(group, list(arguments))
+    return separate_runner().invoke(group, list(arguments))
 
 
 @pytest.fixture
@@ -159,3 +161,27 @@ def test_another_distributions_package_is_named(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert found.returncode == 1
     assert "another distribution" in found.stderr and "Traceback" not in found.stderr
+
+
+@pytest.mark.usefixtures("tiny")
+def test_samples_and_profile_are_bound_to_the_version_of_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples of another version do not mix; runtimes of plain PyTorch do not care."""
+    import transformers
+
+    from calibration.engines.registry import ENGINES
+    from calibration.verbs.calibrate import binding
+    from calibration.verbs.prepare import prepare
+    from calibration.verbs.request import Request
+
+    request = Request("cpu", effort="quick", out=tmp_path / "mine.json", dtype="float32")
+    ready = prepare(request)
+    assert binding(ready)["transformers"] == transformers.__version__
+    assert f"transformers {transformers.__version__}, driver" in ready.source
+    log = session.open_samples(ready.samples_path, binding(ready), resume=True)
+    assert log.header["transformers"] == transformers.__version__
+    monkeypatch.setattr("calibration.engines.engine.version", lambda name: "4.0")
+    with pytest.raises(UsageError, match=r"transformers '\d.*this run has '4.0'"):
+        session.open_samples(ready.samples_path, binding(prepare(request)), resume=True)
+    assert ENGINES["torch-eager"].versions() == {} == ENGINES["cuda-graph"].versions()

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from small_models import CHOICES, varied  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from transformers import CONFIG_MAPPING  # noqa: E402
 
 from calibration.engines.block import Arena  # noqa: E402
@@ -38,11 +39,14 @@ def run_of(one: Case) -> Any:
         return decoder_run(one, Arena(weight_elements(one), torch.float32, CPU), CPU)
 
 
-# Caches that cannot be set back to the prompt: MiniMax's own, and the indexer's keys beside latents.
-NOT_SET_BACK = ("minimax", "deepseek_v32", "glm_moe_dsa")
+def flops_of(run: Any) -> int:
+    """FLOPs of all matrix products, which grow with the positions that a cache holds."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return counter.get_total_flops()
 
 
-@pytest.mark.parametrize("family", [one for one in CHOICES if one not in NOT_SET_BACK])
+@pytest.mark.parametrize("family", CHOICES)
 def test_every_family_is_built_and_run(family: str) -> None:
     config = config_of(family)
     prefill, decode = run_of(case(config)), run_of(case(config, "decode"))
@@ -51,6 +55,7 @@ def test_every_family_is_built_and_run(family: str) -> None:
         tokens = [int(decode()) for _ in range(2)]
     assert logits.shape == (1, 1, config.vocab_size) and torch.isfinite(logits).all()
     assert all(0 <= token < config.vocab_size for token in tokens)
+    assert flops_of(decode) == flops_of(decode) > 0  # from the same context
     assert case_bytes(case(config)) > 0
 
 
@@ -81,7 +86,15 @@ def test_a_decode_run_starts_where_the_last_one_did(family: str) -> None:
             layers = kept["cache"].layers
             sizes.append([tuple(layer.keys.shape) for layer in layers if getattr(layer, "keys", None) is not None])
     assert sizes[0] == sizes[1] == sizes[2]
-    assert seen == [9, *[10, 11, 12] * 3]
+    assert seen[-9:] == [10, 11, 12] * 3
+
+
+def test_a_class_that_does_not_go_on_from_a_cache_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import calibration.engines.decoder as module
+
+    monkeypatch.setattr(module, "restore", lambda _: (_ for _ in ()).throw(RuntimeError("sizes differ:\n10, 13")))
+    with pytest.raises(UsageError, match="no decode of a 'llama' model can be timed.*sizes differ: 10, 13"):
+        run_of(case(config_of("llama"), "decode"))
 
 
 @pytest.mark.parametrize("family", ["mixtral", "nemotron_h", "deepseek_v3", "qwen3_next", "smollm3", "gpt2"])

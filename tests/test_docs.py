@@ -4,9 +4,14 @@ import ast
 import contextlib
 import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from doc_verbs import reference
 
 import latmodel
 from latmodel import Predictor, Workload, errors
@@ -57,6 +62,23 @@ def test_public_modules_load() -> None:
 def test_the_readme_shows_every_verb() -> None:
     shown = set(re.findall(r"latmodel (\w+)", TEXT["README.md"]))
     assert set(VERBS) - shown == set()
+
+
+def test_the_reference_holds_every_verb_and_option() -> None:
+    text = reference()
+    for name in VERBS:
+        assert f"\n## {name}\n" in f"\n{text}"
+    for option in ("--memory-margin SIZE", "--over NAME=VALUES", "--host-only", "--params 300M", "--gap FLOAT RANGE"):
+        assert f"<code>{option}" in text, option
+    assert "Sentinel" not in text
+    assert "[default: 512]" in text
+
+
+def test_one_version_is_told_everywhere() -> None:
+    version = latmodel.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1] == version  # type: ignore[index]
+    assert f"latmodel=={version}" in TEXT["docs/howto/ci.md"]
 
 
 def test_the_readme_is_short() -> None:

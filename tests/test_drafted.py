@@ -1,14 +1,19 @@
 """Target and draft together against brute force: every target with every draft and lookahead, priced by `generate`."""
 
 import itertools
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 
 from latmodel import ModelConfig, Objective, Predictor, SearchSpace, Span, Workload
+from latmodel.cli.verbs import group
 from latmodel.errors import BudgetError, UsageError
 from latmodel.model.config import CONFIG_FIELDS
 from latmodel.predict.generation import Draft, generate
@@ -163,3 +168,43 @@ def test_the_grid_is_every_depth_with_every_width() -> None:
         (int(d), int(h)) for d, h in zip(made.columns["num_hidden_layers"], made.columns["hidden_size"], strict=True)
     } == {(d, h) for d in (1, 2, 3) for h in (256, 512)}
     assert made.config(0) == ModelConfig(num_hidden_layers=1, hidden_size=256, vocab_size=1000)
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(group, ["frontier", "--hidden", "512:4096:512", "--budget", "2s", *words])
+
+
+def test_a_table_of_acceptances_is_a_table_of_drafts(tmp_path: Path) -> None:
+    table = tmp_path / "drafts.csv"
+    table.write_text("num_hidden_layers,hidden_size,acceptance\n2,512,0.6\n1,1024,0.5\n")
+    found = run("--draft", "auto", "--acceptance", str(table), "--format", "jsonl")
+    assert found.exit_code == 0, found.output
+    rows = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+    assert {(row["draft"]["num_hidden_layers"], row["acceptance"]) for row in rows if row["draft"]} <= {
+        (2, 0.6),
+        (1, 0.5),
+    }
+    assert any(row["draft"] for row in rows)
+    assert all(row["response_s"] <= 2.0 for row in rows)
+
+
+def test_one_number_tells_what_each_draft_must_reach() -> None:
+    found = run(
+        "--draft", "auto", "--acceptance", "0.7", "--draft-layers", "1,8", "--draft-hidden", "512", "--format", "jsonl"
+    )
+    rows = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+    assert [row["num_hidden_layers"] for row in rows] == [1, 8]
+    assert rows[0]["break_even_acceptance"] < rows[1]["break_even_acceptance"]  # eager: a layer costs the host its time
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--draft", "auto"), "needs --acceptance"), (("--acceptance", "0.7"), "give --draft auto"),
+        (("--draft", "auto", "--acceptance", "1.5"), "between 0 and 1"),
+        (("--draft", "auto", "--acceptance", "nowhere:f"), "No module named"),
+        (("--draft", "auto", "--acceptance", "0.7", "--baseline", "80x576"), "goes without --baseline"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_go_together_are_refused(words: tuple[str, ...], told: str) -> None:
+    assert told in str(run(*words).exception)

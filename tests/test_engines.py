@@ -7,9 +7,10 @@ from pathlib import Path
 import fake_engine
 import pytest
 
-from calibration.engines.gguf_file import check_divides, tensors
-from calibration.engines.whole_model import Child
+from calibration.engines.whole.gguf_file import check_divides, tensors
+from calibration.engines.whole.whole_model import Child
 from latmodel import ModelConfig, Workload
+from latmodel.device.engine_options import EngineOptions
 from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.gguf import FILE_TYPES
 from latmodel.model.totals import num_parameters, weight_bytes
@@ -24,7 +25,7 @@ SMALL = ModelConfig(
 def test_a_child_answers(tmp_path: Path) -> None:
     with Child("fake", command=COMMAND) as child:
         child.write(tmp_path / "model", SMALL, "f16", 3)
-        child.open(tmp_path / "model", 1, 64)
+        child.open(tmp_path / "model", EngineOptions(), 64)
         assert (child.version, child.prefill(128), child.decode(100, 28)) == ("fake 1", 0.128, 128e-6)
     assert (tmp_path / "model").read_text() == "256 f16 3"
 
@@ -69,7 +70,7 @@ def test_llama_cpp_runs_what_is_written(tmp_path: Path, weights: str) -> None:
     path = tmp_path / "model.gguf"
     with Child("llama.cpp") as child:
         child.write(path, SMALL, weights, 0)
-        child.open(path, 1, 256)
+        child.open(path, EngineOptions(), 256)
         assert 0.0 < child.prefill(64) < 60.0
         assert 0.0 < child.decode(16, 4) < 60.0
     held = gguf.GGUFReader(path).tensors

@@ -1,6 +1,7 @@
 """`explain` and `compare`: parts that add up, steps that are true, sentences that say what the figures say."""
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.cli import group
+from latmodel.cli.question import question
 from latmodel.configs.models import read_model
 from latmodel.configs.presets import names
 from latmodel.predict.waterfall import DEVICE_PARTS, HOST_PARTS, MEANING, waterfall
@@ -113,13 +115,31 @@ def test_why_is_80x576_slow() -> None:
     assert found["shadow_prices"]
 
 
-@pytest.mark.parametrize(("gpu", "command"), [("m2", "latmodel calibrate --gpu"), ("3090", "--host-only")])
-def test_the_next_measurement_is_a_command_that_exists(gpu: str, command: str) -> None:
-    said = answer("explain", "80x576", "--gpu", gpu)["explanation"][-1]
+@pytest.mark.parametrize(
+    ("model", "gpu", "command", "more"),
+    [
+        ("80x576", "m2", "latmodel calibrate --gpu", ()),
+        ("80x576", "3090", "--host-only", ()),
+        ("4x8192", "h100", "verify 4x8192", ("--runtime", "vllm", "--prompt", "8000", "--generate", "1")),
+    ],
+)
+def test_the_next_measurement_is_a_command_that_exists(
+    model: str, gpu: str, command: str, more: tuple[str, ...]
+) -> None:
+    said = answer("explain", model, "--gpu", gpu, *more)["explanation"][-1]
     assert command in said
     words = said.split("`")[1].split()
     assert words[0] == "latmodel"
     assert "--help" in CliRunner().invoke(group, [words[1], "--help"]).output
+
+
+def test_the_command_that_measures_for_this_answer_alone() -> None:
+    options = ("--prompt", "2000", "--generate", "2", "--batch", "4")
+    said = answer("explain", "4x8192", "--gpu", "h100", "--runtime", "transformers-eager", *options)["explanation"][-1]
+    command = shlex.split(said.split("`")[3])
+    assert command[-3:-1] == ["transformers-eager", "--for"]
+    asked = question(command[-1]).ask(PREDICTORS[0].profile)
+    assert asked.workload == Workload(prompt_tokens=2000, new_tokens=2, batch_size=4)
 
 
 def test_why_gemmas_block_differs_from_a_llamas() -> None:

@@ -55,6 +55,7 @@ def refusal(tmp_path: Path, rows: list[dict[str, object]]) -> str:
 def test_a_row_that_is_twenty_times_off_is_refused(tmp_path: Path) -> None:
     said = refusal(tmp_path, [row(depth, 20.0 if depth == 32 else 1.0) for depth in DEPTHS])
     assert "row 3 (32-decode) is 20 times" in said and "remove it" in said
+    assert "another unit, another model" in said and "minutes" not in said
 
 
 def test_milliseconds_are_told(tmp_path: Path) -> None:
@@ -76,6 +77,21 @@ def test_a_row_that_stands_there_twice_counts_once(tmp_path: Path) -> None:
 def test_a_row_of_a_slower_host_is_warned_of(tmp_path: Path) -> None:
     lines, _ = fitted(tmp_path, [row(depth, 1.8 if depth == 60 else 1.0) for depth in DEPTHS])
     assert any(line.startswith("warning: row 5 (60-decode) took 1.80 times") for line in lines)
+
+
+def test_one_row_of_a_slower_host_is_taken_as_the_host_s_and_said(tmp_path: Path) -> None:
+    """The device's rates stay: one time of a model that the host binds says nothing of them."""
+    lines, out = fitted(tmp_path, [row(32, 1.8)])
+    assert any(line.startswith("warning: times are 1.80 times what the profile leads to expect") for line in lines)
+    after = read_profile(out)
+    host, device = "launch_s", "gemm.bandwidth_efficiency"
+    assert after.runtimes[RUNTIME].coefficients[host].value > 1.4 * PRIOR.runtimes[RUNTIME].coefficients[host].value
+    before = PRIOR.device.coefficients["bfloat16"][device].value
+    assert after.device.coefficients["bfloat16"][device].value == pytest.approx(before, rel=0.03)
+    intervals = [Predictor(profile, RUNTIME).interval for profile in (PRIOR, after)]
+    assert intervals[1].width("decode", False) >= intervals[0].width("decode", False)
+    calm, _ = fitted(tmp_path, [row(32, 1.1)])
+    assert not any("leads to expect" in line for line in calm)
 
 
 def test_intervals_of_few_rows_agree_and_are_no_narrower(tmp_path: Path) -> None:

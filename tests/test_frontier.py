@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from search_toy import toy_predictor
+from separate_runner import separate_runner
 
 from latmodel import ModelConfig, Workload, frontier
 from latmodel.cli.frontier import frontier as command
@@ -160,7 +160,7 @@ SMALL = ["--layers", "4:40", "--hidden", "512:4096:512"]
 
 
 def run(*arguments):
-    return CliRunner().invoke(command, list(arguments))
+    return separate_runner().invoke(command, list(arguments))
 
 
 def test_command_prints_a_table_with_the_best_marked(profile_path):

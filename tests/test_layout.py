@@ -19,7 +19,7 @@ ORDER = {
         "model", "runtimes", "laws", "device", "configs", "predict", "quality", "search", "pruning", "report", "cli",
     ),
     "calibration": (
-        "observations", "measure", "engines", "devices", "fit", "sources", "published", "verify", "verbs",
+        "observations", "measure", "engines", "devices", "fit", "adaptive", "sources", "published", "verify", "verbs",
     ),
 }  # fmt: skip
 BASE = {"arrays", "units", "errors", "strict_json", "version"}  # the top of latmodel that all may import

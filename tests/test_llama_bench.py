@@ -88,3 +88,35 @@ def test_own_runs_pin_the_device(tmp_path: Path) -> None:
     assert now.decode_s_per_token / was.decode_s_per_token == pytest.approx(1.2, rel=0.06)
     assert _width(now) < _width(was)
     assert any("before" in line and "now" in line for line in lines)
+
+
+def test_a_mean_of_speeds_is_predicted_as_one() -> None:
+    from calibration.published.llama_cpp.devices import Device
+    from calibration.published.llama_cpp.effects import START
+    from calibration.published.llama_cpp.generations import UNKNOWN
+    from calibration.published.llama_cpp.law import Problem, row_of
+    from calibration.sources.llama_bench import LOCALSCORE_TESTS, SpeedTest
+
+    prompts, news = zip(*LOCALSCORE_TESTS, strict=True)
+    assert (round(sum(prompts) / 9), round(sum(news) / 9)) == (1332, 1012)  # what the published table states
+    device = Device("x", "x", "x", "CUDA", UNKNOWN, 1e12, 100.0, None, "")
+    whole = SpeedTest("", "x", "CUDA", "llamafile", None, "", SHAPE, "q4_0", None, "prefill", 0, 1332, 1.0)
+    single = [whole._replace(build="", tokens=prompt) for prompt in prompts]
+    rows = [row_of(test, device) for test in (whole, *single)]
+    found = Problem([row for row in rows if row is not None])
+    seconds = found.predict({name: value + 0.0 * found.seconds for name, value in START.items()})
+    speeds = [prompt / one for prompt, one in zip(prompts, seconds[1:], strict=True)]
+    assert 1332 / seconds[0] == pytest.approx(sum(speeds) / 9)
+
+
+def test_builds_are_told_apart() -> None:
+    from calibration.sources.llama_bench import _build
+
+    def row(note: str, build: str = "", backend: str = "ROCm", source: str = "x") -> dict[str, str]:
+        return {"note": note, "build": build, "backend": backend, "source": source}
+
+    assert _build(row("hip")) == "rocBLAS"
+    assert _build(row("rocwmma, hipBLASLt")) == "hipBLASLt, rocwmma"
+    assert _build(row("", "d2f650cb (1999)", "Vulkan")) == _build(row("", "2024-03")) == "until 2024"
+    assert _build(row("", "d2f650cb (1999)", "CUDA")) == _build(row("", "8cf6b42", "Vulkan")) == ""
+    assert _build(row("Raspberry Pi 5 host: host-bound, no coopmat", "", "Vulkan")) == "no coopmat, slow host"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from latmodel import ModelConfig, Predictor, SearchSpace, Workload, frontier
+from latmodel.device.engine_options import EngineOptions
 from latmodel.device.llama_cpp import published_names
 from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
@@ -113,3 +114,50 @@ def test_a_token_computes_for_every_query_head() -> None:
     ]
     # Keys and values: 2 x 2 heads x 64 x 2 bytes x 1000 at 2.5e10 B/s; 4 x 64 FLOPs a head and position at 1e11/s.
     assert times == pytest.approx([20.48e-6 + 5.12e-6, 20.48e-6 + 20.48e-6])
+
+
+def test_scores_are_moved_without_flash_attention() -> None:
+    attention, prompt = Attention(2.0, 2.0, 64.0), Step(1024.0, 0.0)
+    op = attention_op(attention, prompt, LLAMA_CPP, SIXTEEN)
+    plain, moved = (op_seconds(op, SHEET, LAW._replace(score_bytes=bytes_), 0.0).seconds for bytes_ in (0.0, 30.0))
+    # Causal pairs of two heads and, of each micro-batch of 512, half a square that the mask hides: 30 bytes at 1e11 B/s.
+    scores = 2.0 * (1024.0 * 1025.0 / 2.0 + 1024.0 * 512.0 / 2.0)
+    assert moved - plain == pytest.approx(scores * 30.0 / 1e11, rel=1e-3)
+
+
+def test_smaller_micro_batches_are_more_passes() -> None:
+    op = gemm("many", 1024.0, 1000.0, 1000.0, 0.5, 2.0)
+    # As above, in four micro-batches of 256 rows.
+    law = LAW._replace(micro_batch_rows=256.0)
+    assert op_seconds(op, SHEET, law, 0.0).seconds == pytest.approx(2048e-6 + 4 * 10e-6 + 4 * 1e-6)
+
+
+def predictor_with(options: EngineOptions) -> Predictor:
+    profile = load_profile("3090", "llama.cpp")
+    part = profile.runtimes["llama.cpp"].model_copy(update={"engine": options})
+    return Predictor(profile.model_copy(update={"runtimes": {"llama.cpp": part}}), "llama.cpp")
+
+
+def test_options_that_an_engine_was_measured_with_count_in_its_predictions() -> None:
+    work = Workload(weights="q4_0")
+    plain, small = (predictor_with(EngineOptions(micro_batch=rows)).predict(LLAMA, work) for rows in (None, 128))
+    assert small.prefill_s > plain.prefill_s
+    assert small.peak_memory_bytes < plain.peak_memory_bytes
+    written = predictor_with(EngineOptions(flash_attention="off")).predict(LLAMA, work)
+    assert written.peak_memory_bytes > plain.peak_memory_bytes
+    packed = predictor_with(EngineOptions(kv_cache="q8_0")).predict(LLAMA, work.model_copy(update={"kv_cache": "q8_0"}))
+    # 612 positions of 32 layers with keys and values of 4096: 17/32 of 2 bytes are left.
+    saved = 612 * 32 * 2 * 4096 * 2 * (1 - 17 / 32)
+    assert plain.peak_memory_bytes - packed.peak_memory_bytes == pytest.approx(saved)
+
+
+def test_another_cache_than_the_measured_one_is_refused() -> None:
+    packed = Workload(weights="q4_0", kv_cache="q8_0")
+    with pytest.raises(ProfileError, match=r"measured with 4 thread\(s\): leave out --kv-cache"):
+        predictor_with(EngineOptions(threads=4)).predict(LLAMA, packed)
+    with pytest.raises(ProfileError, match="use --kv-cache q8_0"):
+        predictor_with(EngineOptions(kv_cache="q8_0")).predict(LLAMA, Workload(weights="q4_0"))
+    with pytest.raises(ProfileError, match="transformers has no cache in q4_0"):
+        Predictor.load("3090").predict(LLAMA, Workload(kv_cache="q4_0"))
+    # Published runs say nothing of caches: theirs is priced by its bytes.
+    assert Predictor.load("3090", "llama.cpp").predict(LLAMA, packed).response_s > 0.0

@@ -226,7 +226,7 @@ def test_intervals_hold_their_prediction_and_widen_with_the_level(shape: dict[st
 @pytest.mark.parametrize("weights", FORMATS)
 def test_batches_on_both_sides_of_a_kernels_limit_are_priced_as_alone(weights: str) -> None:
     # A kernel of quantised weights hands over to another from some rows on: a column of batches holds both.
-    predictor = PREDICTORS["3090"]
+    predictor = Predictor.load("4090")  # every format runs on it
     model = ModelConfig(num_hidden_layers=4, hidden_size=2048, num_attention_heads=16)
     batches = [1, 4, 16, 64, 512]
     many = predictor.predict_many({**model.model_dump(), "batch_size": batches}, Workload(weights=weights))

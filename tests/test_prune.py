@@ -14,6 +14,7 @@ from latmodel.model.architecture import Architecture
 from latmodel.model.totals import num_parameters
 from latmodel.pruning.prune import Pruning, aligned, parse_target, prune
 from latmodel.pruning.ways import WAYS, fewer_blocks, fewer_heads, narrower_ffn, narrower_stream, shares
+from latmodel.report.prune_report import notes
 from latmodel.report.prune_report import notes as prune_notes
 
 LLAMA = read_config("llama-7b")
@@ -152,3 +153,9 @@ def test_the_verb_prints_a_table_json_and_a_picture(tmp_path: Path) -> None:
     assert [row["way"] for row in rows] == ["original", "depth", "heads", "ffn", "width", "hidden", "mixed"]
     assert rows[1]["reached"]
     assert rows[1]["decode_s_per_token"] <= rows[0]["decode_s_per_token"] / 1.5
+
+
+def test_what_a_checkpoint_costs_beyond_its_shape_is_said_where_the_host_launches_modules(found: Pruning) -> None:
+    assert "1.2 to 1.5 times the host time" in " ".join(notes(found))
+    graph = prune(Predictor.load("3090", "cuda-graph"), LLAMA, parse_target("1.5x"), PAPER)
+    assert "host time" not in " ".join(notes(graph))

@@ -78,8 +78,9 @@ def test_the_table_of_links_is_the_published_one() -> None:
 
 
 def test_the_command_line() -> None:
-    result = CliRunner().invoke(group, ["predict", "80x8192", "--gpu", "h100", "--runtime", "vllm", "--devices", "4", "--heads",
-                                        "64", "--kv-heads", "8", "--format", "json"])  # fmt: skip
+    words = ["predict", "--layers", "80", "--hidden", "8192", "--heads", "64", "--kv-heads", "8", "--gpu", "h100", "--runtime",
+             "vllm", "--devices", "4", "--format", "json"]  # fmt: skip
+    result = CliRunner().invoke(group, words)
     row = json.loads(result.output[result.output.index("{") :])
     assert row["devices"] == 4
     assert row["all_reduce_s_per_token"] > 161 * 1e-5

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from calibration.engines import vllm as engine_file
-from calibration.engines.vllm import Vllm
-from calibration.engines.whole_models import find_whole_model_engine
+from calibration.engines.whole import vllm as engine_file
+from calibration.engines.whole.vllm import Vllm
+from calibration.engines.whole.whole_models import find_whole_model_engine
 from latmodel import ModelConfig
+from latmodel.device.engine_options import EngineOptions
 from latmodel.errors import LatmodelError, UsageError
 
 SHAPE = ModelConfig(
@@ -65,7 +66,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 def test_a_model_is_a_configuration_without_weights_or_tokenizer(tmp_path: Path) -> None:
     engine = Vllm()
     engine.write(tmp_path / "model", SHAPE, "bf16", 3)
-    engine.open(tmp_path / "model", 1, 640)
+    engine.open(tmp_path / "model", EngineOptions(), 640)
     written = json.loads((tmp_path / "model" / "config.json").read_text())
     assert written["architectures"] == ["LlamaForCausalLM"]
     assert {name: written[name] for name in SHAPE.model_dump()} == SHAPE.model_dump()
@@ -80,7 +81,7 @@ def test_a_model_is_a_configuration_without_weights_or_tokenizer(tmp_path: Path)
 def test_a_step_is_a_difference(tmp_path: Path) -> None:
     engine = Vllm()
     engine.write(tmp_path, SHAPE, "bf16", 0)
-    engine.open(tmp_path, 1, 640)
+    engine.open(tmp_path, EngineOptions(), 640)
     # 100 tokens read at 0.1 ms and one written at 10 ms; a step is 10 ms whatever the prompt.
     assert engine.prefill(100) == pytest.approx(0.02)
     assert engine.decode(100, 8) == pytest.approx(TOKEN_S)
@@ -95,7 +96,7 @@ def test_too_few_tokens_an_old_version_and_other_weights_are_refused(
     with pytest.raises(UsageError, match="bf16 or f16 weights, not q4_0"):
         engine.write(tmp_path, SHAPE, "q4_0", 0)
     engine.write(tmp_path, SHAPE, "f16", 0)
-    engine.open(tmp_path, 1, 640)
+    engine.open(tmp_path, EngineOptions(), 640)
     monkeypatch.setattr(FakeLLM, "short", 1)
     with pytest.raises(LatmodelError, match="wrote 0 tokens instead of 1"):
         engine.decode(8, 4)
@@ -115,7 +116,7 @@ def test_vllm_itself_is_measured_and_agrees_with_the_profile(tmp_path: Path) -> 
     """On a CUDA device with vLLM installed: depths differ as their blocks do, and a model takes what is predicted."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("vllm")
-    from calibration.engines.whole_model import Child
+    from calibration.engines.whole.whole_model import Child
     from latmodel import Predictor, Workload
 
     shape = SHAPE.model_copy(
@@ -126,7 +127,7 @@ def test_vllm_itself_is_measured_and_agrees_with_the_profile(tmp_path: Path) -> 
         with Child("vllm") as child:
             config = shape.model_copy(update={"num_hidden_layers": layers})
             child.write(tmp_path / str(layers), config, "bf16", 0)
-            child.open(tmp_path / str(layers), 1, 1024)
+            child.open(tmp_path / str(layers), EngineOptions(), 1024)
             child.decode(128, 16)  # warm
             times[layers] = min(child.decode(128, 64) for _ in range(3))
     assert (times[16] - times[8]) / (times[8] - times[4]) == pytest.approx(2.0, rel=0.2)

@@ -4,6 +4,7 @@ Nothing is fetched and no code but the library's own is run: the class is looked
 ships, and the configuration's fields become its arguments.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,46 +72,84 @@ def build_decoder(config: DecoderConfig, arena: Arena, device: torch.device, dty
 
 
 def decoder_run(case: Case, arena: Arena, device: torch.device) -> Run:
-    """A function that runs the case once: a prefill, or a decode loop from a cache that a real prefill filled."""
+    """A function that runs the case once: a prefill, or a decode loop from a cache that a real prefill filled.
+
+    Raises:
+        UsageError: the class does not run with a cache, or keeps none that can be brought back to the prompt's end.
+    """
     assert isinstance(case.config, DecoderConfig), "plain Llamas are run by `llama`"
     arena.rewind()
     model = build_decoder(case.config, arena, device, DTYPES[case.workload.dtype])
-    tokens = case_tokens(case, device)
+    tokens, name = case_tokens(case, device), cache_argument(model)
     keep = 0 if case.workload.logits == "all" else 1
-    name = cache_argument(model)
+    empty = _empty_cache(model, tokens[:, :1])
 
     def prefill() -> Tensor:
-        cache = DynamicCache(config=model.config)
-        return model(tokens, use_cache=True, logits_to_keep=keep, **{name: cache}).logits  # type: ignore[no-any-return]
+        return model(tokens, use_cache=True, logits_to_keep=keep, **empty()).logits  # type: ignore[no-any-return]
 
     if case.phase == "prefill":
         return prefill
-    kept = DynamicCache(config=model.config)
-    model(tokens, use_cache=True, logits_to_keep=1, **{name: kept})
-    lengths = [_length(layer) for layer in kept.layers]
+    cache = _after(model, tokens, empty())
+    state = snapshot(cache)
 
     def decode() -> Tensor:
         token = tokens[:, -1:]
-        _back_to(kept, lengths, case.workload.prompt_tokens)
+        restore(state)
         for _ in range(case.workload.new_tokens):
-            token = model(token, use_cache=True, **{name: kept}).logits[:, -1:].argmax(-1)
+            token = model(token, use_cache=True, **{name: cache}).logits[:, -1:].argmax(-1)
         return token
 
     return decode
 
 
-def _length(layer: Any) -> int:
-    """Positions that a layer of the cache holds; 0 for a recurrent one."""
-    keys = getattr(layer, "keys", None)
-    return keys.shape[2] if isinstance(keys, Tensor) else 0
+def _empty_cache(model: Any, token: Tensor) -> Callable[[], dict[str, Any]]:
+    """Arguments with a new cache; none where the class takes only what it makes itself (MiniMax)."""
+    name = cache_argument(model)
+    try:
+        model(token, use_cache=True, **{name: DynamicCache(config=model.config)})
+    except ValueError:
+        return dict
+    return lambda: {name: DynamicCache(config=model.config)}
 
 
-def _back_to(cache: DynamicCache, lengths: list[int], prompt: int) -> None:
-    """Forget what was generated, by views (as `llama`). A full window and a recurrent state are as large as ever: they
-    keep what they have."""
-    layers: list[Any] = cache.layers
-    for layer, length in zip(layers, lengths, strict=True):
-        if length:
-            layer.keys, layer.values = layer.keys[:, :, :length], layer.values[:, :, :length]
-        if hasattr(layer, "cumulative_length"):
-            layer.cumulative_length = prompt
+def _after(model: Any, tokens: Tensor, given: dict[str, Any]) -> Any:
+    """The cache after the prompt, by which the class can go on."""
+    family, name = model.config.model_type, cache_argument(model)
+    try:
+        output = model(tokens, use_cache=True, logits_to_keep=1, **given)
+        cache = given[name] if given else getattr(output, name)
+        state = snapshot(cache)
+        for _ in range(2):  # the second time shows whether it was brought back
+            restore(state)
+            model(tokens[:, -1:], use_cache=True, **{name: cache})
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # whatever a class raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"no decode of a {family[:40]!r} model can be timed: its class does not go on from a cache: {reason[:160]}"
+        ) from None
+    restore(state)
+    return cache
+
+
+def snapshot(cache: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """What the cache and its layers hold: caches grow by new tensors, so that the old ones need no copy.
+
+    A recurrent state is as large as ever: it may be overwritten.
+    """
+    holders = [cache, *getattr(cache, "layers", [])]
+    return [(holder, {key: _copied(value) for key, value in vars(holder).items()}) for holder in holders]
+
+
+def restore(state: list[tuple[Any, dict[str, Any]]]) -> None:
+    """Forget what was generated since `snapshot`."""
+    for holder, values in state:
+        vars(holder).update((key, _copied(value)) for key, value in values.items())
+
+
+def _copied(value: Any) -> Any:
+    """Containers anew, with what they hold."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if type(value) is list else value

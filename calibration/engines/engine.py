@@ -1,6 +1,7 @@
 """An engine: software that runs a model. What it must give to be measured, and nothing about timing."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import NamedTuple
 
 import torch
@@ -33,6 +34,11 @@ class Engine(NamedTuple):
     graph: bool = False  # what is timed is the replay of a device graph
     any_decoder: bool = False  # builds what Transformers can; the others Llama blocks alone
     check_installed: Callable[[], None] = _nothing_to_install  # raises UsageError where a package is missing
+    packages: tuple[str, ...] = ()  # distributions besides torch whose code is timed
+
+    def versions(self) -> dict[str, str]:
+        """The versions of `packages` that are installed."""
+        return {name: version(name) for name in self.packages}
 
     def on(self, kind: str) -> str:
         """The implementation on a device of `kind` ("cpu" or any accelerator)."""

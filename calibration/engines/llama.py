@@ -36,6 +36,7 @@ def llama(config: ModelConfig, arena: Arena, device: torch.device) -> Any:
     )  # fmt: skip
     with torch.device("meta"):
         model = LlamaForCausalLM(settings).eval()  # type: ignore[no-untyped-call]
+    model.tie_weights()  # Transformers 5.0 leaves that to loading
     fill(model, arena)
     model.model.rotary_emb = type(model.model.rotary_emb)(settings).to(device)
     return model

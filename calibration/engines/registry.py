@@ -10,7 +10,12 @@ ENGINES = {
     engine.name: engine
     for engine in (
         Engine(
-            "transformers-eager", "transformers", transformers_run, any_decoder=True, check_installed=check_installed
+            "transformers-eager",
+            "transformers",
+            transformers_run,
+            any_decoder=True,
+            check_installed=check_installed,
+            packages=("transformers",),
         ),
         Engine("torch-eager", "torch", torch_eager_run),
         Engine("cuda-graph", "cuda-graph", torch_eager_run, graph=True),

@@ -5,7 +5,7 @@ holds it; `anneal.annealed_fit` does not.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ class Fitted:
     stop: Stop
     law_error: float = 0.0  # of the formulas beyond the noise of the rows, log units, where it was estimated
     correlated: tuple[tuple[str, str, float], ...] = ()  # pairs of coefficients that are not told apart
-
+    covariance: Vector = field(default_factory=lambda: np.zeros((0, 0)))  # of the log-coefficients, in their order
     log_noise: float = 0.0  # sum of log(noise) of the rows, the law's error included
 
     @property
@@ -104,7 +104,7 @@ def fitted_at(
     pairs = _correlated(objective.names, covariance / np.outer(errors, errors))
     residual_of = _log_residuals(objective.pieces, setup)
     log_noise = float(sum(np.sum(np.log(floored(piece.noise))) for piece in objective.pieces))
-    return Fitted(setup, coefficients, dict(objective.free), residual_of, stop, law_error, pairs, log_noise)
+    return Fitted(setup, coefficients, dict(objective.free), residual_of, stop, law_error, pairs, covariance, log_noise)
 
 
 def _covariance(jacobian: Vector, residuals: Vector, free: int) -> Vector:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from latmodel.device.profile import DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart, SheetPart
+from latmodel.model.config import DType
 
 from ..observations.decoder_config import DecoderConfig
 from ..observations.record import Observation
@@ -69,14 +70,22 @@ def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], 
     walls = [i for i, row in enumerate(rows) if is_scored(row)]
     scored, scores = [rows[i] for i in walls], [held_out[i] for i in walls]
     errors += make.error_rows(f"cross-validated ({FOLDS} folds of shapes)", scored, scores)
-    profile = Profile(
+    profile = fitted_profile(fitted, sheet, dtype, rows, about, held_out, errors)
+    return Calibrated(profile, fitted, tuple(rows), tuple(held_out))
+
+
+def fitted_profile(
+    fitted: Fitted, sheet: SheetPart, dtype: DType, rows: Sequence[Observation], about: About,
+    held_out: Sequence[float] = (), errors: Sequence[ErrorRow] = (),
+) -> Profile:  # fmt: skip
+    """A fit as a profile; without held-out residuals it has no intervals."""
+    return Profile(
         schema_version=2, name=about.name, gpu=about.gpu, title=about.title,
         device=DevicePart(sheet=sheet, coefficients={dtype: make.device_table(fitted)}),
         runtimes={name: _runtime(fitted, name, rows, held_out, about) for name in about.implementations},
-        quality=Quality(kind="calibrated", errors=errors),
+        quality=Quality(kind="calibrated", errors=list(errors)),
         provenance=_provenance(rows, about, errors),
     )  # fmt: skip
-    return Calibrated(profile, fitted, tuple(rows), tuple(held_out))
 
 
 def independent(rows: Sequence[Observation]) -> list[Observation]:
@@ -104,9 +113,9 @@ def _runtime(
 ) -> RuntimePart:
     mine = [i for i, row in enumerate(rows) if row.runtime == name]
     blocks = [i for i in mine if is_scored(rows[i])]
-    scores = make.conformal_scores([rows[i] for i in blocks], [held_out[i] for i in blocks])
-    ranges = make.measured_ranges([rows[i] for i in blocks])
-    ranges.pop("num_hidden_layers")  # the depth of the ring: time is affine in depth, whatever it is
+    scores = make.conformal_scores([rows[i] for i in blocks], [held_out[i] for i in blocks]) if held_out else {}
+    ranges = make.measured_ranges([rows[i] for i in blocks]) if blocks else {}
+    ranges.pop("num_hidden_layers", None)  # the depth of the ring: time is affine in depth, whatever it is
     return make.runtime_part(
         fitted, name, host=about.host, machine=about.machine, conformal_scores=scores, ranges=ranges,
         memory_overhead_bytes=about.memory_overhead_bytes, layers=sorted(measured_layers(rows)),

@@ -77,7 +77,7 @@ class _Prefixed:
 def binding(ready: Prepared) -> dict[str, object]:
     """What must be the same for samples to mix."""
     return {
-        **ready.hardware.binding(), "dtype": ready.request.dtype, "runtimes": list(ready.plans),
+        **ready.hardware.binding(), **ready.versions, "dtype": ready.request.dtype, "runtimes": list(ready.plans),
         "plan": "-".join(plan.fingerprint for plan in ready.plans.values()),
     }  # fmt: skip
 
@@ -130,7 +130,7 @@ def conclude(ready: Prepared, log: Log, facts: Sequence[str], say: Say) -> Calib
         say(note)
     about = About(
         name=ready.path.stem, gpu=ready.gpu, title=hardware.name, host=f"{hardware.host}, {hardware.threads} thread(s)",
-        source=f"measured on this device with torch {hardware.torch_version}, driver {hardware.driver}",
+        source=ready.source,
         notes=(*notes, *facts),
         implementations={name: one.name for name, (_, one) in ready.problem.start.runtimes.items()},
         machine=machine_key(),

@@ -1,29 +1,35 @@
 """`calibrate` of an engine that runs whole models: its samples, the law fitted to them, a runtime in a profile."""
 
+import shutil
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from latmodel.device.engine_options import EngineOptions
 from latmodel.device.machine import cpu_model, machine_key
 from latmodel.device.profile import Coefficient, DevicePart, Profile, Provenance, Quality, RuntimePart, SheetPart
 from latmodel.device.profile_file import read_profile, write_profile
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.runtimes.llama_cpp import LLAMA_CPP
+from latmodel.model.config import DTYPE_BYTES
+from latmodel.model.formats import CACHE_BYTES
+from latmodel.runtimes.registry import IMPLEMENTATIONS
 
-from ..engines.whole_model import Child
-from ..engines.whole_models import find_whole_model_engine
+from ..engines.whole.whole_model import Child
+from ..engines.whole.whole_models import find_whole_model_engine
 from ..measure.rounds import Log
 from ..measure.session import device_lock, open_samples
 from ..published.llama_cpp.devices import NOMINAL_BANDWIDTH, NOMINAL_CORES, Device
 from ..published.llama_cpp.generations import UNKNOWN
+from ..published.llama_cpp.law import Row, row_of
 from ..published.llama_cpp.own import OwnFit, fit_own
 from ..sources.llama_bench import SpeedTest
 from .engine_cases import LOADS, cases, fingerprint, measure_engine
 
 Say = Callable[[str], None]
-CACHE_BYTES = 32e6  # the law needs none
+CACHE_BYTES_OF_CPU = 32e6  # the law needs none
 NOMINAL_PEAK = 1e11  # nor a peak: its rates are absolute
 
 
@@ -33,7 +39,7 @@ class EngineRequest:
 
     engine: str
     weights: str
-    threads: int = 1
+    options: EngineOptions = field(default_factory=EngineOptions)
     effort: str = "quick"
     out: Path = Path("profiles/cpu.json")
     resume: bool = True
@@ -43,18 +49,20 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
     """Measure, fit, and write the profile; one that is there keeps its other runtimes and formats.
 
     Raises:
-        UsageError: the engine cannot run the format, or is not installed.
+        UsageError: the engine cannot run the format, or is not installed; the profile has it under other options.
         LatmodelError: nothing could be measured.
         NoisyError: another calibration runs.
     """
     engine = find_whole_model_engine(request.engine)
     if request.weights not in engine.formats:
         raise UsageError(f"{engine.name} has no weights in {request.weights}: choose from {', '.join(engine.formats)}")
+    before = read_profile(request.out) if request.out.exists() else None
+    _same_options(request, before)
     with Child(request.engine) as child:
         version = child.version
     loads = LOADS[request.effort]
     binding = {
-        "engine": version, "weights": request.weights, "threads": request.threads, "cpu": cpu_model(),
+        "engine": version, "weights": request.weights, **request.options.model_dump(), "cpu": cpu_model(),
         "plan": fingerprint(cases(), loads),
     }  # fmt: skip
     samples = request.out.with_suffix(f".{request.engine}-{request.weights}.samples.jsonl")
@@ -62,17 +70,57 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
         log = open_samples(samples, binding, request.resume)
         if log.records:
             say(f"resuming: {len(log.records)} samples are in {samples}")
-        measure_engine(request.engine, request.weights, request.threads, loads, log, say)
-        before = read_profile(request.out) if request.out.exists() else None
-        fitted = fit_own(tests_of(log, request.weights), _device(before))
+        with _models(samples.with_suffix(".models")) as folder:
+            measure_engine(request.engine, request.weights, request.options, loads, log, say, folder)
+        try:
+            fitted = fit_own(rows_of(log, request, before))
+        except ValueError as error:
+            raise LatmodelError(f"the law does not fit what was measured in {samples}: {error}") from None
         profile = _profile(request, version, fitted, before)
         write_profile(profile, request.out)
         log.end()
     return profile, fitted
 
 
+@contextmanager
+def _models(folder: Path) -> Iterator[Path]:
+    """Where models are kept while they are measured: beside the samples, so that a killed run leaves nothing elsewhere
+    and the next one finds them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _same_options(request: EngineRequest, before: Profile | None) -> None:
+    """A profile holds an engine under one set of options, with all its formats."""
+    known = before.runtimes.get(request.engine) if before is not None else None
+    if known is not None and known.engine is not None and known.engine != request.options:
+        raise UsageError(
+            f"{request.out} has {request.engine} with {known.engine.text()}, this run is with "
+            f"{request.options.text()}: choose another --out"
+        )
+
+
+def rows_of(log: Log, request: EngineRequest, before: Profile | None = None) -> list[Row]:
+    """What was measured, with what each computes.
+
+    Raises:
+        LatmodelError: nothing was measured.
+    """
+    device, runs = _device(before), IMPLEMENTATIONS[request.engine]
+    if request.options.micro_batch is not None:
+        runs = runs._replace(micro_batch=float(request.options.micro_batch))
+    kept, dtypes = request.options.kv_cache, find_whole_model_engine(request.engine).dtypes
+    cache_bytes = CACHE_BYTES[kept] if kept is not None else DTYPE_BYTES[dtypes[0]]
+    rows = [row_of(test, device, runs, cache_bytes) for test in tests_of(log, request.weights)]
+    return [row for row in rows if row is not None]
+
+
 def tests_of(log: Log, weights: str) -> list[SpeedTest]:
-    """The median over loads of each case's fastest repeat, as tests.
+    """The median over loads of each case, as tests: of a prompt's repeats the fastest, since the first is some percent
+    slower, of a generation's the median.
 
     Raises:
         LatmodelError: nothing was measured.
@@ -81,7 +129,8 @@ def tests_of(log: Log, weights: str) -> list[SpeedTest]:
     for record in log.records:
         if record["kind"] == "sample":
             values: Sequence[float] = record["wall_s"]
-            times.setdefault(str(record["case"]), []).append(statistics.median(values))
+            one = min(values) if record["phase"] == "prefill" else statistics.median(values)
+            times.setdefault(str(record["case"]), []).append(one)
     tests = [
         SpeedTest(
             "measured here", "this device", "CPU", "", None, case.name, case.config, weights, None, case.phase,
@@ -103,18 +152,20 @@ def _device(before: Profile | None) -> Device:
 
 def _profile(request: EngineRequest, version: str, fitted: OwnFit, before: Profile | None) -> Profile:
     known = before.runtimes.get(request.engine) if before is not None else None
-    note = f"{version}, {request.threads} thread(s), {request.weights}: {fitted.rows} times of small models"
+    note = f"{version}, {request.options.text()}, {request.weights}: {fitted.rows} times of small models"
     # What must hold for every format is that of the last; only the law's own coefficients are kept apart.
     zero = Coefficient(value=0.0)
     coefficients = dict.fromkeys(("launch_s", "block_s", "prefill_block_s", "token_s", "gap_s"), zero)
     coefficients["pass_s"] = Coefficient(value=fitted.pass_s)
     coefficients["overlap_loss"] = Coefficient(value=1.0)
+    only = find_whole_model_engine(request.engine).dtypes
     part = RuntimePart(
-        implementation=LLAMA_CPP.name, host=f"{cpu_model()}, {request.threads} thread(s)", note=note,
+        implementation=request.engine, host=f"{cpu_model()}, {request.options.threads} thread(s)", note=note,
         machine=machine_key(), coefficients=coefficients,
         formats={**(known.formats if known is not None else {}), request.weights: fitted.table},
         conformal_scores=fitted.held_out,  # type: ignore[arg-type]
-        ranges={"batch_size": (1.0, 1.0)},
+        ranges={"batch_size": (1.0, 1.0)}, engine=request.options,
+        dtypes=list(only) if len(only) == 1 else [],
     )  # fmt: skip
     if before is not None:
         return before.model_copy(update={"runtimes": {**before.runtimes, request.engine: part}})
@@ -123,8 +174,8 @@ def _profile(request: EngineRequest, version: str, fitted: OwnFit, before: Profi
     sheet = SheetPart(
         peak_flops_per_s={"float32": NOMINAL_PEAK, "bfloat16": NOMINAL_PEAK, "float16": NOMINAL_PEAK},
         bandwidth_bytes_per_s=NOMINAL_BANDWIDTH, memory_bytes=available_memory() or 16.0 * 2**30, sm_count=1.0,
-        cache_bytes=CACHE_BYTES,
-        source="nominal: the law of llama.cpp has absolute rates, fitted to this machine; memory as it was free",
+        cache_bytes=CACHE_BYTES_OF_CPU,
+        source="nominal: the law of an engine has absolute rates, fitted to this machine; memory as it was free",
     )  # fmt: skip
     return Profile(
         schema_version=2, name=request.out.stem, gpu="cpu", title=cpu_model(),

@@ -3,27 +3,34 @@ block; prompts and generation from short and long contexts."""
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from latmodel.device.engine_options import EngineOptions
 from latmodel.errors import LatmodelError
 from latmodel.model.config import ModelConfig
+from latmodel.model.totals import num_parameters
 
-from ..engines.whole_model import Child
+from ..devices.host import available_memory
+from ..engines.whole.whole_model import Child
 from ..measure.rounds import Log
+from ..published.llama_cpp.formats import format_of
 
-CONTEXT = 1536
+Say = Callable[[str], None]
+
+CONTEXT = 1024
 VOCABULARY = 8192
-# hidden, FFN, heads, KV heads, depths: ratios of 2.7 to 4, groups of 1 to 8; widths are multiples of 256, for K-quants.
-# Even the shallow ones are larger in 4 bits than the caches of most processors: 60 million weights and more.
+# hidden, FFN, heads, KV heads, depths: ratios of 2.7 to 4, groups of 1 (at two widths, so that one can be left out) to
+# 8; widths are multiples of 256, for K-quants. Even the shallow ones are some times larger in 4 bits than the caches of
+# most processors, 170 million weights and more. Of 60 million, 32 MB of cache kept enough to be 10 % faster.
 SHAPES = (
-    (512, 2048, 8, 2, (16, 40)), (768, 2048, 12, 12, (10, 24)), (1024, 2816, 16, 4, (8, 20)),
-    (1280, 3584, 20, 4, (5, 12)), (1536, 5376, 24, 3, (4, 9)),
+    (512, 2048, 8, 8, (40, 60)), (768, 2048, 12, 12, (24, 36)), (1024, 2816, 16, 4, (16, 24)),
+    (1280, 3584, 20, 4, (10, 15)), (1536, 5376, 24, 3, (6, 9)),
 )  # fmt: skip
-LOADS = {"quick": 2, "normal": 3, "rigorous": 5}  # of each file: where it lands in memory changes its speed
-REPEATS = 2
+LOADS = {"quick": 3, "normal": 4, "rigorous": 6}  # of each file: where it lands in memory changes its speed
+REPEATS = {"prefill": 2, "decode": 3}
 
 
 class EngineCase(NamedTuple):
@@ -41,7 +48,9 @@ class EngineCase(NamedTuple):
         return f"{c.num_hidden_layers}x{c.hidden_size}-{self.phase}-{self.depth}+{self.tokens}"
 
 
-RUNS = (("prefill", 0, 128), ("prefill", 0, 512), ("decode", 16, 24), ("decode", 1024, 12))
+# Long contexts first: what is in the cache then serves the shorter ones. Where the cache lands in memory changes the
+# speed of attention, from load to load and from context to context, by up to a half.
+RUNS = (("prefill", 0, 128), ("prefill", 0, 384), ("decode", 640, 12), ("decode", 256, 12), ("decode", 16, 24))
 
 
 def cases() -> list[EngineCase]:
@@ -64,44 +73,85 @@ def fingerprint(some: list[EngineCase], loads: int) -> str:
 
 
 def measure_engine(
-    engine: str, weights: str, threads: int, loads: int, log: Log, say: Callable[[str], None]
+    engine: str, weights: str, options: EngineOptions, loads: int, log: Log, say: Say, folder: Path
 ) -> None:  # fmt: skip
     """Time every case, each model in a process and loaded anew in every round; what the log holds is not repeated.
 
-    A model that fails twice is skipped, and said so.
+    Models are written to `folder` once, and found there again. One that fails twice is skipped, and said so.
     """
     done = {(record["case"], record["round"]) for record in log.records}
-    for models in range(loads):
-        for config, some in _by_model(cases()):
-            left = [case for case in some if (case.name, models) not in done]
-            for attempt in (1, 2):
-                if not left:
-                    break
-                try:
-                    for record in _time(engine, config, weights, threads, left, models):
-                        log.append(record)
-                    break
-                except LatmodelError as error:
-                    say(f"warning: {left[0].name}: {error}" + ("; once more" if attempt == 1 else "; skipped"))
+    left = {
+        (load, config): some
+        for load in range(loads)
+        for config in dict.fromkeys(case.config for case in cases())
+        if (some := [case for case in cases() if case.config == config and (case.name, load) not in done])
+    }  # fmt: skip
+    paths = _written(engine, weights, list(dict.fromkeys(config for _, config in left)), folder, say)
+    for (load, config), some in left.items():
+        if config in paths:
+            _try_twice(engine, options, some, load, paths[config], log, say)
 
 
-def _by_model(some: list[EngineCase]) -> Iterator[tuple[ModelConfig, list[EngineCase]]]:
-    for config in dict.fromkeys(case.config for case in some):
-        yield config, [case for case in some if case.config == config]
+def _written(
+    engine: str, weights: str, configs: Collection[ModelConfig], folder: Path, say: Say
+) -> dict[ModelConfig, Path]:
+    """The models in files, all by one process; those for which there is no memory, or that fail twice, are left out."""
+    paths = {config: folder / f"{config.num_hidden_layers}x{config.hidden_size}" for config in configs}
+    todo = [config for config, path in paths.items() if not path.exists()]
+    tried: Counter[ModelConfig] = Counter()
+    while todo:
+        config = todo[0]
+        try:
+            _check_room(config, weights)
+            with Child(engine) as child:
+                while todo:
+                    config = todo[0]
+                    _check_room(config, weights)
+                    child.write_whole(paths[config], config, weights)
+                    todo.pop(0)
+        except LatmodelError as error:
+            tried[config] += 1
+            once_more = tried[config] == 1
+            say(f"warning: {paths[config].name}: {error}" + ("; once more" if once_more else "; skipped"))
+            if not once_more:
+                todo.pop(0)
+    return {config: path for config, path in paths.items() if path.exists()}
+
+
+def _check_room(config: ModelConfig, weights: str) -> None:
+    """Refuse a model that the memory which is free does not hold twice: as it is written, and as it is loaded."""
+    form, free = format_of(weights), available_memory()
+    assert form is not None, "the engine has the format"
+    needed = 2.0 * num_parameters(config.architecture()) * form.bytes_each
+    if free is not None and free < needed:
+        raise LatmodelError(f"needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: close other programs")
+
+
+def _try_twice(
+    engine: str, options: EngineOptions, some: list[EngineCase], load: int, path: Path, log: Log, say: Say
+) -> None:  # fmt: skip
+    left = list(some)
+    for attempt in (1, 2):
+        if not left:
+            return
+        try:
+            for record in _time(engine, options, left, load, path):
+                log.append(record)
+                left.pop(0)
+        except LatmodelError as error:
+            say(f"warning: {left[0].name}: {error}" + ("; once more" if attempt == 1 else "; skipped"))
 
 
 def _time(
-    engine: str, config: ModelConfig, weights: str, threads: int, some: list[EngineCase], load: int
-) -> Iterator[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="latmodel-") as folder, Child(engine) as child:
-        path = Path(folder) / "model.gguf"
-        child.write(path, config, weights, load)
-        child.open(path, threads, CONTEXT)
+    engine: str, options: EngineOptions, some: list[EngineCase], load: int, path: Path
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    with Child(engine) as child:
+        child.open(path, options, CONTEXT)
         child.prefill(some[0].tokens)  # warm
-        for case in some:
+        for case in tuple(some):
             times = [
                 child.prefill(case.tokens) if case.phase == "prefill" else child.decode(case.depth, case.tokens)
-                for _ in range(REPEATS)
+                for _ in range(REPEATS[case.phase])
             ]
             yield {
                 "kind": "sample", "case": case.name, "phase": case.phase, "round": load, "attempt": 0,

@@ -10,7 +10,7 @@ from latmodel.device.profile import Coefficient, RuntimePart
 from latmodel.device.profile_file import write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import UsageError
-from latmodel.laws.coefficients import GgmlCoefficients
+from latmodel.laws.coefficients import GGML_FITTED
 from latmodel.laws.priors import GGML_PRIORS
 from latmodel.model.config import ModelConfig
 from latmodel.predict.intervals import conformal_quantile
@@ -100,11 +100,7 @@ def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mappin
         "launch_s": by["launch_s"], "score_bytes": 1.0,
     }  # fmt: skip
     formats = {
-        name: {
-            f"ggml.{key}": _scaled(table, key, times[key])
-            for key in GgmlCoefficients.__match_args__
-            if f"ggml.{key}" in table
-        }
+        name: {f"ggml.{key}": _scaled(table, key, times[key]) for key in GGML_FITTED if f"ggml.{key}" in table}
         for name, table in part.formats.items()
     }
     pass_s = Coefficient(value=part.coefficients["pass_s"].value * by["pass_s"])

@@ -1,7 +1,7 @@
 """Before anything is measured: the device that is here, checked; the plan of each runtime, the fit that will follow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,13 @@ class Prepared:
     problem: Problem
     path: Path
     request: Request
+    versions: Mapping[str, str] = field(default_factory=dict)  # of packages besides torch whose code is timed
+
+    @property
+    def source(self) -> str:
+        """What a profile says of where its times come from."""
+        software = {"torch": self.hardware.torch_version, **self.versions, "driver": self.hardware.driver}
+        return "measured on this device with " + ", ".join(f"{name} {text}" for name, text in software.items())
 
     def estimate_s(self) -> float:
         """Expected duration, from the prior's expectation of each case."""
@@ -74,22 +81,18 @@ def prepare(request: Request) -> Prepared:
     engines = {name: find_engine(name) for name in request.runtimes}
     runtimes = {name: _fitting(engine, hardware, request.like) for name, engine in engines.items()}
     layers = request.like.architecture().special_layers if request.like is not None else ()
-    scale = CPU if hardware.kind == "cpu" else GPU
-    plans = {
-        name: make_plan(
-            request.effort,
-            name,
-            request.dtype,
-            scale,
-            hardware.cache_bytes,
-            request.like,
-            request.seed,
-            passes=not engines[name].graph,  # a graph is of one token: each other number would need its own
-        )
-        for name in runtimes
-    }
+    plans = {name: plan_of(request, hardware, engine, request.like) for name, engine in engines.items()}
     task = problem(hardware.kind, constants, runtimes, layers)
-    return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request)
+    versions = {key: text for engine in engines.values() for key, text in engine.versions().items()}
+    return Prepared(hardware, gpu, sheet, plans, task, profile_path(request, gpu), request, versions)
+
+
+def plan_of(request: Request, hardware: "Hardware", engine: "Engine", like: ModelConfig | DecoderConfig | None) -> Plan:
+    """The cases of one runtime on this device: over the whole range, or near an architecture."""
+    return make_plan(
+        request.effort, engine.name, request.dtype, CPU if hardware.kind == "cpu" else GPU, hardware.cache_bytes, like,
+        request.seed, passes=not engine.graph,  # a graph is of one token: each other number would need its own
+    )  # fmt: skip
 
 
 def _fitting(one: "Engine", hardware: "Hardware", like: ModelConfig | DecoderConfig | None) -> str:

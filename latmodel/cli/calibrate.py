@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from .engines import ENGINES, calibrate_engine, engine_options, is_of_engine, verify_engine
 from .models import model_options, one_model
 from .options import DURATION, WHOLE, format_option, target_options, workload_from, workload_options
 from .sections import SectionedCommand
 
-LLAMA_CPP = "llama.cpp"
-RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile", LLAMA_CPP]
+RUNTIMES = ["transformers-eager", "torch-eager", "cuda-graph", "torch-compile", *ENGINES]
 
 measuring_options = (
     click.option(
@@ -26,14 +26,19 @@ def _measuring(function: Any) -> Any:
     return function
 
 
+def _of_engines(function: Any) -> Any:
+    for option in reversed(engine_options):
+        function = option(function)
+    return function
+
+
 @click.command(cls=SectionedCommand, epilog="Example:  latmodel calibrate --gpu cpu --dtype float32 --effort quick")
 @click.option("--gpu", default="3090", show_default=True, help="The device that is here, by name: 3090, h100, cpu, …")
 @_measuring
 @click.option("--runtime", "runtimes", type=click.Choice(RUNTIMES), multiple=True,
               help="What launches the kernels; repeatable. [default: transformers-eager]")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True)
-@click.option("--weights", default=None, metavar="FORMAT",
-              help="Of llama.cpp: f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m, q4_0. [default: q4_0]")  # fmt: skip
+@_of_engines
 @click.option("--effort", type=click.Choice(["quick", "normal", "rigorous"]), default="normal", show_default=True)
 @click.option("--like", default=None, metavar="CONFIG",
               help="Measure layers of the architecture in this config.json, or of a preset.")  # fmt: skip
@@ -46,6 +51,8 @@ def _measuring(function: Any) -> Any:
 @click.option("--plot", type=click.Path(path_type=Path), default=None, metavar="PNG",
               help="Draw measured against predicted, and residuals.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be measured and how long it would take.")
+@click.option("--for", "question", default=None, metavar="COMMAND",
+              help="Measure only what narrows this answer: --for 'frontier --budget 5.5s'.")  # fmt: skip
 @click.option("--host-only", is_flag=True,
               help="Measure only this machine's host, in under a minute; kernels stay the profile's.")  # fmt: skip
 @format_option
@@ -54,11 +61,16 @@ def calibrate(**options: Any) -> None:
     from ..report.progress import progress_bar
     from .calibration_package import load
 
+    if options["question"] is not None:
+        from .question import calibrate_for
+
+        calibrate_for(options, _request, _say)
+        return
     if options["host_only"]:
         _calibrate_host(options)
         return
-    if LLAMA_CPP in options["runtimes"] or options["weights"] is not None:
-        _calibrate_engine(options)
+    if is_of_engine(options):
+        calibrate_engine(options)
         return
     if options["plot"] is not None:
         load("fit.plot").check(options["plot"])
@@ -88,32 +100,6 @@ def _calibrate_host(options: dict[str, Any]) -> None:
         runs = load("verbs.host_only").calibrate_host(_request(options), _say, progress)
     for done in runs:
         click.echo(load("fit.report").fit_report(done.fitted, done.profile, options["dtype"], options["format_"]))
-
-
-def _calibrate_engine(options: dict[str, Any]) -> None:
-    """An engine that runs whole models in a process of its own."""
-    from ..errors import UsageError
-    from ..report.engine_fit import engine_text
-    from .calibration_package import load
-
-    if options["runtimes"] != (LLAMA_CPP,):
-        raise UsageError(f"--weights is of --runtime {LLAMA_CPP}, which is calibrated alone: the one or the other")
-    if options["gpu"] != "cpu":
-        raise UsageError(
-            f"{LLAMA_CPP} is calibrated on --gpu cpu; for a GPU run llama-bench there and give its output to "
-            "`latmodel fit --from llama-bench`"
-        )
-    for name in ("dry_run", "like", "plot", "device"):
-        if options[name]:
-            raise UsageError(f"--runtime {LLAMA_CPP} goes without --{name.replace('_', '-')}")
-    verb = load("verbs.engine")
-    request = verb.EngineRequest(
-        LLAMA_CPP, options["weights"] or "q4_0", options["threads"] or 1, options["effort"],
-        options["out"] or Path("profiles/cpu.json"), options["resume"],
-    )  # fmt: skip
-    _, fitted = verb.calibrate_engine(request, _say)
-    click.echo(engine_text(fitted, options["format_"]))
-    _say(f"written: {request.out}")
 
 
 def _request(options: dict[str, Any]) -> Any:
@@ -163,7 +149,7 @@ def _plan_text(ready: Any, output_format: Any) -> str:
 @_measuring
 @model_options
 @workload_options
-@click.option("--weights", default=None, metavar="FORMAT", help="Of llama.cpp: f16, q8_0, q4_k_m, q4_0, …")
+@click.option("--weights", default=None, metavar="FORMAT", help="Of an engine: q4_0, q4_k_m, q8_0, f16, …; int4.")
 @click.option("--tolerance", type=click.FloatRange(0.0, min_open=True), default=0.15, show_default=True,
               help="Largest relative error in prefill or decode that passes.")  # fmt: skip
 @click.option("--limit", type=DURATION, default=2.0, show_default="2s", help="How long to repeat each phase.")
@@ -176,8 +162,8 @@ def verify(**options: Any) -> None:
     from .options import predictor_from, say_notes
 
     predictor, workload = predictor_from(options), workload_from(options)
-    if predictor.runtime == LLAMA_CPP:
-        _verify_engine(predictor, workload, options)
+    if predictor.runtime in ENGINES:
+        verify_engine(predictor, workload, options)
         return
     run = load("verify.run")
     config = _model(options)
@@ -198,29 +184,6 @@ def verify(**options: Any) -> None:
         )
 
 
-def _verify_engine(predictor: Any, workload: Any, options: dict[str, Any]) -> None:
-    from ..errors import ToleranceError, UsageError
-    from ..model.config import ModelConfig
-    from ..report.verified import verified_text
-    from .calibration_package import load
-    from .options import say_notes
-
-    for name in ("device", "update"):
-        if options[name]:
-            raise UsageError(f"--runtime {LLAMA_CPP} goes without --{name}")
-    config = one_model(options).model
-    if not isinstance(config, ModelConfig):
-        raise UsageError(f"{LLAMA_CPP} is verified on Llamas: give --layers, --hidden, …")
-    row = load("verify.engine").verify_engine(predictor, config, workload, options["threads"] or 1, options["limit"])
-    say_notes(predictor.notes)
-    click.echo(verified_text(row, options["format_"]))
-    if row.worst > options["tolerance"]:
-        raise ToleranceError(
-            f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
-            "calibrate on this machine"
-        )
-
-
 DRIFT_TO_SAY = 0.02
 
 
@@ -232,38 +195,6 @@ def _say_drift(row: Any) -> None:
     if max(map(abs, drifts.values())) > DRIFT_TO_SAY:
         shown = ", ".join(f"{100 * math.expm1(drift):+.0f} % in {phase}" for phase, drift in drifts.items())
         _say(f"note: since its calibration the device's pace has changed ({shown}): taken out of what was measured")
-
-
-def verify_configs(
-    predictor: Any, configs: list[Any], workload: Any, output_format: Any, tolerance: float = 0.15
-) -> str:
-    """Each model built and run here, measured against predicted, as text.
-
-    Raises:
-        ToleranceError: one is off by more than the tolerance; the text of all comes with the message on stderr.
-    """
-    from ..errors import ToleranceError
-    from ..report.verified import verified_text
-    from .calibration_package import load
-
-    run, parts, worst = load("verify.run"), [], 0.0
-    for config in configs:
-        row = run.verify_here(predictor, config, workload, None, None, 2.0)
-        worst = max(worst, row.worst)
-        title = f"{config.num_hidden_layers} × {config.hidden_size}, FFN {config.intermediate_size}"
-        parts.append(
-            f"{title}\n{verified_text(row, output_format)}"
-            if output_format == "table"
-            else verified_text(row, output_format)
-        )
-        _say(f"verified {len(parts)} of {len(configs)}")
-    text = "\n\n".join(parts)
-    if worst > tolerance:
-        click.echo(text)
-        raise ToleranceError(
-            f"off by {100 * worst:.1f} %, more than {100 * tolerance:.0f} %; calibrate on this machine"
-        )
-    return text
 
 
 def _model(options: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ import click
 
 from .models import config_option, models_argument, models_from
 from .options import (
+    CACHES,
     format_option,
     repeated_target_options,
     say_notes,
@@ -23,7 +24,7 @@ from .sections import SectionedCommand
 @workload_options
 @click.option("--weights", multiple=True, metavar="FORMAT",
               help="Format of the blocks' linear layers. Repeatable. [default: the configuration's]")  # fmt: skip
-@click.option("--kv-cache", type=click.Choice(["fp8", "int8"]), default=None,
+@click.option("--kv-cache", type=click.Choice(CACHES), default=None,
               help="Format of the KV cache. [default: --dtype]")  # fmt: skip
 @format_option
 def compare(**options: Any) -> None:

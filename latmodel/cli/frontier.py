@@ -100,7 +100,7 @@ def frontier(**options: Any) -> None:
     limit = len(front) if options["depths"] else options["rows"]
     click.echo(frontier_text(front, limit, options["format_"], notes))
     if options["verified"] is not None:
-        from .calibrate import verify_configs
+        from .verify_rows import verify_configs
 
         shown = thin(front, limit)
         some = min(options["verified"], len(shown))

@@ -10,6 +10,7 @@ from ..report.text import OUTPUT_FORMATS
 from ..units import parse_count, parse_duration, parse_power, parse_shape, parse_size
 
 if TYPE_CHECKING:
+    from ..device.profile import Profile
     from ..model.config import Workload
 
     ParamType = click.ParamType[Any]  # generic to type checkers, not in every supported click at run time
@@ -18,6 +19,7 @@ else:
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_DIMENSION = 10_000_000  # as in config, which is not imported here: `--help` must not load pydantic
+CACHES = ["fp8", "int8", "q8_0", "q4_0"]  # of the KV cache (`model.formats.CACHE_BYTES`)
 
 
 def given(name: str) -> bool:
@@ -137,7 +139,7 @@ number_options = apply(
     click.option("--weights", default=None, metavar="FORMAT",
                  help="Format of the blocks' linear layers: fp8, int8, int4-awq, … (an unknown name lists all). "
                       "[default: the configuration's, or --dtype]"),
-    click.option("--kv-cache", type=click.Choice(["fp8", "int8"]), default=None,
+    click.option("--kv-cache", type=click.Choice(CACHES), default=None,
                  help="Format of the KV cache. [default: --dtype]"),
     section="Number formats",
 )  # fmt: skip
@@ -191,18 +193,28 @@ def predictor_from(options: dict[str, Any]) -> Any:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
     """
     from ..device.datasheets import datasheet
-    from ..device.hosts import is_measured
-    from ..device.room import room
     from ..device.store import load_profile
     from ..errors import ProfileError
-    from ..predict.predictor import Predictor
-    from ..units import show_bytes
 
     profile = load_profile(options["profile"] or options["gpu"] or "3090", options["runtime"])
     if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
         )
+    return predictor_of(profile, options)
+
+
+def predictor_of(profile: "Profile", options: dict[str, Any]) -> Any:
+    """The predictor of a profile that is at hand, as the shared options describe it.
+
+    Raises:
+        ProfileError: the profile lacks the runtime.
+    """
+    from ..device.hosts import is_measured
+    from ..device.room import room
+    from ..predict.predictor import Predictor
+    from ..units import show_bytes
+
     if options["power_limit"] is not None:
         from ..device.power import with_power_limit
 

@@ -8,12 +8,16 @@ class SectionedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Every option under the heading of its section, in the order of the first of each."""
-        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None and not isinstance(param, click.Argument):
-                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
-        for name, records in sections.items():
-            if records:
-                with formatter.section(name):
-                    formatter.write_dl(records)
+        for name, records in sections_of(self, ctx).items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+def sections_of(command: click.Command, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+    """Heading → options with their help, of those headings that have any."""
+    sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is not None and not isinstance(param, click.Argument):
+            sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+    return {name: records for name, records in sections.items() if records}

@@ -13,18 +13,22 @@ from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients,
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.corrector import Corrector
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, OPTIONAL, RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, device_priors
 from ..model.config import DType
+from ..model.implementation import AttentionPath, Implementation
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
 from ..version import __version__
+from .coefficient import Coefficient as Coefficient  # noqa: PLC0414  # whoever builds a profile takes it from here
+from .coefficient import NonNegative, check_names, check_values
+from .engine_options import EngineOptions
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e24, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
+WRITTEN_SCORES = AttentionPath(name="eager", kernels=2, score_kernels=1, score_moves=2)  # of an engine without flash
 FLOAT8: Literal["float8"] = "float8"
 SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 bits
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
@@ -37,14 +41,6 @@ RangeName = Literal[
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
-
-
-class Coefficient(_Part):
-    """A fitted number: value, standard error in log units (0: fixed), and how it was come by."""
-
-    value: NonNegative
-    stderr_log: NonNegative = 0.0
-    status: Literal["fitted", "prior", "fixed", "boundary", "undetermined"] = "fixed"
 
 
 class SheetPart(_Part):
@@ -72,7 +68,7 @@ class DevicePart(_Part):
             raise ValueError("no dtype has coefficients")
         for dtype, table in tables.items():
             priors = FLOAT8_PRIORS if dtype == FLOAT8 else device_priors(table)
-            _check_names(table, priors, f"coefficients.{dtype}")
+            check_names(table, priors, f"coefficients.{dtype}")
         return tables
 
     @field_validator("corrections")
@@ -110,6 +106,17 @@ class RuntimePart(_Part):
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     layers: list[str] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+    engine: EngineOptions | None = None  # under which an engine that runs whole models was measured
+    dtypes: list[DType] = []  # all that it computes in; empty: any
+
+    @property
+    def measured_as(self) -> Implementation:
+        """The implementation, with what was measured of it or set in place of its defaults."""
+        found, rows = IMPLEMENTATIONS[self.implementation], None if self.engine is None else self.engine.micro_batch
+        found = found if self.unpack_moves is None else found._replace(unpack_moves=self.unpack_moves)
+        if self.engine is not None and self.engine.flash_attention == "off":
+            found = found._replace(attentions=(WRITTEN_SCORES,))
+        return found if rows is None else found._replace(micro_batch=float(rows))
 
     @field_validator("implementation")
     @classmethod
@@ -129,21 +136,21 @@ class RuntimePart(_Part):
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
-        _check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS)
+        check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS)
         return table
 
     @field_validator("device")
     @classmethod
     def _known(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
         for dtype, table in tables.items():
-            _check_values(table, device_priors(table), f"device.{dtype}")
+            check_values(table, device_priors(table), f"device.{dtype}")
         return tables
 
     @field_validator("formats")
     @classmethod
     def _whole(cls, tables: dict[str, dict[str, Coefficient]]) -> dict[str, dict[str, Coefficient]]:
         for name, table in tables.items():
-            _check_names(table, GGML_PRIORS, f"formats.{name[:40]}")
+            check_names(table, GGML_PRIORS, f"formats.{name[:40]}")
         return tables
 
     @field_validator("ranges", mode="before")
@@ -237,14 +244,17 @@ class Profile(_Part):
         Raises:
             ProfileError: the runtime cannot run weights in that format.
         """
-        formats = {} if runtime is None else self.runtimes[runtime].formats
-        if formats:
-            chosen = formats.get(weights or SIXTEEN_BITS)
+        part = None if runtime is None else self.runtimes[runtime]
+        if part is not None and part.dtypes and dtype not in part.dtypes:
+            raise ProfileError(f"{runtime} was measured in {part.dtypes[0]}: use --dtype {part.dtypes[0]}")
+        if part is not None and part.formats:
+            formats = part.formats
+            plain = dtype if dtype in formats else SIXTEEN_BITS
+            chosen = formats.get(weights or plain)
             if chosen is None:
-                raise ProfileError(
-                    f"{runtime} has no weights in {weights or SIXTEEN_BITS}: choose from {', '.join(formats)}"
-                )
-            return device_coefficients({key: item.value for key, item in chosen.items()}), True
+                raise ProfileError(f"{runtime} has no weights in {weights or plain}: choose from {', '.join(formats)}")
+            values = {key: item.value for key, item in chosen.items()}
+            return device_coefficients(values, part.measured_as.micro_batch), True
         table, measured = self.device_table(dtype, runtime)
         values = {key: item.value for key, item in table.items()}
         float8 = self.device.coefficients.get(FLOAT8, {})
@@ -281,20 +291,3 @@ class Profile(_Part):
         """The coefficients of a runtime as plain numbers."""
         table = self.runtimes[name].coefficients
         return RuntimeCoefficients(**{key: item.value for key, item in table.items()})
-
-
-def _check_names(
-    table: dict[str, Coefficient], priors: dict[str, Prior], where: str, optional: dict[str, Prior] | None = None
-) -> None:
-    missing, known = sorted(priors.keys() - table.keys() - OPTIONAL), priors | (optional or {})
-    if missing and table.keys() <= known.keys():
-        raise ValueError(f"{where}.{missing[0]} is missing; calibrate again if another release made it")
-    _check_values(table, known, where)
-
-
-def _check_values(table: dict[str, Coefficient], priors: dict[str, Prior], where: str) -> None:
-    for name, item in table.items():
-        if name not in priors:
-            raise ValueError(f"{where}.{name} is not a known coefficient; calibrate again if another release made it")
-        if not priors[name].low <= item.value <= priors[name].high and item.value != 0.0:
-            raise ValueError(f"{where}.{name} = {item.value:g} is outside {priors[name].low:g}..{priors[name].high:g}")

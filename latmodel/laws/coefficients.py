@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..arrays import Array
 from ..model.record import Record
 from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
@@ -187,6 +188,12 @@ class GgmlCoefficients(Record):
     unpack_passes: float
     launch_s: float
     score_bytes: float = 0.0  # none with flash attention
+    micro_batch_rows: Array = 512.0  # not fitted: tokens that one pass computes at once, llama.cpp's `--ubatch-size`
+
+
+ONE_PASS = 1e9  # micro-batch rows of a runtime that has none
+# Those that a profile holds.
+GGML_FITTED = tuple(name for name in GgmlCoefficients.__match_args__ if name != "micro_batch_rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +228,16 @@ _FLOAT8 = {"gemm": GemmCoefficients, "quantize": QuantizeCoefficients}
 Device = DeviceCoefficients | CpuCoefficients | GgmlCoefficients
 
 
-def device_coefficients(values: Mapping[str, float]) -> Device:
-    """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none."""
+def device_coefficients(values: Mapping[str, float], micro_batch: float | None = None) -> Device:
+    """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none.
+
+    `micro_batch` are the rows that one pass computes at once, of the laws that ask; None: all.
+    """
     if device_priors(values) is CPU_PRIORS:
         return CpuCoefficients(**{name: values[f"cpu.{name}"] for name in CpuCoefficients.__match_args__})
     if device_priors(values) is GGML_PRIORS:
-        return GgmlCoefficients(
-            **{name: values[f"ggml.{name}"] for name in GgmlCoefficients.__match_args__ if f"ggml.{name}" in values}
-        )
+        fitted = {name: values[f"ggml.{name}"] for name in GGML_FITTED if f"ggml.{name}" in values}
+        return GgmlCoefficients(**fitted, micro_batch_rows=micro_batch or ONE_PASS)
     found = DeviceCoefficients(*(_named(family, f"{key}.", values) for key, family in _FAMILIES.items()))
     if not any(name.startswith("float8.") for name in values):
         return found
@@ -243,7 +252,8 @@ def coefficient_values(device: Device) -> dict[str, float]:
     """The same as `family.name` → value."""
     if not isinstance(device, DeviceCoefficients):
         prefix = "cpu" if isinstance(device, CpuCoefficients) else "ggml"
-        return {f"{prefix}.{name}": value for name, value in device._asdict().items()}
+        names = GGML_FITTED if isinstance(device, GgmlCoefficients) else device.__match_args__
+        return {f"{prefix}.{name}": getattr(device, name) for name in names}
     parts = {key: getattr(device, key) for key in _FAMILIES}
     if device.float8 is not None:
         parts |= {f"float8.{key}": getattr(device.float8, key) for key in _FLOAT8}

@@ -12,7 +12,6 @@ from ..model.ops import OpCost, OpKind
 from .attention import shape_of
 from .coefficients import GgmlCoefficients, Sheet
 
-MICRO_BATCH = 512.0  # tokens that one pass computes at once: llama.cpp's default `--ubatch-size`
 VECTOR_ROWS = 8.0  # up to so many rows ggml multiplies by its matrix-vector kernels (MMVQ_MAX_BATCH_SIZE)
 
 Terms = tuple[Array, Array, Array]  # seconds beyond the floor, the floor, seconds of the arithmetic alone
@@ -25,7 +24,7 @@ def product_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
     FLOPs / product_flops_per_s + micro-batches · unpack_passes · 2 bytes a weight / B. Both + launch_s a product and
     micro-batch.
     """
-    batches = ceil(op.m * (1.0 / MICRO_BATCH))
+    batches = ceil(op.m * (1.0 / c.micro_batch_rows))
     matrix = indicator(op.m > VECTOR_ROWS, op.m)
     weights = op.n * op.k * (2.0 * op.repeat)  # bytes, were they of 16 bits
     read = op.weight_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
@@ -44,7 +43,7 @@ def prompt_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Ter
     """
     compute = op.flops * (1.0 / (c.product_flops_per_s * c.attention_ratio))
     a = shape_of(op)
-    hidden = a.heads * a.batch * a.tokens * (0.5 * minimum(a.tokens, MICRO_BATCH))
+    hidden = a.heads * a.batch * a.tokens * (0.5 * minimum(a.tokens, c.micro_batch_rows))
     scores = op.flops * (0.25 / a.head_dim) + hidden
     return compute + scores * (c.score_bytes / sheet.bandwidth_bytes_per_s), 0.0, compute
 

@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple
 from ..arrays import Array, ceil
 from .record import Record
 
-CacheName = Literal["fp8", "int8"]
-# One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted.
-CACHE_BYTES: dict[str, float] = {"fp8": 1.0, "int8": 1.0}
+CacheName = Literal["fp8", "int8", "q8_0", "q4_0"]
+# One byte an element; one scale a tensor (TensorRT-LLM and vLLM), a few bytes in all, is not counted. llama.cpp's (its
+# `--cache-type-k`) are blocks of 32 with a 16-bit scale, as of weights (`gguf.TENSOR_TYPES`).
+CACHE_BYTES: dict[str, float] = {"fp8": 1.0, "int8": 1.0, "q8_0": 34.0 / 32.0, "q4_0": 18.0 / 32.0}
 
 
 class WeightFormat(NamedTuple):
@@ -31,6 +32,10 @@ class WeightFormat(NamedTuple):
     shipped: bool = False  # a checkpoint's own: its blocks say which products it does not apply to
     head_bits: float | None = None  # of the LM head, where the format stores it too (GGUF)
     multiple: int = 1  # of which every input dimension must be a multiple
+    table_bytes: float | None = (
+        None  # of each value of the embedding, in a file with `head_bits`; None: the format's own
+    )
+    runtime: str | None = None  # the one that alone runs it
 
     def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
         """Bytes of one linear layer of `inputs` × `outputs` weights."""
@@ -52,6 +57,18 @@ class WeightFormat(NamedTuple):
         """Bytes read for each weight: scales that a group shares included, those of a whole dimension not."""
         shared = self.group * self.columns if self.group and self.columns else None
         return self.bits / 8.0 + ((self.scale_bytes + self.zero_bits / 8.0) / shared if shared else 0.0)
+
+
+# Formats of engines that measure whole models, GGUF's apart; what they leave in the dtype is float32 on a CPU.
+# ONNX Runtime GenAI's builder by default: MatMulNBits of symmetric 4-bit blocks, each of 32 inputs with a float32
+# scale, the LM head too; "float32" is the same graph without.
+ENGINE_FORMATS: dict[str, WeightFormat] = {
+    "int4": WeightFormat(
+        "int4", 4.0, 32.0, 1.0, 4.0, vector_bytes=4.0, head_bits=5.0, multiple=32, table_bytes=4.0,
+        runtime="onnxruntime",
+    ),
+    "float32": WeightFormat("float32", 32.0, None, None, 0.0, head_bits=32.0, runtime="onnxruntime"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,4 +128,5 @@ FORMATS: dict[str, WeightFormat] = {
     "nvfp4": WeightFormat("nvfp4", 4.0, 16.0, 1.0, 1.0, tensor_bytes=4.0),
     # DeepSeek-V3 (arXiv 2412.19437, section 3.3): a float32 scale for 128 × 128 weights.
     "fp8-block": WeightFormat("fp8-block", 8.0, 128.0, 128.0, 4.0),
+    "int4": ENGINE_FORMATS["int4"],
 }

@@ -88,7 +88,7 @@ def weight_format(name: str) -> WeightFormat:
     base, head = TENSOR_TYPES[types.base].bits, TENSOR_TYPES[types.head].bits
     return WeightFormat(
         name, base, None, None, 0.0, vector_bytes=TENSOR_TYPES["f32"].block_bytes, head_bits=head,
-        multiple=types.multiple,
+        multiple=types.multiple, runtime="llama.cpp",
     )  # fmt: skip
 
 

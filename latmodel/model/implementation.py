@@ -6,7 +6,7 @@ own dtype (a float32 intermediate counts twice).
 
 from dataclasses import dataclass
 
-from ..arrays import Array, indicator, maximum
+from ..arrays import Array, indicator, is_array, maximum
 from ..errors import UsageError
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
@@ -39,7 +39,8 @@ class AttentionPath(Record):
         """
         if self.expand_kernels:
             return 1.0
-        return step.needs_mask * indicator(kv_heads > 1.0, kv_heads) if self.mask_expand_kernels else 0.0
+        masked = step.needs_mask if self.mask_expand_kernels else 0.0
+        return masked * indicator(kv_heads > 1.0, kv_heads) if is_array(masked) or masked else 0.0
 
 
 @dataclass(frozen=True, slots=True)

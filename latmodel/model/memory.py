@@ -58,7 +58,7 @@ def peak_memory(
         cache = cache + cache_bytes(model, retained, implementation, numbers) * batch
     rows = batch * prompt
     if implementation.micro_batch is not None:
-        return Memory(weights, cache, _micro_batch_bytes(model, implementation, numbers), overhead_bytes)
+        return Memory(weights, cache, _micro_batch_bytes(model, positions, implementation), overhead_bytes)
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
     logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
     widest = logits
@@ -82,22 +82,27 @@ def peak_memory(
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
 
 
-FLOAT32_BYTES = 4.0
+FLOAT32_BYTES, MASK_BYTES = 4.0, 2.0
 
 
-def _micro_batch_bytes(model: Architecture, implementation: Implementation, numbers: Numbers) -> Array:
-    """Buffers of a runtime that computes micro-batches: it allocates once, for the largest, with logits of every row.
+def _micro_batch_bytes(model: Architecture, positions: Array, implementation: Implementation) -> Array:
+    """Buffers of a runtime that computes micro-batches of u rows: it allocates once, for the largest.
 
-    All in float32, as llama.cpp reserves its graph (`llama_context::graph_reserve`): for Llama 3 8B that is 251 MiB of
-    logits in the 258.5 MiB that its log states.
+    u · 4 bytes · (5 hidden + the FFN's live width, or 4 hidden + the mixer's), and a mask of u × positions in 16 bits.
+    Where scores are written out they are there for every head in 32 bits, and so is the mask. Logits are those of the
+    last row, which is not counted. Fitted to the compute buffers that llama.cpp b11549 tells of
+    (`tests/test_engine_memory.py`); builds that reserved logits for every row of a micro-batch held more.
     """
-    rows = implementation.micro_batch
-    assert rows is not None, "of a runtime that computes micro-batches"
-    widest = model.vocab_size * (rows * FLOAT32_BYTES)
+    rows, widest = implementation.micro_batch or 0.0, 0.0 * model.hidden_size
+    on_chip = implementation.attention.keeps_on_chip
     for group in model.groups:
-        held = _block_transient(group.block, rows, implementation, numbers)
-        widest = maximum(widest, held * (FLOAT32_BYTES / numbers.activation_bytes))
-    return widest + model.hidden_size * (rows * FLOAT32_BYTES)
+        for layer in group.block.layers:
+            is_mixer = layer is group.block.attention
+            live = layer.live_width_in(implementation) + (4.0 if is_mixer else 5.0) * model.hidden_size
+            if is_mixer and not on_chip:
+                live = live + layer.dimensions().get("num_attention_heads", 0.0) * positions
+            widest = maximum(widest, live * (rows * FLOAT32_BYTES))
+    return widest + positions * (rows * (MASK_BYTES if on_chip else FLOAT32_BYTES))
 
 
 def workspace_of(model: Architecture, numbers: Numbers, implementation: Implementation) -> Workspace:

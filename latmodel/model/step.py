@@ -34,7 +34,10 @@ class Step(NamedTuple):
     @property
     def needs_mask(self) -> Array:
         """1 where several tokens follow a cache: which of its positions each sees, no kernel's causal switch says."""
-        return indicator((self.new_tokens > 1.0) & (self.cached_tokens > 0.0), self.context)
+        new, cached = self.new_tokens, self.cached_tokens
+        if (type(new) is float and new <= 1.0) or (type(cached) is float and cached <= 0.0):
+            return 0.0  # a prompt or a decode step of plain numbers: asked for most of the time
+        return indicator((new > 1.0) & (cached > 0.0), self.context)
 
     @property
     def context(self) -> Array:

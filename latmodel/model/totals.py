@@ -72,9 +72,13 @@ def _gguf_bytes(model: Architecture, numbers: Numbers, parameters: Array) -> Arr
             total_bytes = total_bytes + weights * numbers.product_bytes(one.name)
             rest = rest - weights
     table, tied = model.vocab_size * model.embedding.embedded_width, model.tie_word_embeddings
-    total_bytes = total_bytes + table * (numbers.head_bytes + (1.0 - tied) * numbers.weight_bytes)
-    each = numbers.activation_bytes if numbers.format is None else numbers.format.vector_bytes
-    return total_bytes + (rest - table * (2.0 - tied)) * (numbers.activation_bytes if each is None else each)
+    form, embedding = numbers.format, numbers.weight_bytes
+    if form is not None and form.table_bytes is not None:  # a table of its own, whatever the head is
+        embedding, tied = form.table_bytes, 0.0 * tied
+    total_bytes = total_bytes + table * (numbers.head_bytes + (1.0 - tied) * embedding)
+    each = None if form is None else form.vector_bytes
+    vectors = rest - table * (2.0 - model.tie_word_embeddings)
+    return total_bytes + vectors * (numbers.activation_bytes if each is None else each)
 
 
 def _saved(block: Block, hidden: Array, numbers: Numbers) -> Array:

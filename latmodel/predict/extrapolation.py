@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ..arrays import Array, indicator, is_array
 from ..device.profile import RuntimePart
 from ..model.architecture import Architecture
+from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
 from .columns import WORK_COLUMNS
 from .target import Work
@@ -21,13 +22,15 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     """1 where a dimension lies outside what a runtime's part was fitted on, something of the model was assumed, or a
     kind of layer, the dtype or, on this device, the weights' format was never measured."""
     form = work.numbers.format
-    measured = known.dtype and (form is None or implementation.measured_on(form, known.gpu))
+    measured = known.dtype and (form is None or _measured(form, part, implementation, known.gpu))
     found: Array = bool(model.assumed) or not (measured and model.special_layers.issubset(part.layers))
     if (is_array(work.cached) or work.cached) and "cached_tokens" not in part.ranges:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
         value = _range_value(name, model, work)
         found = found | (value < low) | (value > high)
+    if "prompt_tokens" in part.ranges:
+        found = found | (_last_context(work) > part.ranges["prompt_tokens"][1])
     return indicator(found, model.hidden_size)
 
 
@@ -36,7 +39,7 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     lines = [*model.assumed]
     lines += [f"layers of kind {kind}" for kind in sorted(model.special_layers - set(part.layers))]
     form = work.numbers.format
-    if form is not None and not implementation.measured_on(form, gpu):
+    if form is not None and not _measured(form, part, implementation, gpu):
         elsewhere = ", ".join(implementation.kernel(form).gpus)
         lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
     if work.cached and work.prompt > 1.0 and "cached_tokens" not in part.ranges:
@@ -45,12 +48,25 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
         value = _range_value(name, model, work)
         if not low <= value <= high:
             lines.append(f"{name} {value:g} ({low:g} to {high:g} measured)")
+        elif name == "prompt_tokens" and _last_context(work) > high:
+            lines.append(f"a generation to {_last_context(work):g} positions (to {high:g} measured)")
     return lines
 
 
 def over_cache(new: float, cached: float) -> str:
     """That no whole pass of several tokens over a cache was measured: its attention alone was, on one card."""
     return f"a pass of {new:g} tokens over {cached:g} cached: never measured"
+
+
+def _measured(form: WeightFormat, part: RuntimePart, implementation: Implementation, gpu: str) -> bool:
+    """Whether times of such weights on the device are behind the price. A part with laws by format that is of no one
+    machine has its errors from devices left out, with all formats, so that its interval allows for them."""
+    return implementation.measured_on(form, gpu) or bool(part.formats and not part.machine)
+
+
+def _last_context(work: Work) -> Array:
+    """Positions once the last token is in: a profile's range of prompts ends where its measured generations ended."""
+    return work.cached + work.prompt + work.new
 
 
 def _range_value(name: str, model: Architecture, work: Work) -> Array:

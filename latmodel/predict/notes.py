@@ -1,10 +1,31 @@
 """What a user must know before trusting the price of some number format or way to attend."""
 
 from ..device.hosts import SAME_HOST, Host, HostFactors, is_measured
-from ..device.profile import FLOAT8_PHASE, Profile
+from ..device.profile import FLOAT8_PHASE, Profile, RuntimePart
+from ..errors import ProfileError
 from ..model.config import Workload
+from ..model.gguf import TENSOR_TYPES
 from ..model.implementation import Implementation
 from ..model.kernels import Way
+from ..runtimes.llama_cpp import LLAMA_CPP
+
+
+def check_cache(part: RuntimePart, implementation: Implementation, workload: Workload) -> None:
+    """Refuse a format of the KV cache that the runtime does not have, or that its engine was not measured with.
+
+    Raises:
+        ProfileError: it says which there is.
+    """
+    cache, engine = workload.kv_cache, part.engine
+    if cache is None and engine is None:
+        return
+    if cache in TENSOR_TYPES and implementation.name != LLAMA_CPP.name:
+        raise ProfileError(f"{implementation.name} has no cache in {cache}: use --runtime {LLAMA_CPP.name}")
+    if engine is not None and cache != engine.kv_cache:
+        way = "leave out --kv-cache" if engine.kv_cache is None else f"use --kv-cache {engine.kv_cache}"
+        raise ProfileError(
+            f"{implementation.name} was measured with {engine.text()}: {way}, or calibrate with the other"
+        )
 
 
 def format_notes(profile: Profile, implementation: Implementation, workload: Workload) -> list[str]:

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from ..arrays import Array, is_array
+from ..device.format_support import check_format
 from ..device.hosts import Host, host_of, is_measured, with_slower_host
 from ..device.profile import Profile
 from ..device.room import room
-from ..errors import ProfileError, UsageError
+from ..errors import UsageError
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
 from ..model.config import Workload
 from ..model.formats import WeightFormat
 from ..model.memory import Memory, peak_memory
 from ..model.step import Step
-from ..runtimes.registry import IMPLEMENTATIONS
 from .bounds import bound_code
 from .columns import WORK_COLUMNS, check_columns, keep_freed_memory
 from .ends import Priced, costs_on, ends_of, times_at_ends
@@ -23,7 +23,7 @@ from .extrapolation import Known, outside, reasons
 from .forward import Cost, respond
 from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
-from .notes import format_notes, host_notes
+from .notes import check_cache, format_notes, host_notes
 from .passes import step_times
 from .prediction import Ends, Explained, Prediction, Predictions, Source, Values, joined_ends, one_prediction
 from .step_prediction import StepPrediction, step_prediction
@@ -79,8 +79,7 @@ class Predictor:
         self._corrected = corrected
         # What the profile measured of the runtime's implementation replaces the default.
         self.attention = attention
-        implementation, moves = IMPLEMENTATIONS[self._part.implementation], self._part.unpack_moves
-        implementation = implementation if moves is None else implementation._replace(unpack_moves=moves)
+        implementation = self._part.measured_as
         implementation = implementation if attention is None else implementation.with_attention(attention)
         self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
         self._targets: dict[tuple[str, str | None], Priced] = {}
@@ -134,11 +133,12 @@ class Predictor:
 
     def number_notes(self, workload: Workload) -> list[str]:
         """What stands behind the price of quantised weights, if they are in the workload."""
+        check_cache(self._part, self._implementation, workload)
         return format_notes(self.profile, self._implementation, workload)
 
     def _workload_notes(self, workload: Workload) -> tuple[str, ...]:
         """All of them, worked out once for each number format."""
-        key = (workload.weights, workload.dtype)
+        key = (workload.weights, workload.dtype, workload.kv_cache)
         if key not in self._noted:
             self._noted[key] = (*self.notes, *self.number_notes(workload))
         return self._noted[key]
@@ -147,7 +147,8 @@ class Predictor:
         """Coefficients that price a model of `dtype` with linear layers in a format.
 
         Raises:
-            ProfileError: the runtime cannot run that format, or the profile cannot price the dtype.
+            ProfileError: the profile cannot price the dtype.
+            UsageError: the runtime cannot run that format on the device.
         """
         return self._priced(dtype, weights).target
 
@@ -159,10 +160,8 @@ class Predictor:
     def _priced(self, dtype: str, weights: WeightFormat | None) -> Priced:
         key = (dtype, None if weights is None else weights.name)
         if key not in self._targets:
-            if weights is not None and weights.head_bits is not None and not self._part.formats:
-                raise ProfileError(
-                    f"{self.runtime} cannot run {weights.name}, a format of GGUF files: use --runtime llama.cpp"
-                )
+            if weights is not None:
+                check_format(self.profile, self.runtime, weights)
             device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
@@ -220,6 +219,7 @@ class Predictor:
             UsageError: a column is missing, unknown, of another length, not whole, or out of range; the row is named.
         """
         workload = workload or Workload()
+        check_cache(self._part, self._implementation, workload)
         keep_freed_memory()
         rows, table = check_columns(columns)
         starts = range(0, rows, CHUNK)

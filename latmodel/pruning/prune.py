@@ -16,6 +16,12 @@ Metric = Literal["decode", "prefill", "response"]
 NAMES: dict[Metric, str] = {"decode": "decode_s_per_token", "prefill": "prefill_s", "response": "response_s"}
 MISALIGNED_GAIN = 0.05  # a shape rounded to hardware-friendly sizes that is quicker by more is worth a word
 NOTHING = 1.1  # a speed-up below this is none
+# What the checkpoints of "Shortened LLaMA" (arXiv 2402.02834) took beyond their shape: `benchmarks/shortened_llama.py`.
+CHECKPOINTS = (
+    "shapes are priced as ordinary modules; checkpoints of width-pruning methods took 1.2 to 1.5 times the host time "
+    "of their original whatever their width (biases, hooks that place weights: docs/search.md), depth-pruned ones none"
+)
+LAUNCHING = ("transformers-eager", "torch-eager")  # runtimes whose host launches every module
 
 
 class PruneTarget(NamedTuple):
@@ -102,6 +108,7 @@ class Pruning:
     original: Pruned
     curves: tuple[Curve, ...]
     target: PruneTarget
+    beyond: str = ""  # what a checkpoint can cost that its shape does not show
 
 
 def prune(
@@ -122,7 +129,8 @@ def prune(
     if target.reached(first, first):
         raise UsageError(_met(target, first))
     bench = _Bench(predictor, workload, original, target)
-    return Pruning(original, tuple(bench.curve(way, step) for way in ways_of(model)), target)
+    beyond = CHECKPOINTS if predictor.runtime in LAUNCHING else ""
+    return Pruning(original, tuple(bench.curve(way, step) for way in ways_of(model)), target, beyond)
 
 
 def _met(target: PruneTarget, original: Prediction) -> str:

@@ -17,6 +17,7 @@ from .rows import Answer, full_row, run_notes, shape_fields
 from .text import OutputFormat, render, seconds_with_interval
 
 LARGE_GAIN = 0.1  # a 1 % dearer model that is better by more: the rate of one step holds no longer so far
+MEASURED_BY_BLOCKS = ("transformers-eager", "torch-eager", "cuda-graph", "torch-compile")  # by `latmodel calibrate`
 HOST_MATTERS = 0.2  # share of the response from which the host is worth measuring first
 
 
@@ -35,7 +36,7 @@ def explain(predictor: Predictor, named: NamedModel, workload: Workload, output_
     said = [
         *_sentences(named.name, row, fall),
         *(_price_text(price) for price in bought),
-        next_measurement(named.name, predictor, row, fall),
+        next_measurement(named, predictor, row, fall),
     ]
     if output_format in ("json", "jsonl"):
         whole = {
@@ -132,7 +133,7 @@ def _price_text(price: Price) -> str:
     )
 
 
-def next_measurement(name: str, predictor: Predictor, row: Row, fall: Waterfall) -> str:
+def next_measurement(named: NamedModel, predictor: Predictor, row: Row, fall: Waterfall) -> str:
     """The measurement that would narrow the interval most, with its command."""
     profile, target = predictor.profile, f"--gpu {predictor.profile.gpu}"
     if profile.quality.kind == "data-sheet":
@@ -143,7 +144,13 @@ def next_measurement(name: str, predictor: Predictor, row: Row, fall: Waterfall)
             f"`latmodel calibrate {target} --runtime {predictor.runtime} --host-only`."
         )
     reason = "this model lies outside what was measured" if row["extrapolated"] else "run the model itself"
-    return f"To narrow the interval most, {reason}: `latmodel verify {name} {target} --update`."
+    ran = f"To narrow the interval most, {reason}: `latmodel verify {named.name} {target} --update`"
+    if not isinstance(named.model, ModelConfig) or predictor.runtime not in MEASURED_BY_BLOCKS:
+        return f"{ran}."
+    work = f"--prompt {row['prompt_tokens']} --generate {row['new_tokens']}"
+    asked = f"predict {named.name} {work}" + (f" --batch {row['batch_size']}" if row["batch_size"] > 1 else "")
+    command = f"latmodel calibrate {target} --runtime {predictor.runtime} --for '{asked}'"
+    return f"{ran}; or measure only the blocks that it hangs on: `{command}`."
 
 
 def _seconds(value: float) -> str:

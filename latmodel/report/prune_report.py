@@ -43,6 +43,8 @@ def notes(pruning: Pruning) -> Iterator[str]:
     for curve in pruning.curves:
         if curve.note:
             yield f"{curve.way.name} ({curve.way.what}): {curve.note}"
+    if pruning.beyond:
+        yield pruning.beyond
     reached = [curve for curve in pruning.curves if curve.best is not None]
     if not reached:
         yield "no way of pruning reaches the target"

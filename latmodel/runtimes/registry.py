@@ -3,6 +3,7 @@
 from ..model.implementation import Implementation
 from .cuda_graph import CUDA_GRAPH
 from .llama_cpp import LLAMA_CPP
+from .onnxruntime import ONNXRUNTIME
 from .serving import SERVING
 from .torch_compile import COMPILED, COMPILED_STEP
 from .torch_eager import TORCH
@@ -17,5 +18,6 @@ _RUNTIMES = (
     COMPILED_STEP,
     SERVING,
     LLAMA_CPP,
+    ONNXRUNTIME,
 )
 IMPLEMENTATIONS: dict[str, Implementation] = {one.name: one for one in _RUNTIMES}

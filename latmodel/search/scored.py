@@ -74,6 +74,13 @@ def near_usual(space: "SearchSpace") -> "SearchSpace":
     return space.pin(**changes) if changes else space
 
 
+def best_row(front: "Frontier") -> int:
+    """The row of a frontier to call best: as `Scored.best` where it was searched by a score, else the first."""
+    score = getattr(front.objectives[0].metric, "score", None)
+    found = None if score is None else Scored(front, score).best
+    return 0 if found is None else found
+
+
 @dataclass(frozen=True)
 class Scored:
     """A frontier by a quality score: band, flags, rank by plain parameters, the best row and what it ties with."""

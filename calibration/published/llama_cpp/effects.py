@@ -60,6 +60,10 @@ def _build(row: Row) -> Any:
     return (row.device.backend, row.test.build) if row.test.build else None
 
 
+def _build_format(row: Row) -> Any:
+    return (row.device.backend, row.test.build, row.test.weights) if row.test.build else None
+
+
 def _generation_build(row: Row) -> Any:
     return (*_generation(row), row.test.build) if row.test.build else None
 
@@ -109,11 +113,12 @@ EFFECTS = (
     Effect("product_flops_per_core", "backend and format", _backend_format, 0.15),
     Effect("product_flops_per_core", "generation and format", _generation_format, 0.1),
     Effect("product_flops_per_core", "build", _build, 0.5),
+    Effect("product_flops_per_core", "build and format", _build_format, 0.2),
     Effect("product_flops_per_core", "generation and build", _generation_build, 0.2),
     Effect("attention_ratio", "backend", _backend, 0.5),
     Effect("attention_ratio", "flash attention", _attention, 0.5),
     # LocalScore's speeds fall with the prompt on every backend as if attention were many times dearer.
-    Effect("attention_ratio", "build", lambda row: row.test.build or None, 1.5),
+    Effect("attention_ratio", "build", lambda row: row.test.build or None, 3.0),
     Effect("attention_ratio", "device", _device, 0.3),
     Effect("score_bytes", "backend", _backend, 0.5),
     Effect("score_bytes", "stated", _attention, 0.2),

@@ -64,12 +64,19 @@ def leave_devices_out(rows: Sequence[Row], folds: int = 10) -> Folds:
         fitted = fit_rows([row for row in rows if row.device.chip not in fold])
         own = [row for row in rows if row.device.chip in fold]
         unseen += [HeldOut(row, ratio) for row, ratio in zip(own, log_ratios(fitted, own), strict=True)]
-        for group in _alike(own):
-            for given in group[:MOST_GIVEN]:
-                others = [row for row in group if row is not given]
-                ratios = with_own_rows(fitted, [given], others)
-                one_own_row += [HeldOut(row, ratio) for row, ratio in zip(others, ratios, strict=True)]
+        one_own_row += with_each_own_row(fitted, own)
     return Folds(unseen, one_own_row)
+
+
+def with_each_own_row(fitted: Fitted, rows: Sequence[Row]) -> list[HeldOut]:
+    """Every row predicted with each single other one of its device, backend, build and phase."""
+    found = []
+    for group in _alike(rows):
+        for given in group[:MOST_GIVEN]:
+            others = [row for row in group if row is not given]
+            ratios = with_own_rows(fitted, [given], others)
+            found += [HeldOut(row, ratio) for row, ratio in zip(others, ratios, strict=True)]
+    return found
 
 
 MOST_GIVEN = 20  # rows of one device that are tried as the one that is given

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from latmodel.laws.attention import shape_of
-from latmodel.laws.coefficients import GgmlCoefficients, Sheet
+from latmodel.laws.coefficients import ONE_PASS, GgmlCoefficients, Sheet
 from latmodel.laws.ggml import GGML_LAWS
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
-from latmodel.model.formats import Numbers, WeightFormat
-from latmodel.model.gguf import GGUF_FORMATS, GGUF_PARTS
+from latmodel.model.formats import Numbers
+from latmodel.model.gguf import GGUF_PARTS
+from latmodel.model.implementation import Implementation
 from latmodel.model.ops import GEMM, OpCost, OpKind
 from latmodel.model.step import Step
 from latmodel.model.transformer import context_ops, dense_ops, head_ops
@@ -18,14 +19,9 @@ from latmodel.runtimes.llama_cpp import LLAMA_CPP
 
 from ...sources.llama_bench import SpeedTest
 from .devices import Device
+from .formats import format_of
 from .hierarchy import Floats
 
-# Formats that others published and latmodel does not offer: mean bits a weight, and of the LM head. From the sizes of
-# the blocks in ggml; the unsloth mixtures ("ud") and Bonsai's from the sizes of the files that the table's notes state.
-OTHER_BITS = {
-    "q3_k_s": (3.44, 6.56), "q4_k_s": (4.55, 6.56), "q4_1": (5.0, 6.56), "q5_0": (5.5, 6.56), "q5_k_s": (5.5, 6.56),
-    "ud-q4_k_xl": (4.85, 6.56), "ud-q8_k_xl": (9.8, 9.8), "q1_0": (1.125, 1.125), "q2_0": (2.125, 2.125),
-}  # fmt: skip
 ACTIVATION_BYTES = 2.0
 WINDOWED, OF = 5.0, 6.0  # Gemma 3: five layers in six see a window
 
@@ -45,30 +41,36 @@ class Row(NamedTuple):
     test: SpeedTest
     device: Device
     runs: tuple[Run, ...]
+    runtime: Implementation = LLAMA_CPP
 
 
-def row_of(test: SpeedTest, device: Device) -> Row | None:
-    """The test with its costs; None for a format whose bytes are unknown."""
+def row_of(
+    test: SpeedTest, device: Device, runtime: Implementation = LLAMA_CPP, cache_bytes: float = ACTIVATION_BYTES
+) -> Row | None:  # fmt: skip
+    """The test with its costs as a runtime has them, `cache_bytes` for each value of the KV cache; None for a format
+    whose bytes are unknown."""
     form = format_of(test.weights)
     if form is None:
         return None
-    numbers = Numbers(form.bytes_each, ACTIVATION_BYTES, ACTIVATION_BYTES, form, GGUF_PARTS.get(form.name, ()))
+    numbers = Numbers(form.bytes_each, ACTIVATION_BYTES, cache_bytes, form, GGUF_PARTS.get(form.name, ()))
     model, decode = _architecture(test), test.phase == "decode"
-    runs = [_run(model, decode, depth, tokens, numbers) for depth, tokens in test.lengths]
-    return Row(test, device, tuple(runs))
+    runs = [_run(model, decode, depth, tokens, numbers, runtime) for depth, tokens in test.lengths]
+    return Row(test, device, tuple(runs), runtime)
 
 
-def _run(model: Architecture, decode: bool, depth: int, tokens: int, numbers: Numbers) -> Run:
+def _run(
+    model: Architecture, decode: bool, depth: int, tokens: int, numbers: Numbers, runtime: Implementation
+) -> Run:  # fmt: skip
     # A step of the generation as it is on the average: its context has grown by half of the new tokens.
     context = depth + (0.5 * (tokens + 1.0) if decode else float(tokens))
     new = 1.0 if decode else float(tokens)
     step = Step(new, context - new)
     ops: list[tuple[float, OpCost]] = []
     for group in model.groups:
-        block = [*dense_ops(group.block, model.hidden_size, step.rows, LLAMA_CPP, numbers)]
-        block += context_ops(group.block, step, LLAMA_CPP, numbers)
+        block = [*dense_ops(group.block, model.hidden_size, step.rows, runtime, numbers)]
+        block += context_ops(group.block, step, runtime, numbers)
         ops += [(float(group.count), op) for op in block]
-    head = next(op for op in head_ops(model, step.rows, 1.0, LLAMA_CPP, numbers) if op.name == "lm_head")
+    head = next(op for op in head_ops(model, step.rows, 1.0, runtime, numbers) if op.name == "lm_head")
     kind = step.attention_kind
     return Run(new, _joined(ops, GEMM, step.rows), head, _joined(ops, kind, step.rows))
 
@@ -87,16 +89,6 @@ def _joined(ops: Sequence[tuple[float, OpCost]], kind: OpKind, rows: float) -> O
         cache_bytes=sum(count * op.cache_bytes for count, op in some),
         m=rows, n=weights / launches, k=1.0, repeat=launches, attention=shape,
     )  # fmt: skip
-
-
-def format_of(weights: str) -> WeightFormat | None:
-    """Bytes of a published format."""
-    if weights in GGUF_FORMATS:
-        return GGUF_FORMATS[weights]
-    if weights in OTHER_BITS:
-        bits, head = OTHER_BITS[weights]
-        return WeightFormat(weights, bits, None, None, 0.0, head_bits=head)
-    return None
 
 
 def _architecture(test: SpeedTest) -> Architecture:
@@ -132,8 +124,9 @@ class Problem:
         self._heads = _stacked([run.head for run in runs], GEMM)
         self._decode = np.array([run.attention.kind == OpKind.DECODE for run in runs])
         self._writes_scores = np.array([float(row.test.flash_attention is not True) for row in rows])[self._row]
-        depths = np.array([float(row.test.config.num_hidden_layers) for row in rows])[self._row]
-        self._share = np.where(self._decode, 1.0, LLAMA_CPP.prompt_share(depths, False))
+        shares = [row.runtime.prompt_share(float(row.test.config.num_hidden_layers), False) for row in rows]
+        self._share = np.where(self._decode, 1.0, np.array(shares)[self._row])
+        self._micro_batch = np.array([row.runtime.micro_batch or ONE_PASS for row in rows])[self._row]
         self._tokens = _stacked([run.attention for run in runs], OpKind.DECODE)
         self._prompts = _stacked([run.attention for run in runs], OpKind.PREFILL)
 
@@ -141,7 +134,7 @@ class Problem:
         """Seconds of each row; of several runs, the time at the mean of their speeds in tokens a second."""
         of_run = {name: value[self._row] for name, value in values.items()}
         of_run["score_bytes"] = of_run["score_bytes"] * self._writes_scores
-        c, sheet = ggml_of(of_run, self._cores), self._sheet
+        c, sheet = ggml_of(of_run, self._cores)._replace(micro_batch_rows=self._micro_batch), self._sheet
         prompt, token = (GGML_LAWS[op.kind](op, c, sheet)[0] for op in (self._prompts, self._tokens))
         (work, floor, _), (head, head_floor, _) = (
             GGML_LAWS[op.kind](op, c, sheet) for op in (self._products, self._heads)

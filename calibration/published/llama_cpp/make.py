@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import latmodel
 from latmodel.device.datasheets import datasheets
 from latmodel.device.llama_cpp import BY_FORMAT
-from latmodel.laws.coefficients import GgmlCoefficients
+from latmodel.laws.coefficients import GGML_FITTED
 from latmodel.laws.priors import GGML_PRIORS
 from latmodel.model.gguf import GGUF_FORMATS
 from latmodel.predict.intervals import conformal_quantile
@@ -70,7 +70,7 @@ def tables_of(side: Side, device: Device) -> dict[str, Any]:
     if flash:
         values["score_bytes"] = 0.0 * values["score_bytes"]
     law = ggml_of(values, device.cores)._asdict()
-    shared = {key: _bounded(key, float(law[key][0])) for key in GgmlCoefficients.__match_args__ if key not in BY_FORMAT}
+    shared = {key: _bounded(key, float(law[key][0])) for key in GGML_FITTED if key not in BY_FORMAT}
     formats = {
         name: [_bounded(key, float(law[key][index])) for key in BY_FORMAT] for index, name in enumerate(GGUF_FORMATS)
     }

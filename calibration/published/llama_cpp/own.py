@@ -7,15 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from latmodel.device.profile import Coefficient
-from latmodel.laws.coefficients import GgmlCoefficients
+from latmodel.laws.coefficients import GGML_FITTED
 from latmodel.laws.priors import GGML_PRIORS
 
-from ...sources.llama_bench import SpeedTest
-from .devices import Device
 from .effects import CPU_START
 from .folds import log_ratios
 from .hierarchy import Effect, Fitted, fit_hierarchy
-from .law import Problem, Row, ggml_of, row_of
+from .law import Problem, Row, ggml_of
 
 WIDE = 2.0  # log units around the start: the data decide
 NARROW = 0.5  # of what single prompts and contexts hardly tell
@@ -43,13 +41,12 @@ class OwnFit(NamedTuple):
         return 100.0 * statistics.fmean(abs(float(np.expm1(value))) for value in self.held_out[phase])
 
 
-def fit_own(tests: Sequence[SpeedTest], device: Device) -> OwnFit:
-    """Fit to all tests; errors from leaving out each width in turn.
+def fit_own(rows: Sequence[Row]) -> OwnFit:
+    """Fit to all rows, of one device in one format; errors from leaving out each width in turn.
 
     Raises:
         ValueError: the fit did not converge.
     """
-    rows = [row for test in tests if (row := row_of(test, device)) is not None]
     held_out: dict[str, list[float]] = {"prefill": [], "decode": []}
     widths = sorted({row.test.config.hidden_size for row in rows})
     for width in widths:
@@ -59,9 +56,9 @@ def fit_own(tests: Sequence[SpeedTest], device: Device) -> OwnFit:
             held_out[row.test.phase].append(abs(ratio))
     held_out["response"] = sorted(held_out["prefill"] + held_out["decode"])
     values = _fit(rows).coefficients(rows[:1])
-    law = ggml_of({name: float(value[0]) for name, value in values.items()}, device.cores)
+    law = ggml_of({name: float(value[0]) for name, value in values.items()}, rows[0].device.cores)
     table = {}
-    for name in GgmlCoefficients.__match_args__:
+    for name in GGML_FITTED:
         prior = GGML_PRIORS[f"ggml.{name}"]
         table[f"ggml.{name}"] = Coefficient(
             value=min(max(float(getattr(law, name)), prior.low), prior.high), status="fitted"

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from latmodel.device.engine_options import EngineOptions
 from latmodel.errors import LatmodelError
-from latmodel.model.config import ModelConfig
+from latmodel.model.config import DType, ModelConfig
 
-COMMAND = (sys.executable, "-m", "calibration.engines.whole_models")
+COMMAND = (sys.executable, "-m", "calibration.engines.whole.whole_models")
 START_TIMEOUT_S, TIMEOUT_S, END_S = 120.0, 600.0, 10.0
 TAIL = 400  # characters of the engine's own log that an error shows
 
@@ -27,6 +28,7 @@ class WholeModelEngine(Protocol):
 
     name: str
     formats: tuple[str, ...]
+    dtypes: tuple[DType, ...]  # that a workload may name: of its cache, and of what is not quantised
 
     def version(self) -> str:
         """Version and build of the engine: measurements of different ones do not mix."""
@@ -34,8 +36,11 @@ class WholeModelEngine(Protocol):
     def write(self, path: Path, config: ModelConfig, weights: str, seed: int) -> None:
         """Write a model with random weights."""
 
-    def open(self, path: Path, threads: int, context: int) -> None:
-        """Load a model for so many positions."""
+    def open(self, path: Path, options: EngineOptions, context: int) -> None:
+        """Load a model for so many positions; an option that the engine lacks is refused (`UsageError`)."""
+
+    def memory(self, path: Path, options: EngineOptions, context: int) -> dict[str, float]:
+        """The same, with the bytes that the engine says it holds, by what they hold."""
 
     def prefill(self, tokens: int) -> float:
         """Seconds to read a prompt of so many tokens into an empty cache."""
@@ -78,9 +83,20 @@ class Child:
             "call": "write", "path": str(path), "config": config.model_dump(), "weights": weights, "seed": seed,
         })  # fmt: skip
 
-    def open(self, path: Path, threads: int, context: int) -> None:
+    def write_whole(self, path: Path, config: ModelConfig, weights: str, seed: int = 0) -> None:
+        """The same, so that nothing is at `path` until all is: a writer that fails leaves its part beside it."""
+        part = path.with_name(f"{path.name}.part")
+        self.write(part, config, weights, seed)
+        part.replace(path)
+
+    def open(self, path: Path, options: EngineOptions, context: int) -> None:
         """Load a model for so many positions."""
-        self._ask({"call": "open", "path": str(path), "threads": threads, "context": context})
+        self._ask({"call": "open", "path": str(path), "options": options.model_dump(), "context": context})
+
+    def memory(self, path: Path, options: EngineOptions, context: int) -> dict[str, float]:
+        """The same, with the bytes that the engine says it holds."""
+        message = {"call": "memory", "path": str(path), "options": options.model_dump(), "context": context}
+        return {str(name): float(value) for name, value in self._ask(message).items()}
 
     def prefill(self, tokens: int) -> float:
         """Seconds to read a prompt."""

@@ -7,15 +7,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from latmodel.errors import LatmodelError, UsageError
-from latmodel.model.config import ModelConfig
+from latmodel.device.engine_options import EngineOptions
+from latmodel.errors import LatmodelError
+from latmodel.model.config import DType, ModelConfig
 from latmodel.model.gguf import FILE_TYPES
 from latmodel.runtimes.llama_cpp import LLAMA_CPP
 
 from .gguf_file import FIRST_WORDS, write_gguf
+from .llama_cpp_log import buffers, standard_error
+from .packages import engine_package
 
 MICRO_BATCH = 512
-QUIET = -1  # of its log
+FLASH_ATTENTION = {"auto": "AUTO", "on": "ENABLED", "off": "DISABLED"}
+QUIET, TELLING = -1, 4  # of its log
+OLDEST = (2026, 10)
 
 
 class LlamaCpp:
@@ -23,6 +28,7 @@ class LlamaCpp:
 
     name = LLAMA_CPP.name
     formats = tuple(FILE_TYPES)
+    dtypes: tuple[DType, ...] = ("float16", "bfloat16", "float32")  # whichever: the cache has 16 bits
 
     def __init__(self) -> None:
         self._server: Any = None
@@ -36,18 +42,37 @@ class LlamaCpp:
         """Write a GGUF file."""
         write_gguf(path, config, weights, seed)
 
-    def open(self, path: Path, threads: int, context: int) -> None:
+    def open(self, path: Path, options: EngineOptions, context: int) -> None:
         """Load a GGUF file."""
+        self._open(path, options, context, QUIET)
+
+    def memory(self, path: Path, options: EngineOptions, context: int) -> dict[str, float]:
+        """Bytes that the log of loading the file tells of, by what they hold; the model stays open."""
+        with standard_error() as log:
+            self._open(path, options, context, TELLING)
+            self.prefill(1)  # the log is complete then; and a server that never ran may not end
+        return buffers(log[0])
+
+    def _open(self, path: Path, options: EngineOptions, context: int, verbosity: int) -> None:
         library = _library()
         self.close()
-        self._threads = threads
+        self._threads = options.threads
+        micro_batch = options.micro_batch or MICRO_BATCH
         settings = library.CommonParams()
         settings.model.path = str(path)
         settings.n_ctx, settings.n_parallel = context, 1
-        settings.n_batch, settings.n_ubatch = max(context, MICRO_BATCH), MICRO_BATCH
-        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+        settings.n_batch, settings.n_ubatch = max(context, micro_batch), micro_batch
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = options.threads
+        if options.flash_attention is not None:
+            kinds = library.llama_flash_attn_type
+            settings.flash_attn_type = getattr(
+                kinds, f"LLAMA_FLASH_ATTN_TYPE_{FLASH_ATTENTION[options.flash_attention]}"
+            )
+        if options.kv_cache is not None:
+            kind = getattr(library.ggml_type, f"GGML_TYPE_{options.kv_cache.upper()}")
+            settings.cache_type_k = settings.cache_type_v = kind
         settings.n_ctx_checkpoints = settings.cache_ram_mib = 0
-        settings.verbosity = QUIET
+        settings.verbosity = verbosity
         self._server = library.Server(settings)
 
     def prefill(self, tokens: int) -> float:
@@ -103,8 +128,4 @@ def _read(timings: dict[str, Any]) -> int:
 
 
 def _library() -> Any:
-    try:
-        import xllamacpp
-    except ImportError:
-        raise UsageError("runtime llama.cpp needs xllamacpp: pip install 'latmodel[llama-cpp]'") from None
-    return xllamacpp
+    return engine_package(LLAMA_CPP.name, "xllamacpp", "xllamacpp", "llama-cpp", OLDEST)

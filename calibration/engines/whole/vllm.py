@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from latmodel.device.engine_options import EngineOptions
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.model.config import ModelConfig
+from latmodel.model.config import DType, ModelConfig
 
 OLDEST = (0, 6)  # skip_tokenizer_init with token ids as prompts
 DTYPES = {"bf16": "bfloat16", "f16": "float16"}
@@ -23,6 +24,7 @@ class Vllm:
 
     name = "vllm"
     formats = tuple(DTYPES)
+    dtypes: tuple[DType, ...] = ("bfloat16", "float16")
 
     def __init__(self) -> None:
         self._llm: Any = None
@@ -51,8 +53,10 @@ class Vllm:
         }  # fmt: skip
         (path / "config.json").write_text(json.dumps(fields))
 
-    def open(self, path: Path, threads: int, context: int) -> None:  # a GPU has its own
+    def open(self, path: Path, options: EngineOptions, context: int) -> None:  # a GPU has its own threads
         """Load a model for so many positions, and capture its graphs."""
+        if options != EngineOptions(threads=options.threads):
+            raise UsageError("vllm has neither --ubatch nor --flash-attention nor --kv-cache here: leave them out")
         library = _library()
         self.close()
         written = json.loads((path / "config.json").read_text())
@@ -61,6 +65,14 @@ class Vllm:
             seed=written["latmodel_seed"], max_model_len=context, max_num_seqs=1, enable_prefix_caching=False,
             gpu_memory_utilization=MEMORY_SHARE,
         )  # fmt: skip
+
+    def memory(self, path: Path, options: EngineOptions, context: int) -> dict[str, float]:
+        """Not told: it fills a share of the device, whatever the model.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"vllm takes {MEMORY_SHARE:.0%} of the device for any model: what one needs is not told")
 
     def prefill(self, tokens: int) -> float:
         """Seconds from the prompt to its one token."""

@@ -1,0 +1,1 @@
+"""Engines that run whole models in a process of their own: llama.cpp and ONNX Runtime."""

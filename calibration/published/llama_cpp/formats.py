@@ -1,0 +1,22 @@
+"""Weight formats of published runs, those that latmodel does not offer included."""
+
+from latmodel.model.formats import ENGINE_FORMATS, WeightFormat
+from latmodel.model.gguf import GGUF_FORMATS
+
+# Formats that others published and latmodel does not offer: mean bits a weight, and of the LM head. From the sizes of
+# the blocks in ggml; the unsloth mixtures ("ud") and Bonsai's from the sizes of the files that the table's notes state.
+OTHER_BITS = {
+    "q3_k_s": (3.44, 6.56), "q4_k_s": (4.55, 6.56), "q4_1": (5.0, 6.56), "q5_0": (5.5, 6.56), "q5_k_s": (5.5, 6.56),
+    "ud-q4_k_xl": (4.85, 6.56), "ud-q8_k_xl": (9.8, 9.8), "q1_0": (1.125, 1.125), "q2_0": (2.125, 2.125),
+}  # fmt: skip
+
+
+def format_of(weights: str) -> WeightFormat | None:
+    """Bytes of a format that was published or is measured here; None if they are unknown."""
+    for known in (GGUF_FORMATS, ENGINE_FORMATS):
+        if weights in known:
+            return known[weights]
+    if weights in OTHER_BITS:
+        bits, head = OTHER_BITS[weights]
+        return WeightFormat(weights, bits, None, None, 0.0, head_bits=head)
+    return None

@@ -1,0 +1,153 @@
+"""Whole calibrations of both engines for real, on tiny models: killed and resumed, with models that fail, verified."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import engine_calibration
+import fake_engine
+import pytest
+
+from calibration.engines.whole.whole_model import Child
+from calibration.measure.session import SampleFile, read_samples
+from calibration.verbs import engine_cases
+from calibration.verify.engine import verify_engine
+from latmodel import ModelConfig, Predictor, Workload
+from latmodel.device.engine_options import EngineOptions
+from latmodel.device.profile_file import read_profile
+from latmodel.errors import LatmodelError, ProfileError, UsageError
+
+SAMPLES = 2 * 2 * 4  # widths, depths, runs
+MODEL = ModelConfig(
+    num_hidden_layers=3, hidden_size=512, intermediate_size=1024, num_attention_heads=8, num_key_value_heads=2,
+    vocab_size=512, tie_word_embeddings=False,
+)  # fmt: skip
+
+
+def start(engine: str, weights: str, out: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, engine_calibration.__file__, engine, weights, str(out)]
+    root = str(Path(engine_calibration.__file__).parent.parent)
+    # Its lock apart from others'.
+    environment = {**os.environ, "TMPDIR": str(out.parent), "PYTHONPATH": root}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def lines(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_killed_it_loses_the_sample_in_flight_alone_and_leaves_no_process(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    out, kept = tmp_path / "cpu.json", tmp_path / "cpu.llama.cpp-q8_0.samples.jsonl"
+    with start("llama.cpp", "q8_0", out) as killed:
+        while lines(kept) < 6 and killed.poll() is None:
+            time.sleep(0.005)
+        engines = children(killed.pid)
+        killed.send_signal(signal.SIGKILL)
+    assert engines
+    end = time.monotonic() + 20.0
+    while any(map(is_running, engines)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(is_running, engines))
+    before = read_samples(kept).records
+    assert 5 <= len(before) < SAMPLES
+    with start("llama.cpp", "q8_0", out) as resumed:
+        assert resumed.stdout is not None
+        told = resumed.stdout.read()
+    assert resumed.returncode == 0
+    assert told == f"resuming: {len(before)} samples are in {kept}\n"
+    after = read_samples(kept)
+    assert list(after.records)[: len(before)] == list(before)
+    assert len({record["case"] for record in after.records}) == len(after.records) == SAMPLES
+    assert after.ended
+    assert not list(tmp_path.glob("*.models"))
+    assert set(read_profile(out).runtimes["llama.cpp"].formats) == {"q8_0"}
+
+
+@pytest.mark.parametrize(("engine", "weights"), [("llama.cpp", "q4_k_m"), ("onnxruntime", "int4")])
+def test_a_calibration_for_real_predicts_and_is_verified(tmp_path: Path, engine: str, weights: str) -> None:
+    pytest.importorskip({"llama.cpp": "xllamacpp", "onnxruntime": "onnxruntime_genai"}[engine])
+    out = tmp_path / "cpu.json"
+    with start(engine, weights, out) as run:
+        assert run.stdout is not None
+        assert run.stdout.read() == ""
+    assert run.returncode == 0
+    predictor = Predictor(read_profile(out), engine)
+    dtype = "float32" if engine == "onnxruntime" else "bfloat16"
+    work = Workload(prompt_tokens=48, new_tokens=4, weights=weights, dtype=dtype)
+    row = verify_engine(predictor, MODEL, work, EngineOptions(), limit_s=0.0)
+    # Tiny models on a busy machine: of the right size is all that can be asked.
+    assert 0.2 < row.prediction.prefill_s / row.prefill_s < 5.0
+    assert 0.2 < row.prediction.decode_s_per_token / row.decode_s_per_token < 5.0
+    with pytest.raises(UsageError, match="leave out --batch"):
+        verify_engine(predictor, MODEL, work.model_copy(update={"batch_size": 2}), EngineOptions())
+    with pytest.raises(ProfileError, match="--kv-cache|no cache in q8_0"):
+        predictor.predict(MODEL, work.model_copy(update={"kv_cache": "q8_0"}))
+
+
+def test_a_model_that_crashes_is_tried_twice_and_the_rest_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_cases, "Child", partial(Child, command=(sys.executable, fake_engine.__file__)))
+    monkeypatch.setattr(engine_cases, "SHAPES", engine_calibration.SHAPES)
+    runs = (("prefill", 0, 64), ("prefill", 0, fake_engine.CRASH), ("decode", 8, 4))
+    monkeypatch.setattr(engine_cases, "RUNS", runs)
+    said: list[str] = []
+    log = SampleFile(tmp_path / "samples", [])
+    engine_cases.measure_engine("fake", "f16", EngineOptions(), 1, log, said.append, tmp_path)
+    # What came before the crash is kept; so is every model.
+    assert [record["case"] for record in log.records] == [
+        f"{layers}x{hidden}-prefill-0+64" for hidden in (256, 512) for layers in (2, 4)
+    ]
+    assert len(said) == 8
+    assert said[0].startswith("warning: 2x256-prefill-0+13: fake ended in prefill")
+    assert [line.rpartition("; ")[2] for line in said] == ["once more", "skipped"] * 4
+    assert len((tmp_path / "samples").read_text().splitlines()) == 4
+
+
+def test_a_model_without_room_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_cases, "Child", partial(Child, command=(sys.executable, fake_engine.__file__)))
+    monkeypatch.setattr(engine_cases, "SHAPES", engine_calibration.SHAPES)
+    monkeypatch.setattr(engine_cases, "available_memory", lambda: 2.0**20)
+    said: list[str] = []
+    log = SampleFile(tmp_path / "samples", [])
+    engine_cases.measure_engine("fake", "f16", EngineOptions(), 1, log, said.append, tmp_path)
+    assert not log.records
+    assert "needs" in said[0]
+    assert "1 MiB are free" in said[0]
+
+
+def test_samples_are_bound_to_options(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    out = tmp_path / "cpu.json"
+    kept = out.with_suffix(".llama.cpp-q8_0.samples.jsonl")
+    kept.write_text(json.dumps({"kind": "header", "format": 2, "engine": "xllamacpp 1"}) + "\n")
+    from calibration.verbs.engine import EngineRequest, calibrate_engine
+
+    with pytest.raises(UsageError, match="measurements with engine 'xllamacpp 1'"):
+        calibrate_engine(EngineRequest("llama.cpp", "q8_0", EngineOptions(micro_batch=64), out=out), print)
+
+
+def test_a_model_that_memory_does_not_hold_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calibration.verify.engine.available_memory", lambda: 2.0**20)
+    predictor = Predictor.load("3090", "llama.cpp")
+    with pytest.raises(LatmodelError, match="1 MiB are free: verify a smaller one"):
+        verify_engine(predictor, MODEL, Workload(weights="q8_0"), EngineOptions())

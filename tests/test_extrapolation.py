@@ -1,0 +1,62 @@
+"""What was not measured makes a prediction `extrapolated`, and `extrapolated_because` names it."""
+
+import pytest
+
+from latmodel import Predictor, Workload
+from latmodel.device.hosts import host_of
+from latmodel.device.store import load_profile
+from latmodel.errors import UsageError
+
+LLAMA = {
+    "model_type": "llama", "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22,
+    "num_attention_heads": 32, "num_key_value_heads": 4, "vocab_size": 32000,
+}  # fmt: skip
+RTX_3090 = Predictor.load(
+    "3090"
+)  # measured: 8 to 100 layers, widths 512 to 8192, generations to 712 positions, batch 1
+CASES = {
+    "as measured": ({}, {}, ()),
+    "prompt": ({}, {"prompt_tokens": 4096}, ("prompt_tokens 4096 (128 to 712 measured)",)),
+    "generation": ({}, {"new_tokens": 1000}, ("a generation to 1512 positions (to 712 measured)",)),
+    "batch": ({}, {"batch_size": 4}, ("batch_size 4 (1 to 1 measured)",)),
+    "width": ({"hidden_size": 16384}, {}, ("hidden_size 16384 (512 to 8192 measured)",)),
+    "depth": ({"num_hidden_layers": 126}, {}, ("num_hidden_layers 126 (8 to 100 measured)",)),
+    "format": ({}, {"weights": "nvfp4"}, ("weights nvfp4",)),
+    "format on another card": (
+        {}, {"weights": "int4-gptq"}, ("weights int4-gptq (measured on nvidia-a100-sxm4-80gb)",)
+    ),
+    "dtype": ({}, {"dtype": "float16"}, ("dtype float16",)),
+    "kind of layer": (
+        {"model_type": "mixtral", "num_local_experts": 8}, {}, ("layers of kind Experts",)
+    ),
+    "another kind": (
+        {"model_type": "lfm2", "layer_types": ["conv"] * 22}, {}, ("layers of kind ShortConvolution",)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_named(case: str) -> None:
+    changes, load, because = CASES[case]
+    found = RTX_3090.predict({**LLAMA, **changes}, Workload(**load))
+    assert found.extrapolated_because == because
+    assert found.extrapolated == bool(because)
+
+
+def test_an_interval_is_wider_where_a_generation_goes_further() -> None:
+    """By the factor of the profile, beyond what a longer response is wider by."""
+    inside, beyond = (RTX_3090.predict(LLAMA, Workload(new_tokens=new)) for new in (200, 201))
+    widths = [one.response_s_high / one.response_s_low for one in (inside, beyond)]
+    assert inside.extrapolated_because == ()
+    assert widths[1] > 1.05 * widths[0]
+
+
+def test_generations_are_marked_in_tables_too() -> None:
+    columns = {name: value for name, value in LLAMA.items() if name != "model_type"}
+    many = RTX_3090.predict_many({**columns, "head_dim": 64, "new_tokens": [100, 200, 201, 5000]})
+    assert list(many.extrapolated) == [False, False, True, True]
+
+
+def test_this_host_where_nothing_was_measured_here() -> None:
+    with pytest.raises(UsageError, match="--host this: transformers-eager of profile .* was not measured on this mach"):
+        host_of(load_profile("3090"), "transformers-eager", "this")
