@@ -155,7 +155,10 @@ def test_what_nobody_timed_is_said_and_widens_the_interval() -> None:
     assert any("no time of nf4 weights" in note for note in nf4.notes)
     assert not any("no time" in note for note in (*gptq.notes, *plain.notes))
     widths = [one.response_s_high / one.response_s for one in (nf4, gptq, plain)]  # type: ignore[operator]
-    assert widths[0] == widths[1] == pytest.approx(widths[2] ** 2)
+    # Outside what was measured the residuals count twice; and the kernel's overhead may be none, or twice as much.
+    assert min(widths[:2]) > widths[2] ** 2
+    lows = [one.response_s_low / one.response_s for one in (nf4, gptq, plain)]  # type: ignore[operator]
+    assert lows[:2] == pytest.approx([lows[2] ** 2] * 2, rel=1e-3)  # neither costs the host more than a launch
     assert gptq.extrapolated_because == ("weights int4-gptq (measured on nvidia-a100-sxm4-80gb)",)
     there = Predictor.load("a100").predict(deep, Workload(weights="int4-gptq"))
     assert there.extrapolated_because == ()

@@ -114,8 +114,6 @@ def _runtime(
     mine = [i for i, row in enumerate(rows) if row.runtime == name]
     blocks = [i for i in mine if is_scored(rows[i])]
     scores = make.conformal_scores([rows[i] for i in blocks], [held_out[i] for i in blocks]) if held_out else {}
-    # A response is one prefill and many decode steps: it can be off as far as either.
-    scores["response"] = sorted(score for phase in ("prefill", "decode") for score in scores.get(phase, []))[-400:]
     ranges = make.measured_ranges([rows[i] for i in blocks]) if blocks else {}
     ranges.pop("num_hidden_layers", None)  # the depth of the ring: time is affine in depth, whatever it is
     return make.runtime_part(

@@ -228,13 +228,14 @@ class Profile(_Part):
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
-        measured with it (another's stand in if not)."""
+        measured with it (another's stand in if not). A GPU that was measured in bfloat16 runs float16 as fast."""
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
         tables.pop(FLOAT8, None)
         own: dict[str, dict[str, Coefficient]] = {} if runtime is None else dict(self.runtimes[runtime].device)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))
         replaced = own.get(dtype) or next(iter(own.values()), {})
-        return {**table, **replaced}, dtype in tables or dtype in own
+        alike = {dtype, "bfloat16"} if dtype == "float16" and not self.is_cpu else {dtype}
+        return {**table, **replaced}, not alike.isdisjoint({*tables, *own})
 
     def device_coefficients(
         self, dtype: str, runtime: str | None = None, weights: str | None = None

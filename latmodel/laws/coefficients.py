@@ -221,6 +221,7 @@ class RuntimeCoefficients(Record):
 
 
 HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host
+ENGINE_TERMS = ("step_s", "sequence_s")  # those of a serving engine, which runs on the same host
 
 _FAMILIES = {
     "gemm": GemmCoefficients,

@@ -113,6 +113,17 @@ class Implementation(Record):
                 return one if self.multiplies_float8 or one.way is not Way.FLOAT8 else one.beyond or UNPACKED
         return self.other_kernel
 
+    def measured_on(self, form: WeightFormat, gpu: str) -> bool:
+        """Whether times of such weights on a device are behind their price: its own products of 8-bit floats, or the
+        kernel's figures."""
+        kernel = self.kernel(form)
+        return kernel.way is Way.FLOAT8 or gpu in kernel.gpus
+
+    def with_overhead(self, form: WeightFormat, share: float) -> "Implementation":
+        """The same where the kernel of a format has `share` of what it costs beyond reading the stored bytes."""
+        own = ((form.name, self.kernel(form).with_overhead(share)),)
+        return self._replace(kernels=own + tuple(one for one in self.kernels if one[0] != form.name))
+
     def format_step_s(self, form: WeightFormat | None) -> float:
         """Seconds by which a pass takes longer because its weights are quantised, whatever the model."""
         return 0.0 if form is None else self.kernel(form).step_s
