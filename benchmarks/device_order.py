@@ -64,7 +64,7 @@ MEASURED = (
            "which 16 or 20 idle; waves as they were timed on an A100 (4096 x 4096 takes 2.24 times as long for 1024 "
            "rows as for 512)"),
     Reason(("geforce-rtx-3080", "geforce-rtx-3080-12gb", "geforce-rtx-3080-ti", "geforce-rtx-3090",
-            "geforce-rtx-3090-ti"), (), "transformers-eager 12x1024 decode", "29 models on an RTX 3090 in eager mode "
+            "geforce-rtx-3090-ti"), (), "transformers-eager", "29 models on an RTX 3090 in eager mode "
            "(hbfreed/inference-pareto): a pointwise kernel takes 3.3 us at least with the gap after it, where 1.7 us, "
            "an H100's in a graph, is assumed of cards that nobody timed"),
 )  # fmt: skip

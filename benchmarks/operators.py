@@ -21,7 +21,7 @@ from calibration.fit import make
 from calibration.fit.kernels import FAMILIES, PLAIN, PRODUCTS, fit_kernels, held_out_trial, log_residuals, start_at
 from calibration.observations.operators import OperatorObservation, cost_of
 from calibration.published.cards import PHASES
-from calibration.published.datasheet_prior import CHIPS, NVIDIA, OTHER, card_residuals, chip_scores, other_chips
+from calibration.published.datasheet_prior import CHIPS, NVIDIA, OTHER, card_residuals, chip_residuals, other_chips
 from calibration.sources import aiconfigurator, vidur
 from latmodel.device.datasheets import datasheet
 from latmodel.device.profile import FLOAT8
@@ -135,7 +135,7 @@ def cards_left_out() -> Table:
         others = {other: card_residuals(other, other_chips(card, other)) for other in other_chips(card)}
         for family in FAMILIES:
             width = conformal_quantile(
-                chip_scores({name: found[family].tolist() for name, found in others.items()}), 0.9
+                np.abs(chip_residuals({name: found[family] for name, found in others.items()})).tolist(), 0.9
             )
             mape[family][card] = make.mape_percent(residuals[family].tolist())
             covered[family][card] = 100.0 * float(np.mean(np.abs(residuals[family]) <= width))

@@ -21,6 +21,7 @@ from reported_cases import case_table
 from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
+from calibration.fit.few_rows import joined_scores
 from calibration.fit.setup import Setup
 from calibration.fit.start import refinement, subject
 from calibration.observations.record import Observation
@@ -108,8 +109,11 @@ def observation(row: Row) -> Observation:
     )  # fmt: skip
 
 
-def fitted_profile(rows: Sequence[Row]) -> Profile:
-    """The packaged profile with its runtime's host terms fitted to rows; the device's kernels stay as they are."""
+def fitted_profile(rows: Sequence[Row], of: Callable[[Row], str] | None = None) -> Profile:
+    """The packaged profile with its runtime's host terms fitted to rows; the device's kernels stay as they are.
+
+    With `of`, intervals are the fit's own: from residuals of each group of the rows in a fit without it.
+    """
     first, profile = rows[0], profile_of(rows[0].gpu)
     task = refinement(subject(first.gpu, profile), first.workload.dtype, [first.runtime], profile)
     coefficients, implementation = task.start.runtimes[first.runtime]
@@ -120,9 +124,14 @@ def fitted_profile(rows: Sequence[Row]) -> Profile:
     part = profile.runtimes[first.runtime]
     # What a graph replay does not have is held at zero.
     free = {name: prior for name, prior in free.items() if _is_positive(coefficients, name)}
-    fitted = make.Problem(start, free).solve([observation(row) for row in rows])
+    problem, seen = make.Problem(start, free), [observation(row) for row in rows]
+    fitted = problem.solve(seen)
+    groups = [] if of is None else [of(row) for row in rows]
+    held_out = make.leave_out(problem, seen, groups) if len(set(groups)) > 1 else None
     table = {**part.coefficients, **make.runtime_part(fitted, first.runtime, host="fitted").coefficients}
-    runtimes = {**profile.runtimes, first.runtime: part.model_copy(update={"coefficients": table})}
+    scores = joined_scores(part, seen, held_out)
+    changed = part.model_copy(update={"coefficients": table, "conformal_scores": scores or part.conformal_scores})
+    runtimes = {**profile.runtimes, first.runtime: changed}
     return profile.model_copy(update={"runtimes": runtimes})
 
 
@@ -130,37 +139,37 @@ def _is_positive(coefficients: object, name: str) -> bool:
     return bool(getattr(coefficients, name.rsplit(".", 1)[1]) > 0.0)
 
 
-def left_out(rows: Sequence[Row], of: Callable[[Row], str]) -> Iterator[Compared]:
+def left_out(rows: Sequence[Row], of: Callable[[Row], str], host: Host) -> Iterator[Compared]:
     """Each row from a profile that saw the 16-bit rows of the other groups, `of` a row's model or device.
 
-    The rate at which heads are repeated, a constant of the laws, is chosen anew on the others too.
+    The rate at which heads are repeated, a constant of the laws, is chosen anew on the others too. `host` is whose the
+    intervals are for: "published" where the others were timed on the same machine.
     """
     packaged = pointwise.COPY_RATE
     for group in sorted({of(row) for row in rows}):
         others = [row for row in rows if of(row) != group and row.workload.weights is None]
         rates = COPY_RATES if others[0].runtime == "transformers-eager" else (packaged,)
         try:
-            profile = min((_at_rate(others, rate) for rate in rates), key=lambda found: found.error)
-            pointwise.COPY_RATE = profile.rate
+            pointwise.COPY_RATE = min((_at_rate(others, rate) for rate in rates), key=lambda found: found.error).rate
+            profile = fitted_profile(others, of)
             for row in rows:
                 if of(row) == group:
-                    yield compared(row, _moved(profile.profile, row), "published")  # the host that the fit was of
+                    yield compared(row, _moved(profile, row), host)
         finally:
             pointwise.COPY_RATE = packaged
 
 
 class AtRate(NamedTuple):
-    """A profile fitted with one rate of repeated heads, and its mean error on what it saw."""
+    """A rate of repeated heads, and the mean error on what a profile saw that was fitted with it."""
 
     rate: float
-    profile: Profile
     error: float
 
 
 def _at_rate(rows: Sequence[Row], rate: float) -> AtRate:
     pointwise.COPY_RATE = rate
     profile = fitted_profile(rows)
-    return AtRate(rate, profile, statistics.fmean(abs(compared(row, _moved(profile, row)).error) for row in rows))
+    return AtRate(rate, statistics.fmean(abs(compared(row, _moved(profile, row)).error) for row in rows))
 
 
 def _moved(profile: Profile, row: Row) -> Profile:
@@ -215,8 +224,8 @@ DEVICE_OUT = "Whole models of others, the device left out: the engine's step fit
 def results(rows: Sequence[Row]) -> Results:
     """Every row, in each of the ways that there are enough others for."""
     qwen = {runtime: [r for r in rows if (r.owner, r.runtime) == ("QwenLM", runtime)] for runtime in RUNTIMES}
-    models = [one for some in qwen.values() for one in left_out(some, _model)]
-    devices = list(left_out([r for r in rows if r.owner == "argonne-lcf"], _device))
+    models = [one for some in qwen.values() for one in left_out(some, _model, "published")]
+    devices = list(left_out([r for r in rows if r.owner == "argonne-lcf"], _device, "any"))
     return Results(list(as_packaged(rows)), models, devices)
 
 
@@ -229,7 +238,7 @@ def report(rows: Sequence[Row], cases: Path) -> str:
         if id(row) not in priced:
             unpriced[row.runtime] = unpriced.get(row.runtime, 0) + 1
     return "\n".join([
-        PACKAGED, table(HEADING, summary(found.packaged)), coverage(found.packaged), *seen(),
+        PACKAGED, table(HEADING, summary(found.packaged)), *coverage(found), *seen(),
         *(f"not priced, no such runtime in a packaged profile: {name}, {n} rows" for name, n in unpriced.items()), "",
         MODEL_OUT, table(HEADING, summary(found.models)), "",
         DEVICE_OUT, table(HEADING, summary(found.devices)), "",
@@ -242,11 +251,23 @@ def seen() -> list[str]:
     return [f"seen: {owner}, {runtime}: {what}" for (owner, runtime), what in SEEN.items()]
 
 
-def coverage(found: Sequence[Compared]) -> str:
-    """Rows inside their intervals, and the median width of those."""
+def coverage(found: Results) -> list[str]:
+    """Rows inside their intervals and the median width of those: by what was known of the device, and left out."""
+    sheets = {gpu: profile_of(gpu).quality.kind == "data-sheet" for gpu in {one.row.gpu for one in found.packaged}}
+    parts = {
+        "as packaged, any host, device measured": [one for one in found.packaged if not sheets[one.row.gpu]],
+        "as packaged, by data sheet": [one for one in found.packaged if sheets[one.row.gpu]],
+        "the model left out, on the host of the others": found.models,
+        "the device left out, any host": found.devices,
+    }
+    return [_covered(name, some) for name, some in parts.items() if some]
+
+
+def _covered(name: str, found: Sequence[Compared]) -> str:
     inside = sum(one.inside for one in found)
     width = statistics.median(one.high_s / one.predicted_s for one in found if one.high_s is not None)
-    return f"all: {inside} of {len(found)} inside ({100 * inside / len(found):.1f} %), median interval ×/÷ {width:.2f}"
+    share = 100 * inside / len(found)
+    return f"{name}: {inside} of {len(found)} inside ({share:.1f} %), median interval ×/÷ {width:.2f}"
 
 
 def _model(row: Row) -> str:

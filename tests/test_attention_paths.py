@@ -8,6 +8,7 @@ from toy import DEVICE, SHEET, TWO_BYTES
 
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.cli.verbs import group
+from latmodel.device.store import load_profile
 from latmodel.errors import UsageError
 from latmodel.laws.attention import decode_tiles
 from latmodel.laws.dispatch import op_seconds
@@ -116,4 +117,28 @@ def test_what_attention_writes_out_must_fit() -> None:
     live = 3 * 18944 * 8192 * 2  # the gated FFN's activations, the widest otherwise
     written = 28 * 8192**2 * 6 + 2 * 28 * 128 * 8193 * 2
     assert peaks["eager"] - peaks["sdpa"] == pytest.approx(written - live)
-    assert peaks["sdpa-4"] == peaks["sdpa"]
+    logits = 8192 * 152064 * 6  # of every position, in 16 bits and in float32
+    assert peaks["sdpa-4"] - peaks["sdpa"] == pytest.approx(logits - live)
+
+
+QWEN_0_5B = ModelConfig(
+    num_hidden_layers=24, hidden_size=896, intermediate_size=4864, num_attention_heads=14, num_key_value_heads=2,
+    head_dim=64, vocab_size=151936, tie_word_embeddings=True,
+)  # fmt: skip
+
+
+def test_logits_of_a_whole_prompt_in_float32_fill_the_memory() -> None:
+    """27.59 GiB for Qwen2.5-0.5B behind 30k tokens (QwenLM/Qwen3@a912d239, Transformers 4.46): logits twice, mostly."""
+    work = Workload(prompt_tokens=30720, new_tokens=2048)
+    profile = load_profile("a100")
+    old, new = (Predictor(profile, "transformers-eager", attention=name) for name in ("flash-4", "flash"))
+    peaks = [predictor.predict(QWEN_0_5B, work).peak_memory_bytes for predictor in (old, new)]
+    assert peaks[0] / 2**30 == pytest.approx(27.59, rel=0.05)
+    assert peaks[0] - peaks[1] > 30720 * 151936 * 5
+
+
+def test_a_device_without_matrix_units_pads_no_rows() -> None:
+    one, padded = Attention(8.0, 8.0, 64.0), SHEET._replace(peak_flops_per_s=1e9)
+    (op,) = [op for op in one.context_ops(STEP, TRANSFORMERS, TWO_BYTES) if op.kind is OpKind.DECODE]
+    compute = [op_seconds(op, sheet, DEVICE, 0.0).compute_s for sheet in (padded, padded._replace(matrix_rows=1.0))]
+    assert compute[0] == pytest.approx(16.0 * compute[1])

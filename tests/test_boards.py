@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from boards import compare, summary  # noqa: E402
 
+from calibration.fit.outcome import independent  # noqa: E402
 from calibration.observations.evidence import evidence  # noqa: E402
 from calibration.published.boards import BOARDS, board_of, read_board, read_models  # noqa: E402
 from latmodel.device.profile_file import read_profile  # noqa: E402
@@ -52,3 +53,16 @@ def test_the_serving_framework_keeps_the_published_kernels() -> None:
     own, _ = PROFILE.device_table("bfloat16", "cuda-graph")
     assert own["decode.floor_s"].value < 0.5 * common["decode.floor_s"].value  # no write of the KV cache in it
     assert board_of("nvidia-a40") is None
+
+
+def test_a_replay_that_its_wall_time_repeats_is_one_observation_with_it() -> None:
+    """Under a graph both clocks see the same kernels; where the host binds they tell two things."""
+    rows = read_board(BOARD, FOLDER)
+    kept = independent(rows)
+    assert {row.timing for row in kept if row.runtime == "cuda-graph"} == {"wall", "loop"}
+    walls = {row.name: row.seconds for row in rows if row.runtime == "transformers-eager" and row.timing == "wall"}
+    replays = [row for row in kept if row.timing == "device"]
+    assert len(replays) == 71 and all(walls[row.name] > 1.05 * row.seconds for row in replays)
+    assert [row for row in rows if row.timing != "device"] == [row for row in kept if row.timing != "device"]
+    alone = [row for row in rows if row.timing == "device"]
+    assert independent(alone) == alone  # without its wall time a replay is all there is

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from calibration.engines.whole.whole_model import Child
 from calibration.measure.session import SampleFile, read_samples
 from calibration.verbs import engine_cases
+from calibration.verbs.engine import EngineRequest, calibrate_engine
 from calibration.verify.engine import verify_engine
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.device.engine_options import EngineOptions
@@ -135,13 +137,12 @@ def test_a_model_without_room_is_skipped(tmp_path: Path, monkeypatch: pytest.Mon
     assert "1 MiB are free" in said[0]
 
 
-def test_samples_are_bound_to_options(tmp_path: Path) -> None:
+def test_samples_are_bound_to_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("xllamacpp")
+    monkeypatch.setattr("calibration.verbs.engine.device_lock", lambda _: nullcontext())
     out = tmp_path / "cpu.json"
     kept = out.with_suffix(".llama.cpp-q8_0.samples.jsonl")
     kept.write_text(json.dumps({"kind": "header", "format": 2, "engine": "xllamacpp 1"}) + "\n")
-    from calibration.verbs.engine import EngineRequest, calibrate_engine
-
     with pytest.raises(UsageError, match="measurements with engine 'xllamacpp 1'"):
         calibrate_engine(EngineRequest("llama.cpp", "q8_0", EngineOptions(micro_batch=64), out=out), print)
 

@@ -22,6 +22,7 @@ from calibration.fit.setup import Setup
 from calibration.observations.operators import OperatorObservation, cost_of, operator_evidence
 from calibration.published.cards import folds
 from calibration.published.hosts import eager_coefficients, host_runtimes
+from calibration.published.whole_blocks import BOARDS_APART, FRAMEWORKS_APART, WEIGHED, blocks_by_phase
 from latmodel.device.hosts import KNOWN_HOSTS, block_launches, typical_host_s
 from latmodel.errors import UsageError
 from latmodel.laws.coefficients import Sheet, coefficient_values
@@ -193,14 +194,28 @@ def test_the_host_term_counts_the_launches_of_a_real_block() -> None:
 
 
 def test_only_the_measured_frameworks_runtime_takes_every_correction() -> None:
-    scores = {"prefill": [0.1], "decode": [0.2], "response": [0.15]}
-    parts = host_runtimes("toy", scores, {}, ["gemm", "decode"])  # type: ignore[arg-type]
+    residuals = {"prefill": np.full(400, 0.1), "decode": np.full(400, -0.2)}
+    parts = host_runtimes("toy", residuals, {"batch_size": (1.0, 4096.0)}, ["gemm", "decode"])  # type: ignore[arg-type]
     assert parts["vllm"].corrected == ["gemm", "decode"]
     assert parts["cuda-graph"].corrected == ["gemm"]
-    assert parts["cuda-graph"].conformal_scores["decode"] == [0.4]  # whole models are unseen: twice the kernels'
-    assert max(parts["transformers-eager"].conformal_scores["decode"]) == pytest.approx(
-        math.log(1.3e-3 / typical_host_s()), rel=0.2
-    )
+    # Kernels of a serving framework on another board; PyTorch launches another framework's besides.
+    apart = {"vllm": BOARDS_APART, "cuda-graph": FRAMEWORKS_APART, "transformers-eager": FRAMEWORKS_APART}
+    for name, spread in apart.items():
+        scores = parts[name].conformal_scores["decode"]
+        assert np.mean(np.square(scores)) == pytest.approx(0.2**2 + spread**2, rel=0.2)
+    assert parts["vllm"].ranges["batch_size"] == (1.0, 64.0)  # what its step was seen with
+    assert parts["cuda-graph"].ranges["batch_size"] == (1.0, 4096.0)
+
+
+def test_errors_of_kernels_cancel_in_a_block() -> None:
+    draw = np.random.default_rng(0)
+    rows, residuals = np.repeat([1.0, 16.0, 1024.0], 1000), 0.1 * draw.standard_normal(3000)
+    found = blocks_by_phase(rows, residuals, {"prefill": [], "decode": []})  # type: ignore[arg-type]
+    # Four products weighed by the seconds of a Llama block: the square root of the sum of squared weights is 0.62.
+    assert np.std(found["decode"]) == pytest.approx(0.1 * np.sqrt(np.sum(WEIGHED**2)), rel=0.1)
+    # An error that all kernels share does not.
+    shared = blocks_by_phase(rows, np.full(3000, 0.1), {"prefill": [0.1], "decode": [0.1]})  # type: ignore[arg-type]
+    assert np.allclose(shared["prefill"], 0.1) and np.allclose(shared["decode"], 0.1)
 
 
 def test_a_setup_moves_window_whole_like_any_coefficient() -> None:

@@ -66,7 +66,7 @@ def test_the_other_runtimes_stay_as_they_were() -> None:
 
 
 def test_formats_belong_to_runtimes() -> None:
-    with pytest.raises(ProfileError, match=r"use --runtime llama\.cpp"):
+    with pytest.raises(UsageError, match=r"use --runtime llama\.cpp"):
         Predictor.load("3090").predict(LLAMA, Workload(weights="q4_0"))
     with pytest.raises(ProfileError, match="choose from f16"):
         Predictor.load("3090", "llama.cpp").predict(LLAMA, Workload(weights="int4-awq"))

@@ -11,7 +11,7 @@ from calibration.engines.whole.packages import engine_package, version_of
 from calibration.engines.whole.whole_model import Child
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.device.engine_options import EngineOptions
-from latmodel.errors import LatmodelError, ProfileError, UsageError
+from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.totals import num_parameters, weight_bytes
 
 SMALL = ModelConfig(
@@ -64,7 +64,7 @@ def test_widths_that_blocks_do_not_divide_are_refused() -> None:
 
 
 def test_int4_belongs_to_onnxruntime() -> None:
-    with pytest.raises(ProfileError, match="use --runtime onnxruntime"):
+    with pytest.raises(UsageError, match="use --runtime onnxruntime"):
         Predictor.load("3090").predict(SMALL, Workload(weights="int4"))
 
 

@@ -22,19 +22,24 @@ def test_every_data_sheet_makes_a_profile_that_predicts(card: DataSheet) -> None
         predictor = Predictor(profile, runtime)
         found = predictor.predict_many(MODEL)
         low, high = found.low_high("response")
-        assert 0.0 < low[0] < found.response_s[0] < high[0] < 1e4
+        assert 0.0 < found.response_s[0] < 1e4
+        # No error of a CPU by its data sheet is known: no interval.
+        assert (low[0] < found.response_s[0] < high[0]) == (card.kind != "cpu")
         assert "uncalibrated" in predictor.notes[0]
         assert card.name in predictor.notes[0]  # what to run to make it one's own
 
 
 def test_at_least_thirty_cards_are_known_by_data_sheet_only_and_a_dozen_from_kernels() -> None:
     rows, problems = list_rows()
-    kinds = [row["quality"] for row in rows]
-    assert kinds.count("data-sheet") >= 30
-    assert kinds.count("published") + kinds.count("calibrated") >= 12
+    qualities = [row["quality"] for row in rows]
+    assert qualities.count("data-sheet") >= 30
+    assert qualities.count("published") + qualities.count("calibrated") >= 12
     assert not problems
     assert len({row["name"] for row in rows}) == len(rows)
-    assert all(row["worst_held_out_mape_percent"] for row in rows if row["quality"] == "data-sheet")
+    errors = {row["name"]: row["worst_held_out_mape_percent"] for row in rows if row["quality"] == "data-sheet"}
+    # Errors of NVIDIA's cards are theirs alone.
+    kinds = {card.name: card.kind for card in datasheets()}
+    assert all((error is not None) == (kinds[name] == "cuda") for name, error in errors.items())
 
 
 def test_a_card_without_bfloat16_says_what_it_is_priced_at() -> None:
@@ -62,7 +67,7 @@ def test_a_cpu_has_the_law_of_cpus_and_hides_nothing() -> None:
 
 def test_makers_without_a_calibrated_card_of_their_own_get_wider_intervals() -> None:
     def width(profile: Profile) -> float:
-        return max(profile.runtimes["cuda-graph"].conformal_scores["response"])
+        return Predictor(profile, "cuda-graph").interval.widest
 
     assert next(iter(profile_of_kind("cuda").device.coefficients.values())).keys() == DEVICE_PRIORS.keys()
     assert width(profile_of_kind("rocm")) > width(profile_of_kind("cuda"))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 from toy import DEVICE, SHEET
@@ -97,7 +97,7 @@ def test_no_smaller_format_decodes_slower_unless_a_source_says_so(gpu: str, mode
 def test_every_known_format_has_a_kernel_in_every_runtime_of_a_gpu() -> None:
     for name in ("transformers", "torch", "cuda-graph", "compiled", "serving"):
         known = [form for form, _ in IMPLEMENTATIONS[name].kernels]
-        assert set(known) >= set(FORMATS), name
+        assert set(known) >= {form for form, one in FORMATS.items() if not one.runtime}, name
 
 
 def test_a_kernel_hands_over_at_its_rows() -> None:
@@ -155,7 +155,10 @@ def test_what_nobody_timed_is_said_and_widens_the_interval() -> None:
     assert any("no time of nf4 weights" in note for note in nf4.notes)
     assert not any("no time" in note for note in (*gptq.notes, *plain.notes))
     widths = [one.response_s_high / one.response_s for one in (nf4, gptq, plain)]  # type: ignore[operator]
-    assert widths[0] == widths[1] == pytest.approx(widths[2] ** 2)
+    # Outside what was measured the residuals count twice; and the kernel's overhead may be none, or twice as much.
+    assert min(widths[:2]) > widths[2] ** 2
+    lows = [one.response_s_low / one.response_s for one in (nf4, gptq, plain)]  # type: ignore[operator]
+    assert lows[:2] == pytest.approx([lows[2] ** 2] * 2, rel=1e-3)  # neither costs the host more than a launch
     assert gptq.extrapolated_because == ("weights int4-gptq (measured on nvidia-a100-sxm4-80gb)",)
     there = Predictor.load("a100").predict(deep, Workload(weights="int4-gptq"))
     assert there.extrapolated_because == ()
@@ -179,13 +182,14 @@ MODELS = {name: read_config(name) for name in ("llama-3-8b", "mixtral-8x7b", "ph
 
 
 @given(
-    st.sampled_from(sorted(PREDICTORS)), st.sampled_from(sorted(MODELS)), st.sampled_from([None, *sorted(FORMATS)]),
+    st.sampled_from(sorted(PREDICTORS)), st.sampled_from(sorted(MODELS)), st.sampled_from([None, *sorted(name for name, form in FORMATS.items() if not form.runtime)]),
     st.integers(1, 6000), st.integers(1, 3000), st.integers(1, 64),
 )  # fmt: skip
 @settings(deadline=None, max_examples=60)
 def test_more_work_never_takes_less_time(  # windows, experts and formats alike
     key: tuple[str, str], name: str, weights: str | None, prompt: int, new: int, batch: int
 ) -> None:
+    assume(weights is None or not does_not_run(PREDICTORS[key].profile, key[1], FORMATS[weights]))
     predictor = Predictor(PREDICTORS[key].profile, key[1], corrected=False, host="published")
     work = Workload(prompt_tokens=prompt, new_tokens=new, batch_size=batch, weights=weights)
     one = predictor.predict(MODELS[name], work)

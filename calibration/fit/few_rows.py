@@ -114,19 +114,19 @@ def joined_ranges(before: RuntimePart | None, rows: Sequence[Observation]) -> di
 def joined_scores(
     before: RuntimePart | None, rows: Sequence[Observation], held_out: Sequence[float] | None
 ) -> dict[str, list[float]]:
-    """|log residuals| of all phases, which agree with each other.
+    """|log residuals| by phase: the rows' own where they are `ENOUGH`, else beside the profile's.
 
-    A phase with `ENOUGH` held-out rows has its own. With fewer those stand beside the profile's, none of which is
-    smaller than the largest seen: as wide as before at least, and wider where the rows ask for it. A phase that was not
-    measured keeps the profile's. A response is one prefill and many decode steps, and can be off as far as either;
-    where it was not measured it takes both.
+    Fewer than `ENOUGH` stand with the profile's, none of which is smaller than the largest seen: as wide as before at
+    least, and wider where the rows ask for it. A phase that was not measured keeps the profile's. A response that was
+    not measured takes what its prefill and its decode steps take (`latmodel.predict.intervals`).
     """
     own = make.conformal_scores(rows, held_out) if held_out is not None else {}
     known: Mapping[str, Sequence[float]] = before.conformal_scores if before is not None else {}  # type: ignore[assignment]
+    if "response" in own and "response" not in known:
+        known = {**known, "response": [*known.get("prefill", []), *known.get("decode", [])]}
     scores = {phase: _wide(own.get(phase, []), known.get(phase, [])) for phase in make.PHASES}
     if len(own.get("response", [])) < ENOUGH and ("prefill" in own or "decode" in own):
-        both = sorted(scores["prefill"] + scores["decode"] + (scores["response"] if "response" in own else []))
-        scores["response"] = both[-400:]
+        scores["response"] = []
     return {phase: some for phase, some in scores.items() if some}
 
 

@@ -51,12 +51,12 @@ from ..sources import aiconfigurator
 from .boards import with_runtimes
 from .families import SOURCES, TIMED, Evidence
 from .hosts import host_runtimes
+from .whole_blocks import BLOCK_PHASES, Vector, blocks_by_phase
 
 DTYPE: Literal["bfloat16"] = "bfloat16"
 PHASES = {"gemm8": FLOAT8_PHASE}  # names of families in reports, where they differ
 LAW_ROWS = 6000  # rows that a law's handful of coefficients is fitted to; a correction sees all
 FEW_ROWS = 1500  # below this no correction: rows of one or two models say nothing of the shapes between
-MAX_SCORES = 300
 # What one multiprocessor loads alone, bytes/s, as fitted to the kernels of another card of the chip (the L40S), and how
 # sure that is of this one, log units.
 TILE_BYTES_PER_S = {"nvidia-geforce-rtx-4090": 38.3e9}
@@ -73,7 +73,7 @@ class Outcome:
     kernels: Kernels
     split: str
     residuals: list[float]  # log(predicted / measured) of held-out rows
-    small: list[bool]  # whether each of those is a small-batch row: a decode step's
+    out: list[OperatorObservation]  # those rows
 
 
 def fit_card(gpu: str, source: str = "aiconfigurator", data: Path = Path("../shared/data")) -> Profile:
@@ -101,7 +101,7 @@ def _solve(card: DataSheet, family: str, rows: list[OperatorObservation]) -> Out
     if len(rows) < FEW_ROWS:
         return Outcome(law, FEW_SPLIT, *_leave_shapes_out(family, rows, start))
     trial = held_out_trial(family, rows, start, seed=0)
-    return Outcome(with_correction(law, rows), SPLIT, trial.corrected.tolist(), [_small(rows[i]) for i in trial.test])
+    return Outcome(with_correction(law, rows), SPLIT, trial.corrected.tolist(), [rows[i] for i in trial.test])
 
 
 def _priors(card: DataSheet, family: str, rows: list[OperatorObservation]) -> dict[str, Prior]:
@@ -114,16 +114,18 @@ def _priors(card: DataSheet, family: str, rows: list[OperatorObservation]) -> di
     return priors
 
 
-def _leave_shapes_out(family: str, rows: Sequence[OperatorObservation], start: Setup) -> tuple[list[float], list[bool]]:
-    """Residual of each row from a fit that saw no row of its layer shape, and whether it is a decode step's."""
+def _leave_shapes_out(
+    family: str, rows: Sequence[OperatorObservation], start: Setup
+) -> tuple[list[float], list[OperatorObservation]]:
+    """Residual of each row from a fit that saw no row of its layer shape, and the rows in that order."""
     residuals: list[float] = []
-    small: list[bool] = []
+    left: list[OperatorObservation] = []
     for fold in folds([shape_key(row) for row in rows]):
         out = [rows[i] for i in fold]
         kept = [row for i, row in enumerate(rows) if i not in fold]
         residuals += log_residuals(fit_law(family, kept, start), out).tolist()
-        small += [_small(row) for row in out]
-    return residuals, small
+        left += out
+    return residuals, left
 
 
 def folds(keys: Sequence[tuple[int, ...]]) -> list[set[int]]:
@@ -142,10 +144,6 @@ def shape_key(row: OperatorObservation) -> tuple[int, ...]:
     if row.op == "attention":
         return row.heads, row.kv_heads, row.head_dim, row.tokens, row.context if row.tokens == 1 else 0
     return (int(row.moved_bytes),)
-
-
-def _small(row: OperatorObservation) -> bool:
-    return row.tokens == 1 if row.op == "attention" else row.m < 64
 
 
 def _some(rows: list[OperatorObservation], count: int) -> list[OperatorObservation]:
@@ -196,7 +194,7 @@ def _profile(
         ),
         runtimes=host_runtimes(
             card.name,
-            device_scores(outcomes),
+            phase_residuals(outcomes),
             _ranges(families),
             list(corrections),
             timed=TIMED[source],
@@ -223,23 +221,12 @@ def _notes(families: Mapping[str, Evidence], dtype: str) -> list[str]:
     return notes
 
 
-def device_scores(outcomes: Mapping[str, Outcome]) -> dict[Phase, list[float]]:
-    """|log residuals| of held-out 16-bit kernels by phase: of a prompt's size, of a decode step's, and both."""
-    kernels = [o for family, o in outcomes.items() if family in FAMILIES]
-    pairs = [pair for o in kernels for pair in zip(o.residuals, o.small, strict=True)]
-    return {
-        "prefill": thinned([abs(r) for r, small in pairs if not small]),
-        "decode": thinned([abs(r) for r, small in pairs if small]),
-        "response": thinned([abs(r) for r, _ in pairs]),
-    }
-
-
-def thinned(scores: Sequence[float], count: int = MAX_SCORES) -> list[float]:
-    """Evenly by rank, `count` of them at most."""
-    ordered = sorted(scores)
-    if len(ordered) > count:
-        ordered = [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, count)]
-    return [float(f"{score:.4g}") for score in ordered]
+def phase_residuals(outcomes: Mapping[str, Outcome]) -> dict[Phase, Vector]:
+    """log(predicted / measured) of whole 16-bit blocks by phase, from held-out kernels (`whole_blocks`)."""
+    products = outcomes["gemm"]
+    rows = [row.m for row in products.out]
+    attention = {phase: outcomes[phase].residuals if phase in outcomes else [] for phase in BLOCK_PHASES}
+    return blocks_by_phase(rows, products.residuals, attention)
 
 
 def _ranges(families: Mapping[str, Evidence]) -> dict[RangeName, tuple[float, float]]:

@@ -30,8 +30,8 @@ from ..observations.evidence import Evidence
 from ..observations.operators import OperatorObservation, operator_evidence
 from ..sources import aiconfigurator
 from . import compiled
-from .cards import thinned
 from .hosts import host_runtimes
+from .whole_blocks import BLOCK_PHASES, Vector, blocks_by_phase
 
 DTYPE: Literal["bfloat16"] = "bfloat16"
 # Cards by chip: an H200 is an H100 with other memory. The B300, GB200 and GB300 are the B200 once more.
@@ -97,14 +97,16 @@ def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple
     return shared
 
 
-def phase_scores(residuals: Mapping[str, Any]) -> dict[Phase, list[float]]:
-    """|log residuals| by phase: a response is made of both."""
-    sized = {name: np.abs(values).tolist() for name, values in residuals.items()}
-    return {
-        "prefill": thinned(sized["gemm"] + sized["prefill"]),
-        "decode": thinned(sized["gemm"] + sized["decode"]),
-        "response": thinned(sized["gemm"] + sized["prefill"] + sized["decode"]),
-    }
+def phase_residuals(card: str, residuals: Mapping[str, Any]) -> dict[Phase, Vector]:
+    """log(predicted / measured) of whole blocks by phase, from those of a card's kernels."""
+    rows = [row.m for row in sample(card, "gemm", ROWS)]
+    return blocks_by_phase(rows, residuals["gemm"], {phase: residuals[phase] for phase in BLOCK_PHASES})
+
+
+def thinned(residuals: Vector, count: int) -> Vector:
+    """Evenly by rank, `count` of them at most."""
+    ordered = np.sort(residuals)
+    return ordered[np.linspace(0, len(ordered) - 1, count).astype(int)] if len(ordered) > count else ordered
 
 
 def other_chips(*cards: str) -> list[str]:
@@ -112,27 +114,22 @@ def other_chips(*cards: str) -> list[str]:
     return [card for chip in CHIPS if not set(chip) & set(cards) for card in chip]
 
 
-def chip_scores(residuals: Mapping[str, Sequence[float]]) -> list[float]:
-    """|residuals| by card as one sample in which every chip weighs the same, however many rows and cards it has.
+def chip_residuals(residuals: Mapping[str, Vector]) -> Vector:
+    """Residuals by card as one sample in which every chip weighs the same, however many rows and cards it has.
 
     Its quantiles are those of the mean of the chips' distributions (pooling CDFs; Dunn, Wasserman, Ramdas 2022,
     "Distribution-Free Prediction Sets for Two-Layer Hierarchical Models"). A row of a chip like these, drawn at random,
     is then covered about as often as the level says; a single chip may be covered much more or less, and five chips
     can promise none of them 90 %.
     """
-    return [
-        score
-        for chip in CHIPS
-        for card in chip
-        if card in residuals
-        for score in thinned([abs(r) for r in residuals[card]], CHIP_SCORES // len(chip))
-    ]
+    each = [thinned(residuals[card], CHIP_SCORES // len(chip)) for chip in CHIPS for card in chip if card in residuals]
+    return np.concatenate(each)
 
 
-def pooled_phases(tables: Mapping[str, Mapping[Phase, Sequence[float]]]) -> dict[Phase, list[float]]:
-    """`chip_scores` by phase, from each card's scores by phase."""
+def pooled_phases(tables: Mapping[str, Mapping[Phase, Vector]]) -> dict[Phase, Vector]:
+    """`chip_residuals` by phase, from each card's by phase."""
     phases = next(iter(tables.values()))
-    return {phase: chip_scores({card: table[phase] for card, table in tables.items()}) for phase in phases}
+    return {phase: chip_residuals({card: table[phase] for card, table in tables.items()}) for phase in phases}
 
 
 def sustained(profiles: Sequence[Profile]) -> dict[str, dict[str, Any]]:
@@ -184,8 +181,8 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
     ]
     spread = common(NVIDIA, [read_profile(folder / f"{name}.json") for name in NVIDIA])
     scores = {
-        "nvidia": pooled_phases({name: phase_scores(left_out[name]) for name in NVIDIA}),
-        "other": phase_scores(left_out[OTHER]),
+        "nvidia": pooled_phases({name: phase_residuals(name, left_out[name]) for name in NVIDIA}),
+        "other": phase_residuals(OTHER, left_out[OTHER]),
     }
     content = _content(spread, scores, left_out)
     provenance = content.pop("provenance")
@@ -196,10 +193,10 @@ def build(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _content(
     spread: Mapping[str, tuple[float, float]],
-    scores: Mapping[str, Mapping[Phase, Sequence[float]]],
+    scores: Mapping[str, Mapping[Phase, Vector]],
     left_out: Mapping[str, Mapping[str, np.ndarray]],
 ) -> dict[str, Any]:
-    runtimes = {who: host_runtimes("{gpu}", some, {}, [], unseen=1.0, beyond=1.0) for who, some in scores.items()}
+    runtimes = {who: host_runtimes("{gpu}", some, {}, [], beyond=1.0) for who, some in scores.items()}
     rate = spread[compiled.RATE][0]
     for parts in runtimes.values():
         parts[compiled.RUNTIME] = compiled.compiled_part(parts[compiled.GRAPH], "{gpu}", rate)

@@ -1,23 +1,22 @@
 """Runtimes of a card whose host nobody measured: a prior over published hosts, and a width that says so."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from latmodel.device.hosts import KNOWN_HOSTS, block_launches, typical_host_s
+from latmodel.device.hosts import block_launches, typical_host_s
 from latmodel.device.profile import Coefficient, Phase, RangeName, RuntimePart
 from latmodel.laws.correction_part import Family
 from latmodel.laws.priors import DEVICE_PRIORS, ENGINE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, prior_values
 from latmodel.model.config import DType
-from latmodel.predict.intervals import conformal_quantile
 
-RANGE_S = (0.5e-3, 1.3e-3)  # what those leave open at both ends
+from .whole_blocks import BOARDS_APART, FRAMEWORKS_APART, Vector, block_scores
+
+ENGINE_BATCH = 64.0  # sequences at once, the most that an engine's step was seen with (`laws.priors.ENGINE_PRIORS`)
 HOST_SPREAD = 0.35  # standard deviation of log(host seconds) over hosts
 MEMORY_OVERHEAD_BYTES = 0.6e9  # as in `rtx3090.OVERHEAD_BYTES`
-UNSEEN = 2.0  # whole models were never measured: twice the width that single kernels show
 
 EAGER_NOTE = (
-    "host time is a prior over published hosts (0.5-1.3 ms a layer), not a measurement of yours: run "
+    "host time is a prior over published hosts (0.4-1.4 ms a layer), not a measurement of yours: run "
     "`latmodel calibrate --gpu {gpu} --runtime transformers-eager`, "
     "or `latmodel fit --gpu {gpu} --observations FILE` on a run of your own"
 )
@@ -98,19 +97,20 @@ def _gap(timed: Timed) -> dict[str, Coefficient]:
     return {"gap_s": Coefficient(value=GRAPH_GAP_S, stderr_log=RUNTIME_PRIORS["gap_s"].spread, status="prior")}
 
 
-def host_scores() -> list[float]:
-    """|log(host / typical)| of the published hosts and of the ends of their range."""
-    hosts = [*KNOWN_HOSTS.values(), *RANGE_S]
-    return sorted(float(f"{abs(math.log(seconds / typical_host_s())):.4g}") for seconds in hosts)
+def _seen(implementation: str, ranges: Mapping[RangeName, tuple[float, float]]) -> dict[RangeName, tuple[float, float]]:
+    """What was measured of an implementation: the kernels' ranges, and of an engine no larger batch than its step's."""
+    if implementation != "serving" or "batch_size" not in ranges:
+        return dict(ranges)
+    low, high = ranges["batch_size"]
+    return {**ranges, "batch_size": (low, min(high, ENGINE_BATCH))}
 
 
 def host_runtimes(
     gpu: str,
-    scores: Mapping[Phase, Sequence[float]],
+    residuals: Mapping[Phase, Vector],
     ranges: Mapping[RangeName, tuple[float, float]],
     corrected: Sequence[Family],
     *,
-    unseen: float = UNSEEN,
     beyond: float = 2.0,
     timed: Timed = IN_GRAPHS,
 ) -> dict[str, RuntimePart]:
@@ -118,38 +118,34 @@ def host_runtimes(
 
     Args:
         gpu: name for the notes.
-        scores: |log residuals| of held-out kernels by phase.
+        residuals: log(predicted / measured) of blocks of held-out kernels by phase. They are the device's part of every
+            interval; that of the host, which is a prior, follows from the known hosts (`latmodel.device.hosts`).
         ranges: what was measured, in a model's dimensions.
         corrected: families with a correction; only vLLM runs all those kernels, PyTorch shares its matrix products.
-        unseen: factor on the scores for whole models, which nobody measured.
         beyond: factor on intervals outside the ranges.
         timed: what the source of the kernels timed.
     """
-    device = {phase: [float(f"{unseen * s:.4g}") for s in some] for phase, some in scores.items()}
-    eager = {
-        phase: [max(s, float(f"{conformal_quantile(some, 0.9):.4g}")) for s in host_scores()]
-        for phase, some in device.items()
-    }
 
-    def part(
-        implementation: str, note: str, kernels: Sequence[Family], widths: Mapping[Phase, list[float]]
-    ) -> RuntimePart:
+    def part(implementation: str, note: str, kernels: Sequence[Family]) -> RuntimePart:
         table = (eager_coefficients if implementation == "transformers" else graph_coefficients)(timed)
         if implementation == "serving":
             table |= engine_coefficients()
         host = "a prior over published hosts" if implementation == "transformers" else "a graph replay, launch assumed"
+        # The published kernels are a serving framework's; PyTorch's are another's.
+        apart = BOARDS_APART if implementation == "serving" else FRAMEWORKS_APART
+        scores = {phase: block_scores(some, apart) for phase, some in residuals.items()}
         own: dict[DType, dict[str, Coefficient]] = (
             {} if implementation == "serving" else {"bfloat16": pytorch_kernels(timed)}
         )
         return RuntimePart(
             implementation=implementation, host=host, note=note.format(gpu=gpu), coefficients=table, device=own,
-            corrected=list(kernels), conformal_scores=dict(widths), ranges=dict(ranges),
+            corrected=list(kernels), conformal_scores=scores, ranges=_seen(implementation, ranges),
             memory_overhead_bytes=MEMORY_OVERHEAD_BYTES, extrapolation_factor=beyond,
         )  # fmt: skip
 
     products = [family for family in corrected if family == "gemm"]
     return {
-        "transformers-eager": part("transformers", EAGER_NOTE, products, eager),
-        "cuda-graph": part("cuda-graph", GRAPH_NOTE, products, device),
-        "vllm": part("serving", VLLM_NOTE, corrected, device),
+        "transformers-eager": part("transformers", EAGER_NOTE, products),
+        "cuda-graph": part("cuda-graph", GRAPH_NOTE, products),
+        "vllm": part("serving", VLLM_NOTE, corrected),
     }

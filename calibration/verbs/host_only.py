@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from latmodel.device.machine import machine_key
-from latmodel.device.profile import Phase, Profile, RuntimePart
+from latmodel.device.profile import Profile
 from latmodel.device.profile_file import write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import LatmodelError, NoisyError, UsageError
@@ -121,7 +121,7 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     changed = part.model_copy(
         update={
             "coefficients": {**part.coefficients, **{name: fitted_part[name] for name in HOST_TERMS}},
-            "host": host, "machine": machine_key(), "conformal_scores": _scores(prior, part),
+            "host": host, "machine": machine_key(),
             "note": f"host time measured on {host}, {date}, by tiny blocks; kernels are those of {prior.name}, "
             f"{prior.quality.kind}: run `latmodel calibrate --gpu {prior.gpu}` without --host-only to measure them too",
         }
@@ -134,13 +134,6 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
         }
     )
     return HostFit(profile, fitted)
-
-
-def _scores(prior: Profile, part: RuntimePart) -> dict[Phase, list[float]]:
-    """Scores without the spread over hosts, where that is what they held: those of the same kernels in a graph."""
-    graph = prior.runtimes.get("cuda-graph")
-    guessed = part.coefficients["launch_s"].status == "prior"
-    return dict(graph.conformal_scores if guessed and graph is not None else part.conformal_scores)
 
 
 def calibrate_host(request: Request, say: Say, progress: Progress = no_progress) -> list[HostFit]:

@@ -15,6 +15,10 @@ from ..errors import UnknownDeviceError
 KINDS = ("cuda", "rocm", "xpu", "mps", "cpu")
 DTYPES = ("float32", "tfloat32", "float16", "bfloat16", "float8", "int8", "int4")
 
+# Architectures without matrix units: a P100 (NVIDIA WP-08019) and Apple's GPUs up to the family of the M4.
+NO_MATRIX_UNITS = ("sm_60", "apple7", "apple8", "apple9")
+MATRIX_ROWS = 16.0  # of an instruction of the others', tensor cores' first of all
+
 MAX_MATCHES = 5
 # How alike a name must be to be offered after a typing error (difflib's ratio, 0 to 1).
 MATCH_CUTOFF = 0.6
@@ -79,6 +83,11 @@ class DataSheet:
         """Dense rate in bfloat16, else in float16, else in float32, FLOP/s."""
         rates = self.peak_flops_per_s
         return rates.get("bfloat16") or rates.get("float16") or rates["float32"]
+
+    @property
+    def matrix_rows(self) -> float:
+        """Rows that one instruction works on."""
+        return 1.0 if self.architecture in NO_MATRIX_UNITS else MATRIX_ROWS
 
     def is_ahead_of(self, other: "DataSheet") -> bool:
         """Whether this is a device of the same maker with no less bandwidth, 16-bit peak, multiprocessors and power.

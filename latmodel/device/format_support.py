@@ -87,7 +87,8 @@ def check_format(profile: Profile, runtime: str, form: WeightFormat) -> None:
         return
     if runs(card, support):
         return
-    others = [name for name in FORMATS if name not in table or runs(card, table[name])]
+    every = [name for name, one in FORMATS.items() if not one.runtime]  # the others are those of one engine
+    others = [name for name in every if name not in table or runs(card, table[name])]
     able = f"there it has {', '.join(others)}" if others else "it has no quantised weights there"
     raise UsageError(
         f"{runtime} cannot run {form.name} weights on {card.title} ({card.architecture}), only on "

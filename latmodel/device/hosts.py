@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from ..errors import UsageError
+from ..laws.coefficients import ENGINE_TERMS, HOST_TERMS
 from ..runtimes.registry import IMPLEMENTATIONS
 from .machine import machine_key
 from .profile import Coefficient, Profile, RuntimePart
@@ -24,10 +25,15 @@ TWO_SIDED_90 = 1.645  # standard deviations of a normal distribution
 
 
 class HostFactors(NamedTuple):
-    """How much less and how much more time another machine's host may take than the one that was measured."""
+    """How much less and how much more time another machine's host may take than the one that was measured.
+
+    `hides_engine` says that an engine's time between two passes may be nothing at the fast end: its later versions plan
+    a pass while the device runs the one before (vLLM's asynchronous scheduling, TensorRT-LLM's executor).
+    """
 
     fastest: float
     slowest: float
+    hides_engine: bool = False
 
 
 SAME_HOST = HostFactors(1.0, 1.0)
@@ -58,16 +64,36 @@ def block_launches() -> float:
     return twice + i.rope_kernels + i.activation_kernels + i.cache_kernels + i.attention.kernels + PRODUCTS
 
 
+def with_slower_host(profile: Profile, runtime: str, factor: float, engine: float | None = None) -> Profile:
+    """The profile with a host that takes `factor` times as long for everything in a runtime, a serving engine's own
+    part `engine` times (None: `factor` too)."""
+    part = profile.runtimes[runtime]
+    factors = dict.fromkeys(HOST_TERMS, factor) | dict.fromkeys(ENGINE_TERMS, factor if engine is None else engine)
+    slower = {
+        name: one.model_copy(update={"value": one.value * factors.get(name, 1.0)})
+        for name, one in part.coefficients.items()
+    }
+    runtimes = {**profile.runtimes, runtime: part.model_copy(update={"coefficients": slower})}
+    return profile.model_copy(update={"runtimes": runtimes})
+
+
 def is_measured(part: RuntimePart) -> bool:
     """Whether the host's time was fitted to a machine, and is no prior."""
-    return any(part.coefficients[name].status == "fitted" for name in ("launch_s", "block_s", "pass_s"))
+    terms = (part.coefficients.get(name) for name in ("launch_s", "block_s", "pass_s", *ENGINE_TERMS))
+    return any(one is not None and one.status == "fitted" for one in terms)
+
+
+def is_guessed(part: RuntimePart) -> bool:
+    """Whether kernels are launched, or an engine schedules, in times that are a prior's, or still are after a fit."""
+    terms = (part.coefficients.get(name) for name in ("launch_s", "block_s", *ENGINE_TERMS))
+    return any(one is not None and one.value > 0.0 and one.status in ("prior", "undetermined") for one in terms)
 
 
 def host_of(profile: Profile, runtime: str, host: Host | None) -> tuple[Host, HostFactors]:
     """Whose host an interval is for, and the factors on the profile's host that it must hold.
 
-    `None` is "this" where the runtime was measured on this machine, else "any". A host that is a prior already has its
-    spread in the profile's scores: its factors are 1.
+    `None` is "this" where the runtime was measured on this machine, else "any". A host that is a prior is the typical
+    one, from which others lie as far as the known hosts do; that of a graph replay is hardly there.
 
     Raises:
         UsageError: "this" where nothing was measured on this machine.
@@ -80,7 +106,12 @@ def host_of(profile: Profile, runtime: str, host: Host | None) -> tuple[Host, Ho
             f"`latmodel calibrate --gpu {profile.gpu} --runtime {runtime} --host-only`, or use --host any"
         )
     chosen = host or ("this" if here else "any")
-    return chosen, _others(profile) if chosen == "any" and is_measured(part) else SAME_HOST
+    if chosen != "any":
+        return chosen, SAME_HOST
+    if is_measured(part):
+        return chosen, _others(profile)
+    guessed = other_hosts(typical_host_s())._replace(hides_engine=True)
+    return chosen, guessed if is_guessed(part) else SAME_HOST
 
 
 def _others(profile: Profile) -> HostFactors:

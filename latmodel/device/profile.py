@@ -52,6 +52,7 @@ class SheetPart(_Part):
     sm_count: Annotated[float, Field(ge=1, le=100_000)]
     cache_bytes: Positive
     source: Text
+    matrix_rows: Annotated[float, Field(ge=1, le=256)] = 16.0  # of an instruction of its matrix units; 1: it has none
 
 
 class DevicePart(_Part):
@@ -219,21 +220,22 @@ class Profile(_Part):
         Raises:
             ProfileError: the device has no rate for that dtype.
         """
-        part = self.device.sheet
-        rates: dict[str, float] = dict(part.peak_flops_per_s)  # type: ignore[arg-type]
-        if dtype not in rates:
+        own, rates = self.device.sheet, {str(name): rate for name, rate in self.device.sheet.peak_flops_per_s.items()}
+        if (peak := rates.get(dtype)) is None:
             raise ProfileError(f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(rates))}")
-        return Sheet(rates[dtype], part.bandwidth_bytes_per_s, part.sm_count, part.cache_bytes, rates.get(FLOAT8, 0.0))
+        fixed = (own.bandwidth_bytes_per_s, own.sm_count, own.cache_bytes, rates.get(FLOAT8, 0.0), own.matrix_rows)
+        return Sheet(peak, *fixed)
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were
-        measured with it (another's stand in if not)."""
+        measured with it (another's stand in if not). A GPU that was measured in bfloat16 runs float16 as fast."""
         tables: dict[str, dict[str, Coefficient]] = dict(self.device.coefficients)  # type: ignore[arg-type]
         tables.pop(FLOAT8, None)
         own: dict[str, dict[str, Coefficient]] = {} if runtime is None else dict(self.runtimes[runtime].device)  # type: ignore[arg-type]
         table = tables.get(dtype) or next(iter(tables.values()))
         replaced = own.get(dtype) or next(iter(own.values()), {})
-        return {**table, **replaced}, dtype in tables or dtype in own
+        alike = {dtype, "bfloat16"} if dtype == "float16" and not self.is_cpu else {dtype}
+        return {**table, **replaced}, not alike.isdisjoint({*tables, *own})
 
     def device_coefficients(
         self, dtype: str, runtime: str | None = None, weights: str | None = None

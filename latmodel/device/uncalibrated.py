@@ -36,7 +36,7 @@ def sheet_of(card: DataSheet, dtype: str) -> Sheet:
     rates = card.peak_flops_per_s
     peak = rates.get(dtype) or rates.get(TWINS.get(dtype, "")) or rates["float32"]
     float8 = rates.get(FLOAT8, 0.0)
-    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes), float8)
+    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes), float8, card.matrix_rows)
 
 
 def sheet_part(card: DataSheet) -> SheetPart:
@@ -51,23 +51,26 @@ def sheet_part(card: DataSheet) -> SheetPart:
         sm_count=float(card.sm_count),
         cache_bytes=float(card.l2_bytes),
         source=card.source[:2000],
+        matrix_rows=card.matrix_rows,
     )
 
 
 def datasheet_profile(card: DataSheet, sibling: Profile | None = None) -> Profile:
     """The profile of a card from its data sheet, with the coefficients of a calibrated sibling if there is one.
 
-    On a CPU one thread dispatches and computes, so host and device time add. Another maker's cards get the interval
-    that NVIDIA's cards left on the one calibrated card that is not theirs.
+    On a CPU one thread dispatches and computes, so host and device time add. Errors of cards left out are NVIDIA's, and
+    stand in the profiles of NVIDIA's cards alone. Another maker's GPUs get the interval that those left on the one
+    measured card that is not theirs; a CPU, whose law is another, gets none.
     """
     prior = datasheet_prior()
-    scores = prior["scores"]["nvidia" if card.kind == "cuda" else "other"]
+    scores = {} if card.kind == "cpu" else prior["scores"]["nvidia" if card.kind == "cuda" else "other"]
+    errors = prior["errors"] if card.kind == "cuda" else []
     dtype = native_dtype(card)
     runtimes = {}
     for name, template in prior["runtimes"].items():
         if card.kind in RUNTIME_KINDS.get(name, (card.kind,)):
             note = _note(card, dtype, template["note"], sibling)
-            part = {**template, "conformal_scores": scores[name], "note": note}
+            part = {**template, "conformal_scores": scores.get(name, {}), "note": note}
             # Kernels that are the runtime's own: of a GPU, at the rate that the card is priced at.
             own = template.get("device", {}).get("bfloat16")
             part["device"] = {dtype: own} if own and card.kind != "cpu" else {}
@@ -90,7 +93,7 @@ def datasheet_profile(card: DataSheet, sibling: Profile | None = None) -> Profil
                     "corrections": _corrections(card, sibling),
                 },
                 "runtimes": runtimes,
-                "quality": {"kind": "data-sheet", "errors": prior["errors"]},
+                "quality": {"kind": "data-sheet", "errors": errors},
                 "provenance": {**prior["provenance"], "notes": [*prior["provenance"]["notes"], card.notes[:2000]]},
             }
         )

@@ -80,12 +80,12 @@ def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = F
 
     With q heads in g groups and tiles = g · batch (or q · batch, `whole`): a position takes max(compute, memory) +
     overlap_gap · min of the two; memory = bytes / (B · bandwidth_efficiency) · (1 + idle · 128 / tiles), since few
-    tiles cannot draw the full bandwidth; compute = 4 · d · batch · max(q, 16 · groups) / (P · compute_efficiency),
-    query rows padded to the 16 of a tensor-core instruction. Fixed: tiles · wave_s / S + q · batch · head_wave_s / S. A
-    context of n reads max(n, min_context) positions, and pays split_s for the kernel that merges the parts, phased in
-    from one to two times split_context. Grouped query heads share a tile and may split the context over idle SMs
-    (`idle_split`, Flash-Decoding; Dao et al. 2023); multi-head attention does not (`idle_whole`), nor do windowed
-    layers where `window_whole` is 1 (flash attention 2).
+    tiles cannot draw the full bandwidth; compute = 4 · d · batch · max(q, rows · groups) / (P · compute_efficiency),
+    query rows padded to the 16 of a tensor-core instruction, where there are tensor cores. Fixed: tiles · wave_s / S +
+    q · batch · head_wave_s / S. A context of n reads max(n, min_context) positions, and pays split_s for the kernel
+    that merges the parts, phased in from one to two times split_context. Grouped query heads share a tile and may split
+    the context over idle SMs (`idle_split`, Flash-Decoding; Dao et al. 2023); multi-head attention does not
+    (`idle_whole`), nor do windowed layers where `window_whole` is 1 (flash attention 2).
     """
     a = shape_of(op)
     whole, tiles = decode_tiles(a, c.window_whole)
@@ -96,8 +96,8 @@ def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = F
         memory = memory * hot_factor(nbytes, sheet.cache_bytes, c.cache_share, c.cache_width, c.cache_speedup)
     idle = (c.idle_split * FULL_TILES) + whole * ((c.idle_whole - c.idle_split) * FULL_TILES)
     memory = memory * (1.0 + idle / tiles)
-    # Query rows are padded to the 16 of a tensor-core instruction: once a group, or once a head.
-    rows = maximum(a.heads, (a.kv_heads + whole * (a.heads - a.kv_heads)) * 16.0)
+    # Query rows are padded to those of a matrix instruction: once a group, or once a head.
+    rows = maximum(a.heads, (a.kv_heads + whole * (a.heads - a.kv_heads)) * sheet.matrix_rows)
     compute = (a.head_dim * rows) * ((4.0 / (sheet.peak_flops_per_s * c.compute_efficiency)) * a.batch)
     launch = tiles * (c.wave_s / sheet.sm_count) + a.heads * (a.batch * c.head_wave_s / sheet.sm_count)
     per_position = maximum(compute, memory) + c.overlap_gap * minimum(compute, memory)

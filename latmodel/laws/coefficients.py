@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arrays import Array
+from ..model.ops import MMA_ROWS
 from ..model.record import Record
 from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet(Record):
-    """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units."""
+    """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units.
+
+    `matrix_rows` is what one instruction of its matrix units works on; 1 where it has none.
+    """
 
     peak_flops_per_s: float
     bandwidth_bytes_per_s: float
     sm_count: float
     cache_bytes: float
     float8_flops_per_s: float = 0.0
+    matrix_rows: float = MMA_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,7 @@ class RuntimeCoefficients(Record):
 
 
 HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host
+ENGINE_TERMS = ("step_s", "sequence_s")  # those of a serving engine, which runs on the same host
 
 _FAMILIES = {
     "gemm": GemmCoefficients,

@@ -49,7 +49,7 @@ def gemm_seconds(
     are cold. `aligned` says that n and k are known to be multiples of 8, which saves looking.
     """
     compute = (
-        compute_seconds(op.m, op.n, op.k, c, sheet, tile, op.row_step)
+        compute_seconds(op.m, op.n, op.k, c, sheet, tile, _row_step(op, sheet))
         if aligned
         else _rough_seconds(op, c, sheet, tile)
     )
@@ -74,7 +74,12 @@ def _rough_seconds(op: OpCost, c: GemmCoefficients, sheet: Sheet, tile: Tile) ->
     padding = ceil(op.m * (1.0 / ROUGH_ROWS)) * ROUGH_ROWS - op.m
     rows = op.m + coarse * indicator(op.m > 1.0, op.m) * padding
     slowdown = (1.0 + (c.misfit_slowdown - 1.0) * coarse) * (1.0 + (c.odd_slowdown - 1.0) * odd)
-    return compute_seconds(rows, op.n, op.k, c, sheet, tile, op.row_step) * slowdown
+    return compute_seconds(rows, op.n, op.k, c, sheet, tile, _row_step(op, sheet)) * slowdown
+
+
+def _row_step(op: OpCost, sheet: Sheet) -> Array:
+    """Rows that one instruction works on: of the product's kernel, and no more than of the device's matrix units."""
+    return op.row_step if sheet.matrix_rows == MMA_ROWS else minimum(op.row_step, sheet.matrix_rows)
 
 
 def compute_seconds(

@@ -25,6 +25,7 @@ class AttentionPath(Record):
     expand_kernels: float = 0.0  # launches that write grouped keys and values out once a query head; 0: shared as kept
     score_kernels: float = 0.0  # launches between the two products of attention that writes its scores
     score_moves: float = 0.0  # values moved for each score, by those kernels and by the products; 0: never written
+    float32_logits: bool = False  # of all positions of a prompt, and copied to float32 (Transformers before 4.45 or so)
     mask_expand_kernels: float = 0.0  # as `expand_kernels`, where several tokens behind a cache need a mask
 
     @property
@@ -111,6 +112,17 @@ class Implementation(Record):
             if name == form.name:
                 return one if self.multiplies_float8 or one.way is not Way.FLOAT8 else one.beyond or UNPACKED
         return self.other_kernel
+
+    def measured_on(self, form: WeightFormat, gpu: str) -> bool:
+        """Whether times of such weights on a device are behind their price: its own products of 8-bit floats, or the
+        kernel's figures."""
+        kernel = self.kernel(form)
+        return kernel.way is Way.FLOAT8 or gpu in kernel.gpus
+
+    def with_overhead(self, form: WeightFormat, share: float) -> "Implementation":
+        """The same where the kernel of a format has `share` of what it costs beyond reading the stored bytes."""
+        own = ((form.name, self.kernel(form).with_overhead(share)),)
+        return self._replace(kernels=own + tuple(one for one in self.kernels if one[0] != form.name))
 
     def format_step_s(self, form: WeightFormat | None) -> float:
         """Seconds by which a pass takes longer because its weights are quantised, whatever the model."""

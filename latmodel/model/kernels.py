@@ -44,6 +44,30 @@ class WeightKernel(NamedTuple):
         last = self.beyond if self.way is Way.FUSED and self.beyond is not None else self
         return last.way is Way.UNPACKED
 
+    def with_overhead(self, share: float) -> "WeightKernel":
+        """The same with `share` of what it costs beyond a product that reads the stored bytes; 0: that product.
+
+        Products of 8-bit floats stay as they are; what stands in for them does not.
+        """
+        beyond = None if self.beyond is None else self.beyond.with_overhead(share)
+        if self.way is Way.FLOAT8:
+            return self._replace(beyond=beyond)
+        launches = self.launches + max(self.launches - 1.0, 0.0) * (share - 1.0)
+        if share == 0.0:
+            return self._replace(
+                way=Way.FUSED,
+                launches=launches,
+                floors=0.0,
+                instructions=0.0,
+                step_s=0.0,
+                rows=float("inf"),
+                beyond=None,
+            )
+        return self._replace(
+            launches=launches, floors=self.floors * share,
+            instructions=self.instructions * share, step_s=self.step_s * share, beyond=beyond,
+        )  # fmt: skip
+
 
 # Where nothing is known of a format: its weights are written out and read back, launched once more a product.
 UNPACKED = WeightKernel(name="unpacked", way=Way.UNPACKED, launches=2.0)

@@ -6,6 +6,7 @@ from ..arrays import Array, is_array, largest, maximum
 from .architecture import Architecture, Block
 from .formats import Numbers
 from .implementation import Implementation
+from .ops import FLOAT32_BYTES
 from .totals import Workspace, largest_linear, weight_bytes, workspace
 
 
@@ -45,9 +46,10 @@ def peak_memory(
     of the whole cache at the peak, 1 where it grows in place or layer by layer, more where every step made a new one
     (and an allocator kept the sizes between). Where a runtime writes unpacked weights out, the workspace of the
     format's kernels is overhead.
-    The transient is the larger of the prefill's (activations of the widest operator, or the logits, plus the residual
-    stream), the decode's (a growing cache is copied block by block; a quantised matrix is unpacked where the runtime
-    writes it out) and what attention writes out (repeated keys and values, scores). Fragmentation is not counted.
+    The transient is the larger of the prefill's (activations of the widest operator, or the logits with their copy in
+    float32 where the runtime makes one, plus the residual stream), the decode's (a growing cache is copied block by
+    block; a quantised matrix is unpacked where the runtime writes it out) and what attention writes out (repeated keys
+    and values, scores). Fragmentation is not counted.
     """
     weights = weight_bytes(model, numbers, parameters)
     positions = prompt + new
@@ -60,7 +62,9 @@ def peak_memory(
     if implementation.micro_batch is not None:
         return Memory(weights, cache, _micro_batch_bytes(model, positions, implementation), overhead_bytes)
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
-    logits = model.vocab_size * ((rows if logits_all else batch) * numbers.activation_bytes)
+    widened = implementation.attention.float32_logits
+    each = numbers.activation_bytes + (FLOAT32_BYTES if widened else 0.0)
+    logits = model.vocab_size * ((rows if logits_all or widened else batch) * each)
     widest = logits
     for group in model.groups:
         widest = maximum(widest, _block_transient(group.block, rows, implementation, numbers))
@@ -82,7 +86,7 @@ def peak_memory(
     return Memory(weights, cache, residual + widest, overhead_bytes + held.total_bytes)
 
 
-FLOAT32_BYTES, MASK_BYTES = 4.0, 2.0
+MASK_BYTES = 2.0
 
 
 def _micro_batch_bytes(model: Architecture, positions: Array, implementation: Implementation) -> Array:

@@ -26,6 +26,7 @@ class OpKind(StrEnum):
     COPY = "copy"  # keys and values repeated for each query head
 
 
+FLOAT32_BYTES = 4.0
 MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
 # Bound once: looking a member up in its class costs as much as making an operator.
 GEMM, POINTWISE = OpKind.GEMM, OpKind.POINTWISE

@@ -6,7 +6,7 @@ from .formats import Numbers, WeightFormat
 from .implementation import Implementation
 from .layers.layer import Layer
 from .layers.unpacking import with_unpacking
-from .ops import OpCost, pointwise
+from .ops import FLOAT32_BYTES, OpCost, pointwise
 from .step import Step
 
 
@@ -72,12 +72,19 @@ def logits_ops(model: Architecture, rows: Array, implementation: Implementation,
     """The LM head at `rows` positions, by the runtime's kernel where a checkpoint ships it quantised."""
     op = model.embedding.logits_op(rows, numbers)
     form = model.shipped_head
+    widened = [_float32_copy(model, rows, numbers)] if implementation.attention.float32_logits else []
     if form is None or numbers.format is None or not numbers.format.shipped:
-        return [op]
+        return [op, *widened]
     within = numbers.of(form)
-    return with_unpacking(
-        "unpack_head", [op._replace(weight_bytes=op.n * op.k * within.weight_bytes)], {op.name}, implementation, within
-    )
+    quantised = [op._replace(weight_bytes=op.n * op.k * within.weight_bytes)]
+    return [*with_unpacking("unpack_head", quantised, {op.name}, implementation, within), *widened]
+
+
+def _float32_copy(model: Architecture, rows: Array, numbers: Numbers) -> OpCost:
+    """Logits read in the dtype and written in float32."""
+    moves = 1.0 + FLOAT32_BYTES / numbers.activation_bytes
+    each = numbers.activation_bytes
+    return pointwise("logits_float32", model.vocab_size * rows, moves=moves, kernels=1.0, bytes_each=each)
 
 
 def stem_ops(model: Architecture, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:

@@ -23,7 +23,7 @@ def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload:
     architecture = model.architecture() if isinstance(model, ModelConfig) else model
     work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
     prefill, (_, last) = work.prefill(), work.decode()
-    logit_rows = prefill.rows if work.logits_all else work.batch
+    logit_rows = prefill.rows if target.every_logit(work) else work.batch
     rows = []
     for step, logits in ((prefill, logit_rows), (last, work.batch)):
         for count, op in operators(architecture, step, logits, target, workload):

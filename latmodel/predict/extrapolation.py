@@ -7,7 +7,6 @@ from ..device.profile import RuntimePart
 from ..model.architecture import Architecture
 from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
-from ..model.kernels import Way
 from .columns import WORK_COLUMNS
 from .target import Work
 
@@ -60,11 +59,9 @@ def over_cache(new: float, cached: float) -> str:
 
 
 def _measured(form: WeightFormat, part: RuntimePart, implementation: Implementation, gpu: str) -> bool:
-    """Whether times of such weights on the device are behind the price: its own products of 8-bit floats, or the
-    kernel's figures. A part with laws by format that is of no one machine has its errors from devices left out, with
-    all formats, so that its interval allows for them."""
-    kernel = implementation.kernel(form)
-    return kernel.way is Way.FLOAT8 or gpu in kernel.gpus or bool(part.formats and not part.machine)
+    """Whether times of such weights on the device are behind the price. A part with laws by format that is of no one
+    machine has its errors from devices left out, with all formats, so that its interval allows for them."""
+    return implementation.measured_on(form, gpu) or bool(part.formats and not part.machine)
 
 
 def _last_context(work: Work) -> Array:

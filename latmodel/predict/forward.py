@@ -154,7 +154,7 @@ def _straightened(first: Load, last: Load, start: Array, end: Array, fills_at: A
 def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
     """Embedding, final norm and LM head."""
     rows, numbers = work.prefill().rows, work.numbers
-    if work.logits_all:
+    if target.every_logit(work):
         prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.

@@ -20,7 +20,7 @@ from .chunks import NOTHING, Chunks, Part, chunked_prefill, part_of
 from .extrapolation import over_cache
 from .forward import Times
 from .inputs import check_positions, work_of
-from .intervals import PHASES
+from .intervals import lower_end, upper_end
 from .passes import PassTimes, pass_cost, step_times
 from .prediction import BOUNDS
 from .predictor import Predictor
@@ -117,9 +117,9 @@ def generate(
         predictor.targets(workload.dtype, work.numbers.format), _draft_targets(predictor, workload, way), strict=True
     )
     own, fast, slow = (_timed(model, work, targets, chunks, way) for targets in hosts)
-    factor = math.exp(_width(predictor, bool(because)))
-    low = [_end(seconds / factor) for seconds in fast.times]
-    high = [_end(seconds * factor) for seconds in slow.times]
+    width = predictor.interval.largest(extrapolated=bool(because))
+    low = [_end(lower_end(*some, width)) for some in zip(own.times, fast.times, strict=True)]
+    high = [_end(upper_end(*some, width)) for some in zip(own.times, slow.times, strict=True)]
     peak = peak_bytes(predictor, model, work, chunks, way)
     return Generated(
         *own.times, low[0], high[0], low[1], high[1], low[2], high[2], peak, peak <= predictor.memory_bytes,
@@ -130,12 +130,6 @@ def generate(
 
 def _measures_passes(predictor: Predictor) -> bool:
     return "cached_tokens" in predictor.profile.runtimes[predictor.runtime].ranges
-
-
-def _width(predictor: Predictor, extrapolated: bool) -> float:
-    """The largest half-width of any phase, in log units; NaN where one of them cannot be had."""
-    widths = [float(predictor.interval.width(phase, 1.0 if extrapolated else 0.0)) for phase in PHASES]
-    return math.nan if any(map(math.isnan, widths)) else max(widths)
 
 
 def _end(seconds: float) -> float | None:

@@ -1,13 +1,28 @@
-"""Split-conformal intervals: half-widths in log-time from residuals on rows that the fit did not see."""
+"""Intervals: split-conformal half-widths of the parts of a time, put together in quadrature on logarithms.
+
+A time is off because the device is priced wrongly, and because the host is another. Residuals on what a fit did not see
+tell of the first, known machines of the second (`device.hosts`); neither knows of the other.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..arrays import Array
+import numpy as np
+
+from ..arrays import Array, is_array, maximum, minimum
 from ..errors import UsageError
 
 PHASES = ("prefill", "decode", "response")
+TINY_S = 1e-300  # so that no time at all has a logarithm
+
+
+class Widths(NamedTuple):
+    """Half-widths in log units of one prefill, decode step and response."""
+
+    prefill: Array
+    decode: Array
+    response: Array
 
 
 class Interval:
@@ -17,6 +32,9 @@ class Interval:
     "Algorithmic Learning in a Random World"; Lei et al. 2018): it covers a new row with probability p at least.
     Where n is too small for the level, the largest stands in, which holds at level n / (n + 1) (`attainable`); outside
     the measured range it is widened by a factor. Without residuals there is no interval: its half-width is NaN.
+
+    A response whose own residuals are not known is off as far as its parts are, in proportion to their seconds: s ·
+    prefill + (1 − s) · decode where s is the prefill's share. Both are the same device's, so they may err together.
     """
 
     def __init__(self, scores: Mapping[Any, Sequence[float]], extrapolation_factor: float, level: float = 0.9) -> None:
@@ -24,22 +42,56 @@ class Interval:
             raise UsageError(f"confidence {level} is outside 0.5 to 0.99")
         self.level = level
         self._factor = extrapolation_factor
-        self._widths = {phase: conformal_quantile(values, level) for phase, values in scores.items()}
-        self._counts = {phase: len(values) for phase, values in scores.items()}
-        self._factors: dict[bool, tuple[float, float, float]] = {}
+        self._widths = {phase: conformal_quantile(values, level) for phase, values in scores.items() if values}
+        self._counts = {phase: len(values) for phase, values in scores.items() if values}
+        self._inside, self._outside = (self._all(factor) for factor in (1.0, extrapolation_factor))
 
-    def width(self, phase: str, extrapolated: Array) -> Array:
-        """Half-width in log units, NaN where no residual is known; `phase` is prefill, decode or response."""
-        return self._widths.get(phase, math.nan) * (1.0 + (self._factor - 1.0) * extrapolated)
+    def _all(self, factor: float) -> Widths:
+        return Widths(*(factor * self._widths.get(phase, math.nan) for phase in PHASES))
+
+    @property
+    def from_parts(self) -> bool:
+        """Whether a response takes the widths of its prefill and its decode steps."""
+        return "response" not in self._widths
+
+    def width(self, phase: str, extrapolated: Array, prefill_share: Array = None) -> Array:
+        """Half-width in log units, NaN where no residual is known; `phase` is prefill, decode or response.
+
+        Of a response, `prefill_share` is its prefill's share of the seconds.
+        """
+        factor = 1.0 + (self._factor - 1.0) * extrapolated
+        if phase != "response" or not self.from_parts:
+            return self._widths.get(phase, math.nan) * factor
+        return _mixed(self._inside.prefill, self._inside.decode, prefill_share) * factor
+
+    def widths(self, extrapolated: bool, prefill_share: float) -> Widths:
+        """Those of one prediction, as plain numbers."""
+        known = self._outside if extrapolated else self._inside
+        if not self.from_parts:
+            return known
+        return known._replace(response=_mixed(known.prefill, known.decode, prefill_share))
+
+    def extremes(self, phase: str) -> tuple[float, float]:
+        """The smallest and the largest half-width of a phase that any prediction may have."""
+        names = ("prefill", "decode") if phase == "response" and self.from_parts else (phase,)
+        some = [getattr(self._inside, name) for name in names], [getattr(self._outside, name) for name in names]
+        return min(some[0]), max(some[1])
 
     @property
     def widest(self) -> float:
         """The largest half-width of any phase outside the measured range; NaN where one of them cannot be had."""
-        widths = [self.width(phase, 1.0) for phase in PHASES]
+        return self.largest(extrapolated=True)
+
+    def largest(self, *, extrapolated: bool) -> float:
+        """The same, inside the measured range or outside."""
+        known = self._outside if extrapolated else self._inside
+        widths = known[:2] if self.from_parts else known
         return math.nan if any(map(math.isnan, widths)) else max(widths)
 
     def attainable(self, phase: str) -> float:
         """The highest level at which as many residuals as there are can hold: n / (n + 1)."""
+        if phase == "response" and self.from_parts:
+            return min(self.attainable("prefill"), self.attainable("decode"))
         count = self._counts.get(phase, 0)
         return count / (count + 1.0)
 
@@ -48,20 +100,40 @@ class Interval:
         """That an interval cannot be had, or not at the level that was given."""
         phases: dict[str, list[str]] = {}
         for phase in PHASES:
-            level, count = self.attainable(phase), self._counts.get(phase, 0)
-            line = f"with {count} errors on unseen rows an interval holds at {level:.0%}, not {self.level:.0%}"
+            level = self.attainable(phase)
+            line = f"with {round(level / (1.0 - level))} errors on unseen rows an interval holds at {level:.0%}"
+            line = f"{line}, not {self.level:.0%}"
             if not level:
                 line = "no interval, for no error on unseen rows is known"
             if level < self.level:
                 phases.setdefault(line.replace("%", " %"), []).append(phase)
         return [f"{', '.join(names)}: {line}" for line, names in phases.items()]
 
-    def factors(self, extrapolated: bool) -> tuple[float, float, float]:
-        """What one prefill, decode and response may be longer or shorter by; worked out once."""
-        if extrapolated not in self._factors:
-            prefill, decode, response = (self.width(phase, extrapolated) for phase in PHASES)
-            self._factors[extrapolated] = math.exp(prefill), math.exp(decode), math.exp(response)
-        return self._factors[extrapolated]
+
+def _mixed(prefill: Array, decode: Array, prefill_share: Array) -> Array:
+    return decode + (prefill - decode) * prefill_share
+
+
+def lower_end(own_s: Array, fastest_s: Array, width: Array) -> Array:
+    """The lower end of a time whose host may be as fast as to take `fastest_s`, and whose device is off by `width`.
+
+    own · exp(−√(ln²(own / fastest) + width²)): independent parts add up in quadrature. The host's part is what it does
+    to this time, nothing where the device alone binds.
+    """
+    return _end(own_s, minimum(fastest_s, own_s), width, -1.0)
+
+
+def upper_end(own_s: Array, slowest_s: Array, width: Array) -> Array:
+    """The upper end likewise, on the slowest host."""
+    return _end(own_s, maximum(slowest_s, own_s), width, 1.0)
+
+
+def _end(own_s: Array, end_s: Array, width: Array, sign: float) -> Array:
+    if is_array(own_s) or is_array(width):
+        host = np.log((end_s + TINY_S) / (own_s + TINY_S))
+        return own_s * np.exp(sign * np.hypot(host, width))
+    host = math.log((end_s + TINY_S) / (own_s + TINY_S))
+    return own_s * math.exp(sign * math.hypot(host, width))
 
 
 def conformal_quantile(scores: Sequence[float], level: float) -> float:

@@ -70,7 +70,7 @@ def host_notes(profile: Profile, runtime: str, host: Host, factors: HostFactors)
     notes = [part.note] if part.note else []
     if host == "published" and is_measured(part):
         notes.append(f"intervals are for the host that was measured alone: {part.host}")
-    if factors != SAME_HOST:
+    if factors != SAME_HOST and is_measured(part):
         notes.append(
             f"host time was measured on {part.host}; intervals hold on any machine with this device, hosts of "
             f"{factors.fastest:.2g} to {factors.slowest:.2g} times that: --host published is for that one alone, "

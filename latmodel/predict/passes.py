@@ -73,7 +73,8 @@ def pass_cost(
     ]
     first, at_last = (reduce(Load.plus, some) for some in zip(*each, strict=True))
     rows = step.rows
-    head = head_load(model, rows, rows if logits_all else step.batch_size, numbers, target)
+    every = logits_all or target.implementation.attention.float32_logits
+    head = head_load(model, rows, rows if every else step.batch_size, numbers, target)
     work = Work(step.new_tokens, 1.0, step.batch_size, logits_all, numbers)
     return PassCost(model.num_hidden_layers, first, at_last, head, work, step.phase == "decode", last is None)
 

@@ -1,5 +1,6 @@
 """`Prediction` and `Predictions`: what is said of one architecture, or of many."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from .forward import Times
 from .frames import prediction_frame
-from .intervals import Interval
+from .intervals import TINY_S, Interval, lower_end, upper_end
 
 if TYPE_CHECKING:
     import pandas
@@ -90,7 +91,10 @@ class Explained(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a prediction was made by: the interval, the memory of the device, names, and whose host it is for."""
+    """What a prediction was made by: the interval, the memory of the device, names, and whose host it is for.
+
+    `published` says that the host was measured on one machine, so that an interval for that one alone can be told.
+    """
 
     interval: Interval
     memory_bytes: float
@@ -98,6 +102,7 @@ class Source(NamedTuple):
     runtime: str
     profile: str
     host: str
+    published: bool
 
 
 def own_times(values: Values) -> Times:
@@ -105,9 +110,8 @@ def own_times(values: Values) -> Times:
     return Times(values.prefill_s, values.decode_s_per_token, values.response_s)
 
 
-def _around(fast_s: float, slow_s: float, factor: float) -> tuple[float, float] | tuple[None, None]:
-    """Ends of an interval; none where its width is not known (NaN alone differs from itself)."""
-    return (fast_s / factor, slow_s * factor) if factor == factor else (None, None)  # noqa: PLR0124
+def _end(seconds: float) -> float | None:
+    return None if seconds != seconds else seconds  # noqa: PLR0124  # NaN alone differs from itself
 
 
 def one_prediction(
@@ -120,17 +124,16 @@ def one_prediction(
 ) -> Prediction:
     """Plain numbers as a prediction, with the intervals, memory and names of what they come from.
 
-    With `ends` an interval reaches from the fastest host's time to the slowest's, each by the width of held-out
-    residuals further; without, it is that of the profile's own host.
+    With `ends`, the times on the fastest and the slowest host, an interval is as wide as those and the residuals are in
+    quadrature (`lower_end`); without, it is that of the profile's own host.
     """
-    outside = values.outside > 0.0
-    prefill, decode, response = source.interval.factors(outside)
-    own = own_times(values)
-    fast, slow = ends or (own, own)
-    prefill_low, prefill_high = _around(fast.prefill, slow.prefill, prefill)
-    decode_low, decode_high = _around(fast.decode, slow.decode, decode)
-    response_low, response_high = _around(fast.response, slow.response, response)
-    published = (None, None) if ends is None else _around(own.response, own.response, response)
+    outside, own = values.outside > 0.0, own_times(values)
+    share = own.prefill / own.response if own.response else 1.0
+    widths = source.interval.widths(outside, share)
+    fast, slow = ends or Ends(own, own)
+    lows = [_end(lower_end(*some)) for some in zip(own, fast, widths, strict=True)]
+    highs = [_end(upper_end(*some)) for some in zip(own, slow, widths, strict=True)]
+    alone = math.exp(widths.response) if ends is not None and source.published else math.nan
     return Prediction(
         num_parameters=int(values.num_parameters),
         prefill_s=values.prefill_s,
@@ -138,12 +141,12 @@ def one_prediction(
         response_s=values.response_s,
         prefill_s_per_layer=values.prefill_s_per_layer,
         decode_s_per_layer=values.decode_s_per_layer,
-        prefill_s_low=prefill_low,
-        prefill_s_high=prefill_high,
-        decode_s_per_token_low=decode_low,
-        decode_s_per_token_high=decode_high,
-        response_s_low=response_low,
-        response_s_high=response_high,
+        prefill_s_low=lows[0],
+        prefill_s_high=highs[0],
+        decode_s_per_token_low=lows[1],
+        decode_s_per_token_high=highs[1],
+        response_s_low=lows[2],
+        response_s_high=highs[2],
         interval=source.interval.level,
         peak_memory_bytes=values.peak_memory_bytes,
         fits_memory=values.peak_memory_bytes <= source.memory_bytes,
@@ -153,8 +156,8 @@ def one_prediction(
         runtime=source.runtime,
         profile=source.profile,
         host=source.host,
-        response_s_low_published=published[0],
-        response_s_high_published=published[1],
+        response_s_low_published=_end(own.response / alone),
+        response_s_high_published=_end(own.response * alone),
         extrapolated_because=because,
         notes=notes,
     )
@@ -263,9 +266,13 @@ class Predictions:
 
     def low_high(self, phase: str) -> tuple[Array, Array]:
         """Lower and upper ends of the interval of `prefill`, `decode` or `response`, in seconds."""
-        factor = np.exp(self.source.interval.width(phase, self.extrapolated))
-        ends = self.ends or Ends(own_times(self.values), own_times(self.values))
-        return getattr(ends.fastest, phase) / factor, getattr(ends.slowest, phase) * factor
+        own, outside = own_times(self.values), self.extrapolated
+        ends, share = self.ends or Ends(own, own), own.prefill / np.maximum(own.response, TINY_S)
+        width, times = self.source.interval.width(phase, outside, share), getattr(own, phase)
+        return (
+            lower_end(times, getattr(ends.fastest, phase), width),
+            upper_end(times, getattr(ends.slowest, phase), width),
+        )
 
     @property
     def ends(self) -> Ends | None:

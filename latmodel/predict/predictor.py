@@ -6,11 +6,10 @@ from typing import Any, Literal
 
 from ..arrays import Array, is_array
 from ..device.format_support import check_format
-from ..device.hosts import SAME_HOST, Host, host_of
+from ..device.hosts import Host, host_of, is_measured, with_slower_host
 from ..device.profile import Profile
 from ..device.room import room
 from ..errors import UsageError
-from ..laws.coefficients import HOST_TERMS
 from ..model.alignment import all_aligned
 from ..model.architecture import Architecture, uniform
 from ..model.config import Workload
@@ -19,8 +18,9 @@ from ..model.memory import Memory, peak_memory
 from ..model.step import Step
 from .bounds import bound_code
 from .columns import WORK_COLUMNS, check_columns, keep_freed_memory
+from .ends import Priced, costs_on, ends_of, times_at_ends
 from .extrapolation import Known, outside, reasons
-from .forward import Cost, blocks_cost, head_cost, respond, response_times
+from .forward import Cost, respond
 from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
 from .notes import check_cache, format_notes, host_notes
@@ -72,15 +72,17 @@ class Predictor:
             raise UsageError(f"memory of {memory_bytes} bytes: give a positive size such as 24GB")
         self.interval = Interval(self._part.conformal_scores, self._part.extrapolation_factor, confidence)
         self.host, self._hosts = host_of(profile, self.runtime, host)
-        self._source = Source(self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name, self.host)
+        self._source = Source(
+            self.interval, self.memory_bytes, profile.gpu, self.runtime, profile.name, self.host,
+            published=is_measured(self._part),
+        )  # fmt: skip
         self._corrected = corrected
         # What the profile measured of the runtime's implementation replaces the default.
         self.attention = attention
         implementation = self._part.measured_as
         implementation = implementation if attention is None else implementation.with_attention(attention)
         self._implementation = implementation._replace(multiplies_float8=profile.multiplies_float8)
-        self._targets: dict[tuple[str, str | None], tuple[Target, bool]] = {}
-        self._by_host: dict[tuple[str, str | None], tuple[Target, Target, Target]] = {}
+        self._targets: dict[tuple[str, str | None], Priced] = {}
         self._noted: dict[object, tuple[str, ...]] = {}
 
     @classmethod
@@ -102,27 +104,27 @@ class Predictor:
         """
         if not 0 < factor < 1e6:
             raise UsageError(f"a host {factor} times as slow: give a positive factor")
-        slower = {
-            name: found.model_copy(update={"value": found.value * factor}) if name in HOST_TERMS else found
-            for name, found in self._part.coefficients.items()
-        }
-        runtimes = {**self.profile.runtimes, self.runtime: self._part.model_copy(update={"coefficients": slower})}
-        profile = self.profile.model_copy(update={"runtimes": runtimes})
+        profile = with_slower_host(self.profile, self.runtime, factor)
         return Predictor(
             profile, self.runtime, self.interval.level, self.memory_bytes, host=self.host, corrected=self._corrected,
             attention=self.attention,
         )  # fmt: skip
 
-    def at_end(self, end: Literal["low", "high"]) -> "Predictor":
-        """The same on the fastest ("low") or slowest host that its intervals hold, for that host alone."""
-        if self._hosts == SAME_HOST:
+    def at_end(self, end: Literal["low", "high"], workload: Workload) -> "Predictor":
+        """The same on the fastest ("low") or slowest host that intervals under a workload hold, for that host alone."""
+        form = workload.numbers().format
+        ends = self._priced(workload.dtype, form).ends
+        if ends is None:
             return self
-        factor = self._hosts.fastest if end == "low" else self._hosts.slowest
-        there = self.with_slower_host(factor)
-        return Predictor(
-            there.profile, self.runtime, self.interval.level, self.memory_bytes, host="published",
-            corrected=self._corrected, attention=self.attention,
+        hosts, low = self._hosts, end == "low"
+        engine = 0.0 if low and hosts.hides_engine else None
+        there = with_slower_host(self.profile, self.runtime, hosts.fastest if low else hosts.slowest, engine)
+        at = Predictor(
+            there, self.runtime, self.interval.level, self.memory_bytes, host="published", corrected=self._corrected,
+            attention=self.attention,
         )  # fmt: skip
+        at._implementation = ends[not low].implementation
+        return at
 
     @property
     def notes(self) -> list[str]:
@@ -148,17 +150,14 @@ class Predictor:
             ProfileError: the profile cannot price the dtype.
             UsageError: the runtime cannot run that format on the device.
         """
-        return self._target(dtype, weights)[0]
+        return self._priced(dtype, weights).target
 
     def targets(self, dtype: str, weights: WeightFormat | None = None) -> tuple[Target, Target, Target]:
-        """The same, and on the fastest and the slowest host that intervals must hold."""
-        own, key = self.target(dtype, weights), (dtype, None if weights is None else weights.name)
-        if key not in self._by_host:
-            fastest, slowest = (own if host == 1.0 else own.on_slower_host(host) for host in self._hosts)
-            self._by_host[key] = own, fastest, slowest
-        return self._by_host[key]
+        """The same, and at both ends that intervals must hold: the fastest host and the slowest."""
+        priced = self._priced(dtype, weights)
+        return priced.target, *(priced.ends or (priced.target, priced.target))
 
-    def _target(self, dtype: str, weights: WeightFormat | None) -> tuple[Target, bool]:
+    def _priced(self, dtype: str, weights: WeightFormat | None) -> Priced:
         key = (dtype, None if weights is None else weights.name)
         if key not in self._targets:
             if weights is not None:
@@ -167,7 +166,8 @@ class Predictor:
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
             runtime = self.profile.runtime_coefficients(self.runtime)
             target = Target(self.profile.sheet(dtype), device, runtime, self._implementation, corrector)
-            self._targets[key] = (target, measured)
+            form = None if self._part.formats else weights  # a runtime with coefficients by format was measured in each
+            self._targets[key] = Priced(target, measured, ends_of(target, self._hosts, form, self.profile.gpu))
         return self._targets[key]
 
     def predict(self, model: Any, workload: Workload | None = None) -> Prediction:
@@ -187,7 +187,7 @@ class Predictor:
             check_positions(architecture, work.cached + work.prompt + work.new)
         costs = self._costs(architecture, work, workload.dtype)
         values = self._price(architecture, work, workload.dtype, costs)
-        ends = None if self._hosts == SAME_HOST else self._ends(architecture, work, workload.dtype, costs)
+        ends = self._ends(architecture, work, workload.dtype, costs)
         because = self._because(architecture, work, workload.dtype) if values.outside else ()
         return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(workload))
 
@@ -205,7 +205,7 @@ class Predictor:
         priced = (architecture, step, workload.logits == "all", numbers)
         times, *ends = (step_times(*priced, target) for target in self.targets(workload.dtype, numbers.format))
         work = work_of_step(step, workload)
-        outside = self._outside(architecture, work, self._target(workload.dtype, workload.numbers().format)[1])
+        outside = self._outside(architecture, work, self._priced(workload.dtype, workload.numbers().format).measured)
         alone = not is_array(times.seconds)
         because = self._because(architecture, work, workload.dtype) if alone and outside else ()
         return step_prediction(step, times, ends, self.interval, outside, because, self._workload_notes(workload))
@@ -232,15 +232,16 @@ class Predictor:
                 )
 
         def price_ends() -> Ends:
-            parts = [self._ends(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks()]
-            return joined_ends(parts, counts)
+            parts = (self._ends(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks())
+            return joined_ends([one for one in parts if one is not None], counts)
 
         def explain(index: int) -> Explained:
             row = {name: v if isinstance(v, float) else float(v[index]) for name, v in table.items()}
             return Explained(self._because(*self._rows(row, workload), workload.dtype), self._workload_notes(workload))
 
         parts = [self._price(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks()]
-        ends = None if self._hosts == SAME_HOST else price_ends
+        alike = self._priced(workload.dtype, workload.numbers().format).ends is None
+        ends = None if alike else price_ends
         return Predictions.joined(parts, counts, self._source, ends, explain)
 
     def _rows(self, columns: dict[str, Any], workload: Workload) -> tuple[Architecture, Work]:
@@ -259,11 +260,10 @@ class Predictor:
 
     def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
         """Of the blocks and of what is around them, the same on any host."""
-        target = self.target(dtype, work.numbers.format)
-        return blocks_cost(model, work, target), head_cost(model, work, target)
+        return costs_on(self.target(dtype, work.numbers.format), model, work)
 
     def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
-        target, measured = self._target(dtype, work.numbers.format)
+        target, measured, _ = self._priced(dtype, work.numbers.format)
         depth, parameters = model.num_hidden_layers, model.num_parameters
         blocks, head = costs
         times = respond(depth, blocks, head, work, target)
@@ -279,21 +279,19 @@ class Predictor:
             self._outside(model, work, measured),
         )
 
-    def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends:
-        """Times on the fastest and on the slowest host that the intervals hold."""
-        _, fastest, slowest = self.targets(dtype, work.numbers.format)
-        depth = model.num_hidden_layers
-        return Ends(*(response_times(depth, *costs, work, target) for target in (fastest, slowest)))
+    def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends | None:
+        """Times at both ends that the intervals hold, `costs` being those of the kernels that are expected."""
+        return times_at_ends(self._priced(dtype, work.numbers.format), model, work, costs)
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
         workload = workload or Workload()
-        measured = self._target(workload.dtype, workload.numbers().format)[1]
+        measured = self._priced(workload.dtype, workload.numbers().format).measured
         return self._outside(uniform(**columns), work_of(workload), measured)
 
     def _because(self, model: Architecture, work: Work, dtype: str) -> tuple[str, ...]:
         """What of a model and a workload was not measured: the dtype, kinds of layer, formats, dimensions."""
-        lines = () if self._target(dtype, work.numbers.format)[1] else (f"dtype {dtype}",)
+        lines = () if self._priced(dtype, work.numbers.format).measured else (f"dtype {dtype}",)
         return (*lines, *reasons(model, work, self._part, self._implementation, self.profile.gpu))
 
     def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:

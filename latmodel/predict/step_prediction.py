@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays import Array, is_array
 from ..model.step import Step
 from .inputs import is_decode
-from .intervals import Interval
+from .intervals import Interval, lower_end, upper_end
 from .passes import PassTimes
 from .prediction import BOUNDS
 
@@ -33,16 +33,16 @@ class StepPrediction:
     notes: tuple[str, ...] = ()
 
 
-def interval_factor(step: Step, outside: Array, interval: Interval) -> Array:
-    """What a pass may be longer or shorter by, row by row.
+def interval_width(step: Step, outside: Array, interval: Interval) -> Array:
+    """What a pass may be longer or shorter by in log units, row by row.
 
     A decode step has the error of decode, a prefill that of prefill. A pass of several tokens over a cache has the
     larger of the two, widened as what is extrapolated.
     """
     decode, cached = is_decode(step), step.cached_tokens >= 1.0
     widths = [np.asarray(interval.width(phase, outside)) for phase in ("prefill", "decode")]
-    factor: Array = np.exp(np.where(decode, widths[1], np.where(cached, np.maximum(*widths), widths[0])))
-    return factor if factor.ndim else float(factor)
+    width: Array = np.where(decode, widths[1], np.where(cached, np.maximum(*widths), widths[0]))
+    return width if width.ndim else float(width)
 
 
 def step_prediction(
@@ -55,10 +55,11 @@ def step_prediction(
     notes: tuple[str, ...] = (),
 ) -> StepPrediction:
     """A step priced on the profile's host and on the fastest and slowest ones that its interval must hold."""
-    factor = interval_factor(step, outside, interval)
+    width = interval_width(step, outside, interval)
     code = times.device_bound * 1 + times.compute_bound * 1
     return StepPrediction(
-        times.seconds, _end(ends[0].seconds / factor), _end(ends[1].seconds * factor), times.host_s, times.device_s,
+        times.seconds, _end(lower_end(times.seconds, ends[0].seconds, width)),
+        _end(upper_end(times.seconds, ends[1].seconds, width)), times.host_s, times.device_s,
         np.asarray(BOUNDS)[code] if is_array(code) else BOUNDS[code], interval.level, outside > 0.0, because, notes,
     )  # fmt: skip
 

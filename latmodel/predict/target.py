@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum
-from ..laws.coefficients import HOST_TERMS, Device, RuntimeCoefficients, Sheet
+from ..laws.coefficients import ENGINE_TERMS, HOST_TERMS, Device, RuntimeCoefficients, Sheet
 from ..laws.corrector import Corrector
 from ..model.formats import Numbers
 from ..model.implementation import Implementation
@@ -22,9 +22,15 @@ class Target(Record):
     implementation: Implementation
     corrector: Corrector | None = None
 
-    def on_slower_host(self, factor: float) -> "Target":
-        """The same device on a host that takes `factor` times as long for everything."""
+    def every_logit(self, work: "Work") -> bool:
+        """Whether a prompt's logits are computed at all positions, asked for or not."""
+        return work.logits_all or self.implementation.attention.float32_logits
+
+    def on_slower_host(self, factor: float, engine: float) -> "Target":
+        """The same device on a host that takes `factor` times as long for everything, a serving engine's own part
+        `engine` times."""
         slower = {name: getattr(self.runtime, name) * factor for name in HOST_TERMS}
+        slower |= {name: getattr(self.runtime, name) * engine for name in ENGINE_TERMS}
         return self._replace(runtime=self.runtime._replace(**slower))
 
 

@@ -58,7 +58,7 @@ def waterfall(predictor: Predictor, model: ModelConfig | Architecture, workload:
     r, loss, depth = target.runtime, target.runtime.overlap_loss, float(architecture.num_hidden_layers)
     blocks, head = blocks_cost(architecture, work, target), head_cost(architecture, work, target)
     prefill_host, decode_host = (float(seconds) for seconds in host_seconds(depth, blocks, target))
-    logit_rows = work.prefill().rows if work.logits_all else work.batch
+    logit_rows = work.prefill().rows if target.every_logit(work) else work.batch
     at_prompt = _device(architecture, work.prefill(), logit_rows, target, workload)
     at_first, at_last = (_device(architecture, step, work.batch, target, workload) for step in work.decode())
     launches = float(blocks.prefill.kernels) * r.launch_s

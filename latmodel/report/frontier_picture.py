@@ -118,6 +118,7 @@ def _named(axes: Any, front: Frontier) -> None:
     for i in sorted(labels | ({best} if best is not None else set())):
         name = f"{int(front.columns['num_hidden_layers'][i])}×{int(front.columns['hidden_size'][i])}"
         axes.annotate(name, (across[i], up[i]), textcoords="offset points", xytext=(4, -10), fontsize=7)
+    axes.margins(x=0.09)  # room for the name of the rightmost
 
 
 def html_table(rows: Sequence[Mapping[str, Any]], level: float) -> str:

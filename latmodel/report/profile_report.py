@@ -116,7 +116,7 @@ def _number(value: Any, form: str = "{:.4g}") -> str:
 LIST_COLUMNS: list[Column] = [
     Column("name", lambda row: row["name"]),
     Column("quality", lambda row: row["quality"]),
-    Column("held-out error", lambda row: _number(row["worst_held_out_mape_percent"], "{:.1f} %"), 1),
+    Column("held-out error", lambda row: _number(row["worst_held_out_mape_percent"], "{:.1f} %") or "unknown", 1),
     Column("date", lambda row: row["date"], 2),
     Column("runtimes", lambda row: row["runtimes"], 1, wraps=True),
 ]

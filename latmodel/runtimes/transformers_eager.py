@@ -41,9 +41,10 @@ TRANSFORMERS = Implementation(
         AttentionPath(name="eager", kernels=2.0, expand_kernels=2.0, score_kernels=5.0, score_moves=12.0),
         # The package of that name, version 2, splits the context of any heads.
         AttentionPath(name="flash", splits=True),
-        # Versions before 5 repeat keys and values for each query head, whatever attends.
-        AttentionPath(name="sdpa-4", expand_kernels=2.0),
-        AttentionPath(name="flash-4", splits=True, expand_kernels=2.0),
+        # Versions before 5 repeat keys and values for each query head, whatever attends, and compute logits of a whole
+        # prompt, which they copy to float32: 27.6 GB for Qwen2.5-0.5B behind 30k tokens (QwenLM/Qwen3@a912d239, 4.46).
+        AttentionPath(name="sdpa-4", expand_kernels=2.0, float32_logits=True),
+        AttentionPath(name="flash-4", splits=True, expand_kernels=2.0, float32_logits=True),
     ),
     padding_kernels=4,  # queries, keys and values padded, the output cut (not counted: a CPU does not pad)
     # Softmax, top-k, sort, histogram, offsets, gather, scatter: launches around two grouped products (counted in

@@ -14,6 +14,7 @@ from ..arrays import Array
 from ..errors import UsageError
 from ..model.config import CONFIG_FIELDS, Workload
 from ..predict.forward import Forecast
+from ..predict.intervals import lower_end, upper_end
 from ..predict.predictor import Predictor
 from .charged import CHARGES, NO_CHARGE, Charge
 from .tables import SLACK, Tables
@@ -185,12 +186,14 @@ class Corner:
 
 @dataclass(frozen=True)
 class Measure:
-    """An objective within a search: which scenario's tables it reads, and its sign (+1: make it small)."""
+    """An objective within a search: which scenario's tables it reads, its sign (+1: make it small), and of an end of an
+    interval the scenario of the host there (`at_end`)."""
 
     objective: Objective
     scenario: int
     where: Scenario
     sign: float
+    at_end: int | None = None
 
     def of(self, shapes: Corner) -> Array:
         """Values of shapes, to be made small.
@@ -225,21 +228,22 @@ class Measure:
             tokens = float(self.where.workload.batch_size * self.where.workload.new_tokens)
             return tokens / forecast.response_s
         seconds = getattr(forecast, TIMES[metric])
-        return seconds if self.objective.end == "value" else seconds * self._factor(shapes)
+        return seconds if self.at_end is None else self._end(shapes, self.at_end, seconds)
 
-    def _factor(self, shapes: Corner) -> Array:
-        """From a time to an end of its interval; of a corner, the smallest that any of its shapes may have."""
-        high = self.objective.end == "high"
+    def _end(self, shapes: Corner, at_end: int, seconds: Array) -> Array:
+        """An end of the interval of `seconds`; of a corner, no more than that of any of its shapes."""
+        high, metric = self.objective.end == "high", str(self.objective.metric)
         interval = self.where.predictor.interval
-        if not interval.attainable(str(self.objective.metric)):
-            raise UsageError(
-                f"{self.objective.metric} has no interval in this profile, so that no end of it can be kept"
-            )
-        outside: Array = 0.0 if high else 1.0
-        if not shapes.least:
+        if not interval.attainable(metric):
+            raise UsageError(f"{metric} has no interval in this profile, so that no end of it can be kept")
+        there = getattr(shapes.forecast(at_end), TIMES[metric])
+        if shapes.least:
+            width: Array = interval.extremes(metric)[0 if high else 1]
+        else:
+            own = shapes.forecast(self.scenario)
             outside = self.where.predictor.extrapolates(shapes.columns(), self.where.workload)
-        width = interval.width(str(self.objective.metric), outside)
-        return np.exp(width if high else -width)
+            width = interval.width(metric, outside, own.prefill_s / own.response_s)
+        return upper_end(seconds, there, width) if high else lower_end(seconds, there, width)
 
 
 def call(function: Function, name: str, columns: Mapping[str, Array]) -> Array:
@@ -270,14 +274,16 @@ def measures(
     """Objectives and limits as numbers to make small, and the scenarios that they need, the search's own first."""
     scenarios = [own]
 
-    def measure(objective: Objective, sign: float) -> Measure:
-        where = objective.scenario or own
-        if objective.end != "value":
-            # An end of the interval is the time on that end's host, by the width of the residuals further.
-            where = Scenario(where.predictor.at_end(objective.end), where.workload)
+    def number(where: Scenario) -> int:
         if where not in scenarios:
             scenarios.append(where)
-        return Measure(objective, scenarios.index(where), where, sign)
+        return scenarios.index(where)
+
+    def measure(objective: Objective, sign: float) -> Measure:
+        where, at_end = objective.scenario or own, None
+        if objective.end != "value":
+            at_end = number(Scenario(where.predictor.at_end(objective.end, where.workload), where.workload))
+        return Measure(objective, number(where), where, sign, at_end)
 
     goals = [measure(objective, -1.0 if objective.gain else 1.0) for objective in objectives]
     signs = [-1.0 if limit.above else 1.0 for limit in limits]

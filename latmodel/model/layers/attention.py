@@ -7,13 +7,11 @@ from ...arrays import Array, indicator, is_array, minimum
 from ..alignment import misfit
 from ..formats import Numbers
 from ..implementation import Implementation
-from ..ops import AttentionShape, OpCost, OpKind, pointwise
+from ..ops import FLOAT32_BYTES, AttentionShape, OpCost, OpKind, pointwise
 from ..step import Step, attended_pairs, seen_positions
 from .kv_cache import append_op
 from .layer import Layer, Linear, part_of
 from .norm import RMS
-
-FLOAT32_BYTES = 4.0  # of a score in the softmax
 
 
 @dataclass(frozen=True, slots=True)
