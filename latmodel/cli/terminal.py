@@ -4,7 +4,8 @@ import codecs
 import os
 import sys
 
-# Where click finds ASCII alone it writes UTF-8, taking the locale for a wrong one. What stands for a sign that an encoding lacks; any other becomes a question mark.
+# What stands for a sign that an encoding lacks; any other becomes a question mark. Where the encoding is ASCII, click
+# takes the locale for a wrong one and writes UTF-8.
 PLAIN = {"–": "-", "—": "-", "−": "-", "…": "...", "→": "->", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "·": "*",
          "≈": "~", "µ": "u", "²": "^2", "³": "^3", "°": " deg", "█": "#", "▏": "|"}  # fmt: skip
 
