@@ -114,12 +114,13 @@ def test_the_form_on_the_page_asks(port: int, browser: Any) -> None:  # noqa: F8
     opened.fill("[name=layers]", "13")
     opened.fill("[name=hidden]", "768")
     opened.press("[name=hidden]", "Enter")
-    opened.wait_for_function("document.getElementById('lived').dataset.response_s")
+    # By selectors: the page's policy lets no string be evaluated again and again.
+    opened.wait_for_selector("#lived[data-response_s]")
     wanted = toy_predictor().predict("13x768", Workload(prompt_tokens=128, new_tokens=10))
     assert float(opened.evaluate("document.getElementById('lived').dataset.response_s")) == wanted.response_s
     opened.fill("[name=hidden]", "0")
     opened.press("[name=hidden]", "Enter")
-    opened.wait_for_function("document.getElementById('lived').textContent.includes('hidden_size')")
+    opened.wait_for_selector("#lived:has-text('hidden_size')")
     assert [line for line in said if "400" not in line] == []
     opened.close()
 

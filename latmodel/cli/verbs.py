@@ -8,6 +8,7 @@ import click
 
 from ..errors import LatmodelError
 from ..version import __version__
+from .sections import HELP_NAMES
 from .terminal import drop_output, write_what_the_terminal_can
 
 # Verb → (module, function, one-line help). Modules load on use, so that `latmodel --help` starts at once.
@@ -55,7 +56,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": list(HELP_NAMES)},
     epilog="Example:  latmodel frontier --budget 5.5s --gpu 3090",
 )
 @click.version_option(__version__, prog_name="latmodel")
