@@ -6,11 +6,13 @@ is exact (parameters equal to the last one), extrapolated (read with an assumpti
 field named, or wrong: read without a word and not equal. Encoders and encoder-decoders are to be refused.
 """
 
+import json
 import random
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from latmodel.configs.huggingface import read_decoder
@@ -203,26 +205,77 @@ def main(chosen: list[str]) -> int:
 
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    both = list(registered(chosen))
+    both: list[tuple[Verdict, ...]] = list(registered(chosen))
     decoders = [pair for pair in both if pair[0].name not in OTHERS]
     show("decoders, default", [one for one, _ in decoders])
     show("decoders, varied", [two for _, two in decoders])
     if not chosen:
         show("encoders and encoder-decoders", [one for one, _ in both if one.name in OTHERS])
-        show("aiconfigurator-core", list(carried()))
+        more = list(carried())
+        show("aiconfigurator-core", more)
+        both.append((*more,))
     return int(any(one.outcome == "wrong" for pair in both for one in pair))
 
 
+# Names under which Transformers does not register what is one of its classes: the makers' own code reuses them.
+SAME_CLASS = {
+    "kimi_k2": "deepseek_v3", "deepseek_ref": "deepseek_v4", "minimax_m3": "minimax_m3_vl_text", "mimo": "qwen2",
+}  # fmt: skip
+# Configurations of classes that Transformers does not have → parameters as their makers state them.
+STATED = {"nvidia--Llama-3_3-Nemotron-Super-49B-v1": 49.9e9}  # model card: 49.9B
+NOT_A_SIZE = frozenset(["quantization_config", "auto_map", "torch_dtype", "dtype", "architectures", "model_type"])
+
+
 def carried() -> Iterator[Verdict]:
-    """The verdicts on the configurations that `aiconfigurator-core` carries."""
+    """The verdicts on the configurations that `aiconfigurator-core` carries: each against a count on the meta device,
+    or within 1 % of what its maker states."""
     from importlib.util import find_spec
-    from pathlib import Path
 
     found = find_spec("aiconfigurator_core")
     folder = Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else Path()
     for path in sorted((folder / "model_configs").glob("*_config.json")):
-        if not path.name.endswith("hf_quant_config.json"):
-            yield judged(path.name.removesuffix("_config.json"), str(path), None)
+        if path.name.endswith("hf_quant_config.json"):
+            continue
+        name = path.name.removesuffix("_config.json")
+        verdict = judged(name, str(path), None)
+        if verdict.outcome != "refused":
+            verdict = compared(verdict, path)
+        yield verdict
+
+
+def compared(verdict: Verdict, path: Path) -> Verdict:
+    """A verdict without a count, against the count on the meta device or what the maker states."""
+    read, count = num_parameters(read_decoder(str(path)).architecture), None
+    if verdict.name not in STATED:
+        count = carried_count(json.loads(path.read_text()))
+    wanted = STATED[verdict.name] if count is None else count
+    detail = f"{read:.0f} read, {wanted:.0f} {'stated' if count is None else 'counted'}: {read / wanted - 1.0:+.3%}"
+    if verdict.outcome == "extrapolated":
+        return verdict._replace(detail=f"{detail}; {verdict.detail[:60]} …")
+    near = "within 1 %" if abs(read / wanted - 1.0) <= 0.01 and count is None else "wrong"
+    return verdict._replace(outcome="exact" if read == count else near, detail=detail)
+
+
+def carried_count(data: dict[str, Any]) -> int:
+    """Parameters of the text decoder of a configuration, its LM head included, by the class that it names."""
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    nested = data.get("text_config")
+    # A part that names its class is built alone, any other with what is around it.
+    text = nested if isinstance(nested, dict) and "model_type" in nested and "hidden_size" not in data else data
+    fields = {name: value for name, value in text.items() if name not in NOT_A_SIZE}
+    kind: str = text["model_type"]
+    config = CONFIG_MAPPING[SAME_CLASS.get(kind, kind)](**fields)
+    with torch.device("meta"):
+        try:
+            return counted(config)
+        except ValueError:  # its class for text has no LM head, or is a part of one that sees too
+            body: Any = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    body, sizes = getattr(body, "language_model", body), config.get_text_config(decoder=True)
+    tied = data.get("tie_word_embeddings", text.get("tie_word_embeddings"))
+    head = 0 if tied else sizes.vocab_size * sizes.hidden_size
+    return int(head + sum(one.numel() for one in body.parameters()))
 
 
 if __name__ == "__main__":
