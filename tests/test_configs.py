@@ -43,6 +43,15 @@ def test_every_case_is_right() -> None:
 
 
 @pytest.mark.skipif(not cases(), reason="the cases are not here")
+def test_what_a_configuration_does_not_tell_of_is_said() -> None:
+    """Molmo's decoder is Qwen2-7B's; with the image encoder, which has no field, 8.0e9 are published."""
+    decoder = read_decoder(CASES / "configs" / "files_Molmo-7B-D-0924.json")
+    qwen2 = 2 * 152064 * 3584 + 3584 + 28 * (3584 * 4608 + 4608 + 3584**2 + 3 * 3584 * 18944 + 2 * 3584)
+    assert num_parameters(decoder.architecture) == qwen2
+    assert any("image encoder" in note and "not counted" in note for note in decoder.notes)
+
+
+@pytest.mark.skipif(not cases(), reason="the cases are not here")
 def test_kimi_k2_decodes_as_the_same_file_of_deepseek_v3() -> None:
     """At 131072 tokens of context, within 1 %: latent attention is read, not dropped."""
     data = json.loads((CASES / "configs" / "Kimi-K2-Instruct.json").read_text(encoding="utf-8"))

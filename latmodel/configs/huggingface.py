@@ -101,6 +101,8 @@ def read_decoder(source: str | os.PathLike[str] | Mapping[str, Any] | Any, *, as
         shown = ", ".join(one[:60] for one in left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
         assumed.append(f"not understood and left out of the cost: {shown}")
     notes += [*assumed, *_absent(fields)]
+    if family.beside:
+        notes.append(f"{family.beside}: not counted, the text decoder alone is read")
     form = None
     if quantization and _is_quantised(quantization):
         own = shipped({**quantization, "expert_dtype": data.get("expert_dtype") or quantization.get("expert_dtype")})

@@ -101,4 +101,5 @@ class Family:
     finish: Callable[[Fields, Architecture], Architecture] | None = None  # what stands outside of the blocks
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # fields, and their values that are understood
     harmless: tuple[str, ...] = ()  # fields of this class that change no cost
+    beside: str = ""  # what its checkpoints hold beside the decoder, of which the configuration says nothing
     stand_ins: Mapping[str, Any] = field(default_factory=dict)  # for fields that a class leaves null but cost needs

@@ -49,7 +49,7 @@ OTHERS: dict[str, Family] = {
             "attention_layer_norm": (False,), "norm_after": (False,), "layer_norm_type": ("rms",),
             "weight_tying": (False,),
         },
-        harmless=("embedding_size", "additional_vocab_size"),
+        harmless=("embedding_size", "additional_vocab_size"), beside="the image encoder and its rows of the embedding",
     ),
     "mpt": Family(
         "MptConfig", dims(50368, None, 16, tie_word_embeddings=True), convert=mpt, norm=WEIGHT_NORM, gated=False,
