@@ -41,6 +41,18 @@ def refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number")
 
 
+def strict_loads(text: str | bytes) -> Any:
+    """Plain data of JSON text, without duplicate keys, NaN or infinities.
+
+    Raises:
+        ValueError: it is not such JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def load_json(path: Path, limit: int) -> Any:
     """Plain JSON data of at most `limit` bytes, without duplicate keys, NaN or infinities.
 
@@ -54,9 +66,9 @@ def load_json(path: Path, limit: int) -> Any:
     if len(raw) > limit:
         raise ProfileError(f"{path} is larger than {limit} bytes and is no profile; see `latmodel profile list`")
     try:
-        return json.loads(raw, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ProfileError(f"{path} is not valid JSON: {str(error)[:120] or 'nested too deeply'}") from None
+        return strict_loads(raw)
+    except ValueError as error:
+        raise ProfileError(f"{path} is not valid JSON: {str(error)[:120]}") from None
 
 
 @contextmanager

@@ -1,24 +1,41 @@
 """Text of people → SI numbers, and back; the only parsers of durations, sizes and shapes."""
 
 import re
+from collections.abc import Mapping
 
 from .errors import UsageError
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(us|µs|ms|s|min)?")
-_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, None: 1.0}
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "": 1.0}
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?)\s*(b|kb|mb|gb|tb|kib|mib|gib|tib)?", re.IGNORECASE)
 _PRICE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*/\s*(h|min|s)")
 _PER_HOUR = {"h": 1.0, "min": 60.0, "s": 3600.0}
-_POWER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,6})?)\s*w?", re.IGNORECASE)
+_POWER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,6})?)\s*(w?)", re.IGNORECASE)
+_WATTS = {"": 1.0, "w": 1.0}
 _ENERGY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(mJ|J|kJ)?")
-_JOULES = {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, None: 1.0}
+_JOULES = {"mj": 1e-3, "j": 1.0, "kj": 1e3, "": 1.0}
 _COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*([kmbt]?)", re.IGNORECASE)
 _THOUSANDS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _BYTES = {
-    None: 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
+    "": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
     "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40,
 }  # fmt: skip
 _SHAPE = re.compile(r"([0-9]{1,8})\s*[x×]\s*([0-9]{1,8})")
+
+
+def _quantity(
+    text: str, pattern: re.Pattern[str], units: Mapping[str, float], most: float, complaint: str, least: float = 0.0
+) -> float:
+    """A number and its unit, the groups of `pattern`, as a number of SI units above `least` (or at it) up to `most`.
+
+    Raises:
+        UsageError: it is none; `complaint` says what to write instead.
+    """
+    match = pattern.fullmatch(text.strip())
+    value = float(match[1]) * units[(match[2] or "").lower()] if match else 0.0
+    if not (value > 0.0 and least <= value <= most):
+        raise UsageError(f"{text[:40]!r} is no {complaint}")
+    return value
 
 
 def parse_duration(text: str) -> float:
@@ -27,11 +44,7 @@ def parse_duration(text: str) -> float:
     Raises:
         UsageError: anything else, zero, or more than 1e6 s.
     """
-    match = _DURATION.fullmatch(text.strip())
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not 0.0 < seconds <= 1e6:
-        raise UsageError(f"{text[:40]!r} is no duration: write 5.5s, 300ms or 2min")
-    return seconds
+    return _quantity(text, _DURATION, _SECONDS, 1e6, "duration: write 5.5s, 300ms or 2min")
 
 
 def parse_size(text: str) -> float:
@@ -40,11 +53,7 @@ def parse_size(text: str) -> float:
     Raises:
         UsageError: anything else, zero, or more than 1e15 bytes.
     """
-    match = _SIZE.fullmatch(text.strip())
-    size = float(match[1]) * _BYTES[match[2].lower() if match[2] else None] if match else 0.0
-    if not 0.0 < size <= 1e15:
-        raise UsageError(f"{text[:40]!r} is no memory size: write 24GB or 24GiB")
-    return size
+    return _quantity(text, _SIZE, _BYTES, 1e15, "memory size: write 24GB or 24GiB")
 
 
 def parse_energy(text: str) -> float:
@@ -53,11 +62,7 @@ def parse_energy(text: str) -> float:
     Raises:
         UsageError: anything else, zero, or more than 1e9 J.
     """
-    match = _ENERGY.fullmatch(text.strip())
-    joules = float(match[1]) * _JOULES[match[2]] if match else 0.0
-    if not 0.0 < joules <= 1e9:
-        raise UsageError(f"{text[:40]!r} is no energy: write 2J or 300mJ")
-    return joules
+    return _quantity(text, _ENERGY, _JOULES, 1e9, "energy: write 2J or 300mJ")
 
 
 def parse_count(text: str) -> float:
@@ -66,11 +71,7 @@ def parse_count(text: str) -> float:
     Raises:
         UsageError: anything else, less than 1, or more than 1e15.
     """
-    match = _COUNT.fullmatch(text.strip())
-    count = float(match[1]) * _THOUSANDS[match[2].lower()] if match else 0.0
-    if not 1.0 <= count <= 1e15:
-        raise UsageError(f"{text[:40]!r} is no number of parameters: write 300M or 1.5B")
-    return count
+    return _quantity(text, _COUNT, _THOUSANDS, 1e15, "number of parameters: write 300M or 1.5B", least=1.0)
 
 
 def parse_power(text: str) -> float:
@@ -79,11 +80,7 @@ def parse_power(text: str) -> float:
     Raises:
         UsageError: anything else, zero, or more than 1e5 W.
     """
-    match = _POWER.fullmatch(text.strip())
-    watts = float(match[1]) if match else 0.0
-    if not 0.0 < watts <= 1e5:
-        raise UsageError(f"{text[:40]!r} is no power: write 275W")
-    return watts
+    return _quantity(text, _POWER, _WATTS, 1e5, "power: write 275W")
 
 
 def parse_price(text: str) -> float:
@@ -92,11 +89,8 @@ def parse_price(text: str) -> float:
     Raises:
         UsageError: anything else, a price without its unit of time, or none that is positive.
     """
-    match = _PRICE.fullmatch(text.strip())
-    price = float(match[1]) * _PER_HOUR[match[2]] if match else 0.0
-    if not 0.0 < price <= 1e9:
-        raise UsageError(f"{text[:40]!r} is no price of the device: write 0.5/h, with its unit of time (/h, /min, /s)")
-    return price
+    complaint = "price of the device: write 0.5/h, with its unit of time (/h, /min, /s)"
+    return _quantity(text, _PRICE, _PER_HOUR, 1e9, complaint)
 
 
 def parse_shape(text: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.config import MAX_DIMENSION, DType, Logits, describe
-from latmodel.strict_json import no_duplicates, read_regular, refuse_constant, write_whole
+from latmodel.strict_json import read_regular, strict_loads, write_whole
 
 from .decoder_config import MAX_TEXT_BYTES
 
@@ -150,8 +150,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
     if len(line) > MAX_LINE_BYTES:
         return None
     try:
-        value = json.loads(line, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
-    except (ValueError, RecursionError):
+        value = strict_loads(line)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

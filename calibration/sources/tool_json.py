@@ -1,6 +1,5 @@
 """JSON files that other tools write: size first, plain data, and only the fields that are needed, strictly."""
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from latmodel.errors import UsageError
 from latmodel.model.config import describe
-from latmodel.strict_json import no_duplicates, read_regular, refuse_constant
+from latmodel.strict_json import read_regular, strict_loads
 
 MAX_FILE_BYTES = 20_000_000
 Found = TypeVar("Found", bound="ToolPart")
@@ -33,11 +32,9 @@ def load_tool_json(path: Path, tool: str) -> Any:
     if len(raw) > MAX_FILE_BYTES:
         raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes: no output of {tool}")
     try:
-        return json.loads(raw, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path}: {str(error)[:120] or 'nested too deeply'}; give the JSON that {tool} writes"
-        ) from None
+        return strict_loads(raw)
+    except ValueError as error:
+        raise UsageError(f"{path}: {str(error)[:120]}; give the JSON that {tool} writes") from None
 
 
 def parsed(data: Any, form: type[Found], path: Path, tool: str) -> Found:

@@ -1,7 +1,6 @@
 """Blocks and their scores from files: what `latmodel layers` lets each layer pick from."""
 
 import csv
-import json
 import math
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..errors import UsageError
 from ..model.architecture import Block
 from ..model.layers.layer import Layer
 from ..model.layers.registry import KINDS
-from ..strict_json import no_duplicates, refuse_constant
+from ..strict_json import strict_loads
 
 MAX_BYTES = 10_000_000
 PLACES = ("attention", "feed_forward")
@@ -30,8 +29,8 @@ def read_blocks(path: Path) -> dict[str, Block]:
         UsageError: the file cannot be read, is no such list, or a field is wrong; the block and the field are named.
     """
     try:
-        listed = json.loads(_text(path), object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
+        listed = strict_loads(_text(path))
+    except ValueError as error:
         raise UsageError(f"{path}: not JSON: {str(error)[:100]}") from None
     if not isinstance(listed, list) or not listed:
         raise UsageError(f"{path}: give a list of blocks, each with a name, an attention and a feed_forward")

@@ -1,7 +1,6 @@
 """Tables of architectures, CSV or JSON: what any verb writes can be read again."""
 
 import csv
-import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..model.config import CONFIG_FIELDS
-from ..strict_json import no_duplicates, read_regular, refuse_constant
+from ..strict_json import read_regular, strict_loads
 
 MAX_TABLE_BYTES = 100_000_000
 TEXT_FIELDS = ("logits", "dtype", "gpu", "runtime", "weights", "kv_cache", "host", "attention")
@@ -114,8 +113,8 @@ def _objects(text: str, path: Path) -> list[tuple[str, Any]]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
+        return strict_loads(text)
+    except ValueError as error:
         raise UsageError(f"{where}: not JSON: {str(error)[:100]}") from None
 
 
