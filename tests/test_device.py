@@ -15,15 +15,11 @@ from calibration.devices import nvml  # noqa: E402
 from calibration.devices.cuda import CudaBench  # noqa: E402
 from calibration.devices.hardware import Hardware  # noqa: E402
 from calibration.devices.host import ColdCpuBench  # noqa: E402
-from calibration.devices.memory import Guarded, memory_errors  # noqa: E402
-from calibration.devices.timers import bench  # noqa: E402
 from calibration.engines.block import Arena  # noqa: E402
 from calibration.engines.registry import ENGINES  # noqa: E402
-from calibration.measure.bench import OutOfMemory, Times  # noqa: E402
 from calibration.measure.cases import weight_elements  # noqa: E402
 from calibration.verbs.request import Request, identify  # noqa: E402
-from latmodel.device import machine  # noqa: E402
-from latmodel.errors import UnknownDeviceError, UsageError  # noqa: E402
+from latmodel.errors import UnknownDeviceError  # noqa: E402
 
 CPU = torch.device("cpu")
 HEAT, BRAKE, CAP = 0x20, 0x80, 0x4
@@ -138,127 +134,11 @@ def test_a_device_is_locked_as_itself_not_by_its_number() -> None:
     assert hardware("cpu", uuid="").lock == "cpu-0"
 
 
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError("no more"),
-     *map(RuntimeError, (
-         "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte",
-         "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.", "std::bad_alloc",
-         "CUDA error: out of memory", "CUDA driver error: out of memory",
-         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "HIP out of memory. Tried to allocate 2.00 GiB",
-         "HIP error: hipErrorOutOfMemory", "HIP error: HIPBLAS_STATUS_ALLOC_FAILED", "rocblas_status_memory_error",
-         "MPS backend out of memory (MPS allocated: 8.00 GB, max allowed: 9.07 GB)", "Invalid buffer size: 16.00 GiB",
-         "XPU out of memory. Tried to allocate 2.00 GiB (GPU 1; 11.60 GiB total capacity)",
-         "Native API failed. Native API returns: -5 (PI_ERROR_OUT_OF_RESOURCES) -5 (PI_ERROR_OUT_OF_RESOURCES)",
-         "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
-     ))],
-)  # fmt: skip
-def test_memory_that_runs_out_in_a_run_is_that_and_no_crash(error: Exception) -> None:
-    class Full:
-        closed = False
-
-        def time(self, runs: int) -> Times:
-            raise error
-
-        def close(self) -> None:
-            self.closed = True
-
-    inner = Full()
-    guarded = Guarded(inner)
-    with pytest.raises(OutOfMemory, match=str(error)[:10].replace("[", r"\[")):
-        guarded.time(1)
-    guarded.close()
-    assert inner.closed
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["CUDA error: an illegal memory access was encountered", "out of resource: shared memory, Required: 147456",
-     "CUBLAS_STATUS_NOT_SUPPORTED", "expected input of 2 sizes"],
-)  # fmt: skip
-def test_other_errors_of_a_run_stay_what_they_are(said: str) -> None:
-    with pytest.raises(RuntimeError, match=said), memory_errors():
-        raise RuntimeError(said)
-
-
-def test_the_line_that_speaks_of_memory_is_the_one_kept() -> None:
-    with pytest.raises(OutOfMemory, match=r"^CUDA error: out of memory$"), memory_errors():
-        raise RuntimeError("backend='inductor' raised:\nCUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
-
-
 def test_free_memory_counts_what_torch_keeps_unused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (4_000, 24_000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 15_000)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda index: 12_000)
     assert present.free_memory(hardware()) == 7_000
-
-
-def test_an_accelerator_that_tells_little_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name is the processor's and its kind, its memory the machine's."""
-    monkeypatch.setattr(torch, "get_device_module", lambda asked: SimpleNamespace())
-    found = present._other(SimpleNamespace(type="hpu", index=None))  # type: ignore[arg-type]
-    assert found.kind == "hpu" and found.memory_bytes > 0.0 and found.name.endswith("hpu")
-
-
-@pytest.mark.parametrize("release", ["new", "old"])
-def test_apples_gpu_has_the_chips_name_and_so_its_data_sheet(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Releases of torch before `get_name` leave the processor's."""
-    told = SimpleNamespace(get_name=lambda: "Apple M2 Max", get_core_count=lambda: 38)
-    monkeypatch.setattr(torch.backends, "mps", told if release == "new" else SimpleNamespace())
-    monkeypatch.setattr(present, "cpu_model", lambda: "Apple M2 Max")
-    monkeypatch.setattr(
-        torch, "get_device_module", lambda asked: SimpleNamespace(recommended_max_memory=lambda: 12_000_000_000)
-    )
-    found = present._other(SimpleNamespace(type="mps", index=None))  # type: ignore[arg-type]
-    assert found.kind == "mps" and found.memory_bytes == 12e9 and found.sm_count == (38 if release == "new" else 1)
-    name, card = identify(Request("m2-max"), found)
-    assert name == "apple-m2-max" and card is not None and card.title == "Apple M2 Max"
-
-
-def test_macos_tells_the_processors_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(command: list[str], **_: Any) -> Any:
-        assert command[1:] == ["-n", "machdep.cpu.brand_string"]
-        return SimpleNamespace(stdout="Apple M2 Max\n")
-
-    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(machine, "Path", lambda path: SimpleNamespace(read_text=unreadable))
-    monkeypatch.setattr(machine.subprocess, "run", asked)
-    assert machine.cpu_model() == "Apple M2 Max"
-
-
-def unreadable(**_: str) -> str:
-    raise FileNotFoundError
-
-
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Two GPUs of Intel's, the second smaller; returns what is synchronised with."""
-    waited: list[Any] = []
-    ask = SimpleNamespace(
-        get_device_properties=lambda index: SimpleNamespace(
-            name=f"Intel GPU {index}", total_memory=16e9 / (1 + index), max_compute_units=512, driver_version="1.6",
-            uuid=f"u{index}",
-        ),
-        mem_get_info=lambda index: (1e9 * (1 + index), 16e9),
-    )  # fmt: skip
-    accelerator = SimpleNamespace(
-        is_available=lambda: True, current_accelerator=lambda: torch.device("xpu"), device_count=lambda: 2,
-        synchronize=waited.append,
-    )  # fmt: skip
-    monkeypatch.setattr(torch, "accelerator", accelerator)
-    monkeypatch.setattr(torch, "get_device_module", lambda asked: ask)
-    return waited
-
-
-def test_the_second_of_two_accelerators_is_the_one_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = two_gpus(monkeypatch)
-    found = present.detect("xpu:1")
-    assert (found.name, found.memory_bytes, found.lock) == ("Intel GPU 1", 8e9, "xpu-u1")
-    assert str(found.device) == "xpu:1" and present.free_memory(found) == 2e9
-    bench(lambda: None, found, graph=False).time(1)
-    assert [str(device) for device in waited] == ["xpu:1", "xpu:1"]
-    with pytest.raises(UsageError, match="no device xpu:2; 2 xpu"):
-        present.detect("xpu:2")
 
 
 def test_a_gpu_without_a_data_sheet_can_be_named_if_it_is_the_one_here() -> None:

@@ -5,24 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shapes import LLAMA_7B
 
 pytest.importorskip("scipy")
 
 from calibration.sources.optimum_benchmark import read_optimum_benchmark
 from calibration.sources.vllm_bench import read_vllm_bench
 from calibration.verbs.fit_tool import fit_tool
-from latmodel import ModelConfig, Predictor, Workload
+from latmodel import Predictor, Workload
 from latmodel.device.profile_file import read_profile
 from latmodel.errors import UsageError
 
-SHAPE = ModelConfig(
-    num_hidden_layers=32,
-    hidden_size=4096,
-    intermediate_size=11008,
-    num_attention_heads=32,
-    vocab_size=32000,
-    tie_word_embeddings=False,
-)
 # The fields that vLLM 0.33 writes, of 20 requests of 512 + 128 tokens.
 SERVE: dict[str, Any] = {
     "date": "20261101-120000", "endpoint_type": "openai", "backend": "openai", "label": None,
@@ -70,7 +63,7 @@ def _written(folder: Path, data: Any) -> Path:
 
 
 def test_vllm_bench_tells_a_prompt_and_a_step(tmp_path: Path) -> None:
-    prompt, step = read_vllm_bench(_written(tmp_path, SERVE), SHAPE, "nvidia-h100-80gb-hbm3", "bfloat16")
+    prompt, step = read_vllm_bench(_written(tmp_path, SERVE), LLAMA_7B, "nvidia-h100-80gb-hbm3", "bfloat16")
     # 10240 and 2560 tokens of 20 requests; the first of 128 tokens comes with the prompt.
     assert (prompt.phase, prompt.prompt_tokens, prompt.seconds) == ("prefill", 512, 0.04)
     assert (step.phase, step.prompt_tokens, step.new_tokens, step.seconds) == ("decode", 512, 127, 0.012)
@@ -78,7 +71,9 @@ def test_vllm_bench_tells_a_prompt_and_a_step(tmp_path: Path) -> None:
 
 
 def test_optimum_benchmark_tells_a_prompt_and_a_step(tmp_path: Path) -> None:
-    prompt, step = read_optimum_benchmark(_written(tmp_path, _optimum()), SHAPE, "nvidia-geforce-rtx-3090", "float16")
+    prompt, step = read_optimum_benchmark(
+        _written(tmp_path, _optimum()), LLAMA_7B, "nvidia-geforce-rtx-3090", "float16"
+    )
     # 4 s for the 100 tokens after the first.
     assert (prompt.phase, prompt.prompt_tokens, prompt.seconds) == ("prefill", 512, 0.2)
     assert (step.phase, step.new_tokens, step.seconds) == ("decode", 100, pytest.approx(0.04))
@@ -104,7 +99,7 @@ def test_optimum_benchmark_tells_a_prompt_and_a_step(tmp_path: Path) -> None:
 )
 def test_vllm_bench_refuses_what_tells_no_single_request(tmp_path: Path, data: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
-        read_vllm_bench(_written(tmp_path, data), SHAPE, "nvidia-h100-80gb-hbm3", "bfloat16")
+        read_vllm_bench(_written(tmp_path, data), LLAMA_7B, "nvidia-h100-80gb-hbm3", "bfloat16")
     assert "\n" not in str(caught.value)
 
 
@@ -122,18 +117,18 @@ def test_vllm_bench_refuses_what_tells_no_single_request(tmp_path: Path, data: A
 )
 def test_optimum_benchmark_refuses_what_no_runtime_stands_for(tmp_path: Path, data: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        read_optimum_benchmark(_written(tmp_path, data), SHAPE, "nvidia-geforce-rtx-3090", "bfloat16")
+        read_optimum_benchmark(_written(tmp_path, data), LLAMA_7B, "nvidia-geforce-rtx-3090", "bfloat16")
 
 
 def test_a_run_moves_the_device_and_says_how_the_interval_changed(tmp_path: Path) -> None:
     work = Workload(prompt_tokens=512, new_tokens=127)
-    was = Predictor.load("h100", "vllm").predict(SHAPE, work)
+    was = Predictor.load("h100", "vllm").predict(LLAMA_7B, work)
     slower = {
         **SERVE, "median_ttft_ms": 1.3e3 * was.prefill_s, "median_tpot_ms": 1.3e3 * was.decode_s_per_token,
     }  # fmt: skip
     out = tmp_path / "mine.json"
-    lines = list(fit_tool("vllm-bench", "h100", [_written(tmp_path, slower)], SHAPE, None, out))
-    now = Predictor(read_profile(out), "vllm").predict(SHAPE, work)
+    lines = list(fit_tool("vllm-bench", "h100", [_written(tmp_path, slower)], LLAMA_7B, None, out))
+    now = Predictor(read_profile(out), "vllm").predict(LLAMA_7B, work)
     assert now.decode_s_per_token / was.decode_s_per_token == pytest.approx(1.3, rel=0.05)
     assert now.prefill_s / was.prefill_s == pytest.approx(1.3, rel=0.15)
     assert [line.split(":")[0] for line in lines[-2:]] == ["prefill", "decode"]
@@ -142,17 +137,17 @@ def test_a_run_moves_the_device_and_says_how_the_interval_changed(tmp_path: Path
 
 def test_the_interval_narrows_from_any_host_to_the_one_that_ran(tmp_path: Path) -> None:
     work = Workload(prompt_tokens=512, new_tokens=100)
-    was = Predictor.load("3090", "transformers-eager").predict(SHAPE, work)
+    was = Predictor.load("3090", "transformers-eager").predict(LLAMA_7B, work)
     run = _optimum()
     run["report"] = {"prefill": _target(1.1 * was.prefill_s), "decode": _target(1.1 * 100 * was.decode_s_per_token)}
     out = tmp_path / "mine.json"
-    list(fit_tool("optimum-benchmark", "3090", [_written(tmp_path, run)], SHAPE, None, out))
-    now = Predictor(read_profile(out), "transformers-eager").predict(SHAPE, work)
+    list(fit_tool("optimum-benchmark", "3090", [_written(tmp_path, run)], LLAMA_7B, None, out))
+    now = Predictor(read_profile(out), "transformers-eager").predict(LLAMA_7B, work)
     assert now.response_s_high / now.response_s_low < 0.8 * was.response_s_high / was.response_s_low
 
 
 def test_a_runtime_that_the_profile_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no runtime vllm"):
-        list(fit_tool("vllm-bench", "3090", [_written(tmp_path, SERVE)], SHAPE, None, tmp_path / "o.json"))
+        list(fit_tool("vllm-bench", "3090", [_written(tmp_path, SERVE)], LLAMA_7B, None, tmp_path / "o.json"))
     with pytest.raises(UsageError, match="give --config"):
         list(fit_tool("vllm-bench", "h100", [_written(tmp_path, SERVE)], None, None, tmp_path / "o.json"))

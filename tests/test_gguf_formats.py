@@ -1,19 +1,12 @@
 """GGUF formats against the sizes of files that llama.cpp publishes, and what they ask of a shape."""
 
 import pytest
+from shapes import LLAMA_7B
 
 from latmodel import ModelConfig, Workload
 from latmodel.model.gguf import FILE_TYPES, more_bits
 from latmodel.model.totals import weight_bytes
 
-LLAMA_2_7B = ModelConfig(
-    num_hidden_layers=32,
-    hidden_size=4096,
-    intermediate_size=11008,
-    num_attention_heads=32,
-    vocab_size=32000,
-    tie_word_embeddings=False,
-)
 # Files of Llama-2-7B in GiB, as llama-bench prints them (ggml-org/llama.cpp, tools/llama-bench README and discussions).
 PUBLISHED_GIB = {"f16": 12.55, "q8_0": 6.67, "q6_k": 5.15, "q5_k_m": 4.45, "q4_k_m": 3.80, "q4_0": 3.56}
 
@@ -21,7 +14,7 @@ PUBLISHED_GIB = {"f16": 12.55, "q8_0": 6.67, "q6_k": 5.15, "q5_k_m": 4.45, "q4_k
 @pytest.mark.parametrize("name", PUBLISHED_GIB)
 def test_bytes_are_those_of_the_published_file(name: str) -> None:
     numbers = Workload(weights=name).numbers()
-    size = weight_bytes(LLAMA_2_7B.architecture(), numbers) / 2**30
+    size = weight_bytes(LLAMA_7B.architecture(), numbers) / 2**30
     assert size == pytest.approx(PUBLISHED_GIB[name], abs=0.006)  # rounded to a hundredth of a GiB
 
 

@@ -4,22 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from shapes import LLAMA_7B
 
 from calibration.sources.llama_bench import read_own_runs
 from calibration.verbs.fit_llama_bench import fit_llama_bench
-from latmodel import ModelConfig, Predictor, Workload
+from latmodel import Predictor, Workload
 from latmodel.device.profile_file import read_profile
 from latmodel.errors import UsageError
 from latmodel.predict.prediction import Prediction
 
-SHAPE = ModelConfig(
-    num_hidden_layers=32,
-    hidden_size=4096,
-    intermediate_size=11008,
-    num_attention_heads=32,
-    vocab_size=32000,
-    tie_word_embeddings=False,
-)
 PROMPT = {"model_type": "llama 7B Q4_K - Medium", "n_prompt": 512, "n_gen": 0, "n_depth": 0, "avg_ts": 1024.0}
 WRITING = {"model_type": "llama 7B Q4_K - Medium", "n_prompt": 0, "n_gen": 128, "n_depth": 4096, "avg_ts": 50.0}
 BOTH = {**PROMPT, "n_gen": 128}
@@ -40,7 +33,7 @@ def _written(folder: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv"])
 def test_all_three_outputs_say_the_same(tmp_path: Path, form: str) -> None:
-    prompt, writing = read_own_runs(_written(tmp_path, form), SHAPE, "Apple M2", "Metal")
+    prompt, writing = read_own_runs(_written(tmp_path, form), LLAMA_7B, "Apple M2", "Metal")
     # 512 tokens at 1024 a second; one at 50 a second, with 4096 in the cache. The mixed test is left out.
     assert (prompt.phase, prompt.tokens, prompt.depth, prompt.seconds) == ("prefill", 512, 0, 0.5)
     assert (writing.phase, writing.tokens, writing.depth, writing.seconds) == ("decode", 128, 4096, 0.02)
@@ -61,7 +54,7 @@ def test_other_tools_files_are_refused(tmp_path: Path, text: str, said: str) -> 
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
-        read_own_runs(path, SHAPE, "Apple M2", "Metal")
+        read_own_runs(path, LLAMA_7B, "Apple M2", "Metal")
 
 
 def _width(p: Prediction) -> float:
@@ -71,7 +64,7 @@ def _width(p: Prediction) -> float:
 def test_own_runs_pin_the_device(tmp_path: Path) -> None:
     before = Predictor.load("4070 laptop", "llama.cpp")  # nobody published a run on it
     work = Workload(prompt_tokens=512, new_tokens=128, weights="q4_k_m")
-    was = before.predict(SHAPE, work)
+    was = before.predict(LLAMA_7B, work)
     path = tmp_path / "runs.jsonl"
     speeds = [(512, 0, 0, 512 / was.prefill_s / 1.5), (0, 128, 512, 1.0 / was.decode_s_per_token / 1.2)]
     path.write_text(
@@ -80,9 +73,9 @@ def test_own_runs_pin_the_device(tmp_path: Path) -> None:
             for n, g, d, speed in speeds
         )
     )
-    lines = list(fit_llama_bench("4070 laptop", [path], SHAPE, None, tmp_path / "mine.json"))
+    lines = list(fit_llama_bench("4070 laptop", [path], LLAMA_7B, None, tmp_path / "mine.json"))
     after = Predictor(read_profile(tmp_path / "mine.json"), "llama.cpp")
-    now = after.predict(SHAPE, work)
+    now = after.predict(LLAMA_7B, work)
     # The runs were 1.5 and 1.2 times as long as predicted; a device strays that far, so they decide.
     assert now.prefill_s / was.prefill_s == pytest.approx(1.5, rel=0.05)
     assert now.decode_s_per_token / was.decode_s_per_token == pytest.approx(1.2, rel=0.06)
@@ -100,7 +93,7 @@ def test_a_mean_of_speeds_is_predicted_as_one() -> None:
     prompts, news = zip(*LOCALSCORE_TESTS, strict=True)
     assert (round(sum(prompts) / 9), round(sum(news) / 9)) == (1332, 1012)  # what the published table states
     device = Device("x", "x", "x", "CUDA", UNKNOWN, 1e12, 100.0, None, "")
-    whole = SpeedTest("", "x", "CUDA", "llamafile", None, "", SHAPE, "q4_0", None, "prefill", 0, 1332, 1.0)
+    whole = SpeedTest("", "x", "CUDA", "llamafile", None, "", LLAMA_7B, "q4_0", None, "prefill", 0, 1332, 1.0)
     single = [whole._replace(build="", tokens=prompt) for prompt in prompts]
     rows = [row_of(test, device) for test in (whole, *single)]
     found = Problem([row for row in rows if row is not None])

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from shapes import LLAMA_7B
 
-from latmodel import ModelConfig, Predictor, SearchSpace, Workload, frontier
+from latmodel import Predictor, SearchSpace, Workload, frontier
 from latmodel.device.engine_options import EngineOptions
 from latmodel.device.llama_cpp import published_names
 from latmodel.device.store import load_profile
@@ -28,14 +29,6 @@ LAW = GgmlCoefficients(
     unpack_passes=0.5,
     launch_s=1e-6,
 )
-LLAMA = ModelConfig(
-    num_hidden_layers=32,
-    hidden_size=4096,
-    intermediate_size=11008,
-    num_attention_heads=32,
-    vocab_size=32000,
-    tie_word_embeddings=False,
-)
 
 
 def test_one_row_reads_the_weights() -> None:
@@ -56,7 +49,7 @@ def test_at_least_150_devices_have_rows_of_their_own() -> None:
 
 @pytest.mark.parametrize("gpu", ["m1 pro", "m5", "3090", "rx 7900 xtx", "arc a770", "gb10", "8060s", "i7-12700"])
 def test_devices_answer_by_the_names_people_use(gpu: str) -> None:
-    found = Predictor.load(gpu, "llama.cpp").predict(LLAMA, Workload(weights="q4_0"))
+    found = Predictor.load(gpu, "llama.cpp").predict(LLAMA_7B, Workload(weights="q4_0"))
     assert 0.0 < found.response_s_low < found.response_s < found.response_s_high
 
 
@@ -67,15 +60,16 @@ def test_the_other_runtimes_stay_as_they_were() -> None:
 
 def test_formats_belong_to_runtimes() -> None:
     with pytest.raises(UsageError, match=r"use --runtime llama\.cpp"):
-        Predictor.load("3090").predict(LLAMA, Workload(weights="q4_0"))
+        Predictor.load("3090").predict(LLAMA_7B, Workload(weights="q4_0"))
     with pytest.raises(ProfileError, match="choose from f16"):
-        Predictor.load("3090", "llama.cpp").predict(LLAMA, Workload(weights="int4-awq"))
+        Predictor.load("3090", "llama.cpp").predict(LLAMA_7B, Workload(weights="int4-awq"))
 
 
 def test_smaller_formats_write_faster() -> None:
     predictor = Predictor.load("3090", "llama.cpp")
     steps = [
-        predictor.predict(LLAMA, Workload(weights=name)).decode_s_per_token for name in ("f16", "q8_0", "q6_k", "q4_0")
+        predictor.predict(LLAMA_7B, Workload(weights=name)).decode_s_per_token
+        for name in ("f16", "q8_0", "q6_k", "q4_0")
     ]
     assert steps == sorted(steps, reverse=True)
 
@@ -101,9 +95,9 @@ def test_a_profile_of_one_format_prices_that_one_alone() -> None:
     part = profile.runtimes["llama.cpp"]
     alone = part.model_copy(update={"formats": {"q4_0": part.formats["q4_0"]}})
     predictor = Predictor(profile.model_copy(update={"runtimes": {"llama.cpp": alone}}), "llama.cpp")
-    assert predictor.predict(LLAMA, Workload(weights="q4_0")).response_s > 0.0
+    assert predictor.predict(LLAMA_7B, Workload(weights="q4_0")).response_s > 0.0
     with pytest.raises(ProfileError, match="no weights in f16: choose from q4_0"):
-        predictor.predict(LLAMA)
+        predictor.predict(LLAMA_7B)
 
 
 def test_a_token_computes_for_every_query_head() -> None:
@@ -140,12 +134,14 @@ def predictor_with(options: EngineOptions) -> Predictor:
 
 def test_options_that_an_engine_was_measured_with_count_in_its_predictions() -> None:
     work = Workload(weights="q4_0")
-    plain, small = (predictor_with(EngineOptions(micro_batch=rows)).predict(LLAMA, work) for rows in (None, 128))
+    plain, small = (predictor_with(EngineOptions(micro_batch=rows)).predict(LLAMA_7B, work) for rows in (None, 128))
     assert small.prefill_s > plain.prefill_s
     assert small.peak_memory_bytes < plain.peak_memory_bytes
-    written = predictor_with(EngineOptions(flash_attention="off")).predict(LLAMA, work)
+    written = predictor_with(EngineOptions(flash_attention="off")).predict(LLAMA_7B, work)
     assert written.peak_memory_bytes > plain.peak_memory_bytes
-    packed = predictor_with(EngineOptions(kv_cache="q8_0")).predict(LLAMA, work.model_copy(update={"kv_cache": "q8_0"}))
+    packed = predictor_with(EngineOptions(kv_cache="q8_0")).predict(
+        LLAMA_7B, work.model_copy(update={"kv_cache": "q8_0"})
+    )
     # 612 positions of 32 layers with keys and values of 4096: 17/32 of 2 bytes are left.
     saved = 612 * 32 * 2 * 4096 * 2 * (1 - 17 / 32)
     assert plain.peak_memory_bytes - packed.peak_memory_bytes == pytest.approx(saved)
@@ -154,10 +150,10 @@ def test_options_that_an_engine_was_measured_with_count_in_its_predictions() -> 
 def test_another_cache_than_the_measured_one_is_refused() -> None:
     packed = Workload(weights="q4_0", kv_cache="q8_0")
     with pytest.raises(ProfileError, match=r"measured with 4 thread\(s\): leave out --kv-cache"):
-        predictor_with(EngineOptions(threads=4)).predict(LLAMA, packed)
+        predictor_with(EngineOptions(threads=4)).predict(LLAMA_7B, packed)
     with pytest.raises(ProfileError, match="use --kv-cache q8_0"):
-        predictor_with(EngineOptions(kv_cache="q8_0")).predict(LLAMA, Workload(weights="q4_0"))
+        predictor_with(EngineOptions(kv_cache="q8_0")).predict(LLAMA_7B, Workload(weights="q4_0"))
     with pytest.raises(ProfileError, match="transformers has no cache in q4_0"):
-        Predictor.load("3090").predict(LLAMA, Workload(kv_cache="q4_0"))
+        Predictor.load("3090").predict(LLAMA_7B, Workload(kv_cache="q4_0"))
     # Published runs say nothing of caches: theirs is priced by its bytes.
-    assert Predictor.load("3090", "llama.cpp").predict(LLAMA, packed).response_s > 0.0
+    assert Predictor.load("3090", "llama.cpp").predict(LLAMA_7B, packed).response_s > 0.0

@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from search_toy import toy_predictor
+from shapes import LLAMA_7B
 from torch.utils.flop_counter import FlopCounterMode
 
 from latmodel import ModelConfig, SearchSpace, frontier
@@ -23,10 +24,6 @@ with warnings.catch_warnings():
 SHAPE = ModelConfig(
     num_hidden_layers=3, hidden_size=96, intermediate_size=256, num_attention_heads=6, num_key_value_heads=2, head_dim=16,
     vocab_size=320, tie_word_embeddings=False,
-)  # fmt: skip
-LLAMA_7B = ModelConfig(
-    num_hidden_layers=32, hidden_size=4096, intermediate_size=11008, num_attention_heads=32, num_key_value_heads=32,
-    head_dim=128, vocab_size=32000, tie_word_embeddings=False,
 )  # fmt: skip
 
 
