@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import whole_models_llama_cpp
 from reported_cases import case_table
+from sibling import on_sibling
 from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
@@ -28,7 +29,6 @@ from calibration.observations.record import Observation
 from latmodel.device.datasheets import datasheet
 from latmodel.device.hosts import Host
 from latmodel.device.profile import Profile
-from latmodel.device.sibling import on_sibling
 from latmodel.device.store import load_profile
 from latmodel.errors import LatmodelError
 from latmodel.laws import pointwise
@@ -68,7 +68,7 @@ class Compared(NamedTuple):
 
 
 def profile_of(gpu: str) -> Profile:
-    """The packaged profile of a device, or that of its chip on another card."""
+    """The packaged profile of a device, or that of its chip on another card, which no `--gpu` gives for vLLM."""
     if gpu not in KERNELS_OF:
         return load_profile(gpu)
     return on_sibling(load_profile(KERNELS_OF[gpu]), datasheet(gpu))
@@ -213,7 +213,7 @@ class Results(NamedTuple):
     devices: list[Compared]
 
 
-PACKAGED = "Whole models of others, as packaged"
+PACKAGED = "Whole models of others, as packaged (A100 of 40 GB: the 80 GB card's profile on its data sheet)"
 MODEL_OUT = (
     "Whole models of others, the model left out: host and repeated heads fitted to the others' 16-bit rows; "
     "constants of weight formats as packaged, which saw them"

@@ -1,12 +1,18 @@
 """A card with a measured chip and another memory: what the chip draws, and what the memory gives."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from latmodel import Predictor, Workload
 from latmodel.device.datasheets import datasheet
 from latmodel.device.prior import datasheet_prior
-from latmodel.device.sibling import on_sibling
 from latmodel.device.store import load_profile
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from sibling import on_sibling
 
 A100, A100_40 = load_profile("a100"), datasheet("a100-sxm4-40gb")
 KEY = "gemm.bandwidth_efficiency"
