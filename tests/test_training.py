@@ -130,3 +130,29 @@ def test_the_command_line() -> None:
     code, text = run("frontier", "--limit", "gpu-hours<=1000")
     assert code != 0
     assert "--mfu" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "80x576", "--tokens", "1e12"], "give --mfu too"),
+        (["predict", "80x576", "--optimizer", "sgd"], "--optimizer is of a training"),
+        (["frontier", "--budget", "2s", "--mfu", "0.4", "--tokens", "2e12"], "name training-flops"),
+        (["frontier", "--budget", "2s", "--micro-batch", "4"], "--micro-batch is of a training"),
+        (["frontier", "--budget", "2s", "--price", "1/h"], "--price is what cost is made of"),
+    ],
+)
+def test_options_of_a_cost_that_nothing_asks_for_are_refused(words: list[str], said: str) -> None:
+    found = CliRunner().invoke(group, words)
+    assert isinstance(found.exception, UsageError) and said in str(found.exception)
+
+
+def test_a_limit_of_training_goes_with_a_quality_that_knows_no_tokens() -> None:
+    words = ["frontier", "--gpu", "h100", "--budget", "2s", "--layers", "8,40", "--hidden", "1024", "--format", "json",
+             "--tokens", "2e12", "--mfu", "0.4"]  # fmt: skip
+    rows = {}
+    for hours in ("2e3", "1e9"):
+        found = CliRunner().invoke(group, [*words, "--limit", f"gpu-hours<={hours}"])
+        assert found.exit_code == 0, found.output
+        rows[hours] = {row["num_hidden_layers"] for row in json.loads(found.stdout)}
+    assert rows["2e3"] == {8} and 40 in rows["1e9"]

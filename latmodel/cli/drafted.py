@@ -7,7 +7,7 @@ import click
 
 from ..errors import UsageError
 from .options import apply, given, say_notes
-from .search_options import VALUES, limits_from, space_from
+from .search_options import VALUES, limits_from, quality_tokens, space_from
 
 draft_options = apply(
     click.option("--draft", type=click.Choice(["auto"]), default=None,
@@ -77,7 +77,7 @@ def drafted(predictor: Any, workload: Any, options: dict[str, Any]) -> str:
 
     front = frontier_with_draft(
         predictor, acceptance, space, workload, **asked, budget_s=options["budget"], quality=options["quality"],
-        tokens=options["tokens"], limits=limits,
+        tokens=quality_tokens(options), limits=limits,
     )  # fmt: skip
     return drafted_text(front, options["rows"], options["format_"], notes)
 
@@ -94,8 +94,8 @@ def _break_even(
     from ..search.scored import Scored
 
     front = frontier(
-        predictor, space, workload, budget_s=options["budget"], quality=options["quality"], tokens=options["tokens"],
-        limits=limits,
+        predictor, space, workload, budget_s=options["budget"], quality=options["quality"],
+        tokens=quality_tokens(options), limits=limits,
     )  # fmt: skip
     score = score_of(front)
     best = None if score is None else Scored(front, score).best

@@ -24,6 +24,7 @@ from .search_options import (
     goal_options,
     limits_from,
     measure_from,
+    quality_tokens,
     scenario_from,
     space_from,
     space_options,
@@ -131,7 +132,7 @@ def search_from(predictor: Any, workload: Any, baseline: Any, options: dict[str,
         budget = predictor.predict(baseline.model, baseline.under(workload)).response_s
     arguments: dict[str, Any] = {
         "space": space_from(options), "workload": workload, "budget_s": budget, "quality": options["quality"],
-        "tokens": options["tokens"], "limits": limits_from(predictor, options),
+        "tokens": quality_tokens(options), "limits": limits_from(predictor, options),
         "also": [scenario_from(text, options) for text in options["also"]], "sure": options["sure"],
     }  # fmt: skip
     front = _search(predictor, arguments, options)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from ..units import parse_price
 from .options import COUNT, WHOLE, Parsed, apply
 from .training import training_from
@@ -45,6 +46,8 @@ def generation_from(options: dict[str, Any]) -> "Generation":
     """
     from ..report.generated import Generation
 
+    if options["tokens"] is not None and options["mfu"] is None:
+        raise UsageError("--tokens are of a training: give --mfu too, as in --mfu 0.4")
     return Generation(
         chunk_tokens=options["chunk"], others=options["others"], others_tokens=options["others_tokens"],
         draft=options["draft"], lookahead=options["lookahead"],

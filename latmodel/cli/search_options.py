@@ -220,12 +220,35 @@ def parse_limit(text: str, objective_of: "Callable[[str], Objective] | None" = N
     return objective.at_most(bound) if sign == "<=" else objective.at_least(bound)
 
 
+def quality_tokens(options: dict[str, Any]) -> float | None:
+    """The training tokens that the quality is of; None where they are those of a training alone (`--mfu`)."""
+    training_alone = options["mfu"] is not None and not options["quality"].startswith("loss")
+    return None if training_alone else options["tokens"]
+
+
+def check_costs(options: dict[str, Any]) -> None:
+    """Refuse options of a cost that no objective and no limit is of.
+
+    Raises:
+        UsageError: there is one.
+    """
+    from ..search.trained import TRAINED
+
+    limits = (_LIMIT.fullmatch(text) for text in options["limits"])
+    names = {*options["objectives"], *(match[1] for match in limits if match)}
+    if options["price"] is not None and "cost" not in names:
+        raise UsageError("--price is what cost is made of: name it, as in --limit 'cost<=3' or --objective cost")
+    if training_from(options) is not None and not names & set(TRAINED):
+        raise UsageError(f"--mfu is of a training: name {' or '.join(TRAINED)}, as in --limit 'gpu-hours<=1e5'")
+
+
 def limits_from(predictor: "Predictor", options: dict[str, Any]) -> "list[Limit]":
     """The limits of `--limit` and `--params`.
 
     Raises:
-        UsageError: as `parse_limit` and `measure_from`.
+        UsageError: as `parse_limit`, `measure_from` and `check_costs`.
     """
+    check_costs(options)
     limits = [parse_limit(text, lambda name: measure_from(name, predictor, options)) for text in options["limits"]]
     if options["params"] is not None:
         low, high = options["params"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import WHOLE, apply
+from .options import WHOLE, apply, given
 
 if TYPE_CHECKING:
     from ..predict.training import TrainingPlan
@@ -28,13 +28,18 @@ training_options = apply(
 )  # fmt: skip
 
 
+DETAILS = ("sequence", "micro_batch", "checkpointing", "optimizer")  # of a training, which have defaults
+
+
 def training_from(options: dict[str, Any]) -> "TrainingPlan | None":
     """The training that the options describe; None without `--mfu`.
 
     Raises:
-        UsageError: tokens or the MFU are out of range, or tokens are missing.
+        UsageError: tokens or the MFU are out of range, or tokens are missing; details of a training without one.
     """
     if options["mfu"] is None:
+        for name in filter(given, DETAILS):
+            raise UsageError(f"--{name.replace('_', '-')} is of a training: give --tokens and --mfu too")
         return None
     if options["tokens"] is None:
         raise UsageError("--mfu is of a training: give its --tokens too, as in --tokens 2e12")
