@@ -1,5 +1,6 @@
 """Better cards are not predicted slower: pairs that were, and what cards of one chip share."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -63,3 +64,15 @@ def test_a_compiled_step_is_as_quick_as_reported() -> None:
     ):
         found = Predictor.load(gpu, "torch-compile").predict("llama-7b", work)
         assert found.decode_s_per_token == pytest.approx(seconds, rel=0.1)
+
+
+@pytest.mark.parametrize("gpu", ["3090", "h100", "a100", "4090"])
+def test_a_derived_runtime_is_less_sure_than_the_one_that_it_was_derived_from(gpu: str) -> None:
+    """Nobody measured it there: on one host its interval is twice as wide as the graph's, in log units."""
+    profile = load_profile(gpu)
+    widths = []
+    for runtime in ("cuda-graph", "torch-compile"):
+        found = Predictor(profile, runtime, host="published").predict("llama-7b")
+        assert found.response_s_high is not None and found.response_s_low is not None
+        widths.append(math.log(found.response_s_high / found.response_s_low))
+    assert widths[1] == pytest.approx(2.0 * widths[0], rel=0.1)

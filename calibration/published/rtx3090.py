@@ -21,7 +21,7 @@ from ..observations.evidence import Evidence
 from ..observations.operators import operator_evidence
 from ..observations.record import Observation
 from ..sources import depth_width, layer_ops
-from .compiled import with_compiled
+from .compiled import derived_scores, with_compiled
 
 RUNTIME = "transformers-eager"
 CARD = "3090"
@@ -112,8 +112,7 @@ def graph_runtime(eager: RuntimePart) -> RuntimePart:
                 for name, (value, error) in GRAPH_KERNELS.items()
             }
         },
-        # Nobody measured whole models in this runtime: the eager intervals, at least doubled.
-        conformal_scores={phase: [2.0 * s for s in scores] for phase, scores in eager.conformal_scores.items()},
+        conformal_scores=derived_scores(eager),
         ranges=eager.ranges,
         extrapolation_factor=eager.extrapolation_factor,
     )  # fmt: skip
