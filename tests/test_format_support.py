@@ -16,10 +16,11 @@ A100 = load_profile("a100")  # with Transformers and vLLM
 REFUSED = [
     ("tesla-v100-sxm2-16gb", "vllm", "int4-awq"),
     ("tesla-v100-sxm2-16gb", "vllm", "fp8"),
-    ("tesla-t4", "vllm", "fp8-block"),
-    ("tesla-t4", "vllm", "nvfp4"),
+    ("tesla-v100-sxm2-16gb", "vllm", "fp8-block"),
+    ("tesla-v100-sxm2-16gb", "vllm", "nvfp4"),
+    ("tesla-t4", "vllm", "mxfp4"),
     ("tesla-p100-pcie-16gb", "vllm", "nf4"),
-    ("amd-instinct-mi250x", "vllm", "fp8"),
+    ("intel-arc-pro-b60-graphics", "vllm", "nvfp4"),
     ("intel-arc-pro-b60-graphics", "vllm", "nf4"),
     ("apple-m3", "vllm", "int4-gptq"),
     # Transformers unpacks DeepSeek's fp8 below compute capability 8.9, on Apple's chips and on CPUs; mxfp4 below 7.5.
@@ -32,6 +33,8 @@ RUN = [
     ("nvidia-a100-sxm4-80gb", "vllm", "fp8"),  # weights alone, by Marlin
     ("nvidia-b200", "vllm", "nvfp4"),
     ("tesla-t4", "vllm", "int4-awq"),
+    ("tesla-t4", "vllm", "fp8"),  # sm_75 from vLLM 0.33 on
+    ("amd-instinct-mi250x", "vllm", "fp8"),
     ("amd-instinct-mi300x", "vllm", "fp8"),
     ("nvidia-geforce-rtx-4090", "transformers-eager", "fp8-block"),
     ("amd-instinct-mi300x", "transformers-eager", "nf4"),  # bitsandbytes 0.50

@@ -22,13 +22,12 @@ class Support(NamedTuple):
 
 # Cards of AMD with products of 8-bit floats.
 _ROCM_FLOAT8 = ("rocm gfx94", "rocm gfx95", "rocm gfx12")
-_VLLM = "vLLM 0.6.3: get_min_capability of model_executor/layers/quantization, docs/source/quantization"
-_VLLM_FP4 = "vLLM 0.10: get_min_capability of model_executor/layers/quantization"
-# Marlin's 8-bit floats begin at Ampere; on a CPU and on Apple's chips vLLM has none of these.
-_VLLM_FLOAT8 = Support(8.0, (*_ROCM_FLOAT8, "xpu"), f"{_VLLM}/fp8.py")
-_VLLM_BITSANDBYTES = Support(7.0, ("rocm",), f"{_VLLM}/bitsandbytes.py")
-_VLLM_AWQ = Support(7.5, ("rocm", "xpu", "cpu"), f"{_VLLM}/awq.py")
-_VLLM_GPTQ = Support(6.0, ("rocm", "xpu", "cpu"), f"{_VLLM}/gptq.py")
+_VLLM = "vLLM 0.33.0: get_min_capability of model_executor/layers/quantization, supported_quantization of platforms"
+# Below sm_89 Marlin reads 8-bit floats and multiplies in 16 bits; on a CPU and on Apple's chips vLLM has none of these.
+_VLLM_FLOAT8 = Support(7.5, ("rocm", "xpu"), f"{_VLLM}; fp8.py")
+_VLLM_BITSANDBYTES = Support(7.0, ("rocm",), "vLLM 0.6 as remembered, not looked up; 0.33.0 has no bitsandbytes")
+_VLLM_AWQ = Support(7.5, ("rocm", "xpu", "cpu"), f"{_VLLM}; auto_awq.py")
+_VLLM_GPTQ = Support(6.0, ("rocm", "xpu", "cpu"), f"{_VLLM}; auto_gptq.py")
 _SERVING = {
     "int4-gptq": _VLLM_GPTQ,
     "int8-gptq": _VLLM_GPTQ,
@@ -38,8 +37,8 @@ _SERVING = {
     "fp8-block": _VLLM_FLOAT8,
     "int8": _VLLM_BITSANDBYTES,
     "nf4": _VLLM_BITSANDBYTES,
-    "mxfp4": Support(8.0, ("rocm gfx94", "rocm gfx95"), f"{_VLLM_FP4}/mxfp4.py"),
-    "nvfp4": Support(8.0, (), f"{_VLLM_FP4}/modelopt.py"),
+    "mxfp4": Support(8.0, ("rocm", "xpu"), f"{_VLLM}; mxfp4.py"),
+    "nvfp4": Support(7.5, ("rocm",), f"{_VLLM}; modelopt.py, ModelOptNvFp4Config"),
 }
 # Elsewhere Transformers unpacks these checkpoints to 16 bits when it loads them. bitsandbytes 0.50 runs on all that
 # latmodel knows (its README, "Accelerator support"), and so does GPTQModel.
