@@ -1,9 +1,9 @@
 """`torch-compile` in a profile, derived from its graph: a whole step compiled, as gpt-fast and torchao do.
 
 A compiler writes matrix-vector kernels of its own for the one row of a decode step, at 90 to 97 % of the memory's
-bandwidth where a library's reach 80 (gpt-fast, torchao: figures of their read-me files for 7B and 8B models in bfloat16
-on A100 and H100). Not fitted: compiled 7B models on an RTX 4090 (meta-pytorch/gpt-fast#27) and on an A100 of 40 GB
-(Lightning-AI/litgpt#726) are compared by `benchmarks/whole_models.py`.
+bandwidth where a library's reach 80 (told of gpt-fast and torchao; their own figures were not looked up). Not fitted:
+compiled 7B models on an RTX 4090 (meta-pytorch/gpt-fast#27) and on an A100 of 40 GB (Lightning-AI/litgpt#726) are
+compared by `benchmarks/whole_models.py`.
 """
 
 from latmodel.device.profile import Coefficient, Phase, Profile, RuntimePart
