@@ -7,14 +7,13 @@ unseen devices as well or better.
 
 from collections.abc import Callable
 
-from ..arrays import Array, ceil, indicator, minimum
+from ..arrays import ceil, indicator, minimum
 from ..model.ops import OpCost, OpKind
 from .attention import shape_of
 from .coefficients import GgmlCoefficients, Sheet
+from .terms import Terms
 
 VECTOR_ROWS = 8.0  # up to so many rows ggml multiplies by its matrix-vector kernels (MMVQ_MAX_BATCH_SIZE)
-
-Terms = tuple[Array, Array, Array]  # seconds beyond the floor, the floor, seconds of the arithmetic alone
 
 
 def product_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
