@@ -85,9 +85,12 @@ class Implementation(Record):
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
     runs_classes: bool = False  # it runs the classes of Transformers as they are written
 
-    def prompt_share(self, depth: Array, logits_all: bool) -> Array:
-        """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""
-        return 1.0 if logits_all or not self.cut_of_last_block else 1.0 - self.cut_of_last_block / maximum(depth, 1.0)
+    def prompt_share(self, depth: Array, tokens: Array, logits_all: bool) -> Array:
+        """Share of `depth` blocks' work on so many tokens that is done where the last token's logits are wanted:
+        1 − cut_of_last_block · (1 − 1 / tokens) / depth."""
+        if logits_all or not self.cut_of_last_block:
+            return 1.0
+        return 1.0 - self.cut_of_last_block * (1.0 - 1.0 / tokens) / maximum(depth, 1.0)
 
     @property
     def attention(self) -> AttentionPath:
