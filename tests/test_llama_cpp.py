@@ -72,6 +72,18 @@ def test_packed_weights_are_multiplied_in_tiles_of_sixteen_and_four_rows_and_the
     assert op_seconds(many, SHEET, law, 0.0).seconds == pytest.approx((microseconds + 1) * 1e-6)
 
 
+def test_a_narrow_cache_is_read_more_slowly() -> None:
+    law, one = LAW._replace(narrow_cache=2.0), Step(1.0, 999.0)
+
+    def seconds(kv_heads: float, law: GgmlCoefficients) -> float:
+        op = attention_op(Attention(20.0, kv_heads, 64.0), one, LLAMA_CPP, SIXTEEN)
+        return float(op_seconds(op, SHEET, law, 0.0).seconds)
+
+    # Four heads of 64 are 256 values a position, read in three times 2 x 256 x 2 bytes x 1000 / 2.5e10 B/s.
+    assert seconds(4.0, law) - seconds(4.0, LAW) == pytest.approx(2.0 * 40.96e-6)
+    assert seconds(5.0, law) == seconds(5.0, LAW)
+
+
 def test_a_cpu_attends_by_tiles_of_queries_and_fewer_one_by_one() -> None:
     law, attention = LAW._replace(query_tile=64.0), Attention(8.0, 2.0, 64.0)
 

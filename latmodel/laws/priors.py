@@ -119,7 +119,7 @@ CPU_PRIORS: dict[str, Prior] = {
 # Profiles of before, or of other devices, have none of these, and none of their time.
 OPTIONAL = frozenset({
     "ggml.score_bytes", "ggml.two_rows_flops_per_s", "ggml.four_rows_flops_per_s", "ggml.eight_rows_flops_per_s",
-    "ggml.row_tile", "ggml.query_tile",
+    "ggml.row_tile", "ggml.query_tile", "ggml.narrow_cache",
 })  # fmt: skip
 # Of llama.cpp: the fit over published runs has its own hierarchy, so that only the bounds and the meanings count here.
 GGML_PRIORS: dict[str, Prior] = {
@@ -136,6 +136,7 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.four_rows_flops_per_s": Prior(7e10, 1.0, 1e8, 1e16, "products of 4 rows, reading included, FLOP/s"),
     "ggml.eight_rows_flops_per_s": Prior(9e10, 1.0, 1e8, 1e16, "products of 8 rows, reading included, FLOP/s"),
     "ggml.row_tile": Prior(4.0, 1.0, 1.0, 64.0, "rows multiplied at once by packed weights, what is left one by one"),
+    "ggml.narrow_cache": Prior(1.0, 1.0, 1e-3, 100.0, "more time to read a KV cache of few values a position"),
     "ggml.query_tile": Prior(64.0, 1.0, 1.0, 4096.0, "queries of a prompt computed together, fewer one by one"),
 }
 

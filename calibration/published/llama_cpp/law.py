@@ -164,6 +164,7 @@ def ggml_of(values: dict[str, Any], cores: Any) -> GgmlCoefficients:
         unpack_passes=values["unpack_passes"],
         launch_s=values["launch_s"],
         score_bytes=values["score_bytes"],
+        narrow_cache=values.get("narrow_cache", 0.0),
         **few_rows,
     )
 
@@ -174,7 +175,8 @@ def _stacked(ops: Sequence[OpCost], kind: OpKind) -> OpCost:
     if ops[0].attention is not None:
         shapes = [shape_of(op) for op in ops]
         sizes: dict[str, Any] = {
-            name: np.array([getattr(shape, name) for shape in shapes]) for name in ("heads", "head_dim", "tokens")
+            name: np.array([getattr(shape, name) for shape in shapes])
+            for name in ("heads", "kv_heads", "head_dim", "tokens")
         }
         arrays["attention"] = shapes[0]._replace(**sizes)
     return OpCost("all", kind, **arrays)

@@ -25,8 +25,8 @@ FREE = {
     "token_attention_flops_per_core": WIDE, "unpack_passes": NARROW,
 }  # fmt: skip
 # Where passes of a few tokens were measured: they read the cache once for all of them.
-FEW_FREE = {**FREE, "cache_ratio": WIDE, **{f"{name}_core": WIDE for name in FEW_ROWS}}
-FEW_START = {**START, **{f"{name}_core": START["product_flops_per_core"] for name in FEW_ROWS}}
+FEW_FREE = {**FREE, "cache_ratio": WIDE, "narrow_cache": 1.0, **{f"{name}_core": WIDE for name in FEW_ROWS}}
+FEW_START = {**START, "narrow_cache": 1.0, **{f"{name}_core": START["product_flops_per_core"] for name in FEW_ROWS}}
 PACKED_ROWS = 4.0  # ggml's repack.cpp
 Tiles = Mapping[str, float]
 
