@@ -89,9 +89,12 @@ class Implementation(Record):
     def __post_init__(self) -> None:
         object.__setattr__(self, "attention", self.attentions[0])
 
-    def prompt_share(self, depth: Array, logits_all: bool) -> Array:
-        """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""
-        return 1.0 if logits_all or not self.cut_of_last_block else 1.0 - self.cut_of_last_block / maximum(depth, 1.0)
+    def prompt_share(self, depth: Array, tokens: Array, logits_all: bool) -> Array:
+        """Share of `depth` blocks' work on so many tokens that is done where the last token's logits are wanted:
+        1 − cut_of_last_block · (1 − 1 / tokens) / depth."""
+        if logits_all or not self.cut_of_last_block:
+            return 1.0
+        return 1.0 - self.cut_of_last_block * (1.0 - 1.0 / tokens) / maximum(depth, 1.0)
 
     def with_attention(self, name: str) -> "Implementation":
         """The same with another of its ways to attend.

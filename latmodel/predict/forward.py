@@ -179,7 +179,7 @@ def _passes(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) 
     prefill_host, decode_host = host_seconds(depth, blocks, target)
     prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, target.runtime.overlap_loss)
     if target.implementation.cut_of_last_block:
-        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.logits_all)
+        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.prompt, work.logits_all)
     return around_blocks(head, work, target), prefill_blocks, prefill_host, decode_host
 
 
