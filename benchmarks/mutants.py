@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,13 +163,14 @@ def judged(some: Sequence[Mutant], jobs: int) -> list[Ended]:
         for folder in folders:
             folder.mkdir()
             copy_tree(folder)
-        needed = sorted({GUARDS[one.path] for one in some})
-        usual_s = {}
-        for sound in run_all(folders, [(None, tests) for tests in needed], {}):
+        tests = {path: GUARDS[path] for path in sorted({one.path for one in some})}
+        alone = {}
+        for sound in run_all(folders, [(None, (name,)) for name in sorted({*chain(*tests.values())})], {}):
             if sound.killer is not None:
                 raise SystemExit(f"test_{sound.killer} fails without a fault")
-            usual_s[sound.tests] = sound.seconds
-        print(f"{len(needed)} sets of tests pass without a fault, in {sum(usual_s.values()):.0f} s", flush=True)
+            alone[sound.tests[0]] = sound.seconds
+        usual_s = {names: sum(alone[name] for name in names) for names in tests.values()}
+        print(f"{len(alone)} files of tests pass without a fault, in {sum(alone.values()):.0f} s", flush=True)
         done = []
         for one in run_all(folders, [(mutant, GUARDS[mutant.path]) for mutant in some], usual_s):
             done.append(one)
