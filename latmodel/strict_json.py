@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import ProfileError
+from .errors import ProfileError, UsageError
 
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -100,6 +100,24 @@ def read_regular(path: Path, limit: int) -> bytes:
     """
     with open_regular(path) as file:
         return file.read(limit + 1)
+
+
+def read_text(path: Path, limit: int) -> str:
+    """A whole file of UTF-8 text, with a byte order mark or without.
+
+    Raises:
+        UsageError: it cannot be read, is larger than `limit` bytes, or no such text.
+    """
+    try:
+        raw = read_regular(path, limit)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    if len(raw) > limit:
+        raise UsageError(f"{path} is larger than {limit / 1e6:g} MB; split it")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cannot read {path}: not UTF-8 text (byte {error.start}); save it in UTF-8") from None
 
 
 def write_whole(path: Path, data: bytes) -> None:
