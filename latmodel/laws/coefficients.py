@@ -31,7 +31,7 @@ class Sheet(Record):
 
 @dataclass(frozen=True, slots=True)
 class GemmCoefficients(Record):
-    """Of `gemm.gemm_seconds`."""
+    """Of `gemm.GemmLaw`."""
 
     floor_s: float
     compute_efficiency: float
@@ -101,7 +101,7 @@ class DecodeCoefficients(Record):
 
 @dataclass(frozen=True, slots=True)
 class PointwiseCoefficients(Record):
-    """Of `pointwise.pointwise_seconds`."""
+    """Of `pointwise.PointwiseLaw`."""
 
     floor_s: float
     bandwidth_efficiency: float
@@ -136,7 +136,7 @@ class QuantizeCoefficients(Record):
 
 @dataclass(frozen=True, slots=True)
 class Float8(Record):
-    """Products of 8-bit floats, in a table of their own: `float8.float8_seconds`."""
+    """Products of 8-bit floats, in a table of their own: `float8.Float8Law`."""
 
     gemm: GemmCoefficients
     quantize: QuantizeCoefficients

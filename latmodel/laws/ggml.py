@@ -12,15 +12,14 @@ from ..arrays import Array, ceil, floor, indicator, is_array, maximum, minimum
 from ..model.ops import OpCost, OpKind
 from .attention import shape_of
 from .coefficients import GgmlCoefficients, Sheet
+from .terms import Terms
 
 VECTOR_ROWS = 8.0  # up to so many rows ggml multiplies by its matrix-vector kernels (MMVQ_MAX_BATCH_SIZE)
-# A head's keys are 128 bytes of each position. To fetch them for the first of its queries one Zen 5 core takes 24 to 37 ns
-# where positions lie 256, 384 or 512 bytes apart, 9 to 13 ns at 640 to 2048, however many query heads share them
+# A head's keys are 128 bytes of each position. To fetch them for the first of its queries one Zen 5 core takes 24 to
+# 37 ns where positions lie 256, 384 or 512 bytes apart, 9 to 13 ns at 640 to 2048, however many query heads share them
 # (llama.cpp b11549, eight layers, 2048 positions in 16 bits; the processor's prefetching is the likely reason).
 NARROW_KEYS = 256.0
 MATRIX_ROWS = 16.0  # rows of the largest tile on a CPU; from one full tile on the rate is that of a prompt
-
-Terms = tuple[Array, Array, Array]  # seconds beyond the floor, the floor, seconds of the arithmetic alone
 
 
 def product_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum, minimum
-from ..laws.attention import DecodeLaw, decode_law
+from ..laws.attention import decode_law
 from ..laws.coefficients import DeviceCoefficients
-from ..laws.dispatch import COLD, LAWS, Conditions
+from ..laws.terms import COLD, Conditions, DecodeLaw
 from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.ops import POINTWISE, OpCost
@@ -173,51 +173,44 @@ def _stem_load(model: Architecture, rows: Array, numbers: Numbers, target: Targe
     return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=model.aligned)
 
 
-class _Passes(NamedTuple):
-    """A prefill and the mean decode step of a loop, put together; of the blocks alone, what the host takes too."""
-
-    around: "Around"
-    prefill_host_s: Array
-    decode_host_s: Array
-    prefill_blocks_s: Array
-    prefill_s: Array
-    step_s: Array
-
-
-def _passes(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> _Passes:
-    loss, around = target.runtime.overlap_loss, around_blocks(head, work, target)
+def _passes(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> tuple["Around", Array, Array, Array]:
+    """What lies around the blocks; of the blocks alone, seconds of a prefill, and of the host in a prefill and in a
+    decode step."""
     prefill_host, decode_host = host_seconds(depth, blocks, target)
-    prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, target.runtime.overlap_loss)
     if target.implementation.cut_of_last_block:
         prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.prompt, work.logits_all)
-    step = around.step(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
-    return _Passes(around, prefill_host, decode_host, prefill_blocks, around.prefill(prefill_blocks), step)
+    return around_blocks(head, work, target), prefill_blocks, prefill_host, decode_host
 
 
 def response_times(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Times:
     """Of a `Forecast`, what a response takes."""
-    passes = _passes(depth, blocks, head, work, target)
-    return Times(passes.prefill_s, passes.step_s, passes.prefill_s + work.new * passes.step_s)
+    around, prefill_blocks, _, decode_host = _passes(depth, blocks, head, work, target)
+    prefill = around.prefill(prefill_blocks)
+    step = around.step(decode_host, blocks.first.seconds, blocks.last.seconds, target.runtime.overlap_loss)
+    return Times(prefill, step, prefill + work.new * step)
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
     """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head."""
-    loss, passes = target.runtime.overlap_loss, _passes(depth, blocks, head, work, target)
-    around, decode_host, prefill, step = passes.around, passes.decode_host_s, passes.prefill_s, passes.step_s
-    decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
+    loss, first, last = target.runtime.overlap_loss, blocks.first.seconds, blocks.last.seconds
+    around, prefill_blocks, prefill_host, decode_host = _passes(depth, blocks, head, work, target)
+    prefill, step = around.prefill(prefill_blocks), around.step(decode_host, first, last, loss)
+    decode_blocks = mean_overlapped(decode_host, first, last, loss)
     return Forecast(
-        prefill_s=prefill,
-        forward_s=decode_blocks + overlapped(around.head_host_s, head.first.seconds, loss) + around.pass_s,
-        step_s=step,
-        prefill_blocks_s=passes.prefill_blocks_s,
-        decode_blocks_s=decode_blocks,
-        prefill_host_s=passes.prefill_host_s,
-        decode_host_s=decode_host,
-        response_s=prefill + work.new * step,
+        prefill,
+        decode_blocks + overlapped(around.head_host_s, head.first.seconds, loss) + around.pass_s,
+        step,
+        prefill_blocks,
+        decode_blocks,
+        prefill_host,
+        decode_host,
+        prefill + work.new * step,
     )
 
 
-class Around(NamedTuple):
+@dataclass(slots=True)
+class Around:
     """Seconds of what lies around the blocks: host and device together in a prefill, each apart in a free-running loop.
 
     A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
@@ -278,12 +271,12 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
 
 def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
     """Kernels and device time of operators run one after another; `law` is `Conditions.decode`."""
-    sheet, device, corrector = target.sheet, target.device, target.corrector
-    laws, known = LAWS[type(device)], COLD[aligned] if law is None else Conditions(False, aligned, law)
+    laws, corrector = target.laws, target.corrector
+    known = COLD[aligned] if law is None else Conditions(False, aligned, law)
     kernels: Array = None
     work = fixed = compute = 0.0
     for op in ops:
-        more, floor, arithmetic = laws[op.kind](op, device, sheet, known)
+        more, floor, arithmetic = laws[op.kind](op, known)
         if corrector is not None:
             more = corrector.work_s(op, more, floor)
         if kernels is None:  # from the first on, not from 0: adding an array to 0 costs a pass over it

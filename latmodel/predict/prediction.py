@@ -131,8 +131,8 @@ def one_prediction(
     share = own.prefill / own.response if own.response else 1.0
     widths = source.interval.widths(outside, share)
     fast, slow = ends or Ends(own, own)
-    lows = [_end(lower_end(*some)) for some in zip(own, fast, widths, strict=True)]
-    highs = [_end(upper_end(*some)) for some in zip(own, slow, widths, strict=True)]
+    lows = [None if end != end else end for end in map(lower_end, own, fast, widths)]  # noqa: PLR0124  # NaN: none known
+    highs = [None if end != end else end for end in map(upper_end, own, slow, widths)]  # noqa: PLR0124
     alone = math.exp(widths.response) if ends is not None and source.published else math.nan
     return Prediction(
         num_parameters=int(values.num_parameters),
