@@ -174,7 +174,7 @@ def _profile(request: EngineRequest, version: str, fitted: OwnFit, before: Profi
 
     sheet = SheetPart(
         peak_flops_per_s={"float32": NOMINAL_PEAK, "bfloat16": NOMINAL_PEAK, "float16": NOMINAL_PEAK},
-        bandwidth_bytes_per_s=NOMINAL_BANDWIDTH, memory_bytes=available_memory() or 16.0 * 2**30, sm_count=1.0,
+        bandwidth_bytes_per_s=NOMINAL_BANDWIDTH, memory_bytes=available_memory(), sm_count=1.0,
         cache_bytes=CACHE_BYTES_OF_CPU,
         source="nominal: the law of an engine has absolute rates, fitted to this machine; memory as it was free",
     )  # fmt: skip

@@ -133,7 +133,7 @@ def _check_room(config: ModelConfig, weights: str) -> None:
     form, free = format_of(weights), available_memory()
     assert form is not None, "the engine has the format"
     needed = 2.0 * num_parameters(config.architecture()) * form.bytes_each
-    if free is not None and free < needed:
+    if free < needed:
         raise LatmodelError(f"needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: close other programs")
 
 

@@ -1,6 +1,6 @@
 """Device time of softmax attention that never writes its scores: flash attention in prefill, split-KV in decode."""
 
-from ..arrays import Array, ceil, indicator, maximum, minimum, total
+from ..arrays import Array, ceil, indicator, maximum, minimum, ordered, total
 from ..model.ops import AttentionShape, OpCost
 from .coefficients import DecodeCoefficients, PrefillCoefficients, Sheet
 from .gemm import hot_factor, joined
@@ -40,7 +40,8 @@ def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bo
     work = tiles * (column_s * (mean_columns + c.prologue_columns) + c.tile_s / sheet.sm_count)
     work = work - (c.boost * c.boost_s) * work / (work + c.boost_s)
     longest = column_s * (c.longest_tile * sheet.sm_count * (span + c.prologue_columns)) + c.tile_s
-    compute = maximum(work, longest) + c.tail * minimum(work, longest)
+    longer, shorter = ordered(work, longest)
+    compute = longer + c.tail * shorter
     per_value = op.cache_bytes * c.kv_passes
     memory = (op.activation_bytes + per_value) * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
@@ -83,8 +84,8 @@ def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = F
     rows = maximum(a.heads, (a.kv_heads + whole * (a.heads - a.kv_heads)) * sheet.matrix_rows)
     compute = (a.head_dim * rows) * ((4.0 / (sheet.peak_flops_per_s * c.compute_efficiency)) * a.batch)
     launch = tiles * (c.wave_s / sheet.sm_count) + a.heads * (a.batch * c.head_wave_s / sheet.sm_count)
-    per_position = maximum(compute, memory) + c.overlap_gap * minimum(compute, memory)
-    return DecodeLaw(launch, (1.0 - whole) * c.split_s, per_position, compute)
+    longer, shorter = ordered(compute, memory)
+    return DecodeLaw(launch, (1.0 - whole) * c.split_s, longer + c.overlap_gap * shorter, compute)
 
 
 def decode_tiles(a: AttentionShape, window_whole: float) -> tuple[Array, Array]:

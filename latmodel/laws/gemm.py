@@ -7,7 +7,7 @@ either split along k if SMs would idle; the best of these is what a library pick
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..arrays import Array, ceil, indicator, maximum, minimum
+from ..arrays import Array, ceil, indicator, maximum, minimum, ordered
 from ..model.alignment import misfit, oddness
 from ..model.ops import MMA_ROWS, OpCost
 from .coefficients import GemmCoefficients, Sheet
@@ -163,8 +163,8 @@ def roughness(n: Array, k: Array) -> tuple[Array, Array]:
 
 def joined(compute: Array, memory: Array, gap: float, gap_s: float) -> Array:
     """The longer of compute and memory, and a share of the shorter that saturates: gap · s / (1 + s / gap_s)."""
-    shorter = minimum(compute, memory)
-    return maximum(compute, memory) + shorter * (gap * gap_s) / (shorter + gap_s)
+    longer, shorter = ordered(compute, memory)
+    return longer + shorter * (gap * gap_s) / (shorter + gap_s)
 
 
 def cached_bytes(op: OpCost, c: GemmCoefficients, cache_bytes: float) -> Array:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..arrays import Array, is_array, maximum, minimum
 from ..laws.attention import decode_law
 from ..laws.coefficients import DeviceCoefficients
-from ..laws.terms import COLD, Conditions, DecodeLaw
+from ..laws.terms import COLD, Conditions
 from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.ops import POINTWISE, OpCost
@@ -106,8 +106,8 @@ def block_load(block: Block, hidden: Array, step: Step, numbers: Numbers, target
     dense = dense_ops(block, hidden, step.rows, implementation, numbers)
     context = context_ops(block, step, implementation, numbers)
     if step.phase == "decode":
-        return load(dense, target, aligned=aligned).plus(load(context, target, aligned=aligned))
-    return load([*dense, *context], target, aligned=aligned)
+        return load(dense, target, COLD[aligned]).plus(load(context, target, COLD[aligned]))
+    return load([*dense, *context], target, COLD[aligned])
 
 
 def growing_loads(
@@ -115,7 +115,7 @@ def growing_loads(
 ) -> tuple[Load, Load]:
     """One block in the first and the last of passes whose cache grows evenly."""
     ops = dense_ops(block, hidden, at_first.rows, target.implementation, numbers)
-    dense = load(ops, target, aligned=block.aligned)
+    dense = load(ops, target, COLD[block.aligned])
     first, last = _context_loads(block, at_first, at_last, numbers, target)
     return dense.plus(first), dense.plus(last)
 
@@ -129,12 +129,12 @@ def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers
     """
     first = context_ops(block, at_first, target.implementation, numbers)
     last = context_ops(block, at_last, target.implementation, numbers)
-    law, aligned, device = None, block.aligned, target.device
+    known, device = COLD[block.aligned], target.device
     alone = [op.attention is not None for op in first]
     shares = at_first.phase == "decode" and alone[:1] == [True] and alone.count(True) == 1
     if shares and isinstance(device, DeviceCoefficients):
-        law = decode_law(first[0], device.decode, target.sheet)
-    ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
+        known = Conditions(False, block.aligned, decode_law(first[0], device.decode, target.sheet))
+    ends = load(first, target, known), load(last, target, known)
     fills_at = block.fills_at
     return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
 
@@ -158,19 +158,19 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
         prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load(logits_ops(model, work.batch, target.implementation, numbers), target, aligned=model.aligned)
+    logits = load(logits_ops(model, work.batch, target.implementation, numbers), target, COLD[model.aligned])
     at_prompt, decode = (_stem_load(model, some, numbers, target).plus(logits) for some in (rows, work.batch))
     return Cost(at_prompt, decode, decode)
 
 
 def head_load(model: Architecture, rows: Array, logit_rows: Array, numbers: Numbers, target: Target) -> Load:
     """Embedding, final norm and LM head of a pass of so many rows, of which `logit_rows` get logits."""
-    logits = load(logits_ops(model, logit_rows, target.implementation, numbers), target, aligned=model.aligned)
+    logits = load(logits_ops(model, logit_rows, target.implementation, numbers), target, COLD[model.aligned])
     return _stem_load(model, rows, numbers, target).plus(logits)
 
 
 def _stem_load(model: Architecture, rows: Array, numbers: Numbers, target: Target) -> Load:
-    return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=model.aligned)
+    return load(stem_ops(model, rows, target.implementation, numbers), target, COLD[model.aligned])
 
 
 def _passes(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> tuple["Around", Array, Array, Array]:
@@ -269,10 +269,9 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
     return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
 
 
-def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
-    """Kernels and device time of operators run one after another; `law` is `Conditions.decode`."""
+def load(ops: list[OpCost], target: Target, known: Conditions = COLD[False]) -> Load:
+    """Kernels and device time of operators run one after another, of which so much is known."""
     laws, corrector = target.laws, target.corrector
-    known = COLD[aligned] if law is None else Conditions(False, aligned, law)
     kernels: Array = None
     work = fixed = compute = 0.0
     for op in ops:

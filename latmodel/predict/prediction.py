@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 BOUNDS = ("host", "memory", "compute")
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One prediction, by the names and units of the contract (seconds, bytes); an end is None where none is known.
 
     `extrapolated_because` names what was not measured, `notes` what must be known of the price.
@@ -58,8 +57,7 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of the contract."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
 
 class Values(NamedTuple):
