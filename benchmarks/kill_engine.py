@@ -26,6 +26,7 @@ from latmodel.device.profile_file import read_profile
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, str(ROOT / "tests" / "engine_calibration.py"))
 ORPHAN_S = 5.0  # in which a process must be gone
+SAMPLE = b'"kind":"sample"'
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Calibration:
             time.sleep(delay_s)
             engines, sure = (
                 _children(process.pid),
-                self.samples.read_bytes().count(b"\n") if self.samples.exists() else 0,
+                self.samples.read_bytes().count(SAMPLE) if self.samples.exists() else 0,
             )
             process.send_signal(signal.SIGKILL)
         end = time.monotonic() + ORPHAN_S
