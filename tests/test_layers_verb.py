@@ -60,9 +60,9 @@ def test_the_verb_gives_the_answer_of_the_search(runtime: str, budget: float) ->
         workload=Workload(), budget_s=budget,
     )  # fmt: skip
     found = answer("--runtime", runtime, "--budget", f"{budget}s")
-    names = [one["block"] for one in found["layers"]]
+    names = [one["block"] for one in found["blocks"]]
     assert names == [list(blocks)[index] for index in wanted.choices]
-    assert found["score"] == pytest.approx(sum(one["score"] for one in found["layers"]))
+    assert found["score"] == pytest.approx(sum(one["score"] for one in found["blocks"]))
     assert found["response_s"] == wanted.prediction.response_s <= budget
     assert found["score"] <= found["score_bound"] <= found["score"] * (1 + 1e-3) + 1e-9
     assert names[0] != "left-out"

@@ -16,7 +16,7 @@ from search_toy import toy_predictor
 from latmodel import __version__
 from latmodel.device.profile import Profile
 from latmodel.device.profile_file import MAX_PROFILE_BYTES, read_profile, write_profile
-from latmodel.device.store import list_profiles, load_profile
+from latmodel.device.store import list_profiles, load_profile, profile_folders
 from latmodel.errors import ProfileError
 from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS
 
@@ -195,6 +195,22 @@ def test_the_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_profile(profile.model_copy(update={"title": "here"}), tmp_path / "profiles" / f"{profile.name}.json")
     assert load_profile("3090").title == "here"
     assert list_profiles()[profile.name] == Path("profiles") / f"{profile.name}.json"
+
+
+def test_where_the_systems_folder_is_another_that_of_version_0_1_is_still_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On macOS and Windows data is kept elsewhere than in ~/.local/share, which 0.1 took everywhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("platformdirs.user_data_path", lambda name, appauthor: tmp_path / "Library" / name)
+    older, newer = tmp_path / ".local/share/latmodel/profiles", tmp_path / "Library/latmodel/profiles"
+    assert list(profile_folders())[:3] == [Path("profiles"), newer, older]
+    for folder, title in ((older, "older"), (newer, "newer")):
+        profile = toy_predictor().profile.model_copy(update={"name": "mine", "title": title})
+        write_profile(profile, folder / "mine.json")
+        assert list_profiles()["mine"].parent == folder
 
 
 def test_packaged_profiles_are_valid_and_named_after_their_files() -> None:

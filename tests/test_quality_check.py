@@ -136,7 +136,7 @@ def test_size_caps(tmp_path: Path) -> None:
 
 def test_unreadable_files(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.csv", tmp_path):
-        with pytest.raises(UsageError, match="cannot be read"):
+        with pytest.raises(UsageError, match="cannot read"):
             check_ablation(path)
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"layers\xff\xfe\x00")

@@ -1,8 +1,10 @@
 """Samples on disk: bound to their device and plan, whole after any interruption."""
 
 import json
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,15 @@ def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
         open_samples(tmp_path / "file" / "x.jsonl", BINDING, resume=True)
 
 
+@pytest.fixture
+def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for locks, of the processes of a test too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("locks")
 def test_one_calibration_a_device_at_a_time() -> None:
     name = "toy-device-of-the-tests"
     code = f"from calibration.measure.session import device_lock\nwith device_lock({name!r}): print('held')"
@@ -92,6 +103,29 @@ def test_one_calibration_a_device_at_a_time() -> None:
         assert "another calibration" in other.stderr
     with device_lock(name):
         pass  # free again
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_lock_goes_with_a_killed_process() -> None:
+    name = "another-toy-device"
+    code = (
+        "import time\nfrom calibration.measure.session import device_lock\n"
+        f"with device_lock({name!r}):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(NoisyError, match="another calibration"), device_lock(name):
+            pass
+        holder.kill()
+    with device_lock(name):
+        pass  # the system let go of it
+
+
+def test_a_device_is_shared_between_users(locks: Path) -> None:
+    with device_lock("Toy 1"):
+        path = locks / "latmodel-toy-1.lock"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666
 
 
 def test_killed_without_warning_everything_written_is_there(tmp_path: Path) -> None:

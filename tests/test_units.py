@@ -1,10 +1,12 @@
 """Durations, sizes and shapes as people write them; what they must not be taken for."""
 
 import contextlib
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from latmodel.errors import UsageError
 from latmodel.units import parse_duration, parse_shape, parse_size, show_bytes, show_count, show_seconds
@@ -67,6 +69,21 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             assert parser(text) > 0.0
     with contextlib.suppress(UsageError):
         assert min(parse_shape(text)) >= 0
+
+
+@pytest.mark.parametrize(("text", "theirs"), [("24GB x", 24e9), ("24.GB", 24)])
+def test_why_pydantic_does_not_read_sizes(text: str, theirs: float) -> None:
+    """Its ByteSize passes over what follows a size, and takes what it half understands for bytes."""
+    assert TypeAdapter(ByteSize).validate_python(text) == theirs
+    with contextlib.suppress(UsageError):
+        assert parse_size(text) == 24e9
+
+
+@pytest.mark.parametrize("text", ["5.5s", "300ms", "2min"])
+def test_why_pydantic_does_not_read_durations(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(timedelta).validate_python(text)
+    assert parse_duration(text) > 0.0
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """The hardware present: what it is called, how large it is, how much of it is free."""
 
-import os
 import platform
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 
 from latmodel.device.machine import cpu_model
@@ -75,9 +75,9 @@ def detect(wanted: str | None, threads: int | None = None) -> Hardware:
 
 def _cpu(threads: int | None) -> Hardware:
     torch.set_num_threads(threads or 1)
-    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = float(psutil.virtual_memory().total)
     return Hardware(
-        "cpu", 0, cpu_model(), float(pages), cache_bytes(), 1.0, platform.release(), torch.__version__,
+        "cpu", 0, cpu_model(), memory, cache_bytes(), 1.0, platform.release(), torch.__version__,
         platform.node() or "localhost", torch.get_num_threads(),
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def _other(device: torch.device) -> Hardware:
     module = torch.get_device_module(device)
     ask = getattr(module, "get_device_properties", None)
     properties = None if ask is None else ask(device.index or 0)
-    memory = float(getattr(properties, "total_memory", 0.0) or available_memory() or 0.0)
+    memory = float(getattr(properties, "total_memory", 0.0) or available_memory())
     units = float(getattr(properties, "max_compute_units", 1))
     name = str(getattr(properties, "name", None) or f"{cpu_model()} {device.type}")
     uuid = str(getattr(properties, "uuid", None) or "")
@@ -129,7 +129,7 @@ def free_memory(hardware: Hardware) -> float:
         kept = torch.cuda.memory_reserved(hardware.index) - torch.cuda.memory_allocated(hardware.index)
         return float(torch.cuda.mem_get_info(hardware.index)[0] + kept)
     if hardware.kind == "cpu":
-        return available_memory() or hardware.memory_bytes
+        return available_memory()
     told = getattr(torch.get_device_module(hardware.device), "mem_get_info", None)
     return hardware.memory_bytes if told is None else float(told(hardware.index)[0])
 

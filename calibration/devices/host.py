@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 
 from ..measure.bench import Times
@@ -29,12 +30,9 @@ def load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def available_memory() -> float | None:
-    """Bytes of main memory that can be had now; None where the system does not tell."""
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024.0 * float(next(x for x in lines if x.startswith("MemAvailable")).split()[1])
-    return None
+def available_memory() -> float:
+    """Bytes of main memory that can be had now."""
+    return float(psutil.virtual_memory().available)
 
 
 class CpuBench:

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from latmodel.errors import LatmodelError, NoisyError, UsageError
 
 from ..observations.record import append_record, read_records
 from .rounds import Record
 
 FORMAT = 2
+EVERYBODY = 0o666  # may hold the lock of a device, in turn
 
 
 class SampleFile:
@@ -129,24 +132,23 @@ def _free_name(path: Path) -> Path:
 def device_lock(device: str) -> Iterator[None]:
     """Holds a device for one calibration: a lock that the system drops when the process ends, however it ends.
 
+    It stands in the folder for temporary files, the one place that all users of a machine share.
+
     Raises:
         NoisyError: another calibration holds it.
+        LatmodelError: the lock cannot be opened.
     """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system: nothing to hold
-        yield
-        return
     path = Path(tempfile.gettempdir()) / f"latmodel-{re.sub('[^a-z0-9]+', '-', device.lower())}.lock"
+    lock = FileLock(path, timeout=0, mode=EVERYBODY)
     try:
-        file = path.open("a")
+        lock.acquire()
+    except Timeout:
+        raise NoisyError(f"another calibration of {device} is running; wait for it (lock: {path})") from None
     except OSError as error:
         raise LatmodelError(
             f"cannot open the lock {path}: {error.strerror}; remove it if it is another user's"
         ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise NoisyError(f"another calibration of {device} is running; wait for it (lock: {path})") from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -1,14 +1,18 @@
 """Observations as a CSV table: one a row, columns by the names of `record.Observation`; and a template to fill in."""
 
 import csv
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any
+
+from pydantic import ValidationError
 
 from latmodel.errors import UsageError
-from latmodel.strict_json import read_regular
+from latmodel.model.config import describe
+from latmodel.strict_json import read_text
 
-from .record import MAX_FILE_BYTES, Observation, observation
+from .record import MAX_FILE_BYTES, Observation
 
 # Column → what it holds. The template has these, in this order; `Observation` has them all and checks them.
 COLUMNS = {
@@ -58,47 +62,22 @@ def read_table(path: Path) -> list[Observation]:
     Raises:
         UsageError: it cannot be read, or a row is no observation; the row and the column are named.
     """
+    reader = csv.DictReader(io.StringIO(read_text(path, MAX_FILE_BYTES), newline=""))
     try:
-        text = read_regular(path, MAX_FILE_BYTES).decode("utf-8-sig")
-        reader = csv.DictReader(text.splitlines())
-        return [observation(_typed(row, f"{path}: row {n}"), f"{path}: row {n}") for n, row in enumerate(reader, 1)]
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
+        return [_observation(row, f"{path}: row {n}") for n, row in enumerate(reader, 1)]
+    except csv.Error as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _typed(row: Mapping[str | None, str | None], where: str) -> dict[str, object]:
-    """Cells as the types of an observation; empty cells are left out."""
-    typed: dict[str, object] = {}
+def _observation(row: Mapping[str | None, str | None], where: str) -> Observation:
+    """A row whose cells are text, as pydantic reads numbers and truths of it; empty cells are left out."""
+    cells: dict[str, Any] = {}
     for name, text in row.items():
         if name is None or text is None:
             raise UsageError(f"{where} has another number of fields than the heading")
-        if text.strip() == "":
-            continue
-        kinds = _kinds(name)
-        if name == "flags":
-            typed[name] = text.split()
-        elif bool in kinds:
-            typed[name] = {"true": True, "false": False}.get(text.strip().lower(), text)
-        elif float in kinds or int in kinds:
-            typed[name] = _number(text, float if float in kinds else int)
-        else:
-            typed[name] = text.strip()
-    return typed
-
-
-def _kinds(name: str) -> set[object]:
-    """The plain types that a field admits: of `int | None`, int and None."""
-    field = Observation.model_fields.get(name)
-    if field is None:
-        return set()
-    inner = get_args(field.annotation)
-    return {field.annotation, *inner, *(one for kind in inner for one in get_args(kind))}
-
-
-def _number(text: str, kind: Callable[[str], object]) -> object:
+        if text.strip():
+            cells[name] = text.split() if name == "flags" else text.strip()
     try:
-        return kind(text)
-    except ValueError:
-        return text  # the schema says what is wrong with it, and where
+        return Observation.model_validate(cells, strict=False)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {describe(error, 'observation')}") from None

@@ -158,7 +158,7 @@ def calibrate_host(request: Request, say: Say, progress: Progress = no_progress)
     gpu, _ = identify(request, hardware)
     profile, path = load_profile(gpu), profile_path(request, gpu)
     fits = []
-    with device_lock(f"{hardware.kind}-{hardware.index}"):
+    with device_lock(hardware.lock):
         for name in request.runtimes:
             lab = TorchLab(hardware, find_engine(name), request.dtype)
             rows = measure_host(lab, name, request.dtype, gpu, request.max_noise, progress)

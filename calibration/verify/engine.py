@@ -43,7 +43,7 @@ def verify_engine(
     """
     prediction = predictor.predict(config, workload)  # refuses a workload before anything is built
     free = available_memory()
-    if free is not None and prediction.peak_memory_bytes > free:
+    if prediction.peak_memory_bytes > free:
         needed = prediction.peak_memory_bytes
         raise LatmodelError(
             f"the model takes {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: verify a smaller one"

@@ -1,6 +1,7 @@
 """Blocks and their scores from files: what `latmodel layers` lets each layer pick from."""
 
 import csv
+import io
 import math
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..errors import UsageError
 from ..model.architecture import Block
 from ..model.layers.layer import Layer
 from ..model.layers.registry import KINDS
-from ..strict_json import strict_loads
+from ..strict_json import read_text, strict_loads
 
 MAX_BYTES = 10_000_000
 PLACES = ("attention", "feed_forward")
@@ -28,8 +29,9 @@ def read_blocks(path: Path) -> dict[str, Block]:
     Raises:
         UsageError: the file cannot be read, is no such list, or a field is wrong; the block and the field are named.
     """
+    text = read_text(path, MAX_BYTES)
     try:
-        listed = strict_loads(_text(path))
+        listed = strict_loads(text)
     except ValueError as error:
         raise UsageError(f"{path}: not JSON: {str(error)[:100]}") from None
     if not isinstance(listed, list) or not listed:
@@ -82,7 +84,7 @@ def read_scores(path: Path, names: list[str]) -> Array:
         UsageError: the file cannot be read, its columns are not the blocks, or a cell is no number; row and column
         named.
     """
-    reader = csv.DictReader(_text(path).splitlines())
+    reader = csv.DictReader(io.StringIO(read_text(path, MAX_BYTES), newline=""))
     columns = reader.fieldnames or []
     if sorted(columns) != sorted(names):
         odd = sorted(set(columns) ^ set(names)) or ["a column twice"]
@@ -108,12 +110,3 @@ def _score(text: str | None, where: str) -> float:
     if not math.isfinite(value):
         raise UsageError(f"{where}: {text[:40]!r} is not a number")
     return value
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None

@@ -1,14 +1,17 @@
 """Tables of architectures, CSV or JSON: what any verb writes can be read again."""
 
 import csv
+import io
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from ..errors import UsageError
 from ..model.config import CONFIG_FIELDS
-from ..strict_json import read_regular, strict_loads
+from ..strict_json import read_text, strict_loads
 
 MAX_TABLE_BYTES = 100_000_000
 TEXT_FIELDS = ("logits", "dtype", "gpu", "runtime", "weights", "kv_cache", "host", "attention")
@@ -36,13 +39,7 @@ def read_table(path: Path) -> list[Row]:
         UsageError: the file cannot be read, a column is missing or has nearly the name of a known one, or a value is
             wrong; row and column named.
     """
-    try:
-        raw = read_regular(path, MAX_TABLE_BYTES)
-        if len(raw) > MAX_TABLE_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_TABLE_BYTES} bytes; split it")
-        text = raw.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    text = read_text(path, MAX_TABLE_BYTES)
     rows = _json_rows(text, path) if path.suffix in (".jsonl", ".json") else _csv_rows(text, path)
     if not rows:
         raise UsageError(f"{path} holds no rows")
@@ -64,34 +61,17 @@ def misspelt(name: str) -> str | None:
 
 
 def _csv_rows(text: str, path: Path) -> list[Row]:
-    reader = csv.DictReader(text.splitlines())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     rows = []
     try:
         for number, row in enumerate(reader, 1):
             if None in row or None in row.values():
                 raise UsageError(f"{path}: row {number}: has another number of fields than the heading")
-            rows.append(
-                {
-                    name: _cell(name, value, f"{path}: row {number}")
-                    for name, value in row.items()
-                    if value != "" or name not in KNOWN
-                }
-            )
+            given = {name: value for name, value in row.items() if value != "" or name not in KNOWN}
+            rows.append(_checked(given, f"{path}: row {number}"))
     except csv.Error as error:
         raise UsageError(f"{path}: row {reader.line_num}: {error}") from None
     return rows
-
-
-def _cell(name: str, text: str, where: str) -> Any:
-    if name in TEXT_FIELDS or name not in KNOWN:
-        return text
-    if name == "tie_word_embeddings":
-        if text.lower() in ("true", "1", "false", "0"):
-            return text.lower() in ("true", "1")
-        raise UsageError(f"{where}: column {name!r}: {text[:40]!r} is neither true nor false")
-    if not (text.isascii() and text.isdigit() and len(text) <= 12):
-        raise UsageError(f"{where}: column {name!r}: {text[:40]!r} is not a whole number")
-    return int(text)
 
 
 def _json_rows(text: str, path: Path) -> list[Row]:
@@ -121,21 +101,33 @@ def _parsed(text: str, where: str) -> Any:
 def _checked(row: Any, where: str) -> Row:
     if not isinstance(row, Mapping):
         raise UsageError(f"{where}: not an object")
-    given = {name: value for name, value in row.items() if value is not None or name not in KNOWN}
-    for name, value in given.items():
-        if not _fits(name, value):
-            raise UsageError(f"{where}: column {name!r}: {str(value)[:40]!r} is not {_kind(name)}")
-    return given
+    return {
+        name: _value(name, value, where) if name in KNOWN else value
+        for name, value in row.items()
+        if value is not None or name not in KNOWN
+    }
 
 
-def _fits(name: str, value: Any) -> bool:
-    if name in TEXT_FIELDS:
-        return isinstance(value, str)
-    if name == "tie_word_embeddings":
-        return isinstance(value, bool)
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return name not in KNOWN or (whole and not isinstance(value, bool) and abs(value) < 1e12)
+def _value(name: str, value: Any, where: str) -> Any:
+    """The value of a known column as pydantic reads it: 80, "80" and 80.0 are one number."""
+    kind = _TEXT if name in TEXT_FIELDS else _TRUTH if name == "tie_word_embeddings" else _WHOLE
+    try:
+        return kind.adapter.validate_python(value)
+    except ValidationError:
+        raise UsageError(f"{where}: column {name!r}: {str(value)[:40]!r} is {kind.complaint}") from None
 
 
-def _kind(name: str) -> str:
-    return "text" if name in TEXT_FIELDS else "true or false" if name == "tie_word_embeddings" else "a whole number"
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):  # to pydantic true is 1
+        raise ValueError("not a number")
+    return value
+
+
+class _Kind(NamedTuple):
+    adapter: TypeAdapter[Any]
+    complaint: str
+
+
+_TEXT = _Kind(TypeAdapter(str), "not text")
+_TRUTH = _Kind(TypeAdapter(bool), "neither true nor false")
+_WHOLE = _Kind(TypeAdapter(Annotated[int, Field(ge=0, lt=10**12), BeforeValidator(_no_truth)]), "not a whole number")

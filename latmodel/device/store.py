@@ -85,8 +85,19 @@ def list_uncalibrated() -> list[DataSheet]:
 def profile_folders() -> Iterable[Path]:
     """Where profiles are looked for, in order: ./profiles, the user's data directory, the packaged ones."""
     yield Path("profiles")
-    yield Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "latmodel" / "profiles"
+    yield from _users_folders()
     yield from packaged_folders()
+
+
+def _users_folders() -> Iterable[Path]:
+    """The user's data directory as the system has it, then the one that latmodel 0.1 took on every system."""
+    from platformdirs import user_data_path
+
+    own = user_data_path("latmodel", appauthor=False) / "profiles"
+    yield own
+    before = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    if (older := Path(before) / "latmodel" / "profiles") != own:
+        yield older
 
 
 def packaged_folders() -> Iterable[Path]:

@@ -171,19 +171,14 @@ class _Bench:
         return Curve(way, tuple(points), best, self._note(way, points, best))
 
     def _note(self, way: Way, points: list[Pruned], best: Pruned | None) -> str:
-        """What must be said of a way: that it does not reach the target and why, or what alignment is worth."""
+        """What must be said of a way: why it does not reach the target, or what alignment is worth."""
         if best is not None:
             return self._alignment(way, best)
         if self.target.parameters is not None:
-            return f"ends short of the target, with {min(point.kept for point in points):.0%} of the parameters"
-        fastest = max(points, key=lambda point: point.speedup)
-        gain = f"at most {fastest.speedup:.2f}× with {fastest.kept:.0%} of the parameters"
-        each = "gains nothing" if fastest.speedup < NOTHING else "ends short of the target"
-        if fastest.prediction.bound == "host":
-            return f"{each}, {gain}: the host launches as many kernels for narrow blocks as for wide ones"
-        if way.name == "experts":
-            return f"{each}, {gain}: fewer are kept in memory, but a token still goes to as many"
-        return f"{each}, {gain}"
+            return f"it ends with {min(point.kept for point in points):.0%} of the parameters"
+        if max(points, key=lambda point: point.speedup).prediction.bound == "host":
+            return "the host launches as many kernels for narrow blocks as for wide ones"
+        return "fewer are kept in memory, but a token still goes to as many" if way.name == "experts" else ""
 
     def _alignment(self, way: Way, best: Pruned) -> str:
         """How much slower the same shape is with one column less."""

@@ -73,7 +73,7 @@ def _each_layer(model: Architecture, change: Callable[[Layer], Layer]) -> Archit
 
 WAYS = (
     Way("depth", "whole blocks", fewer_blocks, False),
-    Way("heads", "heads, in whole groups", fewer_heads, False),
+    Way("heads", "in whole groups", fewer_heads, False),
     Way("ffn", "feed-forward columns", narrower_ffn, True),
     Way("width", "heads and feed-forward columns", narrower_blocks, True),
     Way("hidden", "the residual stream", narrower_stream, True),

@@ -21,7 +21,7 @@ KV_GROUPS_RANGE = (2.0, 8.0)
 NOT_COVERED = {
     "mixture": "a mixture of experts: the law was measured on dense models, its parameters are not theirs",
     "hybrid": "a hybrid of attention and other mixers: its depth is not that of a plain decoder",
-    "pruned": "pruned: the law is of models trained from scratch at that shape, not cut from a larger one",
+    "pruned": "its law is of models trained from scratch at their shape, not cut from a larger one",
     "quantised": "quantised: what rounding the weights costs is not in the law",
 }
 

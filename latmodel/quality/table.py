@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..strict_json import read_regular
+from ..strict_json import read_text
 from .shapes import Array
 
 COLUMNS = ("layers", "hidden", "parameters", "loss", "group")
@@ -53,7 +53,7 @@ def read_ablation(path: Path) -> Ablation:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path, MAX_BYTES), newline=""), strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:
@@ -65,19 +65,6 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         raise UsageError(f"{path}: line {reader.line_num}: {error}; save it as plain CSV") from error
     if header is None:
         raise UsageError(f"{path}: empty; the first line must be {','.join(COLUMNS)}")
-
-
-def _text(path: Path) -> str:
-    try:
-        raw = read_regular(path, MAX_BYTES)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"{path}: larger than {MAX_BYTES / 1e6:g} MB; give one row per trained model")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from error
 
 
 def _checked_header(path: Path, cells: list[str]) -> list[str]:

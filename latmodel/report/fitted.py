@@ -24,30 +24,43 @@ def fitted_table(
     columns: Sequence[Column], cells: Sequence[Sequence[str]], *, title: str = "", styles: Sequence[str] = ()
 ) -> str:
     """An aligned table of the columns that fit, under its title."""
+    widths = _widths(columns, cells)
+    chosen = _chosen(columns, widths)
+    width = sum(widths[i] + GAP for i in chosen) if WIDE.get() else terminal_width()
+    body = _drawn([columns[i] for i in chosen], [[row[i] for i in chosen] for row in cells], width, styles)
+    return f"{paragraph(title)}\n{body}" if title else body
+
+
+def whole_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
+    """An aligned table of all columns, whatever the terminal."""
+    return _drawn(columns, cells, sum(width + GAP for width in _widths(columns, cells)))
+
+
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max([len(column.heading), *(len(row[i]) for row in cells)]) for i, column in enumerate(columns)]
+
+
+def _drawn(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int, styles: Sequence[str] = ()) -> str:
     from rich.box import Box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    widths = [max([len(column.heading), *(len(line[i]) for line in cells)]) for i, column in enumerate(columns)]
-    chosen = _chosen(columns, widths)
-    width = sum(widths[i] + GAP for i in chosen) if WIDE.get() else terminal_width()
     line = "  ──" if _encodes("─") else "  --"
     box = Box(f"    \n    \n {line[2]}  \n    \n    \n    \n    \n    \n")
     shown = Table(box=box, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
-    for i in chosen:
-        column, numeric = columns[i], all(is_number(row[i]) for row in cells)
+    for i, (column, least) in enumerate(zip(columns, _widths(columns, cells), strict=True)):
+        numeric = all(is_number(row[i]) for row in cells)
         shown.add_column(
             column.heading, justify="right" if numeric else "left", no_wrap=not column.wraps,
-            overflow="fold" if column.wraps else "crop", min_width=None if column.wraps else widths[i],
+            overflow="fold" if column.wraps else "crop", min_width=None if column.wraps else least,
         )  # fmt: skip
     for number, row in enumerate(cells):
-        shown.add_row(*(Text(row[i]) for i in chosen), style=styles[number] if styles else None)
+        shown.add_row(*map(Text, row), style=styles[number] if styles else None)
     console = Console(width=width, force_terminal=coloured(), no_color=not coloured(), highlight=False, emoji=False)
     with console.capture() as capture:
         console.print(shown)
-    body = "\n".join(row.rstrip() for row in capture.get().splitlines())
-    return f"{paragraph(title)}\n{body}" if title else body
+    return "\n".join(row.rstrip() for row in capture.get().splitlines())
 
 
 def paragraph(text: str) -> str:

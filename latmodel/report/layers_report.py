@@ -34,7 +34,7 @@ def layers_text(
         shape=shape_fields(chosen.architecture),
     )  # fmt: skip
     if output_format in ("json", "jsonl"):
-        whole = {**row, "score": chosen.score, "score_bound": chosen.bound, "gap": chosen.gap, "layers": picked}
+        whole = {**row, "score": chosen.score, "score_bound": chosen.bound, "gap": chosen.gap, "blocks": picked}
         return Answer(render([whole], output_format, [], single=True), row["notes"])
     if output_format == "csv":
         return Answer(render(picked, output_format, []), row["notes"])

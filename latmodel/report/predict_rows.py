@@ -13,7 +13,7 @@ from ..units import show_bytes, show_count, show_seconds
 from .column import Column, Row
 from .fitted import paragraph
 from .generated import PLAIN, Generation, added, generation_columns
-from .rows import Answer, full_row, notes_of, run_notes, shape_fields
+from .rows import PLAIN_LLAMA, Answer, full_row, notes_of, run_notes, shape_fields
 from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
 
@@ -37,7 +37,10 @@ def predict_one(
     model, workload = named.model, named.under(workload)
     if limits:
         row |= capacity(predictor, model, workload).as_dict()
-    row = full_row(row, predictor, workload, run_notes(predictor, workload, named.notes), shape=shape_fields(model))
+    shape = shape_fields(model)
+    if PLAIN_LLAMA in shape:  # read again by its name
+        shape = {"model": named.name, **shape}
+    row = full_row(row, predictor, workload, run_notes(predictor, workload, named.notes), shape=shape)
     parts = breakdown(predictor, model, workload) if operators else []
     if output_format in ("json", "jsonl"):
         whole = row | ({"breakdown": parts} if operators else {})

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from ..model.config import Workload
 from ..predict.predictor import Predictor
-from ..pruning.prune import NAMES, Curve, Pruning
+from ..pruning.prune import NAMES, NOTHING, Curve, Pruning
 from ..quality import NOT_COVERED
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column
@@ -39,30 +39,44 @@ def table(
 
 
 def notes(pruning: Pruning) -> Iterator[str]:
-    """One sentence for each way that needs one, and which way keeps the most."""
-    for curve in pruning.curves:
+    """Which way is best, what must be said of the others, and what is not known."""
+    reached = [curve for curve in pruning.curves if curve.best is not None]
+    yield _best(reached, pruning) if reached else "no way of pruning reaches the target"
+    for curve in reached:
         if curve.note:
-            yield f"{curve.way.name} ({curve.way.what}): {curve.note}"
+            yield f"{_named(curve)}: {curve.note}"
+    yield from _missed([curve for curve in pruning.curves if curve.best is None])
     if pruning.beyond:
         yield pruning.beyond
-    reached = [curve for curve in pruning.curves if curve.best is not None]
-    if not reached:
-        yield "no way of pruning reaches the target"
-        return
-    best = max(reached, key=_kept)
-    if pruning.target.parameters is not None:
-        quickest = max(reached, key=lambda curve: curve.shown.speedup)
-        yield (
-            f"of the shapes that keep so many parameters {quickest.way.name} ({quickest.way.what}) is the quickest, "
-            f"{quickest.shown.speedup:.2f} times as fast as the original in {pruning.target.metric}"
-        )
-    else:
-        yield f"the target is reached with the most parameters ({_kept(best):.0%}) by {best.way.name} ({best.way.what})"
     yield f"no score of quality is shown: {NOT_COVERED['pruned']}"
 
 
-def _kept(curve: Curve) -> float:
-    return curve.best.kept if curve.best else 0.0
+def _best(reached: Sequence[Curve], pruning: Pruning) -> str:
+    if pruning.target.parameters is not None:
+        quickest = max(reached, key=lambda curve: curve.shown.speedup)
+        return (
+            f"of the shapes that keep so many parameters {_named(quickest)} is the quickest, "
+            f"{quickest.shown.speedup:.2f} times as fast as the original in {pruning.target.metric}"
+        )
+    best = max(reached, key=lambda curve: curve.shown.kept)
+    return f"the target is reached with the most parameters ({best.shown.kept:.0%}) by {_named(best)}"
+
+
+def _missed(curves: Sequence[Curve]) -> Iterator[str]:
+    """One sentence for the ways that miss the target for the same reason."""
+    alike: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        verdict = "nothing is gained by" if curve.shown.speedup < NOTHING else "the target is missed by"
+        alike.setdefault((verdict, curve.note), []).append(curve)
+    for (verdict, note), some in alike.items():
+        *first, last = map(_named, some)
+        names = f"{', '.join(first)} and {last}" if first else last
+        most = max(curve.shown.speedup for curve in some)
+        yield f"{verdict} {names}, at most {most:.2f}×" + (f": {note}" if note else "")
+
+
+def _named(curve: Curve) -> str:
+    return f"{curve.way.name} ({curve.way.what})"
 
 
 def draw(pruning: Pruning, path: "str | os.PathLike[str]", title: str) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..configs.model_input import config_dict
-from ..model.architecture import Architecture
+from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
 from ..predict.predictor import Predictor
 from ..pruning.prune import dimensions
 from ..units import show_bytes
 from ..version import __version__
+
+PLAIN_LLAMA = "plain_llama"  # false in a row whose model is more than its dimensions say
 
 
 class Answer(NamedTuple):
@@ -25,14 +27,22 @@ def notes_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def shape_fields(model: ModelConfig | Architecture) -> dict[str, Any]:
-    """Dimensions by their Hugging Face names; where blocks differ, those of the commonest."""
+    """Dimensions by their Hugging Face names; where blocks differ, those of the commonest.
+
+    A model that is more than its dimensions say (other layers, biases, blocks that differ) is told by `plain_llama`.
+    """
     if isinstance(model, ModelConfig):
         return config_dict(model)
     fields = dimensions(model)
     del fields["aligned"]
-    return {
-        **fields, "vocab_size": int(model.vocab_size), "tie_word_embeddings": bool(model.tie_word_embeddings)
-    }  # fmt: skip
+    fields |= {"vocab_size": int(model.vocab_size), "tie_word_embeddings": bool(model.tie_word_embeddings)}
+    return fields if _is_llama(model, fields) else {**fields, PLAIN_LLAMA: False}
+
+
+def _is_llama(model: Architecture, fields: Mapping[str, Any]) -> bool:
+    """Whether the model is the Llama of these dimensions and nothing else."""
+    known = {name: float(value) for name, value in fields.items()}
+    return any(uniform(**known, aligned=aligned) == model for aligned in (True, False))
 
 
 def workload_fields(workload: Workload) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..units import show_bytes, show_count, show_rate, show_seconds
-from .column import Column, Row, is_number
-from .fitted import fitted_table
+from .column import Column, Row
+from .fitted import fitted_table, whole_table
 
 OutputFormat = Literal["table", "json", "jsonl", "csv", "md"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("table", "json", "jsonl", "csv", "md")
@@ -61,20 +61,10 @@ def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
 
 def table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, title: str = "") -> str:
-    """A plain aligned table as wide as its cells: text to the left, numbers to the right."""
-    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
-    numeric = [all(is_number(line[i]) for line in cells) for i in range(len(headings))]
-
-    def line_of(line: Sequence[str]) -> str:
-        padded = (
-            text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(line, widths, numeric, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    rule = "  ".join("─" * width for width in widths)
-    body = [line_of(headings), rule, *map(line_of, cells)]
-    return "\n".join([title, *body] if title else body)
+    """An aligned table of text cells, as wide as they are: text to the left, numbers to the right."""
+    columns = [Column(heading, str) for heading in headings]
+    body = whole_table(columns, cells)
+    return f"{title}\n{body}" if title else body
 
 
 def seconds_with_interval(row: Row, name: str) -> str:
