@@ -1,6 +1,6 @@
 """Calibrations of simulated devices with planted coefficients: are they found, and do the intervals hold?
 
-    python benchmarks/calibrate_sim.py --seeds 200
+    python benchmarks/calibrate_sim.py --seeds 200 --keep seeds.jsonl
 
 Every seed plants other coefficients and draws 2 % noise and 5 % outliers (60 % slower); with --disturbed also drift of
 up to 30 % and throttled spells of 40 %. Prints the median error of unseen whole models, of the coefficients that the
@@ -8,8 +8,11 @@ fit calls well determined, and how often the 90 % intervals hold.
 """
 
 import argparse
+import json
 import math
 import statistics
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +20,10 @@ from calibration.fit.make import Problem
 from calibration.fit.outcome import About, Calibrated, calibrated
 from calibration.fit.start import problem
 from calibration.measure.plan import CPU, make_plan
-from calibration.measure.rounds import measure
+from calibration.measure.rounds import Record, measure
 from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.measure.summary import combine, observations
+from calibration.observations.record import append_record
 from calibration.verify.whole_models import model_cases
 from latmodel.device.profile import SheetPart
 from latmodel.laws.coefficients import Sheet
@@ -81,8 +85,11 @@ def one(seed: int, effort: str, disturbed: bool) -> tuple[SimulatedLab, Calibrat
 
 
 def unseen(lab: SimulatedLab, done: Calibrated, seed: int) -> tuple[list[float], list[bool]]:
-    """Errors (log) of ten whole models never measured, and whether a noisy measurement of each is covered."""
-    rng, predictor = np.random.default_rng(1000 + seed), Predictor(done.profile, RUNTIME)
+    """Errors (log) of ten whole models never measured, and whether a noisy measurement of each is covered.
+
+    They run where the device was calibrated, so that the interval holds that host alone.
+    """
+    rng, predictor = np.random.default_rng(1000 + seed), Predictor(done.profile, RUNTIME, host="published")
     errors, inside = [], []
     for _ in range(10):
         heads = int(rng.integers(2, 14))
@@ -102,33 +109,65 @@ def unseen(lab: SimulatedLab, done: Calibrated, seed: int) -> tuple[list[float],
     return errors, inside
 
 
+def record(seed: int, effort: str, disturbed: bool) -> Record:
+    """What one seed shows, as a line of a file keeps it: errors (log) and standard errors by coefficient, models."""
+    lab, done, truth = one(seed, effort, disturbed)
+    errors, inside = unseen(lab, done, seed)
+    fitted = done.fitted.coefficients
+    return {
+        "seed": seed, "effort": effort, "disturbed": disturbed,
+        "errors": {name: math.log(item.value / truth[name]) for name, item in fitted.items()},
+        "stderrs": {name: item.stderr_log for name, item in fitted.items()},
+        "unseen": errors, "inside": inside,
+    }  # fmt: skip
+
+
+def kept(path: Path | None, effort: str, disturbed: bool) -> dict[int, Record]:
+    """Seeds that a file holds already."""
+    if path is None or not path.exists():
+        return {}
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {r["seed"]: r for r in records if (r["effort"], r["disturbed"]) == (effort, disturbed)}
+
+
+def report(records: Sequence[Record]) -> None:
+    """Print the figures of some seeds."""
+    pairs = [(abs(r["errors"][name]), error) for r in records for name, error in r["stderrs"].items()]
+    sure = [away for away, error in pairs if error < SURE]
+    errors, inside = ([value for r in records for value in r[key]] for key in ("unseen", "inside"))
+    print(
+        f"well-determined coefficients ({100 * len(sure) / len(pairs):.0f} % of {len(pairs)}: standard error below "
+        f"{100 * SURE:.0f} %): median error {100 * statistics.median(sure):.2f} %"
+    )
+    _coverage("coefficients", [away <= 1.645 * error for away, error in pairs])
+    _coverage("well-determined ones", [away <= 1.645 * error for away, error in pairs if error < SURE])
+    print(f"unseen models: median error {100 * statistics.median(map(abs, errors)):.2f} % of {len(errors)} times")
+    _coverage("predictions", inside)
+
+
+def _coverage(what: str, inside: Sequence[bool]) -> None:
+    print(f"90 % intervals of {what} cover {100 * statistics.fmean(inside):.1f} % of {len(inside)}")
+
+
 def main() -> None:
     """Run the seeds and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--effort", choices=["quick", "normal"], default="quick")
     parser.add_argument("--disturbed", action="store_true", help="drift and throttling as well")
+    parser.add_argument("--keep", type=Path, help="JSON Lines: seeds in it are not run again, others are added")
     options = parser.parse_args()
-    coefficients: list[float] = []
-    covered: list[bool] = []
-    errors: list[float] = []
-    inside: list[bool] = []
-    for seed in range(options.seeds):
-        lab, done, truth = one(seed, options.effort, options.disturbed)
-        for name, item in done.fitted.coefficients.items():
-            away = abs(math.log(item.value / truth[name]))
-            covered.append(away <= 1.645 * item.stderr_log)
-            if item.stderr_log < SURE:
-                coefficients.append(away)
-        some, hits = unseen(lab, done, seed)
-        errors += some
-        inside += hits
+    records = kept(options.keep, options.effort, options.disturbed)
+    seeds = range(options.first, options.first + options.seeds)
+    for seed in seeds:
+        if seed in records:
+            continue
+        records[seed] = record(seed, options.effort, options.disturbed)
+        if options.keep is not None:
+            append_record(options.keep, records[seed])
     print(f"{options.seeds} seeds, {options.effort}{', disturbed' if options.disturbed else ''}")
-    sure = 100 * statistics.median(coefficients)
-    print(f"well-determined coefficients: median error {sure:.2f} % of {len(coefficients)}")
-    print(f"90 % intervals of coefficients cover {100 * statistics.fmean(covered):.1f} % of {len(covered)}")
-    print(f"unseen models: median error {100 * statistics.median(map(abs, errors)):.2f} % of {len(errors)} times")
-    print(f"90 % intervals of predictions cover {100 * statistics.fmean(inside):.1f} % of {len(inside)}")
+    report([records[seed] for seed in seeds])
 
 
 if __name__ == "__main__":

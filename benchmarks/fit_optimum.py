@@ -61,7 +61,7 @@ def starts(name: str, task: Problem, rows: Sequence[Observation], count: int, se
     ends, plain = [first.cost], []
     for number in range(count):
         begin = random_start(task.free, generator)
-        ends.append(annealed_fit(pieces, task.start, task.free, begin, number + 1, first.law_error).cost)
+        ends.append(annealed_fit(pieces, task.start, task.free, begin, first.law_error).cost)
         plain.append(fit(pieces, task.start, task.free, begin).cost)
         print(f"  start {number + 1:2d}: cost {ends[-1]:9.2f}; one descent, noise of the rows alone: {plain[-1]:9.2f}")
     spread = max(ends) / min(ends) - 1.0

@@ -14,6 +14,7 @@ import numpy as np
 from latmodel import Predictor, Workload
 from latmodel.model.architecture import Architecture, Block, FeedForward, Group
 from latmodel.predict.columns import keep_freed_memory
+from latmodel.predict.ends import costs_on
 from latmodel.predict.inputs import work_of
 from latmodel.report.text import table
 
@@ -28,12 +29,13 @@ def architecture(layer: Any, by: Any) -> Architecture:
 def seconds(layer: Any, scaled: Any, predictor: Predictor) -> float:
     """Of the fastest of some runs: time, parameters and memory of all rows."""
     work, sizes, fastest = work_of(Workload()), 1.0 + np.arange(ROWS) / ROWS, float("inf")
+    priced = predictor._priced("bfloat16", None)
     for _ in range(REPEATS):
         start = time.perf_counter()
         for first in range(0, ROWS, CHUNK):
             by = sizes[first : first + CHUNK]
             model = architecture(scaled(layer, by), by)
-            predictor._price(model, work, "bfloat16", predictor._costs(model, work, "bfloat16"))
+            predictor._price(model, work, priced, costs_on(priced.target, model, work))
         fastest = min(fastest, time.perf_counter() - start)
     return fastest
 

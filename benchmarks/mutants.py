@@ -1,118 +1,69 @@
 """Tests that notice: small faults are planted one at a time, and the tests that stand for a file must fail on each.
 
-    python benchmarks/mutants.py --seed 0 --each 12            # a dozen of every file, some minutes a file
+    python benchmarks/mutants.py --each 8 --jobs 2             # eight of every file
     python benchmarks/mutants.py latmodel/laws/gemm.py --each 40
     python benchmarks/mutants.py --sample 15 --least 80        # what CI runs: a few of all files
 
-A mutant changes one operator, comparison, constant, maximum or minimum, or drops a `not` (as mutmut and Cosmic Ray do).
-Each runs in a copy of the tree, so that the checkout stays as it is; a mutant that hangs counts as killed. Survivors
-are printed with their line: either a test is missing, or the fault changes nothing ("equivalent"), and is then listed
-in `EQUIVALENT` with the reason.
+`mutant_rules.py` says what a fault is, `mutant_guards.py` which tests stand for which file. Every mutant runs in a copy
+of the tree, in a fork of this process, which has the packages loaded already that tests need. The tests must pass
+without a fault first. A mutant that takes ten times as long as they do counts as killed. Survivors are printed with
+their line: either a test is missing, or the fault changes nothing ("equivalent"), and is then listed in `EQUIVALENT`
+with the reason. POSIX only.
 """
 
 import argparse
-import ast
+import importlib
 import os
 import random
+import resource
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
+from mutant_guards import EQUIVALENT, GUARDS
+from mutant_rules import ROOT, Mutant, mutants
+
 COPIED = ("latmodel", "calibration", "tests", "benchmarks", "profiles", "pyproject.toml", "docs", "README.md")
-LIMIT_S = 300.0
-# File → the tests that stand for it, quickest first: a mutant is dead at the first that fails.
-GUARDS = {
-    "latmodel/laws/gemm.py": ("roofline", "llama_kernels", "kernels", "properties"),
-    "latmodel/laws/attention.py": ("roofline", "kernels", "properties"),
-    "latmodel/laws/cpu.py": ("cpu_law", "calibrate_simulated"),
-    "latmodel/laws/pointwise.py": ("roofline", "properties"),
-    "latmodel/predict/timeline.py": ("timeline", "forward"),
-    "latmodel/predict/forward.py": ("forward", "properties", "roofline"),
-    "latmodel/predict/intervals.py": ("intervals", "cli"),
-    "latmodel/model/memory.py": ("memory", "properties"),
-    "latmodel/model/transformer.py": ("transformer", "families"),
-    "latmodel/search/tables.py": ("search", "frontier"),
-    "latmodel/search/dominance.py": ("dominance", "frontier"),
-    "calibration/fit/objective.py": ("fit", "anneal"),
-    "calibration/fit/anneal.py": ("anneal",),
-    "calibration/fit/fit.py": ("fit", "anneal"),
-    "calibration/fit/make.py": ("fit", "observations", "few_rows", "published"),
-    "calibration/fit/few_rows.py": ("few_rows",),
-    "calibration/measure/samples.py": ("measure",),
-    "calibration/measure/rounds.py": ("measure", "calibrate_simulated"),
-    "calibration/measure/reference.py": ("measure", "calibrate_simulated"),
-    "calibration/measure/summary.py": ("measure", "calibrate_simulated"),
-}
-# "file:old text → new text": why the fault changes nothing that anyone could notice.
-EQUIVALENT: dict[str, str] = {}
-OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-    ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.And: ast.Or, ast.Or: ast.And, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-}  # fmt: skip
-CALLS = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "any": "all", "all": "any"}
+LOADED = ("numpy", "pydantic", "click", "rich.console", "pytest", "hypothesis", "scipy.optimize", "torch")
+# What was loaded before the fork is known to pytest as such, and no reason to fail.
+COMMAND = (
+    "-qx",
+    "-m",
+    "not slow and not gpu",
+    "-p",
+    "no:cacheprovider",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)
+SLOWER, LEAST_S, NEVER_S = 10.0, 10.0, 1800.0  # processor time against the sound tests'; a mutant that sleeps for good
+MOST_BYTES = 8 << 30
+POLL_S = 0.02
+TOO_LONG = "took too long"
+Tests = tuple[str, ...]  # by the names of their files, quickest first
 
 
-class Mutant(NamedTuple):
-    """One fault: where, what the line was and becomes, and the whole file with it."""
+class Run(NamedTuple):
+    """Tests on one mutant (None: on the sound tree), in a process of their own."""
 
-    path: str
-    line: int
-    before: str
-    after: str
-    text: str
-
-    @property
-    def label(self) -> str:
-        """For `EQUIVALENT`."""
-        return f"{self.path}:{self.before} → {self.after}"
+    mutant: Mutant | None
+    tests: Tests
+    begun: float
 
 
-def mutants(path: str) -> Iterator[Mutant]:
-    """Every fault that the rules make in a file, in the order of its nodes. Annotations and asserts are left alone."""
-    source = (ROOT / path).read_text(encoding="utf-8")
-    count = sum(1 for _ in _places(ast.parse(source)))
-    for number in range(count):
-        tree = ast.parse(source)
-        node, change = list(_places(tree))[number]
-        before = ast.unparse(node)
-        change()
-        after = ast.unparse(node)
-        if after != before:
-            yield Mutant(path, getattr(node, "lineno", 0), before, after, ast.unparse(tree))
+class Ended(NamedTuple):
+    """What became of it: the test that failed, None if all passed; processor seconds."""
 
-
-def _places(tree: ast.AST) -> Iterator[tuple[ast.AST, "Change"]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert | ast.AnnAssign):
-            continue
-        if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in OPERATORS:
-            yield node, Change(node, "op", OPERATORS[type(node.op)]())
-        elif isinstance(node, ast.Compare) and type(node.ops[0]) in OPERATORS:
-            yield node, Change(node, "ops", [OPERATORS[type(node.ops[0])](), *node.ops[1:]])
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
-            yield node, Change(node.func, "id", CALLS[node.func.id])
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            yield node, Change(node, "op", ast.UAdd())
-        elif (
-            isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
-        ):
-            yield node, Change(node, "value", node.value + 1 if isinstance(node.value, int) else 1.5 * node.value + 0.1)
-
-
-class Change:
-    """One attribute of a node to be set: nothing happens until it is called."""
-
-    def __init__(self, node: ast.AST, name: str, value: object) -> None:
-        self._node, self._name, self._value = node, name, value
-
-    def __call__(self) -> None:
-        setattr(self._node, self._name, self._value)
+    mutant: Mutant | None
+    tests: Tests
+    killer: str | None
+    seconds: float
 
 
 def copy_tree(folder: Path) -> None:
@@ -125,26 +76,70 @@ def copy_tree(folder: Path) -> None:
             shutil.copy(source, folder / name)
 
 
-def killed_by(folder: Path, mutant: Mutant) -> str | None:
-    """The tests that failed on it (or took too long); None if it survives."""
-    target = folder / mutant.path
-    kept = target.read_text(encoding="utf-8")
-    target.write_text(mutant.text, encoding="utf-8")
-    variables = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        for name in GUARDS[mutant.path]:
-            command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/test_{name}.py"]
-            try:
-                run = subprocess.run(
-                    command, cwd=folder, env=variables, capture_output=True, timeout=LIMIT_S, check=False
-                )
-            except subprocess.TimeoutExpired:
-                return f"{name} (took too long)"
-            if run.returncode != 0:
-                return name
-        return None
-    finally:
-        target.write_text(kept, encoding="utf-8")
+def start(folder: Path, run: Run, limit_s: float) -> int:
+    """Plant the fault in the copy and fork; the child's exit status is 0, or which test failed, counted from 1."""
+    if run.mutant is not None:
+        (folder / run.mutant.path).write_text(run.mutant.text(), encoding="utf-8")
+    pid = os.fork()
+    if pid == 0:
+        status = 255
+        try:
+            status = _test(folder, run.tests, limit_s)
+        finally:
+            os._exit(status)
+    return pid
+
+
+def _test(folder: Path, tests: Sequence[str], limit_s: float) -> int:
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s) + 1, int(limit_s) + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    os.environ |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "CI": "true"}
+    os.chdir(folder)
+    sys.dont_write_bytecode = True
+    here = {str(ROOT), str(ROOT / "benchmarks")}
+    sys.path[:] = [str(folder), *(path for path in sys.path if path not in here)]
+    import pytest
+
+    for number, name in enumerate(tests, 1):
+        if pytest.main([*COMMAND, f"tests/test_{name}.py"]) != 0:
+            return number
+    return 0
+
+
+def ended(folder: Path, run: Run, status: int, seconds: float) -> Ended:
+    """Read the status and make the copy sound again."""
+    if run.mutant is not None:
+        shutil.copy2(ROOT / run.mutant.path, folder / run.mutant.path)
+    code = os.waitstatus_to_exitcode(status)
+    killer = None if code == 0 else run.tests[code - 1] if 0 < code <= len(run.tests) else TOO_LONG
+    return Ended(run.mutant, run.tests, killer, seconds)
+
+
+def run_all(
+    folders: Sequence[Path], wanted: Iterable[tuple[Mutant | None, Tests]], usual_s: Mapping[Tests, float]
+) -> Iterator[Ended]:
+    """Run them, one at a time in each copy, and give what became of each as it ends."""
+    waiting, free, running = list(wanted)[::-1], list(folders), dict[int, tuple[Path, Run]]()
+    while waiting or running:
+        while waiting and free:
+            mutant, tests = waiting.pop()
+            folder, run = free.pop(), Run(mutant, tests, time.monotonic())
+            limit_s = max(LEAST_S, SLOWER * usual_s.get(tests, NEVER_S / SLOWER))
+            running[start(folder, run, limit_s)] = (folder, run)
+        pid, status, used = os.wait4(-1, os.WNOHANG)
+        if pid in running:
+            folder, run = running.pop(pid)
+            free.append(folder)
+            yield ended(folder, run, status, used.ru_utime + used.ru_stime)
+        else:
+            time.sleep(POLL_S)
+        for one, (_, run) in running.items():
+            if time.monotonic() - run.begun > NEVER_S:
+                os.killpg(one, signal.SIGKILL)
 
 
 def chosen(paths: Sequence[str], each: int, sample: int | None, seed: int) -> list[Mutant]:
@@ -157,29 +152,63 @@ def chosen(paths: Sequence[str], each: int, sample: int | None, seed: int) -> li
     return [one for some in by_file for one in generator.sample(some, min(each, len(some)))]
 
 
+def judged(some: Sequence[Mutant], jobs: int) -> list[Ended]:
+    """Run the tests on the sound tree, then on each mutant; survivors are printed as they come.
+
+    Raises:
+        SystemExit: tests fail without a fault, so that they say nothing.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folders = [Path(name) / str(number) for number in range(jobs)]
+        for folder in folders:
+            folder.mkdir()
+            copy_tree(folder)
+        tests = {path: GUARDS[path] for path in sorted({one.path for one in some})}
+        alone = {}
+        for sound in run_all(folders, [(None, (name,)) for name in sorted({*chain(*tests.values())})], {}):
+            if sound.killer is not None:
+                raise SystemExit(f"test_{sound.killer} fails without a fault")
+            alone[sound.tests[0]] = sound.seconds
+        usual_s = {names: sum(alone[name] for name in names) for names in tests.values()}
+        print(f"{len(alone)} files of tests pass without a fault, in {sum(alone.values()):.0f} s", flush=True)
+        done = []
+        for one in run_all(folders, [(mutant, GUARDS[mutant.path]) for mutant in some], usual_s):
+            done.append(one)
+            if one.killer is None and one.mutant is not None:
+                path, line, before, after, _ = one.mutant
+                print(f"SURVIVED {path}:{line}: {before} → {after}", flush=True)
+        return done
+
+
+def figures(done: Sequence[Ended]) -> Iterator[str]:
+    """A line for each file: how many were killed, and by which tests."""
+    by_file: dict[str, list[Ended]] = {}
+    for one in done:
+        assert one.mutant is not None
+        by_file.setdefault(one.mutant.path, []).append(one)
+    for path, some in sorted(by_file.items()):
+        by = Counter(one.killer for one in some if one.killer is not None)
+        shown = ", ".join(f"{name} {count}" for name, count in by.most_common())
+        yield f"{path:48s} {by.total():3d} of {len(some):3d} killed ({shown}; {sum(one.seconds for one in some):.0f} s)"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Plant, run, count by file; 1 if fewer than `--least` percent were killed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", default=list(GUARDS))
-    parser.add_argument("--each", type=int, default=12, help="mutants of each file")
+    parser.add_argument("--each", type=int, default=8, help="mutants of each file")
     parser.add_argument("--sample", type=int, help="mutants of all files together, instead")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="how many at once")
     parser.add_argument("--least", type=float, default=0.0, help="percent that must be killed")
     options = parser.parse_args(arguments)
-    tally: dict[str, list[bool]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy_tree(folder)
-        for mutant in chosen(options.files, options.each, options.sample, options.seed):
-            tests = killed_by(folder, mutant)
-            tally.setdefault(mutant.path, []).append(tests is not None)
-            if tests is None:
-                print(f"SURVIVED {mutant.path}:{mutant.line}: {mutant.before} → {mutant.after}", flush=True)
-    for path, dead in tally.items():
-        print(f"{path:40s} {sum(dead):3d} of {len(dead):3d} killed")
-    every = [one for dead in tally.values() for one in dead]
-    percent = 100.0 * sum(every) / max(len(every), 1)
-    print(f"{sum(every)} of {len(every)} killed: {percent:.0f} %")
+    for name in LOADED:
+        importlib.import_module(name)
+    done = judged(chosen(options.files, options.each, options.sample, options.seed), options.jobs)
+    print("\n".join(figures(done)))
+    dead = sum(one.killer is not None for one in done)
+    percent = 100.0 * dead / max(len(done), 1)
+    print(f"{dead} of {len(done)} killed: {percent:.0f} %")
     return 0 if percent >= options.least else 1
 
 

@@ -37,7 +37,7 @@ def _plain(value: Array) -> bool:
 
 def is_array(value: Array) -> bool:
     """True for anything with a shape; False for a plain number."""
-    return not _plain(value)
+    return not (type(value) is float or isinstance(value, (float, int)))  # `_plain` without a call: asked most often
 
 
 def maximum(a: Array, b: Array) -> Array:
@@ -58,6 +58,13 @@ def minimum(a: Array, b: Array) -> Array:
     if torch is not None:
         return torch.minimum(*_tensors(torch, a, b))
     return np.minimum(_filled(a, b), _filled(b, a))
+
+
+def ordered(a: Array, b: Array) -> tuple[Array, Array]:
+    """Elementwise (maximum, minimum), in one call where both are plain."""
+    if type(a) is float and type(b) is float:
+        return (a, b) if a >= b else (b, a)
+    return maximum(a, b), minimum(a, b)
 
 
 def _filled(a: Array, like: Array) -> Array:

@@ -123,20 +123,66 @@ def read_text(path: Path, limit: int) -> str:
 def write_whole(path: Path, data: bytes) -> None:
     """Write beside the path under a random name, then rename over it; a link is followed to the file that it names.
 
+    What writers of the same path left beside it when they were killed is removed.
+
     Raises:
         OSError: it cannot be written, or something other than a regular file is there.
     """
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.part")
-    try:
-        with temporary.open("xb") as file:
+    _remove_left(target)
+    with _part(target) as part:
+        with part.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+        part.replace(target)
+
+
+@contextmanager
+def _part(target: Path) -> Iterator[Path]:
+    """A new file beside the target, locked while it is written, so that no other writer takes it for left behind."""
+    part = target.with_name(f"{_start(target)}{secrets.token_hex(6)}.part")
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    held = _lock(descriptor)
+    if not held:  # no such locks here: others leave it alone, too
+        os.close(descriptor)
+    try:
+        yield part
     except BaseException:  # Ctrl-C leaves nothing behind either
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         raise
+    finally:
+        if held:
+            os.close(descriptor)
+
+
+def _remove_left(target: Path) -> None:
+    """Remove the parts of writers that have ended: a lock is dropped with its process, however it ends."""
+    with suppress(OSError):
+        for left in [one for one in target.parent.iterdir() if _is_part(one.name, target)]:
+            with open_regular(left) as file:
+                if _lock(file.fileno()):
+                    left.unlink(missing_ok=True)
+
+
+def _start(target: Path) -> str:
+    return f".{target.name[:200]}."
+
+
+def _is_part(name: str, target: Path) -> bool:
+    start, end = _start(target), ".part"
+    return name.startswith(start) and name.endswith(end) and len(name) == len(start) + 12 + len(end)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the file is now locked by us; the system drops the lock when it is closed or the process ends."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # no such locks on this system, or another has it
+        return False
+    return True

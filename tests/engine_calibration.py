@@ -10,15 +10,18 @@ from calibration.verbs import engine_cases
 from calibration.verbs.engine import EngineRequest, calibrate_engine
 
 SHAPES = ((256, 512, 4, 4, (2, 4)), (512, 1024, 8, 2, (2, 4)))
-RUNS = (("prefill", 0, 16), ("prefill", 0, 64), ("decode", 48, 4), ("decode", 8, 4))
+RUNS = (
+    ("prefill", 0, 16), ("prefill", 0, 64), ("decode", 48, 4), ("decode", 8, 4),
+    ("step", 8, 2), ("step", 8, 4), ("step", 8, 8),
+)  # fmt: skip
 
 
 def make_small() -> None:
     """Replace what is measured."""
     engine_cases.SHAPES, engine_cases.RUNS = SHAPES, RUNS
     engine_cases.VOCABULARY, engine_cases.CONTEXT = 512, 128
-    engine_cases.LOADS["quick"] = 1
-    engine_cases.REPEATS = {"prefill": 1, "decode": 1}
+    engine_cases.LOADS["quick"], engine_cases.LONG_WIDTHS = 1, ()
+    engine_cases.REPEATS = {"prefill": 1, "step": 1, "decode": 1}
 
 
 def main(engine: str, weights: str, out: Path) -> None:

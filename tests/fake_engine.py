@@ -49,6 +49,14 @@ class Fake:
         """As long as the context says."""
         return (start + steps) * 1e-6
 
+    def behind(self, cached: int, tokens: int) -> float:
+        """A millisecond a token, and a microsecond a cached one."""
+        return tokens * 1e-3 + cached * 1e-6
+
+    def query_tile(self, options: EngineOptions) -> float:
+        """Any number together."""
+        return 0.0
+
     def close(self) -> None:
         """Nothing to give back."""
 

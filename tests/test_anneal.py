@@ -61,8 +61,8 @@ def test_the_law_s_own_error_is_what_was_planted(off: tuple[list[Evidence], Fitt
 
 def test_all_starts_end_at_one_cost(off: tuple[list[Evidence], Fitted]) -> None:
     pieces, first = off
-    for number, begin in enumerate(far_starts(3)):
-        end = anneal.annealed_fit(pieces, TASK.start, TASK.free, begin, number, first.law_error)
+    for begin in far_starts(3):
+        end = anneal.annealed_fit(pieces, TASK.start, TASK.free, begin, first.law_error)
         assert end.cost == pytest.approx(first.cost, rel=0.005)
 
 
@@ -73,7 +73,7 @@ def test_it_is_no_worse_than_one_descent(off: tuple[list[Evidence], Fitted]) -> 
     assert anneal.annealed_fit(pieces, TASK.start, TASK.free, law_error=0.0).cost <= plain.cost * (1.0 + 1e-4)
 
 
-def test_a_seed_gives_one_answer(off: tuple[list[Evidence], Fitted]) -> None:
+def test_the_same_rows_give_one_answer(off: tuple[list[Evidence], Fitted]) -> None:
     pieces, first = off
     again = anneal.annealed_fit(pieces, TASK.start, TASK.free)
     assert again.coefficients == first.coefficients and again.stop == first.stop
@@ -82,7 +82,7 @@ def test_a_seed_gives_one_answer(off: tuple[list[Evidence], Fitted]) -> None:
 def test_a_solver_that_ran_out_is_an_error(off: tuple[list[Evidence], Fitted], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anneal, "LAST_EVALUATIONS", 1)
     monkeypatch.setattr(anneal, "SHARP", ())
-    monkeypatch.setattr(anneal, "HOPS", 0)
+    monkeypatch.setattr(anneal, "JUMPS", 0)
     with pytest.raises(LatmodelError, match="the fit failed: The maximum number of function evaluations"):
         anneal.annealed_fit(off[0], TASK.start, TASK.free)
 

@@ -24,7 +24,7 @@ from latmodel.device.engine_options import EngineOptions
 from latmodel.device.profile_file import read_profile
 from latmodel.errors import LatmodelError, ProfileError, UsageError
 
-SAMPLES = 2 * 2 * 4  # widths, depths, runs
+SAMPLES = 2 * 2 * 7  # widths, depths, runs
 MODEL = ModelConfig(
     num_hidden_layers=3, hidden_size=512, intermediate_size=1024, num_attention_heads=8, num_key_value_heads=2,
     vocab_size=512, tie_word_embeddings=False,

@@ -11,12 +11,13 @@ from gguf import GGMLQuantizationType as Kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latmodel import Predictor, Workload
+from calibration.engines.whole.gguf_file import tensors, write_gguf
+from latmodel import ModelConfig, Predictor, Workload
 from latmodel.configs.gguf.header import TYPES, read_header
 from latmodel.configs.gguf.model import read_gguf
 from latmodel.configs.huggingface import read_config, read_decoder
 from latmodel.errors import UsageError
-from latmodel.model.gguf import TENSOR_TYPES
+from latmodel.model.gguf import FILE_TYPES, TENSOR_TYPES
 from latmodel.model.totals import num_parameters, weight_bytes
 
 HIDDEN, INNER, HEADS, KV, VOCAB, LAYERS = 512, 1024, 8, 2, 1000, 4
@@ -97,6 +98,36 @@ def test_parameters_and_bytes_are_those_that_the_package_reads(tmp_path: Path, k
     modelled = weight_bytes(decoder.architecture, Workload(weights=decoder.format, dtype="float16").numbers())
     assert modelled == pytest.approx(model.tensor_bytes, rel=1e-3 if kind == Kind.F16 else 1e-12)
     assert (decoder.family, decoder.max_position_embeddings) == ("llama", 2048)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("weights", FILE_TYPES)
+def test_what_is_written_for_llama_cpp_is_what_the_package_reads_tensor_by_tensor(
+    tmp_path: Path, weights: str, tied: bool
+) -> None:
+    config = ModelConfig(
+        num_hidden_layers=8, hidden_size=HIDDEN, intermediate_size=INNER, num_attention_heads=HEADS,
+        num_key_value_heads=KV, vocab_size=VOCAB, tie_word_embeddings=tied,
+    )  # fmt: skip
+    path = tmp_path / "a.gguf"
+    write_gguf(path, config, weights)
+    package = {
+        one.name: (one.tensor_type.name.lower(), tuple(map(int, one.shape)), int(one.n_elements), int(one.n_bytes))
+        for one in gguf.GGUFReader(path).tensors
+    }
+    read = read_header(path).tensors
+    assert package == {name: (TYPES[one.kind], one.shape, one.values, one.bytes) for name, one in read.items()}
+    asked = {one.name: (one.type, (one.columns, one.rows)) for one in tensors(config, weights)}
+    assert {name: row[:2] for name, row in package.items() if "norm" not in name} == asked
+    assert {row[0] for name, row in package.items() if "norm" in name} == {"f32"}
+    model = read_gguf(path)
+    parameters, nbytes = (sum(row[column] for row in package.values()) for column in (2, 3))
+    assert model.parameters == parameters == num_parameters(config.architecture())
+    assert model.tensor_bytes == nbytes
+    modelled = weight_bytes(config.architecture(), Workload(weights=weights, dtype="float16").numbers())
+    assert modelled == pytest.approx(
+        nbytes, rel=1e-3 if weights in ("f16", "bf16") else 1e-12
+    )  # norms in 32 bits there
 
 
 def test_a_file_is_predicted(tmp_path: Path) -> None:

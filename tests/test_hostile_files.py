@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from latmodel import strict_json
 from latmodel.strict_json import read_regular, write_whole
 
 MAX_CPU_S, MAX_MB = 1.0, 200.0
@@ -83,6 +84,32 @@ def test_two_writers_do_not_share_a_temporary_file(tmp_path: Path, monkeypatch: 
     for _ in range(2):
         write_whole(tmp_path / "out", b"new")
     assert len(set(names)) == 2
+
+
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from latmodel.strict_json import write_whole
+
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+write_whole(Path(sys.argv[1]), b"half of it")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    path, other = tmp_path / "out", tmp_path / ".other.0123456789ab.part"
+    path.write_bytes(b"old")
+    other.write_bytes(b"of another file")
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path)], check=False).returncode < 0
+        assert path.read_bytes() == b"old"
+        assert len(list(tmp_path.glob(".out.*.part"))) == 1  # the second removed the first's
+    with strict_json._part(path) as part:
+        write_whole(path, b"new")
+        assert list(tmp_path.glob(".out.*.part")) == [part]
+        part.replace(path)
+    assert path.read_bytes() == b"" and sorted(one.name for one in tmp_path.iterdir()) == [other.name, "out"]
 
 
 @pytest.mark.parametrize(

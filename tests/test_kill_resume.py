@@ -1,18 +1,17 @@
 """A whole calibration of a simulated device, killed by SIGKILL where it is told to; `benchmarks/kill_resume.py` has the
 process, and kills it at fifty random moments."""
 
-import runpy
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
-KILLING = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "kill_resume.py"))
-run, check, resume, samples_of, prepared = (
-    KILLING[name] for name in ("run", "check", "resume", "samples_of", "prepared")
-)
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from kill_resume import Whole, check, prepared, resume, run, samples_of
 
 
 @pytest.mark.slow
@@ -21,7 +20,7 @@ def test_killed_while_it_measures_fits_and_writes_and_resumed_it_is_the_same_cal
     (tmp_path / "killed").mkdir()
     undisturbed, path = tmp_path / "whole" / "sim.json", tmp_path / "killed" / "sim.json"
     assert run(undisturbed).code == 0
-    whole = KILLING["Whole"].of(undisturbed)
+    whole = Whole.of(undisturbed)
     assert len(whole.samples) > 80
     for die_at in ("0", "1", "50", "fitting", "writing"):
         seen = run(path, die_at)

@@ -43,6 +43,64 @@ def test_many_rows_compute_in_micro_batches() -> None:
     assert op_seconds(op, SHEET, LAW, 0.0).seconds == pytest.approx(2048e-6 + 2 * 10e-6 + 2 * 1e-6)
 
 
+# Of a CPU: 2e6 FLOPs a row; 31 us for one row without its launch, then 50, 60 and 80 us of 2, 4 and 8.
+FEW = LAW._replace(
+    two_rows_flops_per_s=2 * 2e6 / 50e-6, four_rows_flops_per_s=4 * 2e6 / 60e-6, eight_rows_flops_per_s=8 * 2e6 / 80e-6
+)
+
+
+@pytest.mark.parametrize(("rows", "microseconds"), [
+    (1, 30), (2, 50), (3, 55), (4, 60), (6, 70), (8, 80), (16, 16 * 2 + 10), (12, 0.5 * (80 + 42)), (40, 40 * 2 + 10),
+    (1024, 1024 * 2 + 2 * 10),
+])  # fmt: skip
+def test_few_rows_take_what_was_measured_and_lie_between(rows: int, microseconds: float) -> None:
+    op = gemm("few", float(rows), 1000.0, 1000.0, 0.5, 2.0)
+    launches = 2 if rows > 512 else 1
+    assert op_seconds(op, SHEET, FEW, 0.0).seconds == pytest.approx((microseconds + launches) * 1e-6)
+
+
+@pytest.mark.parametrize(("rows", "microseconds"), [
+    (1, 30), (2, 60), (3, 90), (4, 60), (5, 90), (8, 120), (15, 3 * 60 + 3 * 30), (16, 42), (17, 72), (36, 2 * 32 + 10 + 60),
+])  # fmt: skip
+def test_packed_weights_are_multiplied_in_tiles_of_sixteen_and_four_rows_and_the_rest_one_by_one(
+    rows: int, microseconds: float
+) -> None:
+    op = gemm("packed", float(rows), 1000.0, 1000.0, 0.5, 2.0)
+    law = FEW._replace(row_tile=4.0)
+    assert op_seconds(op, SHEET, law, 0.0).seconds == pytest.approx((microseconds + 1) * 1e-6)
+    many = gemm("packed", np.array([float(rows)] * 2), 1000.0, 1000.0, 0.5, 2.0)
+    assert op_seconds(many, SHEET, law, 0.0).seconds == pytest.approx((microseconds + 1) * 1e-6)
+
+
+def test_a_narrow_cache_is_read_more_slowly() -> None:
+    law, one = LAW._replace(narrow_cache=2.0), Step(1.0, 999.0)
+
+    def seconds(kv_heads: float, law: GgmlCoefficients) -> float:
+        op = attention_op(Attention(20.0, kv_heads, 64.0), one, LLAMA_CPP, SIXTEEN)
+        return float(op_seconds(op, SHEET, law, 0.0).seconds)
+
+    # Four heads of 64 are 256 values a position, read in three times 2 x 256 x 2 bytes x 1000 / 2.5e10 B/s.
+    assert seconds(4.0, law) - seconds(4.0, LAW) == pytest.approx(2.0 * 40.96e-6)
+    assert seconds(5.0, law) == seconds(5.0, LAW)
+
+
+def test_a_cpu_attends_by_tiles_of_queries_and_fewer_one_by_one() -> None:
+    law, attention = LAW._replace(query_tile=64.0), Attention(8.0, 2.0, 64.0)
+
+    def seconds(new: float, cached: float) -> float:
+        return float(
+            op_seconds(attention_op(attention, Step(new, cached), LLAMA_CPP, SIXTEEN), SHEET, law, 0.0).seconds
+        )
+
+    # Two of 1000 positions: keys and values once, as a token does, and the FLOPs of each at a token's rate.
+    flops = 4.0 * 64.0 * 8.0
+    assert seconds(2.0, 998.0) == pytest.approx(20.48e-6 + flops * (999.0 + 1000.0) / 1e11)
+    # 128 of a prompt: three tiles of 64 x 64, at 5e11 FLOP/s.
+    assert seconds(128.0, 0.0) == pytest.approx(flops * 3 * 64.0 * 64.0 / 5e11, rel=0.01)
+    # 65 take as long as 128 would for their rows.
+    assert seconds(65.0, 1000.0) == pytest.approx(seconds(128.0, 1000.0), rel=0.05)
+
+
 def test_at_least_150_devices_have_rows_of_their_own() -> None:
     assert sum(1 for rows in published_names().values() if rows) >= 150
 

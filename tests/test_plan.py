@@ -1,11 +1,15 @@
 """The plan: spread, held-out shapes, cold rings, limits."""
 
 import pytest
-from calibration_support import task
+from calibration_support import MemoryLog, task
 
+from calibration.measure.bench import Times
 from calibration.measure.cases import case_bytes, ring_depth, weight_elements
 from calibration.measure.plan import CPU, EFFORTS, GPU, PASS_TOKENS, PASSES, Plan, Scale, make_plan
 from calibration.measure.reference import Reference
+from calibration.measure.rounds import measure
+from calibration.measure.samples import Rules, sample
+from calibration.measure.simulated import Disturbance, SimulatedLab
 from calibration.verbs.prepare import expected_seconds
 from latmodel.model.config import ModelConfig
 from latmodel.model.totals import num_parameters
@@ -90,10 +94,46 @@ def test_like_measures_blocks_of_that_architecture() -> None:
 
 def test_the_estimate_is_that_of_the_rules() -> None:
     cheap = plan("quick", CPU)
-    # Cases that take no time still cost warm-up and samples: 44 × (0.05 + 0.3 + 0.15) s × 2 rounds × 1.2.
-    assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.5 * 2 * 1.2)
+    # Runs that take no time still cost warm-up and set-up; blocks of 0.02 s that scatter by 0.8 % are 0.4 % sure after
+    # π / 2 × 2² of them: 48 × (0.05 + 0.1257 + 0.15) s × 2 rounds × 1.2.
+    assert cheap.estimate_s(lambda case: 0.0) == pytest.approx(len(cheap.cases) * 0.32566 * 2 * 1.2, rel=1e-4)
     slower = cheap.estimate_s(lambda case: 0.01)
     assert slower > cheap.estimate_s(lambda case: 0.0) + len(cheap.cases) * 2 * (1 + Reference.runs(0.01)) * 0.01
+
+
+class Slept:
+    """A bench that takes the same every time, by a clock of its own."""
+
+    def __init__(self, run_s: float) -> None:
+        self._run_s, self.clock = run_s, 0.0
+
+    def time(self, runs: int) -> Times:
+        self.clock += runs * self._run_s
+        return Times(runs * self._run_s)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("run_s", [1e-5, 0.003, 0.0066, 0.03, 0.3, 0.5])
+def test_a_steady_sample_takes_what_is_expected(run_s: float) -> None:
+    bench = Slept(run_s)
+    sample(bench, lambda: bench.clock, Rules())
+    assert Rules().expected_s(run_s, 0.0) == pytest.approx(bench.clock, rel=0.1)
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("cpu", CPU), ("cuda", GPU)])
+@pytest.mark.parametrize("jitter", [0.003, 0.015])
+def test_a_simulated_calibration_takes_what_was_estimated_within_a_factor_of_two(
+    kind: str, scale: Scale, jitter: float
+) -> None:
+    """A device that is quieter than what estimates go by, and one that is noisier."""
+    made, start = plan("quick", scale), task(kind)
+    lab = SimulatedLab(
+        start.start.target("transformers-eager"), 1, Disturbance(jitter=jitter), replay=kind == "cuda"
+    )  # fmt: skip
+    measure(lab, made.cases, made.references, MemoryLog(), made.rules)
+    estimate_s = made.estimate_s(lambda case: expected_seconds(case, start, "transformers-eager"))
+    assert 0.5 < lab.now() / estimate_s < 2.0
 
 
 def test_quick_and_normal_keep_their_promise_on_a_cpu_core() -> None:

@@ -4,9 +4,11 @@ import pytest
 from toy import DECODE, DEVICE, GEMM, POINTWISE, PREFILL, SHEET, TWO_BYTES
 
 from latmodel.laws.attention import decode_seconds, prefill_seconds
-from latmodel.laws.coefficients import DeviceCoefficients
-from latmodel.laws.dispatch import op_seconds, pointwise_seconds
-from latmodel.laws.gemm import cached_bytes, compute_seconds, gemm_seconds, hot_factor, joined
+from latmodel.laws.coefficients import DeviceCoefficients, GemmCoefficients, PointwiseCoefficients, Sheet
+from latmodel.laws.dispatch import op_seconds
+from latmodel.laws.gemm import GemmLaw, cached_bytes, hot_factor, joined
+from latmodel.laws.pointwise import PointwiseLaw
+from latmodel.laws.terms import Conditions
 from latmodel.model.alignment import all_aligned
 from latmodel.model.architecture import Attention
 from latmodel.model.layers.attention import attention_op
@@ -17,6 +19,21 @@ from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
 def product(m: float, n: float, k: float) -> OpCost:
     return gemm("x", m, n, k, weight_bytes=2.0, activation_bytes=2.0)
+
+
+def compute_seconds(m: float, n: float, k: float, c: GemmCoefficients, sheet: Sheet) -> float:
+    return float(GemmLaw(c, sheet).compute_seconds(m, n, k))
+
+
+def gemm_seconds(
+    op: OpCost, c: GemmCoefficients, sheet: Sheet, hot: bool = False, aligned: bool = False
+) -> tuple[float, float]:
+    work, _, compute = GemmLaw(c, sheet).terms(op, Conditions(hot, aligned))
+    return work, compute
+
+
+def pointwise_seconds(op: OpCost, c: PointwiseCoefficients, sheet: Sheet) -> float:
+    return float(PointwiseLaw(c, sheet).terms(op)[0])
 
 
 # --- Matrix products ------------------------------------------------------------------------------

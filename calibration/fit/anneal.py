@@ -1,11 +1,12 @@
-"""A fit that does not depend on where it starts: smoothed and softened at first, sharp at the end, from several places.
+"""A fit that does not depend on where it starts: smoothed and softened at first, sharp at the end, with jumps.
 
 Laws with tiles, waves and maxima of two timelines have kinks, and a descent stops at the first that holds it (on the
-observations of an H100, costs 931 to 1008 from twelve starts). Three things help. The data count for little at first
+observations of an H100, costs 931 to 1008 from twelve starts). Four things help. The data count for little at first
 and more with every stage (deterministic annealing; Rose 1998), so that the priors lead into one basin. Slopes are means
 over a step that shrinks, which sees past near kinks. And rows are believed no more than the law fits them: its own
 error is estimated from the scatter (`law_error`), for with the noise of the rows alone hundreds of rows that a formula
-misses by 3 % outvote every prior and make optima of their own.
+misses by 3 % outvote every prior and make optima of their own. What is left are optima that differ in one coefficient
+and those that make up for it: jumps along these valleys find the better one (`_jumps`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,14 +34,14 @@ class Stage(NamedTuple):
 SOFT = (Stage(0.1, 10.0), Stage(0.1, 5.0), Stage(0.05, 2.5))  # the law's error is estimated where these end
 SHARP = (Stage(0.03, 1.5), Stage(0.01, 1.0), Stage(0.001, 1.0))
 POLISH = tuple(Stage(step, 1.0) for step in (0.01, 0.003, 0.001, 3e-4, 1e-4))
-AGAIN = (Stage(0.03, 1.0), Stage(0.001, 1.0))  # after a hop
+AGAIN = (Stage(0.03, 1.0), Stage(0.001, 1.0))  # after a jump
 STAGE_EVALUATIONS = 40  # a stage only leads to the next
 LAST_STEP, LAST_EVALUATIONS = 1e-5, 500
 MOST_LAW_ERROR = 0.5
 LEAST_FREEDOM = 8.0  # rows beyond the coefficients that they determine: fewer say nothing of the law
-HOPS, PATIENCE = 16, 5  # hops at most, and how many in turn may bring nothing
-HOP_SHARE = 0.3  # of the coefficients are drawn anew in a hop
-NEAR = 0.1  # of the priors' spreads: how far a near hop shakes
+JUMPS, PATIENCE = 24, 5  # jumps at most, and how many in turn may bring nothing
+JUMP_SIZES = (1.5, -1.5, 3.0, -3.0)  # standard errors
+JUMP_STEP = 0.03  # of the slopes that say which coefficients go together
 WORTH = 1e-3  # relative fall of the cost that counts as something
 
 
@@ -49,7 +50,6 @@ def annealed_fit(
     start: Setup,
     free: Mapping[str, Prior],
     begin: Mapping[str, float] | None = None,
-    seed: int = 0,
     law_error: float | None = None,
 ) -> Fitted:
     """Find the free coefficients that explain the evidence best, wherever the search begins.
@@ -59,7 +59,6 @@ def annealed_fit(
         start: coefficients that are not in `free` stay as they are here.
         free: prior of each coefficient to find, by `device.NAME` or `runtime.RUNTIME.NAME`.
         begin: values to start from; the priors' if None.
-        seed: of the hops.
         law_error: standard deviation of the formulas' own error (log units); estimated if None.
 
     Raises:
@@ -73,7 +72,7 @@ def annealed_fit(
     if law_error is None:  # once more, now that the fit is close
         error = estimated_law_error(objective, logs)
     blurred = objective.blurred(error)
-    return _finished(blurred, _hopped(blurred, logs, np.random.default_rng(seed)), error)
+    return _finished(blurred, _jumped(blurred, logs), error)
 
 
 def estimated_law_error(objective: Objective, logs: Vector) -> float:
@@ -119,22 +118,37 @@ def _solve(objective: Objective, logs: Vector, stage: Stage, evaluations: int, t
     )  # fmt: skip
 
 
-def _hopped(objective: Objective, logs: Vector, generator: np.random.Generator) -> Vector:
-    """The best of some descents from the best so far: far hops draw some coefficients anew from their priors, near ones
-    shake all a little, in turn."""
-    best, cost, idle = logs, objective.cost(logs), 0
-    for number in range(HOPS):
-        shake = generator.normal(size=len(best)) * objective.spreads
-        far = np.where(generator.random(len(best)) < HOP_SHARE, objective.means + shake, best)
-        hop = best + NEAR * shake if number % 2 else far
-        tried = _descend(objective, objective.within(hop, 1e-3), AGAIN)
+def _jumped(objective: Objective, logs: Vector) -> Vector:
+    """The best of some descents from the best so far, each from where a jump lands; the most promising jumps first."""
+    best, cost, idle, todo = logs, objective.cost(logs), 0, list[Vector]()
+    for _ in range(JUMPS):
+        todo = todo or list(_jumps(objective, best))
+        tried = _descend(objective, todo.pop(0), AGAIN)
         fallen = cost - objective.cost(tried)
-        idle = 0 if fallen > WORTH * cost else idle + 1
         if fallen > 0.0:
             best, cost = tried, cost - fallen
-        if idle >= PATIENCE:
+        idle += 1
+        if fallen > WORTH * cost:  # the valleys are others now
+            idle, todo = 0, []
+        if idle == PATIENCE:
             break
     return best
+
+
+def _jumps(objective: Objective, logs: Vector) -> Vector:
+    """Points [jumps, coefficients] to which one coefficient after the other jumps by some of its standard errors, up
+    and down, and all others go with it as their errors do (`JUMP_SIZES`); the cheapest first.
+
+    Another optimum lies along such a valley, behind a kink: one coefficient far off, those that it is mistaken for
+    making up for it. Were the objective quadratic, all jumps of one size would cost the same; those that cost less led
+    to somewhere.
+    """
+    jacobian = objective.mean_jacobian(logs, JUMP_STEP)
+    covariance = np.linalg.inv(jacobian.T @ jacobian)
+    valleys = covariance / np.sqrt(np.diag(covariance))[:, None]  # a row each: what one standard error does to all
+    points = np.concatenate([logs + size * valleys for size in JUMP_SIZES])
+    points = objective.within(points, 1e-3)
+    return np.asarray(points[np.argsort(objective.costs(points))])
 
 
 def _finished(objective: Objective, logs: Vector, law_error: float) -> Fitted:

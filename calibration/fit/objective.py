@@ -84,6 +84,11 @@ class Objective:
         residuals = self.residuals(logs)
         return 0.5 * float(residuals @ residuals)
 
+    def costs(self, points: Vector) -> Vector:
+        """The same of many points [points, coefficients]."""
+        data, prior = self.data_at(points), (points - self.means) / self.spreads
+        return np.asarray(0.5 * (np.sum(data * data, axis=1) + np.sum(prior * prior, axis=1)))
+
     def within(self, logs: Vector, margin: float = 1e-6) -> Vector:
         """The point, moved inside the bounds."""
         return np.clip(logs, self.low + margin, self.high - margin)

@@ -47,6 +47,9 @@ EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
 # Passes of so many tokens over a cache, in turn, and how many of them: checks of drafted tokens, short turns of a talk.
 PASS_TOKENS = (2, 4, 8, 16)
 PASSES = {"quick": 4, "normal": 8, "rigorous": 20}
+JITTER = (
+    0.008  # of blocks within a sample: the median of 390 samples on one shared CPU core, 0.006 and 0.008 of two runs
+)
 SETUP_S = 0.15  # making a case, warming it up and timing the references, seen on one CPU core
 COLD_ROWS = 256.0  # at so many rows reading cold weights is still a tenth of a bfloat16 product on a CPU
 DECODE_STEPS = 4  # a growing cache behaves differently from one that is written at the same place again and again
@@ -73,9 +76,7 @@ class Plan:
         """Expected duration, from the expected seconds of one run of each case."""
         rules, total = self.rules, 0.0
         for case in self.cases:
-            run = seconds_of(case) * case.units
-            # Two runs of warm-up or more, then blocks: at least `least_blocks` of one run each.
-            total += max(2.0 * run, rules.warm_up_s) + max(rules.sample_s, (rules.least_blocks - 1) * run) + SETUP_S
+            total += SETUP_S + rules.expected_s(seconds_of(case) * case.units, JITTER)
         once = [seconds_of(case) for case in self.references]
         references = sum(seconds * (1 + Reference.runs(seconds)) for seconds in once) * len(self.cases)
         return OVERRUN * rules.rounds * (total + references)

@@ -28,6 +28,17 @@ class Rules:
     attempts: int = 3
     limit_s: float = 60.0  # one run longer than this is given up as hung
 
+    def expected_s(self, run_s: float, jitter: float) -> float:
+        """Seconds that `sample` will take on runs of `run_s` whose blocks scatter by `jitter` (standard deviation of
+        their logs), warm-up included."""
+        runs = math.ceil(self.block_s / run_s) if run_s > 0.0 else math.inf
+        block_s = self.block_s if runs == math.inf else runs * run_s
+        # The standard error of a median of n normal values is √(π / 2n) of their deviation.
+        blocks = max(self.least_blocks, math.pi / 2.0 * (jitter / self.precision) ** 2)
+        timed_s = min(blocks * block_s, max(self.sample_s, self.least_blocks * block_s))
+        # The second run of the warm-up is a block already where a block is one run.
+        return max(2.0 * run_s, self.warm_up_s) + timed_s - (run_s if runs == 1 else 0.0)
+
 
 class Sample(NamedTuple):
     """Medians over blocks, seconds per run, and the relative spread of the blocks."""

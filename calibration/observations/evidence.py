@@ -12,7 +12,16 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, uniform
 from latmodel.model.config import CONFIG_FIELDS, DTYPE_BYTES
 from latmodel.model.formats import Numbers
-from latmodel.predict.forward import blocks_cost, forecast, head_cost, host_seconds
+from latmodel.predict.forward import (
+    Cost,
+    Load,
+    block_load,
+    forecast,
+    growing_loads,
+    head_cost,
+    host_seconds,
+    respond,
+)
 from latmodel.predict.target import Target, Work
 from latmodel.predict.timeline import overlapped
 
@@ -86,16 +95,42 @@ def _column(rows: Iterable[Observation], name: str) -> Any:
     return np.array([float(getattr(row, name)) for row in rows])
 
 
+# A row is of one phase: the other one's operators, and the head's where no head ran, cost nothing here. `forward` puts
+# what is left together, as it does everything.
+_NOTHING = Load(0.0, 0.0, 0.0)
+_NO_HEAD = Cost(_NOTHING, _NOTHING, _NOTHING)
+
+
+def _prompt_cost(model: Architecture, work: Work, target: Target) -> Cost:
+    """All blocks, in prefill alone."""
+    step, total = work.prefill(), _NOTHING
+    for group in model.groups:
+        total = total.plus(block_load(group.block, model.hidden_size, step, work.numbers, target).times(group.count))
+    return Cost(total, _NOTHING, _NOTHING)
+
+
+def _steps_cost(model: Architecture, work: Work, target: Target) -> Cost:
+    """All blocks, in the first and the last decode step alone."""
+    first, last, ends = _NOTHING, _NOTHING, work.decode()
+    for group in model.groups:
+        loads = growing_loads(group.block, model.hidden_size, *ends, work.numbers, target)
+        first, last = (one.plus(more.times(group.count)) for one, more in zip((first, last), loads, strict=True))
+    return Cost(_NOTHING, first, last)
+
+
 def _prefill(model: Architecture, work: Work, target: Target) -> Array:
-    return forecast(model, work, target).prefill_s
+    blocks, head = _prompt_cost(model, work, target), head_cost(model, work, target)
+    return respond(model.num_hidden_layers, blocks, head, work, target).prefill_s
 
 
 def _forward(model: Architecture, work: Work, target: Target) -> Array:
-    return forecast(model, work, target).forward_s
+    blocks, head = _steps_cost(model, work, target), head_cost(model, work, target)
+    return respond(model.num_hidden_layers, blocks, head, work, target).forward_s
 
 
 def _step(model: Architecture, work: Work, target: Target) -> Array:
-    return forecast(model, work, target).step_s
+    blocks, head = _steps_cost(model, work, target), head_cost(model, work, target)
+    return respond(model.num_hidden_layers, blocks, head, work, target).step_s
 
 
 def _response(model: Architecture, work: Work, target: Target) -> Array:
@@ -103,28 +138,30 @@ def _response(model: Architecture, work: Work, target: Target) -> Array:
 
 
 def _blocks_prefill(model: Architecture, work: Work, target: Target) -> Array:
-    return forecast(model, work, target).prefill_blocks_s
+    blocks = _prompt_cost(model, work, target)
+    return respond(model.num_hidden_layers, blocks, _NO_HEAD, work, target).prefill_blocks_s
 
 
 def _blocks_decode(model: Architecture, work: Work, target: Target) -> Array:
-    return forecast(model, work, target).decode_blocks_s
+    blocks = _steps_cost(model, work, target)
+    return respond(model.num_hidden_layers, blocks, _NO_HEAD, work, target).decode_blocks_s
 
 
 def _device_prefill(model: Architecture, work: Work, target: Target) -> Array:
-    return blocks_cost(model, work, target).prefill.seconds
+    return _prompt_cost(model, work, target).prefill.seconds
 
 
 def _device_decode(model: Architecture, work: Work, target: Target) -> Array:
-    cost = blocks_cost(model, work, target)
+    cost = _steps_cost(model, work, target)
     return 0.5 * (cost.first.seconds + cost.last.seconds)
 
 
 def _host_prefill(model: Architecture, work: Work, target: Target) -> Array:
-    return host_seconds(model.num_hidden_layers, blocks_cost(model, work, target), target)[0]
+    return host_seconds(model.num_hidden_layers, _prompt_cost(model, work, target), target)[0]
 
 
 def _host_decode(model: Architecture, work: Work, target: Target) -> Array:
-    return host_seconds(model.num_hidden_layers, blocks_cost(model, work, target), target)[1]
+    return host_seconds(model.num_hidden_layers, _steps_cost(model, work, target), target)[1]
 
 
 def _head_prefill(model: Architecture, work: Work, target: Target) -> Array:

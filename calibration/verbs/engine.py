@@ -73,7 +73,7 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
         with _models(samples.with_suffix(".models")) as folder:
             measure_engine(request.engine, request.weights, request.options, loads, log, say, folder)
         try:
-            fitted = fit_own(rows_of(log, request, before))
+            fitted = fit_own(rows_of(log, request, before), engine.query_tile(request.options))
         except ValueError as error:
             raise LatmodelError(f"the law does not fit what was measured in {samples}: {error}") from None
         profile = _profile(request, version, fitted, before)
@@ -119,8 +119,8 @@ def rows_of(log: Log, request: EngineRequest, before: Profile | None = None) -> 
 
 
 def tests_of(log: Log, weights: str) -> list[SpeedTest]:
-    """The median over loads of each case, as tests: of a prompt's repeats the fastest, since the first is some percent
-    slower, of a generation's the median.
+    """The median over loads of each case, as tests: of repeats of a prompt or pass the fastest, since the first is some
+    percent slower, of a generation's the median.
 
     Raises:
         LatmodelError: nothing was measured.
@@ -129,12 +129,13 @@ def tests_of(log: Log, weights: str) -> list[SpeedTest]:
     for record in log.records:
         if record["kind"] == "sample":
             values: Sequence[float] = record["wall_s"]
-            one = min(values) if record["phase"] == "prefill" else statistics.median(values)
+            one = statistics.median(values) if record["phase"] == "decode" else min(values)
             times.setdefault(str(record["case"]), []).append(one)
     tests = [
         SpeedTest(
-            "measured here", "this device", "CPU", "", None, case.name, case.config, weights, None, case.phase,
-            case.depth, case.tokens, statistics.median(times[case.name]),
+            "measured here", "this device", "CPU", "", None, case.name, case.config, weights, None,
+            "decode" if case.phase == "decode" else "prefill", case.depth, case.tokens,
+            statistics.median(times[case.name]),
         )
         for case in cases()
         if case.name in times
@@ -163,7 +164,7 @@ def _profile(request: EngineRequest, version: str, fitted: OwnFit, before: Profi
         implementation=request.engine, host=f"{cpu_model()}, {request.options.threads} thread(s)", note=note,
         machine=machine_key(), coefficients=coefficients,
         formats={**(known.formats if known is not None else {}), request.weights: fitted.table},
-        conformal_scores=fitted.held_out,  # type: ignore[arg-type]
+        conformal_scores=fitted.scores,  # type: ignore[arg-type]
         ranges={"batch_size": (1.0, 1.0)}, engine=request.options,
         dtypes=list(only) if len(only) == 1 else [],
     )  # fmt: skip

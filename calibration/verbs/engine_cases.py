@@ -1,5 +1,5 @@
 """What is measured of an engine that runs whole models: small Llamas, each at two depths, so that differences tell a
-block; prompts and generation from short and long contexts."""
+block; prompts, generation from short and long contexts, and a few tokens read behind such contexts."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from ..published.llama_cpp.formats import format_of
 
 Say = Callable[[str], None]
 
-CONTEXT = 1024
+CONTEXT, MARGIN = 1024, 64  # positions that a model is opened for at least, and beyond those that are used
 VOCABULARY = 8192
 # hidden, FFN, heads, KV heads, depths: ratios of 2.7 to 4, groups of 1 (at two widths, so that one can be left out) to
 # 8; widths are multiples of 256, for K-quants. Even the shallow ones are some times larger in 4 bits than the caches of
@@ -30,11 +30,13 @@ SHAPES = (
     (1280, 3584, 20, 4, (10, 15)), (1536, 5376, 24, 3, (6, 9)),
 )  # fmt: skip
 LOADS = {"quick": 3, "normal": 4, "rigorous": 6}  # of each file: where it lands in memory changes its speed
-REPEATS = {"prefill": 2, "decode": 3}
+REPEATS = {"prefill": 2, "step": 2, "decode": 3}
+SHORT_PROMPT = 128  # of longer ones one repeat is enough: those before have warmed the model up
 
 
 class EngineCase(NamedTuple):
-    """One timing of one model: a prompt of `tokens`, or `tokens` written after `depth` in the cache."""
+    """One timing of one model, after `depth` tokens in the cache: `tokens` of a prompt ("prefill": into an empty cache,
+    "step": behind one) read at once, or as many written one by one."""
 
     config: ModelConfig
     phase: str
@@ -49,21 +51,29 @@ class EngineCase(NamedTuple):
 
 
 # Long contexts first: what is in the cache then serves the shorter ones. Where the cache lands in memory changes the
-# speed of attention, from load to load and from context to context, by up to a half.
-RUNS = (("prefill", 0, 128), ("prefill", 0, 384), ("decode", 640, 12), ("decode", 256, 12), ("decode", 16, 24))
+# speed of attention, from load to load and from context to context, by up to a half. Passes of few tokens are of the
+# sizes at which engines take other kernels, and of one between (6).
+RUNS = (
+    ("prefill", 0, 128), ("prefill", 0, 384), ("decode", 640, 12), ("step", 640, 2), ("step", 640, 32),
+    ("decode", 256, 12), ("decode", 16, 24),
+    ("step", 16, 2), ("step", 16, 4), ("step", 16, 6), ("step", 16, 8), ("step", 16, 16),
+)  # fmt: skip
+# Of the shallow model of some widths: a cache that the processor's own does not hold, which takes seconds to fill.
+LONG_RUNS, LONG_WIDTHS = (("decode", 2048, 8), ("step", 2048, 2), ("step", 2048, 8)), (768, 1024, 1280)
 
 
 def cases() -> list[EngineCase]:
     """All of them, a model's together."""
-    configs = [
-        ModelConfig(
-            num_hidden_layers=layers, hidden_size=hidden, intermediate_size=ffn, num_attention_heads=heads,
-            num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False,
-        )
-        for hidden, ffn, heads, kv_heads, depths in SHAPES
-        for layers in depths
-    ]  # fmt: skip
-    return [EngineCase(config, *run) for config in configs for run in RUNS]
+    found = []
+    for hidden, ffn, heads, kv_heads, depths in SHAPES:
+        for layers in depths:
+            config = ModelConfig(
+                num_hidden_layers=layers, hidden_size=hidden, intermediate_size=ffn, num_attention_heads=heads,
+                num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False,
+            )  # fmt: skip
+            runs = (*LONG_RUNS, *RUNS) if hidden in LONG_WIDTHS and layers == min(depths) else RUNS
+            found += [EngineCase(config, *run) for run in sorted(runs, key=lambda run: run[0] != "prefill")]
+    return found
 
 
 def fingerprint(some: list[EngineCase], loads: int) -> str:
@@ -146,14 +156,23 @@ def _time(
     engine: str, options: EngineOptions, some: list[EngineCase], load: int, path: Path
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     with Child(engine) as child:
-        child.open(path, options, CONTEXT)
+        longest = max(case.depth + case.tokens for case in cases() if case.config == some[0].config)
+        child.open(path, options, max(CONTEXT, longest + MARGIN))
         child.prefill(some[0].tokens)  # warm
         for case in tuple(some):
-            times = [
-                child.prefill(case.tokens) if case.phase == "prefill" else child.decode(case.depth, case.tokens)
-                for _ in range(REPEATS[case.phase])
-            ]
+            times = [_seconds(child, case) for _ in range(_repeats(case))]
             yield {
                 "kind": "sample", "case": case.name, "phase": case.phase, "round": load, "attempt": 0,
                 "wall_s": times, "replay_s": None, "flags": [], "before": None, "after": None,
             }  # fmt: skip
+
+
+def _repeats(case: EngineCase) -> int:
+    return 1 if case.phase == "prefill" and case.tokens > SHORT_PROMPT else REPEATS[case.phase]
+
+
+def _seconds(child: Child, case: EngineCase) -> float:
+    """One timing: of the whole prompt or pass, of a mean token."""
+    if case.phase == "prefill":
+        return child.prefill(case.tokens)
+    return (child.behind if case.phase == "step" else child.decode)(case.depth, case.tokens)

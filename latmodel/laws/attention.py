@@ -1,11 +1,10 @@
 """Device time of softmax attention that never writes its scores: flash attention in prefill, split-KV in decode."""
 
-from typing import NamedTuple
-
-from ..arrays import Array, ceil, indicator, maximum, minimum, total
+from ..arrays import Array, ceil, indicator, maximum, minimum, ordered, total
 from ..model.ops import AttentionShape, OpCost
 from .coefficients import DecodeCoefficients, PrefillCoefficients, Sheet
 from .gemm import hot_factor, joined
+from .terms import DecodeLaw
 
 QUERY_BLOCK = 128.0  # query rows of one tile
 # Tiles against which too few of them are counted; not the SM count, or more SMs would cost time.
@@ -41,7 +40,8 @@ def prefill_seconds(op: OpCost, c: PrefillCoefficients, sheet: Sheet, *, hot: bo
     work = tiles * (column_s * (mean_columns + c.prologue_columns) + c.tile_s / sheet.sm_count)
     work = work - (c.boost * c.boost_s) * work / (work + c.boost_s)
     longest = column_s * (c.longest_tile * sheet.sm_count * (span + c.prologue_columns)) + c.tile_s
-    compute = maximum(work, longest) + c.tail * minimum(work, longest)
+    longer, shorter = ordered(work, longest)
+    compute = longer + c.tail * shorter
     per_value = op.cache_bytes * c.kv_passes
     memory = (op.activation_bytes + per_value) * (1.0 / (sheet.bandwidth_bytes_per_s * c.bandwidth_efficiency))
     if hot:
@@ -57,22 +57,6 @@ def _slowdown(head_dim: Array, c: PrefillCoefficients) -> Array:
     small, wide, widest = 1.0 / c.efficiency_64, 1.0 / c.efficiency_192, 1.0 / c.efficiency_256
     rises = ((64.0, 1.0 - small), (128.0, wide - 1.0), (192.0, widest - wide))
     return total([indicator(head_dim > above, head_dim) * rise for above, rise in rises]) + small
-
-
-class DecodeLaw(NamedTuple):
-    """One decode step's attention as a function of the context: `fixed + merge · ramp + per_position · positions`."""
-
-    fixed_s: Array
-    merge_s: Array  # the second kernel that merges the parts of a split context
-    per_position_s: Array
-    compute_per_position_s: Array
-
-    def seconds(self, context: Array, window: Array | None, c: DecodeCoefficients) -> tuple[Array, Array]:
-        """(seconds, compute seconds) at a context; affine beyond the smallest block and the split point."""
-        length = context if window is None else minimum(context, window)
-        read = maximum(length, c.min_context)
-        ramp = minimum(maximum(length * (1.0 / c.split_context) - 1.0, 0.0), 1.0)
-        return self.fixed_s + self.merge_s * ramp + self.per_position_s * read, self.compute_per_position_s * read
 
 
 def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = False) -> DecodeLaw:
@@ -100,8 +84,8 @@ def decode_law(op: OpCost, c: DecodeCoefficients, sheet: Sheet, *, hot: bool = F
     rows = maximum(a.heads, (a.kv_heads + whole * (a.heads - a.kv_heads)) * sheet.matrix_rows)
     compute = (a.head_dim * rows) * ((4.0 / (sheet.peak_flops_per_s * c.compute_efficiency)) * a.batch)
     launch = tiles * (c.wave_s / sheet.sm_count) + a.heads * (a.batch * c.head_wave_s / sheet.sm_count)
-    per_position = maximum(compute, memory) + c.overlap_gap * minimum(compute, memory)
-    return DecodeLaw(launch, (1.0 - whole) * c.split_s, per_position, compute)
+    longer, shorter = ordered(compute, memory)
+    return DecodeLaw(launch, (1.0 - whole) * c.split_s, longer + c.overlap_gap * shorter, compute)
 
 
 def decode_tiles(a: AttentionShape, window_whole: float) -> tuple[Array, Array]:

@@ -31,7 +31,7 @@ class Sheet(Record):
 
 @dataclass(frozen=True, slots=True)
 class GemmCoefficients(Record):
-    """Of `gemm.gemm_seconds`."""
+    """Of `gemm.GemmLaw`."""
 
     floor_s: float
     compute_efficiency: float
@@ -101,7 +101,7 @@ class DecodeCoefficients(Record):
 
 @dataclass(frozen=True, slots=True)
 class PointwiseCoefficients(Record):
-    """Of `pointwise.pointwise_seconds`."""
+    """Of `pointwise.PointwiseLaw`."""
 
     floor_s: float
     bandwidth_efficiency: float
@@ -136,7 +136,7 @@ class QuantizeCoefficients(Record):
 
 @dataclass(frozen=True, slots=True)
 class Float8(Record):
-    """Products of 8-bit floats, in a table of their own: `float8.float8_seconds`."""
+    """Products of 8-bit floats, in a table of their own: `float8.Float8Law`."""
 
     gemm: GemmCoefficients
     quantize: QuantizeCoefficients
@@ -181,7 +181,8 @@ class CpuCoefficients(Record):
 class GgmlCoefficients(Record):
     """What is fitted of llama.cpp on a device, for one weight format: of `ggml.product_terms` and its neighbours.
 
-    Shares are of the data-sheet bandwidth, rates FLOP/s of the whole device.
+    Shares are of the data-sheet bandwidth, rates FLOP/s of the whole device. What is 0 by default was measured on this
+    machine's CPU or not at all.
     """
 
     bandwidth_efficiency: float
@@ -193,6 +194,12 @@ class GgmlCoefficients(Record):
     unpack_passes: float
     launch_s: float
     score_bytes: float = 0.0  # none with flash attention
+    two_rows_flops_per_s: float = 0.0
+    four_rows_flops_per_s: float = 0.0
+    eight_rows_flops_per_s: float = 0.0
+    row_tile: float = 0.0  # rows that packed weights are multiplied by at once, what is left one by one; 0: not packed
+    narrow_cache: float = 0.0  # time of reading a narrow KV cache beyond that of others, relative to it
+    query_tile: float = 0.0  # queries of a prompt that are computed together, fewer one by one; 0: any number together
     micro_batch_rows: Array = 512.0  # not fitted: tokens that one pass computes at once, llama.cpp's `--ubatch-size`
 
 

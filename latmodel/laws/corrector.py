@@ -134,7 +134,9 @@ class Corrector:
         return plane.at(n, k)
 
     def _attention(self, op: OpCost) -> Array:
-        a = AttentionShape._make(None if value is None else _numpy(value) for value in shape_of(op))
+        named = shape_of(op)._asdict().items()
+        numbers: dict[str, Any] = {name: None if value is None else _numpy(value) for name, value in named}
+        a = AttentionShape(**numbers)
         correction, features_of = self._families[op.kind], self._features[op.kind]
         workload = (a.batch, a.tokens, a.context, a.window)
 

@@ -5,74 +5,65 @@ from typing import Any, NamedTuple
 
 from ..arrays import Array
 from ..model.ops import OpCost, OpKind
-from .attention import DecodeLaw, decode_seconds, prefill_seconds
+from .attention import decode_seconds, prefill_seconds
 from .coefficients import CpuCoefficients, Device, DeviceCoefficients, GgmlCoefficients, Sheet
 from .corrector import Corrector
 from .cpu import CPU_LAWS
-from .float8 import float8_seconds
-from .gemm import gemm_seconds
+from .float8 import Float8Law
+from .gemm import GemmLaw
 from .ggml import GGML_LAWS
-from .pointwise import copy_seconds, pointwise_seconds
+from .pointwise import PointwiseLaw
 from .quantised import dequantize_seconds
+from .terms import Conditions, Terms
 
-Terms = tuple[Array, Array, Array]  # seconds beyond the floor, the floor, seconds of the arithmetic alone
-
-
-class Conditions(NamedTuple):
-    """What is known of some operators beside what they are.
-
-    `hot`: a microbenchmark repeats them on the same operands. `aligned`: every dimension is known to be a multiple of
-    8. `decode`: what decode attention needs at any context, where another step has already worked it out.
-    """
-
-    hot: bool = False
-    aligned: bool = False
-    decode: DecodeLaw | None = None
+Law = Callable[[OpCost, Conditions], Terms]  # of one kind of operator on one device
+LawOf = Callable[[Any, Sheet], Law]  # its coefficients and data sheet → the law there
 
 
-COLD = {aligned: Conditions(aligned=aligned) for aligned in (False, True)}  # in use, as a model's operators are
-Law = Callable[[OpCost, Any, Sheet, Conditions], Terms]
+def _pointwise(fit: DeviceCoefficients, sheet: Sheet) -> Law:
+    return PointwiseLaw(fit.pointwise, sheet).terms
 
 
-def _pointwise(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, _known: Conditions) -> Terms:
-    c = fit.pointwise
-    return pointwise_seconds(op, c, sheet), op.kernels * c.floor_s, 0.0
+def _copy(fit: DeviceCoefficients, sheet: Sheet) -> Law:
+    return PointwiseLaw(fit.pointwise, sheet).copy_terms
 
 
-def _gemm(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:
-    c = fit.gemm
-    work, compute = gemm_seconds(op, c, sheet, known.hot, known.aligned)
-    return work, op.repeat * c.floor_s, compute
+def _gemm(fit: DeviceCoefficients, sheet: Sheet) -> Law:
+    return GemmLaw(fit.gemm, sheet).terms
 
 
-def _gemm8(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:
+def _gemm8(fit: DeviceCoefficients, sheet: Sheet) -> Law:
     assert fit.float8 is not None, "only devices with products of 8-bit floats are asked for them"
-    work, compute = float8_seconds(op, fit.float8, sheet, hot=known.hot, aligned=known.aligned)
-    return work, op.repeat * (fit.float8.gemm.floor_s + fit.float8.quantize.floor_s), compute
+    return Float8Law(fit.float8, sheet).terms
 
 
-def _prefill(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:
-    work, compute = prefill_seconds(op, fit.prefill, sheet, hot=known.hot)
-    return work, fit.prefill.floor_s, compute
+def _prefill(fit: DeviceCoefficients, sheet: Sheet) -> Law:
+    def terms(op: OpCost, known: Conditions) -> Terms:
+        work, compute = prefill_seconds(op, fit.prefill, sheet, hot=known.hot)
+        return work, fit.prefill.floor_s, compute
+
+    return terms
 
 
-def _decode(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, known: Conditions) -> Terms:
-    work, compute = decode_seconds(op, fit.decode, sheet, hot=known.hot, law=known.decode)
-    return work, fit.decode.floor_s, compute
+def _decode(fit: DeviceCoefficients, sheet: Sheet) -> Law:
+    def terms(op: OpCost, known: Conditions) -> Terms:
+        work, compute = decode_seconds(op, fit.decode, sheet, hot=known.hot, law=known.decode)
+        return work, fit.decode.floor_s, compute
+
+    return terms
 
 
-def _dequantize(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, _known: Conditions) -> Terms:
-    seconds = dequantize_seconds(op, sheet)
-    return seconds, op.repeat * fit.gemm.floor_s, seconds
+def _dequantize(fit: DeviceCoefficients, sheet: Sheet) -> Law:
+    def terms(op: OpCost, _known: Conditions) -> Terms:
+        seconds = dequantize_seconds(op, sheet)
+        return seconds, op.repeat * fit.gemm.floor_s, seconds
 
-
-def _copy(op: OpCost, fit: DeviceCoefficients, sheet: Sheet, _known: Conditions) -> Terms:
-    return copy_seconds(op, fit.pointwise, sheet), op.kernels * fit.pointwise.floor_s, 0.0
+    return terms
 
 
 # Kind of operator → its law on a GPU. Recurrent layers run as kernels of the other kinds there; a CPU has a rate of its
 # own for each (`cpu.CPU_LAWS`).
-GPU_LAWS: dict[OpKind, Law] = {
+GPU_LAWS: dict[OpKind, LawOf] = {
     OpKind.GEMM: _gemm,
     OpKind.GEMM8: _gemm8,
     OpKind.PREFILL: _prefill,
@@ -86,27 +77,45 @@ GPU_LAWS: dict[OpKind, Law] = {
 }
 
 
-def _without_floor(law: Callable[[OpCost, CpuCoefficients, Sheet], tuple[Array, Array]]) -> Law:
+def _without_floor(law: Callable[[OpCost, CpuCoefficients, Sheet], tuple[Array, Array]]) -> LawOf:
     """A CPU's law: dispatch is the runtime's launch, not a floor of the device."""
 
-    def terms(op: OpCost, fit: CpuCoefficients, sheet: Sheet, _known: Conditions) -> Terms:
-        work, compute = law(op, fit, sheet)
-        return work, 0.0, compute
+    def of(fit: CpuCoefficients, sheet: Sheet) -> Law:
+        def terms(op: OpCost, _known: Conditions) -> Terms:
+            work, compute = law(op, fit, sheet)
+            return work, 0.0, compute
 
-    return terms
+        return terms
+
+    return of
 
 
-def _of_whole_runs(law: Callable[[OpCost, GgmlCoefficients, Sheet], Terms]) -> Law:
+def _of_whole_runs(law: Callable[[OpCost, GgmlCoefficients, Sheet], Terms]) -> LawOf:
     """A law of llama.cpp, fitted on whole runs: nothing is hot or misaligned in those."""
-    return lambda op, fit, sheet, _known: law(op, fit, sheet)
+    return lambda fit, sheet: lambda op, _known: law(op, fit, sheet)
 
 
 # Coefficients that a device is fitted with → the laws that they belong to.
-LAWS: dict[type[Device], dict[OpKind, Law]] = {
+LAWS: dict[type[Device], dict[OpKind, LawOf]] = {
     DeviceCoefficients: GPU_LAWS,
     CpuCoefficients: {kind: _without_floor(law) for kind, law in CPU_LAWS.items()},
     GgmlCoefficients: {kind: _of_whole_runs(law) for kind, law in GGML_LAWS.items()},
 }
+
+
+class DeviceLaws(dict[OpKind, Law]):
+    """The laws of all kinds of operator on one device, each made when it is first asked for."""
+
+    def __init__(self, fit: Device, sheet: Sheet) -> None:
+        super().__init__()
+        self._fit, self._sheet = fit, sheet
+
+    def __missing__(self, kind: OpKind) -> Law:
+        law = self[kind] = LAWS[type(self._fit)][kind](self._fit, self._sheet)
+        return law
+
+    def __reduce__(self) -> tuple[Any, ...]:  # for worker processes: what was made from the coefficients is made anew
+        return DeviceLaws, (self._fit, self._sheet)
 
 
 class OpTime(NamedTuple):
@@ -133,7 +142,7 @@ def op_seconds(
     corrector: Corrector | None = None,
 ) -> OpTime:
     """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given."""
-    work, floor, compute = LAWS[type(fit)][op.kind](op, fit, sheet, Conditions(hot, aligned))
+    work, floor, compute = DeviceLaws(fit, sheet)[op.kind](op, Conditions(hot, aligned))
     if corrector is not None:
         work = corrector.work_s(op, work, floor)
     return OpTime(work, floor + op.kernels * gap_s, compute)

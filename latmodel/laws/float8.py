@@ -1,11 +1,11 @@
 """Products of 8-bit floats (fp8 weights, inputs quantised on the way): the law of products after one that quantises."""
 
-from ..arrays import Array
 from ..model.ops import OpCost, pointwise
 from .coefficients import Float8, Sheet
-from .gemm import Tile, gemm_seconds
-from .pointwise import pointwise_seconds
+from .gemm import GemmLaw, Tile
+from .pointwise import PointwiseLaw
 from .priors import BANDWIDTH, DEVICE_PRIORS, TIME, Prior
+from .terms import COLD, Conditions, Terms
 
 # Clusters of two multiprocessors take 128 × 128 outputs each, one below the other (vLLM's CUTLASS configurations for
 # sm90 and sm100; others differ): a product of 257 tokens takes as long as one of 512.
@@ -22,17 +22,22 @@ FLOAT8_PRIORS: dict[str, Prior] = {
 }
 
 
-def float8_seconds(
-    op: OpCost, c: Float8, sheet: Sheet, *, hot: bool = False, aligned: bool = False
-) -> tuple[Array, Array]:
-    """(seconds, compute seconds) beyond the floors of products of 8-bit floats and of quantising their inputs before.
+class Float8Law:
+    """Products of 8-bit floats on one device, the quantisation of their inputs included."""
 
-    gemm_seconds at the 8-bit peak with clusters of 256 × 128 + pointwise seconds of 5·m·k bytes + m · row_s. A scale
-    needs the largest value of a row first: two passes read 16 bits a value, one writes 8, by a block of threads a row
-    (vLLM, `dynamic_per_token_scaled_fp8_quant`). The product begins when all of that is done.
-    """
-    at_rate = sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s)
-    work, compute = gemm_seconds(op, c.gemm, at_rate, hot=hot, aligned=aligned, tile=TILE)
-    inputs = pointwise("quantize", op.m * op.k * op.repeat, moves=2.5, kernels=1.0, bytes_each=2.0)
-    quantized = pointwise_seconds(inputs, c.quantize.pointwise, sheet) + op.m * (op.repeat * c.quantize.row_s)
-    return work + quantized, compute
+    def __init__(self, c: Float8, sheet: Sheet) -> None:
+        self._products = GemmLaw(c.gemm, sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s), TILE)
+        self._quantize = PointwiseLaw(c.quantize.pointwise, sheet)
+        self._row_s, self._floor_s = c.quantize.row_s, c.quantize.floor_s
+
+    def terms(self, op: OpCost, known: Conditions = COLD[False]) -> Terms:
+        """Seconds of products, and of quantising their inputs before, as `GemmLaw.terms` has them.
+
+        Those of `GemmLaw` at the 8-bit peak with clusters of 256 × 128 + pointwise seconds of 5·m·k bytes + m · row_s.
+        A scale needs the largest value of a row first: two passes read 16 bits a value, one writes 8, by a block of
+        threads a row (vLLM, `dynamic_per_token_scaled_fp8_quant`). The product begins when all of that is done.
+        """
+        work, floor, compute = self._products.terms(op, known)
+        inputs = pointwise("quantize", op.m * op.k * op.repeat, moves=2.5, kernels=1.0, bytes_each=2.0)
+        quantized = self._quantize.terms(inputs)[0] + op.m * (op.repeat * self._row_s)
+        return work + quantized, floor + op.repeat * self._floor_s, compute

@@ -116,7 +116,11 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.solve_efficiency": Prior(0.15, 0.40, 0.005, 1.3, "share of the measured peak in triangular solves"),
 }
 
-OPTIONAL = frozenset({"ggml.score_bytes"})  # profiles of before have none, and none of its time
+# Profiles of before, or of other devices, have none of these, and none of their time.
+OPTIONAL = frozenset({
+    "ggml.score_bytes", "ggml.two_rows_flops_per_s", "ggml.four_rows_flops_per_s", "ggml.eight_rows_flops_per_s",
+    "ggml.row_tile", "ggml.query_tile", "ggml.narrow_cache",
+})  # fmt: skip
 # Of llama.cpp: the fit over published runs has its own hierarchy, so that only the bounds and the meanings count here.
 GGML_PRIORS: dict[str, Prior] = {
     "ggml.bandwidth_efficiency": Prior(0.7, 0.3, 0.005, 20.0, "share of the data-sheet bandwidth on weights"),
@@ -128,6 +132,12 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.unpack_passes": Prior(0.5, 0.7, 1e-4, 100.0, "passes over 16-bit weights in a product of more rows"),
     "ggml.launch_s": Prior(3e-6, 0.7, 1e-9, 1e-2, "time of a product with the small operators around it"),
     "ggml.score_bytes": Prior(30.0, 1.0, 1e-6, 1e4, "bytes moved for each score of a prompt's attention"),
+    "ggml.two_rows_flops_per_s": Prior(5e10, 1.0, 1e8, 1e16, "products of 2 rows, reading included, FLOP/s"),
+    "ggml.four_rows_flops_per_s": Prior(7e10, 1.0, 1e8, 1e16, "products of 4 rows, reading included, FLOP/s"),
+    "ggml.eight_rows_flops_per_s": Prior(9e10, 1.0, 1e8, 1e16, "products of 8 rows, reading included, FLOP/s"),
+    "ggml.row_tile": Prior(4.0, 1.0, 1.0, 64.0, "rows multiplied at once by packed weights, what is left one by one"),
+    "ggml.narrow_cache": Prior(1.0, 1.0, 1e-3, 100.0, "more time to read a KV cache of few values a position"),
+    "ggml.query_tile": Prior(64.0, 1.0, 1.0, 4096.0, "queries of a prompt computed together, fewer one by one"),
 }
 
 RUNTIME_PRIORS: dict[str, Prior] = {

@@ -4,7 +4,7 @@ Kernels are launches of one operator; `moves` are the values read and written pe
 own dtype (a float32 intermediate counts twice).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..arrays import Array, indicator, is_array, maximum
 from ..errors import UsageError
@@ -84,15 +84,17 @@ class Implementation(Record):
     mixes_requests: bool = False  # a pass takes a prompt's tokens and other sequences' next ones together
     group_kernels: float = 0.0  # launches an expert of a grouped product that loops over all; 0: it is one
     runs_classes: bool = False  # it runs the classes of Transformers as they are written
+    attention: AttentionPath = field(init=False, repr=False, compare=False)  # the way that is taken: the first
 
-    def prompt_share(self, depth: Array, logits_all: bool) -> Array:
-        """Share of `depth` blocks' work on a prompt that is done: 1 − cut_of_last_block / depth for the last logits."""
-        return 1.0 if logits_all or not self.cut_of_last_block else 1.0 - self.cut_of_last_block / maximum(depth, 1.0)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attention", self.attentions[0])
 
-    @property
-    def attention(self) -> AttentionPath:
-        """The way that is taken."""
-        return self.attentions[0]
+    def prompt_share(self, depth: Array, tokens: Array, logits_all: bool) -> Array:
+        """Share of `depth` blocks' work on so many tokens that is done where the last token's logits are wanted:
+        1 − cut_of_last_block · (1 − 1 / tokens) / depth."""
+        if logits_all or not self.cut_of_last_block:
+            return 1.0
+        return 1.0 - self.cut_of_last_block * (1.0 - 1.0 / tokens) / maximum(depth, 1.0)
 
     def with_attention(self, name: str) -> "Implementation":
         """The same with another of its ways to attend.

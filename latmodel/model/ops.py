@@ -5,7 +5,6 @@ Costs are plain numbers or arrays; what an operator does *not* count is said whe
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 from ..arrays import Array
 from .record import Record
@@ -33,7 +32,8 @@ GEMM, POINTWISE = OpKind.GEMM, OpKind.POINTWISE
 ATTENTION = {"prefill": OpKind.PREFILL, "decode": OpKind.DECODE}  # by the phase of a step
 
 
-class AttentionShape(NamedTuple):
+@dataclass(slots=True)
+class AttentionShape(Record):
     """Dimensions of an attention operator; `seen` positions of the context are read (a window hides the others).
 
     `splits`: the kernel splits the context in decode also where no heads share keys and values.

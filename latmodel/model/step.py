@@ -1,14 +1,17 @@
 """One forward pass as the operators see it: rows, context, and the query-key pairs that attention computes."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from ..arrays import Array, indicator, is_array, minimum
 from .ops import ATTENTION, OpKind
+from .record import Record
 
 Phase = Literal["prefill", "decode"]
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Step(Record):
     """One forward pass: `new_tokens` positions for each of `batch_size` sequences over `cached_tokens` seen before.
 
     A prefill has an empty cache; a decode step is one new token over a cache that is not. A pass of several tokens over

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..laws.terms import COLD
 from ..model.architecture import Architecture
 from ..model.step import Step
 from ..model.transformer import context_ops, dense_ops
@@ -92,9 +93,9 @@ def mixed_times(model: Architecture, prompt: Step, decode: Step, work: Work, tar
     blocks = Load(0.0, 0.0, 0.0)
     for group in model.groups:
         block, aligned = group.block, group.block.aligned
-        one = load(dense_ops(block, model.hidden_size, rows, implementation, numbers), target, aligned=aligned)
+        one = load(dense_ops(block, model.hidden_size, rows, implementation, numbers), target, COLD[aligned])
         for step in (prompt, decode):
-            one = one.plus(load(context_ops(block, step, implementation, numbers), target, aligned=aligned))
+            one = one.plus(load(context_ops(block, step, implementation, numbers), target, COLD[aligned]))
         blocks = blocks.plus(one.times(group.count))
     logits = (prompt.rows if work.logits_all else prompt.batch_size) + decode.batch_size
     head = head_load(model, rows, logits, numbers, target)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..arrays import Array, is_array, maximum, minimum
-from ..laws.attention import DecodeLaw, decode_law
+from ..laws.attention import decode_law
 from ..laws.coefficients import DeviceCoefficients
-from ..laws.dispatch import COLD, LAWS, Conditions
+from ..laws.terms import COLD, Conditions
 from ..model.architecture import Architecture, Block
 from ..model.formats import Numbers
 from ..model.ops import POINTWISE, OpCost
@@ -106,8 +106,8 @@ def block_load(block: Block, hidden: Array, step: Step, numbers: Numbers, target
     dense = dense_ops(block, hidden, step.rows, implementation, numbers)
     context = context_ops(block, step, implementation, numbers)
     if step.phase == "decode":
-        return load(dense, target, aligned=aligned).plus(load(context, target, aligned=aligned))
-    return load([*dense, *context], target, aligned=aligned)
+        return load(dense, target, COLD[aligned]).plus(load(context, target, COLD[aligned]))
+    return load([*dense, *context], target, COLD[aligned])
 
 
 def growing_loads(
@@ -115,7 +115,7 @@ def growing_loads(
 ) -> tuple[Load, Load]:
     """One block in the first and the last of passes whose cache grows evenly."""
     ops = dense_ops(block, hidden, at_first.rows, target.implementation, numbers)
-    dense = load(ops, target, aligned=block.aligned)
+    dense = load(ops, target, COLD[block.aligned])
     first, last = _context_loads(block, at_first, at_last, numbers, target)
     return dense.plus(first), dense.plus(last)
 
@@ -129,12 +129,12 @@ def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers
     """
     first = context_ops(block, at_first, target.implementation, numbers)
     last = context_ops(block, at_last, target.implementation, numbers)
-    law, aligned, device = None, block.aligned, target.device
+    known, device = COLD[block.aligned], target.device
     alone = [op.attention is not None for op in first]
     shares = at_first.phase == "decode" and alone[:1] == [True] and alone.count(True) == 1
     if shares and isinstance(device, DeviceCoefficients):
-        law = decode_law(first[0], device.decode, target.sheet)
-    ends = load(first, target, aligned=aligned, law=law), load(last, target, aligned=aligned, law=law)
+        known = Conditions(False, block.aligned, decode_law(first[0], device.decode, target.sheet))
+    ends = load(first, target, known), load(last, target, known)
     fills_at = block.fills_at
     return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
 
@@ -158,66 +158,59 @@ def head_cost(model: Architecture, work: Work, target: Target) -> Cost:
         prefill, decode = (head_load(model, some, some, numbers, target) for some in (rows, work.batch))
         return Cost(prefill, decode, decode)
     # With logits for the last position alone, prefill and decode make the same product with the vocabulary.
-    logits = load(logits_ops(model, work.batch, target.implementation, numbers), target, aligned=model.aligned)
+    logits = load(logits_ops(model, work.batch, target.implementation, numbers), target, COLD[model.aligned])
     at_prompt, decode = (_stem_load(model, some, numbers, target).plus(logits) for some in (rows, work.batch))
     return Cost(at_prompt, decode, decode)
 
 
 def head_load(model: Architecture, rows: Array, logit_rows: Array, numbers: Numbers, target: Target) -> Load:
     """Embedding, final norm and LM head of a pass of so many rows, of which `logit_rows` get logits."""
-    logits = load(logits_ops(model, logit_rows, target.implementation, numbers), target, aligned=model.aligned)
+    logits = load(logits_ops(model, logit_rows, target.implementation, numbers), target, COLD[model.aligned])
     return _stem_load(model, rows, numbers, target).plus(logits)
 
 
 def _stem_load(model: Architecture, rows: Array, numbers: Numbers, target: Target) -> Load:
-    return load(stem_ops(model, rows, target.implementation, numbers), target, aligned=model.aligned)
+    return load(stem_ops(model, rows, target.implementation, numbers), target, COLD[model.aligned])
 
 
-class _Passes(NamedTuple):
-    """A prefill and the mean decode step of a loop, put together; of the blocks alone, what the host takes too."""
-
-    around: "Around"
-    prefill_host_s: Array
-    decode_host_s: Array
-    prefill_blocks_s: Array
-    prefill_s: Array
-    step_s: Array
-
-
-def _passes(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> _Passes:
-    loss, around = target.runtime.overlap_loss, around_blocks(head, work, target)
+def _passes(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> tuple["Around", Array, Array, Array]:
+    """What lies around the blocks; of the blocks alone, seconds of a prefill, and of the host in a prefill and in a
+    decode step."""
     prefill_host, decode_host = host_seconds(depth, blocks, target)
-    prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, loss)
+    prefill_blocks = overlapped(prefill_host, blocks.prefill.seconds, target.runtime.overlap_loss)
     if target.implementation.cut_of_last_block:
-        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.logits_all)
-    step = around.step(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
-    return _Passes(around, prefill_host, decode_host, prefill_blocks, around.prefill(prefill_blocks), step)
+        prefill_blocks = prefill_blocks * target.implementation.prompt_share(depth, work.prompt, work.logits_all)
+    return around_blocks(head, work, target), prefill_blocks, prefill_host, decode_host
 
 
 def response_times(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Times:
     """Of a `Forecast`, what a response takes."""
-    passes = _passes(depth, blocks, head, work, target)
-    return Times(passes.prefill_s, passes.step_s, passes.prefill_s + work.new * passes.step_s)
+    around, prefill_blocks, _, decode_host = _passes(depth, blocks, head, work, target)
+    prefill = around.prefill(prefill_blocks)
+    step = around.step(decode_host, blocks.first.seconds, blocks.last.seconds, target.runtime.overlap_loss)
+    return Times(prefill, step, prefill + work.new * step)
 
 
 def respond(depth: Array, blocks: Cost, head: Cost, work: Work, target: Target) -> Forecast:
     """Put the timelines together: `depth` blocks that cost `blocks` in all, between embedding and head."""
-    loss, passes = target.runtime.overlap_loss, _passes(depth, blocks, head, work, target)
-    around, decode_host, prefill, step = passes.around, passes.decode_host_s, passes.prefill_s, passes.step_s
-    decode_blocks = mean_overlapped(decode_host, blocks.first.seconds, blocks.last.seconds, loss)
+    loss, first, last = target.runtime.overlap_loss, blocks.first.seconds, blocks.last.seconds
+    around, prefill_blocks, prefill_host, decode_host = _passes(depth, blocks, head, work, target)
+    prefill, step = around.prefill(prefill_blocks), around.step(decode_host, first, last, loss)
+    decode_blocks = mean_overlapped(decode_host, first, last, loss)
     return Forecast(
-        prefill_s=prefill,
-        forward_s=decode_blocks + overlapped(around.head_host_s, head.first.seconds, loss) + around.pass_s,
-        step_s=step,
-        prefill_blocks_s=passes.prefill_blocks_s,
-        decode_blocks_s=decode_blocks,
-        prefill_host_s=passes.prefill_host_s,
-        decode_host_s=decode_host,
-        response_s=prefill + work.new * step,
+        prefill,
+        decode_blocks + overlapped(around.head_host_s, head.first.seconds, loss) + around.pass_s,
+        step,
+        prefill_blocks,
+        decode_blocks,
+        prefill_host,
+        decode_host,
+        prefill + work.new * step,
     )
 
 
-class Around(NamedTuple):
+@dataclass(slots=True)
+class Around:
     """Seconds of what lies around the blocks: host and device together in a prefill, each apart in a free-running loop.
 
     A synchronised pass pays its fixed host time, and its head after the blocks. In a free-running loop the host runs
@@ -276,14 +269,13 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
     return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
 
 
-def load(ops: list[OpCost], target: Target, *, aligned: bool = False, law: DecodeLaw | None = None) -> Load:
-    """Kernels and device time of operators run one after another; `law` is `Conditions.decode`."""
-    sheet, device, corrector = target.sheet, target.device, target.corrector
-    laws, known = LAWS[type(device)], COLD[aligned] if law is None else Conditions(False, aligned, law)
+def load(ops: list[OpCost], target: Target, known: Conditions = COLD[False]) -> Load:
+    """Kernels and device time of operators run one after another, of which so much is known."""
+    laws, corrector = target.laws, target.corrector
     kernels: Array = None
     work = fixed = compute = 0.0
     for op in ops:
-        more, floor, arithmetic = laws[op.kind](op, device, sheet, known)
+        more, floor, arithmetic = laws[op.kind](op, known)
         if corrector is not None:
             more = corrector.work_s(op, more, floor)
         if kernels is None:  # from the first on, not from 0: adding an array to 0 costs a pass over it

@@ -129,11 +129,9 @@ def upper_end(own_s: Array, slowest_s: Array, width: Array) -> Array:
 
 
 def _end(own_s: Array, end_s: Array, width: Array, sign: float) -> Array:
-    if is_array(own_s) or is_array(width):
-        host = np.log((end_s + TINY_S) / (own_s + TINY_S))
-        return own_s * np.exp(sign * np.hypot(host, width))
-    host = math.log((end_s + TINY_S) / (own_s + TINY_S))
-    return own_s * math.exp(sign * math.hypot(host, width))
+    plain = type(own_s) is float and type(width) is float
+    m = np if not plain and (is_array(own_s) or is_array(width)) else math
+    return own_s * m.exp(sign * m.hypot(m.log((end_s + TINY_S) / (own_s + TINY_S)), width))
 
 
 def conformal_quantile(scores: Sequence[float], level: float) -> float:

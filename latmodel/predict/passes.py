@@ -55,7 +55,7 @@ class PassCost(NamedTuple):
         else:
             blocks = overlapped(host, first, loss) if self.alike else mean_overlapped(host, first, last, loss)
             if target.implementation.cut_of_last_block:
-                blocks = blocks * target.implementation.prompt_share(self.depth, work.logits_all)
+                blocks = blocks * target.implementation.prompt_share(self.depth, work.prompt, work.logits_all)
             seconds = ends.prefill(blocks)
         around_host = self.head.kernels * r.launch_s + r.pass_s + ends.engine_s + (r.token_s if self.decode else 0.0)
         return PassTimes(

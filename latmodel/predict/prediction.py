@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 BOUNDS = ("host", "memory", "compute")
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One prediction, by the names and units of the contract (seconds, bytes); an end is None where none is known.
 
     `extrapolated_because` names what was not measured, `notes` what must be known of the price.
@@ -58,8 +57,7 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of the contract."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
 
 class Values(NamedTuple):
@@ -131,8 +129,8 @@ def one_prediction(
     share = own.prefill / own.response if own.response else 1.0
     widths = source.interval.widths(outside, share)
     fast, slow = ends or Ends(own, own)
-    lows = [_end(lower_end(*some)) for some in zip(own, fast, widths, strict=True)]
-    highs = [_end(upper_end(*some)) for some in zip(own, slow, widths, strict=True)]
+    lows = [None if end != end else end for end in map(lower_end, own, fast, widths)]  # noqa: PLR0124  # NaN: none known
+    highs = [None if end != end else end for end in map(upper_end, own, slow, widths)]  # noqa: PLR0124
     alone = math.exp(widths.response) if ends is not None and source.published else math.nan
     return Prediction(
         num_parameters=int(values.num_parameters),

@@ -185,9 +185,10 @@ class Predictor:
         work = work_of(workload)
         if work.cached:
             check_positions(architecture, work.cached + work.prompt + work.new)
-        costs = self._costs(architecture, work, workload.dtype)
-        values = self._price(architecture, work, workload.dtype, costs)
-        ends = self._ends(architecture, work, workload.dtype, costs)
+        priced = self._priced(workload.dtype, work.numbers.format)
+        costs = costs_on(priced.target, architecture, work)
+        values = self._price(architecture, work, priced, costs)
+        ends = times_at_ends(priced, architecture, work, costs)
         because = self._because(architecture, work, workload.dtype) if values.outside else ()
         return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(workload))
 
@@ -222,6 +223,7 @@ class Predictor:
         check_cache(self._part, self._implementation, workload)
         keep_freed_memory()
         rows, table = check_columns(columns)
+        priced = self._priced(workload.dtype, workload.numbers().format)
         starts = range(0, rows, CHUNK)
         counts = [min(CHUNK, rows - start) for start in starts]
 
@@ -232,16 +234,15 @@ class Predictor:
                 )
 
         def price_ends() -> Ends:
-            parts = (self._ends(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks())
+            parts = (times_at_ends(priced, *chunk, costs_on(priced.target, *chunk)) for chunk in chunks())
             return joined_ends([one for one in parts if one is not None], counts)
 
         def explain(index: int) -> Explained:
             row = {name: v if isinstance(v, float) else float(v[index]) for name, v in table.items()}
             return Explained(self._because(*self._rows(row, workload), workload.dtype), self._workload_notes(workload))
 
-        parts = [self._price(*chunk, workload.dtype, self._costs(*chunk, workload.dtype)) for chunk in chunks()]
-        alike = self._priced(workload.dtype, workload.numbers().format).ends is None
-        ends = None if alike else price_ends
+        parts = [self._price(*chunk, priced, costs_on(priced.target, *chunk)) for chunk in chunks()]
+        ends = None if priced.ends is None else price_ends
         return Predictions.joined(parts, counts, self._source, ends, explain)
 
     def _rows(self, columns: dict[str, Any], workload: Workload) -> tuple[Architecture, Work]:
@@ -258,15 +259,10 @@ class Predictor:
             parameters=parameters, cache_copies=self._part.memory_cache_copies, cached=work.cached,
         )  # fmt: skip
 
-    def _costs(self, model: Architecture, work: Work, dtype: str) -> tuple[Cost, Cost]:
-        """Of the blocks and of what is around them, the same on any host."""
-        return costs_on(self.target(dtype, work.numbers.format), model, work)
-
-    def _price(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Values:
-        target, measured, _ = self._priced(dtype, work.numbers.format)
+    def _price(self, model: Architecture, work: Work, priced: Priced, costs: tuple[Cost, Cost]) -> Values:
         depth, parameters = model.num_hidden_layers, model.num_parameters
-        blocks, head = costs
-        times = respond(depth, blocks, head, work, target)
+        blocks, head = costs  # the same on any host
+        times = respond(depth, blocks, head, work, priced.target)
         return Values(
             parameters,
             times.prefill_s,
@@ -276,12 +272,8 @@ class Predictor:
             times.decode_blocks_s / depth,
             self.memory(model, work, parameters=parameters).peak_bytes,
             bound_code(times, blocks, head, work.new),
-            self._outside(model, work, measured),
+            self._outside(model, work, priced.measured),
         )
-
-    def _ends(self, model: Architecture, work: Work, dtype: str, costs: tuple[Cost, Cost]) -> Ends | None:
-        """Times at both ends that the intervals hold, `costs` being those of the kernels that are expected."""
-        return times_at_ends(self._priced(dtype, work.numbers.format), model, work, costs)
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
         """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""

@@ -1,11 +1,11 @@
 """What a price is for: a device with a runtime (`Target`), and a workload as numbers (`Work`)."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from ..arrays import Array, is_array, maximum
 from ..laws.coefficients import ENGINE_TERMS, HOST_TERMS, Device, RuntimeCoefficients, Sheet
 from ..laws.corrector import Corrector
+from ..laws.dispatch import DeviceLaws
 from ..model.formats import Numbers
 from ..model.implementation import Implementation
 from ..model.record import Record
@@ -21,6 +21,10 @@ class Target(Record):
     runtime: RuntimeCoefficients
     implementation: Implementation
     corrector: Corrector | None = None
+    laws: DeviceLaws = field(init=False, repr=False, compare=False)  # of the device's coefficients and sheet
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "laws", DeviceLaws(self.device, self.sheet))
 
     def every_logit(self, work: "Work") -> bool:
         """Whether a prompt's logits are computed at all positions, asked for or not."""
@@ -34,7 +38,8 @@ class Target(Record):
         return self._replace(runtime=self.runtime._replace(**slower))
 
 
-class Work(NamedTuple):
+@dataclass(slots=True)
+class Work(Record):
     """A workload as numbers or arrays: prompt and new tokens, sequences at once, which logits, bytes per element, and
     positions before the prompt that are cached."""
 

@@ -4,14 +4,15 @@ With a queue between them each block takes `max(host, device)`, plus the share o
 (`loss`: 0 on an ideal GPU, 1 on a CPU, where one thread does both).
 """
 
-from ..arrays import Array, maximum, minimum
+from ..arrays import Array, maximum, ordered
 
 TINY_S = 1e-30
 
 
 def overlapped(host_s: Array, device_s: Array, loss: float) -> Array:
     """Seconds of work whose host and device parts overlap: max + loss · min."""
-    return maximum(host_s, device_s) + loss * minimum(host_s, device_s)
+    longer, shorter = ordered(host_s, device_s)
+    return longer + loss * shorter
 
 
 def mean_overlapped(host_s: Array, first_s: Array, last_s: Array, loss: float) -> Array:

@@ -20,7 +20,7 @@ def engine_text(fitted: Any, output_format: OutputFormat) -> str:
         for name, item in fitted.table.items()
     ]
     rows.append({"coefficient": "pass_s", "value": fitted.pass_s, "meaning": "time of a pass beyond its products"})
-    for phase in ("prefill", "decode"):
+    for phase in (phase for phase, errors in fitted.held_out.items() if errors):
         meaning = "mean absolute error in percent on widths left out"
         rows.append({"coefficient": f"{phase} error", "value": fitted.mape_percent(phase), "meaning": meaning})
     return render(rows, output_format, COLUMNS if output_format == "table" else [field_column(key) for key in rows[0]])

@@ -21,6 +21,7 @@ MICRO_BATCH = 512
 FLASH_ATTENTION = {"auto": "AUTO", "on": "ENABLED", "off": "DISABLED"}
 QUIET, TELLING = -1, 4  # of its log
 OLDEST = (2026, 10)
+QUERY_TILE = 64.0  # GGML_FA_TILE_Q
 
 
 class LlamaCpp:
@@ -96,6 +97,11 @@ class LlamaCpp:
         if timings.get("prompt_n") != tokens:
             raise LatmodelError(f"the server read {timings.get('prompt_n')} tokens behind {cached}, not {tokens}")
         return float(timings["prompt_ms"]) * 1e-3 * share
+
+    def query_tile(self, options: EngineOptions) -> float:
+        """That of flash attention on 16-bit keys and values. On quantised ones every query of a prompt is alone too."""
+        plain = options.flash_attention != "off" and options.kv_cache is None
+        return QUERY_TILE if plain else 0.0
 
     def close(self) -> None:
         """Let go of the model."""

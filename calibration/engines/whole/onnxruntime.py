@@ -98,12 +98,19 @@ class OnnxRuntime:
         return self._timed(generate) / steps
 
     def behind(self, cached: int, tokens: int) -> float:
-        """Seconds of one pass over `tokens` behind `cached` positions."""
-        self._start()
-        self._append(cached, first=False)
+        """Seconds of one pass over `tokens` behind `cached` positions, which are kept."""
+        if self._generator is not None and self._read is not None and self._read >= cached > 0:
+            self._generator.rewind_to(cached)
+        else:
+            self._start()
+            self._append(cached, first=False)
+        self._read = cached
         words = _prompt(cached + tokens)[cached:]
-        self._read = None
         return self._timed(lambda: self._generator.append_tokens(words))
+
+    def query_tile(self, options: EngineOptions) -> float:
+        """0: its attention is products for any number of queries."""
+        return 0.0
 
     def close(self) -> None:
         """Let go of the model."""

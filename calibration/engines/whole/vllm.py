@@ -91,6 +91,10 @@ class Vllm:
         """
         raise UsageError(f"vllm reads every prompt anew: {tokens} tokens behind {cached} cannot be timed")
 
+    def query_tile(self, options: EngineOptions) -> float:
+        """0: it runs on GPUs."""
+        return 0.0
+
     def close(self) -> None:
         """Let go of the model; its memory goes with the process."""
         self._llm = None

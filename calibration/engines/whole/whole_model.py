@@ -51,6 +51,9 @@ class WholeModelEngine(Protocol):
     def behind(self, cached: int, tokens: int) -> float:
         """Seconds to read so many more tokens of a prompt, `cached` of which are in the cache."""
 
+    def query_tile(self, options: EngineOptions) -> float:
+        """Queries of a prompt that attention on a CPU computes together, fewer one by one; 0: no difference."""
+
     def close(self) -> None:
         """Give everything back."""
 

@@ -1,6 +1,6 @@
 """The law of llama.cpp over published tests: what each computes, and its time for given coefficients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from .formats import format_of
 from .hierarchy import Floats
 
 ACTIVATION_BYTES = 2.0
+FEW_ROWS = ("two_rows_flops_per", "four_rows_flops_per", "eight_rows_flops_per")  # a second, or a core's
 WINDOWED, OF = 5.0, 6.0  # Gemma 3: five layers in six see a window
 
 
@@ -108,8 +109,9 @@ def _architecture(test: SpeedTest) -> Architecture:
 class Problem:
     """Rows stacked as arrays, and their times for given coefficients."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], tiles: Mapping[str, float] | None = None) -> None:
         self.rows = list(rows)
+        self._tiles = tiles or {}  # `row_tile` and `query_tile` of the law, where they are known
         self.seconds = np.array([row.test.seconds for row in rows])
         runs = [run for row in rows for run in row.runs]
         self._row = np.repeat(np.arange(len(rows)), [len(row.runs) for row in rows])  # of each run
@@ -124,8 +126,12 @@ class Problem:
         self._heads = _stacked([run.head for run in runs], GEMM)
         self._decode = np.array([run.attention.kind == OpKind.DECODE for run in runs])
         self._writes_scores = np.array([float(row.test.flash_attention is not True) for row in rows])[self._row]
-        shares = [row.runtime.prompt_share(float(row.test.config.num_hidden_layers), False) for row in rows]
-        self._share = np.where(self._decode, 1.0, np.array(shares)[self._row])
+        shares = [
+            row.runtime.prompt_share(float(row.test.config.num_hidden_layers), run.rows, False)
+            for row in rows
+            for run in row.runs
+        ]
+        self._share = np.where(self._decode, 1.0, np.array(shares))
         self._micro_batch = np.array([row.runtime.micro_batch or ONE_PASS for row in rows])[self._row]
         self._tokens = _stacked([run.attention for run in runs], OpKind.DECODE)
         self._prompts = _stacked([run.attention for run in runs], OpKind.PREFILL)
@@ -134,7 +140,8 @@ class Problem:
         """Seconds of each row; of several runs, the time at the mean of their speeds in tokens a second."""
         of_run = {name: value[self._row] for name, value in values.items()}
         of_run["score_bytes"] = of_run["score_bytes"] * self._writes_scores
-        c, sheet = ggml_of(of_run, self._cores)._replace(micro_batch_rows=self._micro_batch), self._sheet
+        c = ggml_of(of_run, self._cores)._replace(micro_batch_rows=self._micro_batch, **self._tiles)
+        sheet = self._sheet
         prompt, token = (GGML_LAWS[op.kind](op, c, sheet)[0] for op in (self._prompts, self._tokens))
         (work, floor, _), (head, head_floor, _) = (
             GGML_LAWS[op.kind](op, c, sheet) for op in (self._products, self._heads)
@@ -146,6 +153,7 @@ class Problem:
 
 def ggml_of(values: dict[str, Any], cores: Any) -> GgmlCoefficients:
     """Coefficients of the law from those of the hierarchy, whose rates are a core's and whose cache is relative."""
+    few_rows = {f"{name}_s": values[f"{name}_core"] * cores for name in FEW_ROWS if f"{name}_core" in values}
     return GgmlCoefficients(
         bandwidth_efficiency=values["bandwidth_efficiency"],
         vector_flops_per_s=values["vector_flops_per_core"] * cores,
@@ -156,6 +164,8 @@ def ggml_of(values: dict[str, Any], cores: Any) -> GgmlCoefficients:
         unpack_passes=values["unpack_passes"],
         launch_s=values["launch_s"],
         score_bytes=values["score_bytes"],
+        narrow_cache=values.get("narrow_cache", 0.0),
+        **few_rows,
     )
 
 
@@ -165,7 +175,8 @@ def _stacked(ops: Sequence[OpCost], kind: OpKind) -> OpCost:
     if ops[0].attention is not None:
         shapes = [shape_of(op) for op in ops]
         sizes: dict[str, Any] = {
-            name: np.array([getattr(shape, name) for shape in shapes]) for name in ("heads", "head_dim", "tokens")
+            name: np.array([getattr(shape, name) for shape in shapes])
+            for name in ("heads", "kv_heads", "head_dim", "tokens")
         }
         arrays["attention"] = shapes[0]._replace(**sizes)
     return OpCost("all", kind, **arrays)

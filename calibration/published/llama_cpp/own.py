@@ -1,19 +1,18 @@
 """The law of llama.cpp fitted to runs of one's own, of one device in one format."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from latmodel.device.profile import Coefficient
 from latmodel.laws.coefficients import GGML_FITTED
-from latmodel.laws.priors import GGML_PRIORS
+from latmodel.laws.priors import GGML_PRIORS, OPTIONAL
 
 from .effects import CPU_START
-from .folds import log_ratios
-from .hierarchy import Effect, Fitted, fit_hierarchy
-from .law import Problem, Row, ggml_of
+from .hierarchy import Effect, Fitted, Floats, fit_hierarchy
+from .law import FEW_ROWS, Problem, Row, ggml_of
 
 WIDE = 2.0  # log units around the start: the data decide
 NARROW = 0.5  # of what single prompts and contexts hardly tell
@@ -25,11 +24,18 @@ FREE = {
     "pass_s": WIDE, "attention_ratio": 1.0, "cache_ratio": FIXED,
     "token_attention_flops_per_core": WIDE, "unpack_passes": NARROW,
 }  # fmt: skip
-EFFECTS = tuple(Effect(name, "all", lambda _row: "all", spread) for name, spread in FREE.items())
+# Where passes of a few tokens were measured: they read the cache once for all of them.
+FEW_FREE = {**FREE, "cache_ratio": WIDE, "narrow_cache": 1.0, **{f"{name}_core": WIDE for name in FEW_ROWS}}
+FEW_START = {**START, "narrow_cache": 1.0, **{f"{name}_core": START["product_flops_per_core"] for name in FEW_ROWS}}
+PACKED_ROWS = 4.0  # ggml's repack.cpp
+Tiles = Mapping[str, float]
 
 
 class OwnFit(NamedTuple):
-    """Coefficients of one format, the time of a pass, and held-out errors by phase as |log ratio|."""
+    """Coefficients of one format, the time of a pass, and held-out errors by phase as |log ratio|.
+
+    Phases are prefill and decode, and "step": a few tokens read behind a cache.
+    """
 
     table: dict[str, Coefficient]
     pass_s: float
@@ -40,32 +46,62 @@ class OwnFit(NamedTuple):
         """Mean absolute percentage error of shapes left out."""
         return 100.0 * statistics.fmean(abs(float(np.expm1(value))) for value in self.held_out[phase])
 
+    @property
+    def scores(self) -> dict[str, list[float]]:
+        """Held-out errors that stand behind an interval, those of a response included."""
+        found = {phase: self.held_out[phase] for phase in ("prefill", "decode")}
+        return {**found, "response": sorted(found["prefill"] + found["decode"])}
 
-def fit_own(rows: Sequence[Row]) -> OwnFit:
+
+def fit_own(rows: Sequence[Row], query_tile: float = 0.0) -> OwnFit:
     """Fit to all rows, of one device in one format; errors from leaving out each width in turn.
+
+    `query_tile`: queries that the engine's attention takes together on this device, 0 for any number. Whether weights
+    are packed is what fits better.
 
     Raises:
         ValueError: the fit did not converge.
     """
-    held_out: dict[str, list[float]] = {"prefill": [], "decode": []}
-    widths = sorted({row.test.config.hidden_size for row in rows})
-    for width in widths:
+    tiles = _tiles(rows, query_tile)
+    held_out: dict[str, list[float]] = {"prefill": [], "decode": [], "step": []}
+    for width in sorted({row.test.config.hidden_size for row in rows}):
         others = [row for row in rows if row.test.config.hidden_size != width]
         own = [row for row in rows if row.test.config.hidden_size == width]
-        for row, ratio in zip(own, log_ratios(_fit(others), own), strict=True):
-            held_out[row.test.phase].append(abs(ratio))
-    held_out["response"] = sorted(held_out["prefill"] + held_out["decode"])
-    values = _fit(rows).coefficients(rows[:1])
-    law = ggml_of({name: float(value[0]) for name, value in values.items()}, rows[0].device.cores)
+        for row, ratio in zip(own, _log_ratios(_fit(others, tiles), own, tiles), strict=True):
+            held_out[_phase(row)].append(abs(ratio))
+    values = _fit(rows, tiles).coefficients(rows[:1])
+    law = ggml_of({name: float(value[0]) for name, value in values.items()}, rows[0].device.cores)._replace(**tiles)
+    return OwnFit(_table(law._asdict()), float(values["pass_s"][0]), held_out, len(rows))
+
+
+def _table(law: Mapping[str, float]) -> dict[str, Coefficient]:
     table = {}
     for name in GGML_FITTED:
-        prior = GGML_PRIORS[f"ggml.{name}"]
-        table[f"ggml.{name}"] = Coefficient(
-            value=min(max(float(getattr(law, name)), prior.low), prior.high), status="fitted"
-        )
-    return OwnFit(table, float(values["pass_s"][0]), held_out, len(rows))
+        prior, value = GGML_PRIORS[f"ggml.{name}"], float(law[name])
+        if value or f"ggml.{name}" not in OPTIONAL:
+            table[f"ggml.{name}"] = Coefficient(value=min(max(value, prior.low), prior.high), status="fitted")
+    return table
 
 
-def _fit(rows: Sequence[Row]) -> Fitted:
-    problem = Problem(rows)
-    return fit_hierarchy(rows, problem.predict, problem.seconds, START, EFFECTS, np.full(len(rows), NOISE))
+def _phase(row: Row) -> str:
+    return "step" if row.test.phase == "prefill" and row.test.depth else row.test.phase
+
+
+def _tiles(rows: Sequence[Row], query_tile: float) -> Tiles:
+    """The tiles of the law: none where no pass of few tokens was measured."""
+    if not any(_phase(row) == "step" for row in rows):
+        return {}
+    choices: list[Tiles] = [{"row_tile": tile, "query_tile": query_tile} for tile in (0.0, PACKED_ROWS)]
+    return min(choices, key=lambda tiles: float(np.square(_log_ratios(_fit(rows, tiles), rows, tiles)).sum()))
+
+
+def _log_ratios(fitted: Fitted, rows: Sequence[Row], tiles: Tiles) -> Floats:
+    problem = Problem(rows, tiles)
+    return np.asarray(np.log(problem.seconds / problem.predict(fitted.coefficients(rows))))
+
+
+def _fit(rows: Sequence[Row], tiles: Tiles) -> Fitted:
+    problem = Problem(rows, tiles)
+    start, free = (FEW_START, FEW_FREE) if tiles else (START, FREE)
+    effects = [Effect(name, "all", lambda _row: "all", spread) for name, spread in free.items()]
+    return fit_hierarchy(rows, problem.predict, problem.seconds, start, effects, np.full(len(rows), NOISE))

@@ -2,16 +2,18 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from ...arrays import Array, is_array, total
 from ..formats import Numbers
 from ..implementation import Implementation
 from ..ops import OpCost, gemm
+from ..record import Record
 from ..step import Step
 
 
-class Linear(NamedTuple):
+@dataclass(slots=True)
+class Linear(Record):
     """`count` matrices of `inputs` × `outputs` that a weight format applies to."""
 
     name: str
@@ -21,9 +23,8 @@ class Linear(NamedTuple):
 
     def op(self, rows: Array, numbers: Numbers) -> OpCost:
         """Their products with `rows` activations each."""
-        name, inputs, outputs, count = self
-        each = numbers.product_bytes(name) if numbers.parts else numbers.weight_bytes
-        return gemm(name, rows, outputs, inputs, each, numbers.activation_bytes, count)
+        each = numbers.product_bytes(self.name) if numbers.parts else numbers.weight_bytes
+        return gemm(self.name, rows, self.outputs, self.inputs, each, numbers.activation_bytes, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ class Layer(ABC):
     def parameters(self, hidden: Array) -> Array:
         """All its parameters, exactly."""
         sizes = []
-        for _, inputs, outputs, count in self.linears(hidden):
-            once = type(count) is float and count == 1.0  # then spare a pass over an array
-            sizes.append(inputs * outputs if once else inputs * outputs * count)
+        for one in self.linears(hidden):
+            once = type(one.count) is float and one.count == 1.0  # then spare a pass over an array
+            sizes.append(one.inputs * one.outputs if once else one.inputs * one.outputs * one.count)
         return total(sizes + self.vectors(hidden))
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
