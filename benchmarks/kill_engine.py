@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _is_running(pid: int) -> bool:
 
 def kill_often(folder: Path, engine: str, weights: str, kills: int, seed: int) -> str:
     """`kills` kills, each looked at; a line that says what they met."""
-    names = iter(range(kills + 2))
+    names = count()
 
     def fresh() -> Calibration:
         own = folder / str(next(names))
