@@ -4,13 +4,16 @@ import pytest
 from toy import TWO_BYTES
 
 from latmodel.model.architecture import Attention, LatentAttention
+from latmodel.model.config import ModelConfig, Workload
 from latmodel.model.layers.indexed_attention import Indexer, scores_op
 from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.layers.shared_attention import SharedAttention
 from latmodel.model.ops import gemm
 from latmodel.model.step import Step
 from latmodel.predict.bounds import binding
+from latmodel.predict.breakdown import breakdown
 from latmodel.predict.forward import Load
+from latmodel.predict.predictor import Predictor
 from latmodel.runtimes.serving import SERVING
 from latmodel.runtimes.transformers_eager import TRANSFORMERS
 
@@ -63,3 +66,16 @@ def test_scores_of_an_indexer() -> None:
     assert (fused.flops, fused.cache_bytes, fused.activation_bytes, fused.kernels) == (2400.0, 400.0, 400.0, 2.0)
     tensors = scores_op(indexer, 100.0, 10.0, step, TRANSFORMERS, TWO_BYTES)
     assert (tensors.flops, tensors.cache_bytes, tensors.activation_bytes) == (2400.0, 400.0, 3 * 100 * 16.0)
+
+
+def test_a_breakdown_says_what_binds_each_operator() -> None:
+    predictor, work = Predictor.load("3090"), Workload(prompt_tokens=2048, new_tokens=8)
+    sheet = predictor.profile.sheet("bfloat16")
+    rows = breakdown(predictor, ModelConfig(num_hidden_layers=4, hidden_size=4096), work)
+    for row in rows:
+        assert (row["bound"] == "host") == (row["host_s"] >= row["device_s"])
+        assert row["mfu"] * row["device_s"] * sheet.peak_flops_per_s == pytest.approx(row["flops"])
+        assert row["mbu"] * row["device_s"] * sheet.bandwidth_bytes_per_s == pytest.approx(row["bytes"])
+    of = {(row["phase"], row["operator"]): row["bound"] for row in rows}
+    assert of["prefill", "down_proj"] == "compute" and of["decode", "down_proj"] == "memory"
+    assert of["decode", "rope"] == "host"
