@@ -38,6 +38,11 @@ BUILDS = (
     ("hipBLASLt", "hipBLASLt"), ("rocwmma", "rocwmma"), ("amdvlk", "amdvlk"), ("no coopmat", "no coopmat"),
     ("Raspberry Pi", "slow host"), ("RISC-V", "slow host"),
 )  # fmt: skip
+# What tells one machine's drivers, libraries and hosts apart, where a publisher ran under several.
+ENVIRONMENT = re.compile(
+    r"env [\w.-]+|vulkan\w*|amdvlk|RADV|default HIP|\bhip\b|hipBLASLt|rocwmma|no coopmat|fork"
+    r"|desktop host|Raspberry Pi \w+ host|RISC-V host"
+)
 OLD_BUILD = 4300  # about the end of 2024: the kernels of two backends are younger
 YOUNG_BACKENDS = ("Vulkan", "ROCm")
 OLD = "until 2024"
@@ -61,6 +66,7 @@ class SpeedTest(NamedTuple):
     depth: int
     tokens: int
     seconds: float  # of the prompt, or of one new token
+    setup: str = ""  # whose machine, which build, driver and libraries: tests alike in it are of one installation
 
     @property
     def lengths(self) -> tuple[tuple[int, int], ...]:
@@ -120,7 +126,7 @@ def read_whole_models(path: Path) -> list[SpeedTest]:
             tests.append(SpeedTest(
                 row["source"], row["gpu"], "Metal" if row["gpu"].startswith("apple") else "CUDA", "", False,
                 row["model"], _config(row), row["weights"], None, row["phase"], 0,
-                int(row["new_tokens" if decode else "prompt_tokens"]), float(row["seconds"]),
+                int(row["new_tokens" if decode else "prompt_tokens"]), float(row["seconds"]), row["source"],
             ))  # fmt: skip
     return tests
 
@@ -137,8 +143,13 @@ def _test(row: dict[str, str]) -> SpeedTest:
         row["source"], row["device"], row["backend"], _build(row),
         {"1": True, "0": False}.get(row["flash_attention"]), row["model"], _config(row), row["weights"], window,
         row["phase"], prompt if decode else int(on_top[1]) if on_top else 0, tokens,
-        (1 if decode else tokens) / float(row["tokens_per_s"]),
+        (1 if decode else tokens) / float(row["tokens_per_s"]), _setup(row),
     )  # fmt: skip
+
+
+def _setup(row: dict[str, str]) -> str:
+    publisher = row["source"].split("@", 1)[0]
+    return "; ".join([publisher, row["build"], ", ".join(ENVIRONMENT.findall(row["note"]))])
 
 
 def _build(row: dict[str, str]) -> str:

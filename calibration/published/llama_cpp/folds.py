@@ -54,7 +54,7 @@ class Folds(NamedTuple):
     """Rows predicted from other devices alone, and with one row of the device's own."""
 
     unseen: list[HeldOut]
-    one_own_row: list[HeldOut]  # a row for each other row of its device, backend, phase and build that was given
+    one_own_row: list[HeldOut]  # a row for each other row of its device, setup and phase that was given
 
 
 def leave_devices_out(rows: Sequence[Row], folds: int = 10) -> Folds:
@@ -69,7 +69,11 @@ def leave_devices_out(rows: Sequence[Row], folds: int = 10) -> Folds:
 
 
 def with_each_own_row(fitted: Fitted, rows: Sequence[Row]) -> list[HeldOut]:
-    """Every row predicted with each single other one of its device, backend, build and phase."""
+    """Every row predicted with each single other one of its device, setup and phase.
+
+    A run of another person, driver or build is not a run of one's own: the same device differs by more between those
+    than between models (`setups_apart`).
+    """
     found = []
     for group in _alike(rows):
         for given in group[:MOST_GIVEN]:
@@ -79,14 +83,14 @@ def with_each_own_row(fitted: Fitted, rows: Sequence[Row]) -> list[HeldOut]:
     return found
 
 
-MOST_GIVEN = 20  # rows of one device that are tried as the one that is given
+MOST_GIVEN = 20  # rows of one setup that are tried as the one that is given
 
 
 def _alike(rows: Sequence[Row]) -> list[list[Row]]:
-    """Groups of two rows and more of one device under one backend and build, and of one phase; in a random order."""
+    """Groups of two rows and more of one device under one backend and setup, and of one phase; in a random order."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.device.title, row.device.backend, row.test.build, row.test.phase), []).append(row)
+        groups.setdefault((row.device.title, row.device.backend, row.test.setup, row.test.phase), []).append(row)
     found = [group for group in groups.values() if len(group) > 1]
     for group in found:
         random.Random(0).shuffle(group)
