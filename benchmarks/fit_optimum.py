@@ -23,14 +23,14 @@ from calibration.fit.anneal import annealed_fit
 from calibration.fit.fit import Fitted, fit
 from calibration.fit.make import Problem
 from calibration.fit.objective import Objective
-from calibration.fit.outcome import folds, independent, is_scored, measured_layers, shape_of
+from calibration.fit.outcome import folds, independent, is_scored, measured_layers
 from calibration.fit.start import problem
 from calibration.measure.plan import CPU, make_plan
 from calibration.measure.rounds import measure
 from calibration.measure.simulated import Disturbance, SimulatedLab
 from calibration.measure.summary import combine, observations
 from calibration.observations.evidence import evidence
-from calibration.observations.record import Observation, read_observations
+from calibration.observations.record import Observation, read_observations, shape_of
 from calibration.published.boards import BOARDS, read_board, read_models
 from calibration.verbs.simulated_board import Records
 from latmodel.device.datasheets import datasheet
@@ -38,7 +38,7 @@ from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
 from latmodel.laws.priors import Prior
 
-BOOTSTRAPS = 30
+BOOTSTRAPS = 40
 WITHIN = 0.005  # of one cost: the acceptance
 
 
@@ -82,11 +82,13 @@ def bootstrap(task: Problem, rows: Sequence[Observation], first: Fitted, count: 
                 zip(task.free.items(), random_start(task.free, generator).values(), strict=True)}  # fmt: skip
         pieces = Objective(evidence(some), task.start, free).blurred(first.law_error).pieces
         logs.append([math.log(one.value) for one in fit(pieces, task.start, free, begin).coefficients.values()])
-    ratios = np.array([one.stderr_log for one in first.coefficients.values()]) / np.std(np.array(logs), axis=0, ddof=1)
+    scatter = np.std(np.array(logs), axis=0, ddof=1)
+    known = [one.status == "fitted" for one in first.coefficients.values()]
+    ratios = (np.array([one.stderr_log for one in first.coefficients.values()]) / scatter)[known]
     low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9))
     print(
-        f"  standard errors over the scatter of {count} bootstrap fits: median {middle:.2f}, "
-        f"{low:.2f} to {high:.2f} for four coefficients of five"
+        f"  standard errors over the scatter of {count} bootstrap fits, of {len(ratios)} coefficients that the rows "
+        f"determine: median {middle:.2f}, {low:.2f} to {high:.2f} for four of five"
     )
 
 

@@ -8,7 +8,7 @@
 of the tree, in a fork of this process, which has the packages loaded already that tests need. The tests must pass
 without a fault first. A mutant that takes ten times as long as they do counts as killed. Survivors are printed with
 their line: either a test is missing, or the fault changes nothing ("equivalent"), and is then listed in `EQUIVALENT`
-with the reason. POSIX only.
+with the reason. Ctrl-C gives the figures so far. POSIX only.
 """
 
 import argparse
@@ -23,7 +23,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from contextlib import suppress
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ class Run(NamedTuple):
     mutant: Mutant | None
     tests: Tests
     begun: float
+    sound: str = ""  # the file without the fault
 
 
 class Ended(NamedTuple):
@@ -113,7 +115,7 @@ def _test(folder: Path, tests: Sequence[str], limit_s: float) -> int:
 def ended(folder: Path, run: Run, status: int, seconds: float) -> Ended:
     """Read the status and make the copy sound again."""
     if run.mutant is not None:
-        shutil.copy2(ROOT / run.mutant.path, folder / run.mutant.path)
+        (folder / run.mutant.path).write_text(run.sound, encoding="utf-8")
     code = os.waitstatus_to_exitcode(status)
     killer = None if code == 0 else run.tests[code - 1] if 0 < code <= len(run.tests) else TOO_LONG
     return Ended(run.mutant, run.tests, killer, seconds)
@@ -127,7 +129,9 @@ def run_all(
     while waiting or running:
         while waiting and free:
             mutant, tests = waiting.pop()
-            folder, run = free.pop(), Run(mutant, tests, time.monotonic())
+            folder = free.pop()
+            sound = "" if mutant is None else (folder / mutant.path).read_text(encoding="utf-8")
+            run = Run(mutant, tests, time.monotonic(), sound)
             limit_s = max(LEAST_S, SLOWER * usual_s.get(tests, NEVER_S / SLOWER))
             running[start(folder, run, limit_s)] = (folder, run)
         pid, status, used = os.wait4(-1, os.WNOHANG)
@@ -149,7 +153,9 @@ def chosen(paths: Sequence[str], each: int, sample: int | None, seed: int) -> li
     if sample is not None:
         everything = [one for some in by_file for one in some]
         return generator.sample(everything, min(sample, len(everything)))
-    return [one for some in by_file for one in generator.sample(some, min(each, len(some)))]
+    picked = [generator.sample(some, min(each, len(some))) for some in by_file]
+    # In rounds over the files: a run that is ended early has seen as many of each.
+    return [one for some in zip_longest(*picked) for one in some if one is not None]
 
 
 def judged(some: Sequence[Mutant], jobs: int) -> list[Ended]:
@@ -172,11 +178,12 @@ def judged(some: Sequence[Mutant], jobs: int) -> list[Ended]:
         usual_s = {names: sum(alone[name] for name in names) for names in tests.values()}
         print(f"{len(alone)} files of tests pass without a fault, in {sum(alone.values()):.0f} s", flush=True)
         done = []
-        for one in run_all(folders, [(mutant, GUARDS[mutant.path]) for mutant in some], usual_s):
-            done.append(one)
-            if one.killer is None and one.mutant is not None:
-                path, line, before, after, _ = one.mutant
-                print(f"SURVIVED {path}:{line}: {before} → {after}", flush=True)
+        with suppress(KeyboardInterrupt):
+            for one in run_all(folders, [(mutant, GUARDS[mutant.path]) for mutant in some], usual_s):
+                done.append(one)
+                if one.killer is None and one.mutant is not None:
+                    path, line, before, after, _ = one.mutant
+                    print(f"SURVIVED {path}:{line}: {before} → {after}", flush=True)
         return done
 
 

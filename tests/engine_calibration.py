@@ -6,8 +6,8 @@ It measures what `calibrate` would, in small: two widths at two depths, one load
 import sys
 from pathlib import Path
 
-from calibration.verbs import engine_cases
-from calibration.verbs.engine import EngineRequest, calibrate_engine
+from calibration.verbs.engines import cases as engine_cases
+from calibration.verbs.engines.cpu import EngineRequest, calibrate_engine
 
 SHAPES = ((256, 512, 4, 4, (2, 4)), (512, 1024, 8, 2, (2, 4)))
 RUNS = (

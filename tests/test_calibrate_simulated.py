@@ -9,14 +9,14 @@ import pytest
 from calibration_support import CPU_SHEET, GPU_SHEET, MemoryLog, task
 
 from calibration.fit.make import Problem
-from calibration.fit.outcome import About, Calibrated, calibrated, folds, shape_of
+from calibration.fit.outcome import About, Calibrated, calibrated, folds
 from calibration.measure.plan import CPU, GPU, Plan, make_plan
 from calibration.measure.rounds import measure
 from calibration.measure.samples import Rules
 from calibration.measure.session import open_samples, read_samples
 from calibration.measure.simulated import Disturbance, SimulatedLab, true_seconds
 from calibration.measure.summary import combine, observations
-from calibration.observations.record import Observation
+from calibration.observations.record import Observation, shape_of
 from calibration.verify.whole_models import model_cases
 from latmodel.device.profile import SheetPart
 from latmodel.model.config import ModelConfig, Workload

@@ -16,8 +16,8 @@ import pytest
 
 from calibration.engines.whole.whole_model import Child
 from calibration.measure.session import SampleFile, read_samples
-from calibration.verbs import engine_cases
-from calibration.verbs.engine import EngineRequest, calibrate_engine
+from calibration.verbs.engines import cases as engine_cases
+from calibration.verbs.engines.cpu import EngineRequest, calibrate_engine
 from calibration.verify.engine import verify_engine
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.device.engine_options import EngineOptions
@@ -114,7 +114,7 @@ def test_a_model_that_crashes_is_tried_twice_and_the_rest_is_kept(
     monkeypatch.setattr(engine_cases, "RUNS", runs)
     said: list[str] = []
     log = SampleFile(tmp_path / "samples", [])
-    engine_cases.measure_engine("fake", "f16", EngineOptions(), 1, log, said.append, tmp_path)
+    engine_cases.measure_engine("fake", "f16", EngineOptions(), 1, log, said.append, tmp_path, engine_cases.cases())
     # What came before the crash is kept; so is every model.
     assert [record["case"] for record in log.records] == [
         f"{layers}x{hidden}-prefill-0+64" for hidden in (256, 512) for layers in (2, 4)
@@ -131,7 +131,7 @@ def test_a_model_without_room_is_skipped(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(engine_cases, "available_memory", lambda: 2.0**20)
     said: list[str] = []
     log = SampleFile(tmp_path / "samples", [])
-    engine_cases.measure_engine("fake", "f16", EngineOptions(), 1, log, said.append, tmp_path)
+    engine_cases.measure_engine("fake", "f16", EngineOptions(), 1, log, said.append, tmp_path, engine_cases.cases())
     assert not log.records
     assert "needs" in said[0]
     assert "1 MiB are free" in said[0]
@@ -139,7 +139,7 @@ def test_a_model_without_room_is_skipped(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_samples_are_bound_to_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("xllamacpp")
-    monkeypatch.setattr("calibration.verbs.engine.device_lock", lambda _: nullcontext())
+    monkeypatch.setattr("calibration.verbs.engines.cpu.device_lock", lambda _: nullcontext())
     out = tmp_path / "cpu.json"
     kept = out.with_suffix(".llama.cpp-q8_0.samples.jsonl")
     kept.write_text(json.dumps({"kind": "header", "format": 2, "engine": "xllamacpp 1"}) + "\n")

@@ -11,13 +11,14 @@ from calibration.fit import make
 from calibration.fit.kernels import (
     Kernels,
     fit_law,
+    grid_of,
     held_out_trial,
     law_noise,
     log_residuals,
     start_at,
     with_correction,
 )
-from calibration.fit.residual import learn
+from calibration.fit.residual import gemm_grid, learn
 from calibration.fit.setup import Setup
 from calibration.observations.operators import OperatorObservation, cost_of, operator_evidence
 from calibration.published.cards import folds
@@ -222,3 +223,12 @@ def test_a_setup_moves_window_whole_like_any_coefficient() -> None:
     setup: Setup = start_at(A100, "torch-eager").moved({"device.decode.window_whole": 0.0})
     assert coefficient_values(setup.device)["decode.window_whole"] == 0.0
     assert "device.decode.window_whole" not in make.device_priors()  # it is chosen, not fitted
+
+
+@pytest.mark.parametrize(
+    ("sizes", "narrow"), [([(64, 4096), (4096, 4096)], True), ([(4096, 255)], True), ([(256, 256)], False)]
+)
+def test_one_narrow_product_asks_for_knots_of_narrow_ones(sizes: list[tuple[int, int]], narrow: bool) -> None:
+    rows = [OperatorObservation(op="gemm", m=16, n=n, k=k, noise=0.01, **COMMON) for n, k in sizes]
+    assert grid_of("gemm", rows) == gemm_grid(narrow=narrow, float8=False)
+    assert gemm_grid(narrow=True, float8=False) != gemm_grid(narrow=False, float8=False)

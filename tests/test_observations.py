@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from calibration.fit.make import measured_ranges
 from calibration.observations.evidence import evidence
 from calibration.observations.record import Observation, append_record, observation, read_records, same_setup
 from calibration.verbs.fit import fit_observations
@@ -161,3 +162,16 @@ def test_one_run_on_a_published_card_moves_its_runtime_and_no_other(tmp_path: Pa
     for runtime in ("vllm", "cuda-graph"):
         before, after = (Predictor(profile, runtime).predict(model, work) for profile in (prior, found))
         assert after.response_s == before.response_s
+
+
+def test_measured_ranges_reach_from_the_shortest_prompt_to_the_last_token() -> None:
+    prefills = [row(phase="prefill", new_tokens=0, prompt_tokens=prompt) for prompt in (700, 300, 500)]
+    decode = row(prompt_tokens=650, new_tokens=90, batch_size=3)
+    a_pass = row(phase="prefill", new_tokens=0, prompt_tokens=4, cached_tokens=2000)
+    assert measured_ranges([*prefills, decode]) == {
+        "num_hidden_layers": (4.0, 4.0), "hidden_size": (256.0, 256.0), "prompt_tokens": (300.0, 740.0),
+        "batch_size": (1.0, 3.0),
+    }  # fmt: skip
+    # The few tokens of a pass over a cache are no short prompt.
+    assert measured_ranges([*prefills, a_pass])["prompt_tokens"] == (300.0, 700.0)
+    assert measured_ranges([*prefills, a_pass])["cached_tokens"] == (0.0, 2000.0)

@@ -98,6 +98,10 @@ def test_what_matters_most_is_shown_at_80(run: Callable[..., str]) -> None:
     assert heading == ["shape", "params", "TTFT", "TPOT", "response", "(90", "%)", "memory", "bound"]
 
 
+def test_a_difference_shows_how_far_apart_at_80(run: Callable[..., str]) -> None:
+    assert run(80, "profile", "diff", "3090", "h100").splitlines()[0].split() == ["coefficient", "ratio", "sigmas"]
+
+
 def test_the_best_row_is_first_and_marked(run: Callable[..., str]) -> None:
     lines = run(100, *SEARCH).splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("─")) + 1
@@ -187,7 +191,8 @@ def test_a_verification_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_fit_of_an_engine_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     table = {name: SimpleNamespace(value=1.0) for name in GGML_PRIORS}
-    found = SimpleNamespace(table=table, pass_s=1e-3, mape_percent=lambda phase: 1.5)
+    held_out = {"prefill": [0.01], "decode": [0.02], "passes": []}
+    found = SimpleNamespace(table=table, pass_s=1e-3, held_out=held_out, mape_percent=lambda phase: 1.5)
     assert widest(engine_text(found, "table")) <= width
 
 

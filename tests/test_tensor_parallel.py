@@ -10,6 +10,7 @@ from latmodel import ModelConfig, Predictor, Workload
 from latmodel.cli.verbs import group
 from latmodel.device.links import link_of
 from latmodel.errors import UsageError
+from latmodel.predict.generation import generate
 from latmodel.predict.tensor_parallel import share_of, together
 
 SHAPE = ModelConfig(
@@ -84,5 +85,22 @@ def test_the_command_line() -> None:
     row = json.loads(result.output[result.output.index("{") :])
     assert row["devices"] == 4
     assert row["all_reduce_s_per_token"] > 161 * 1e-5
-    refused = CliRunner().invoke(group, ["predict", "80x8192", "--gpu", "h100", "--devices", "4", "--energy"])
+    refused = CliRunner().invoke(group, ["predict", "80x8192", "--gpu", "h100", "--devices", "4", "--chunk", "64"])
     assert "--devices goes without" in str(refused.exception)
+
+
+def test_energy_and_money_are_of_all_devices() -> None:
+    """By hand: four times 700 W for one device's kernels and the sums; four times the price for the response."""
+    words = ["predict", "--layers", "80", "--hidden", "8192", "--heads", "64", "--kv-heads", "8", "--gpu", "h100", "--runtime",
+             "vllm", "--devices", "4", "--energy", "--price", "2/h", "--batch", "2", "--generate", "10", "--format", "json"]  # fmt: skip
+    result = CliRunner().invoke(group, words)
+    row = json.loads(result.output[result.output.index("{") :])
+    one = ModelConfig(num_hidden_layers=80, hidden_size=8192, num_attention_heads=64, num_key_value_heads=8)
+    share, work = share_of(one.architecture(), 4), Workload(batch_size=2, new_tokens=10)
+    kernels_s = generate(H100, share, work).device_s
+    sums_s = row["all_reduce_prefill_s"] + 10 * row["all_reduce_s_per_token"]
+    assert row["energy_j"] == pytest.approx(4 * 700.0 * (kernels_s + sums_s))
+    assert row["energy_j_per_token"] == pytest.approx(row["energy_j"] / 20)
+    assert row["energy_j_high"] == pytest.approx(4 * 700.0 * row["response_s_high"])
+    assert row["cost_per_million_tokens"] == pytest.approx(4 * 2.0 / 3600 * row["response_s"] / 20 * 1e6)
+    assert row["power_w"] == 700.0

@@ -1,18 +1,26 @@
 """The vLLM engine on a `vllm` that only pretends: what it is asked for, and what is made of its times."""
 
+import importlib.util
 import json
+import os
 import sys
 import types
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from separate_runner import separate_runner
 
 from calibration.engines.whole import vllm as engine_file
 from calibration.engines.whole.vllm import Vllm
 from calibration.engines.whole.whole_models import find_whole_model_engine
-from latmodel import ModelConfig
+from calibration.measure.session import read_samples
+from calibration.verbs.engines import gpu
+from latmodel import ModelConfig, Predictor, Workload
+from latmodel.cli import group
 from latmodel.device.engine_options import EngineOptions
+from latmodel.device.profile_file import read_profile
+from latmodel.device.store import load_profile
 from latmodel.errors import LatmodelError, UsageError
 
 SHAPE = ModelConfig(
@@ -111,13 +119,50 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         find_whole_model_engine("vllm").version()
 
 
+def test_calibrate_and_verify_run_it_and_its_runs_move_the_profile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root, out = Path(__file__).parent, tmp_path / "h100.json"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (root / "fake_packages", root.parent))))
+    monkeypatch.setattr(gpu, "SHAPES", ((1024, 2816, 16, 4, (4,)), (2048, 5632, 16, 4, (8,))))
+    monkeypatch.setattr(gpu, "RUNS", (("prefill", 0, 512), ("decode", 128, 8)))
+    monkeypatch.setitem(gpu.LOADS, "quick", 1)
+    command = ["calibrate", "--gpu", "h100", "--runtime", "vllm", "--effort", "quick", "--out", str(out)]
+    told = separate_runner().invoke(group, command)
+    assert told.exit_code == 0, told.output
+    assert f"wrote {out}" in told.output
+    shape, work = SHAPE.model_copy(update={"num_hidden_layers": 12, "hidden_size": 1536}), Workload(prompt_tokens=256)
+    before, after = (
+        Predictor(profile, "vllm").predict(shape, work).decode_s_per_token
+        for profile in (load_profile("h100"), read_profile(out))
+    )
+    # The stand-in takes three times what the packaged profile says.
+    assert 2.0 * before < after < 4.5 * before
+    assert read_samples(tmp_path / "h100.vllm-bf16.samples.jsonl").ended
+    verified = separate_runner().invoke(group, [
+        "verify", "8x2048", "--gpu", "h100", "--runtime", "vllm", "--profile", str(out), "--prompt", "256",
+        "--generate", "8", "--limit", "1ms", "--tolerance", "1",
+    ])  # fmt: skip
+    assert verified.exit_code == 0, verified.output
+    assert "TTFT" in verified.stdout
+    assert "TPOT" in verified.stdout
+
+
+def test_a_calibration_without_the_package_says_what_to_install(tmp_path: Path) -> None:
+    if importlib.util.find_spec("vllm") is not None:
+        pytest.skip("vllm is here")
+    command = ["calibrate", "--gpu", "h100", "--runtime", "vllm", "--out", str(tmp_path / "a.json")]
+    told = separate_runner().invoke(group, command)
+    assert told.exit_code != 0
+    assert "vllm needs a CUDA device and its package: pip install vllm" in str(told.exception)
+
+
 @pytest.mark.gpu
 def test_vllm_itself_is_measured_and_agrees_with_the_profile(tmp_path: Path) -> None:
     """On a CUDA device with vLLM installed: depths differ as their blocks do, and a model takes what is predicted."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("vllm")
     from calibration.engines.whole.whole_model import Child
-    from latmodel import Predictor, Workload
 
     shape = SHAPE.model_copy(
         update={"hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32, "num_key_value_heads": 8}

@@ -21,9 +21,14 @@ UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1e-3: "thousandths", 60.0: "m
 ENOUGH = 9  # held-out rows from which their own 90 % quantile exists
 
 
+def is_usable(row: Observation) -> bool:
+    """Whether no flag speaks against a row."""
+    return not any(flag.split(":")[0] in EXCLUDED for flag in row.flags)
+
+
 def usable(rows: Sequence[Observation]) -> list[Observation]:
     """Rows without a flag that speaks against them."""
-    return [row for row in rows if not any(flag.split(":")[0] in EXCLUDED for flag in row.flags)]
+    return [row for row in rows if is_usable(row)]
 
 
 def shape_key(row: Observation) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ from .setup import Setup
 
 STEP = 1e-6  # of the forward differences, in log-coefficients
 UNDETERMINED = 0.7  # posterior spread over prior spread above which the data said next to nothing
+FEWEST_SHAPES = 9  # from which their scatter says something of standard errors
 CORRELATED = 0.9  # two coefficients whose errors are correlated beyond this are not told apart
 
 
@@ -88,7 +89,8 @@ def fitted_at(
     objective: Objective, logs: Vector, jacobian: Vector, residuals: Vector, stop: Stop, law_error: float = 0.0
 ) -> Fitted:
     """The outcome at a point, from the slopes and residuals there."""
-    covariance = _covariance(jacobian, residuals, len(objective.names))
+    shapes = [shape for piece in objective.pieces for shape in piece.shapes or [""] * len(piece.seconds)]
+    covariance = covariance_of(jacobian, residuals, shapes)
     errors = np.sqrt(np.diag(covariance))
     setup = objective.setup(logs)
     coefficients = {
@@ -107,16 +109,36 @@ def fitted_at(
     return Fitted(setup, coefficients, dict(objective.free), residual_of, stop, law_error, pairs, covariance, log_noise)
 
 
-def _covariance(jacobian: Vector, residuals: Vector, free: int) -> Vector:
-    """Of log-coefficients: the inverse curvature, where the data count less if they scatter more than their noise.
+def covariance_of(jacobian: Vector, residuals: Vector, shapes: Sequence[str]) -> Vector:
+    """Of log-coefficients, from slopes and residuals [rows + coefficients] and the shape that each row is of.
 
-    Priors take up part of the coefficients, so the data lose only the trace of their share of the curvature in degrees
-    of freedom; and a prior knows no less because measurements scatter, so it is not scaled.
+    The mean of two estimates. By the noise: the inverse curvature, where the data count less if they scatter more than
+    their noise. Priors take up part of the coefficients, so the data lose only the trace of their share of the
+    curvature in degrees of freedom; and a prior knows no less because measurements scatter, so it is not scaled. By the
+    jackknife over shapes, which sees that rows of one shape are off together, and that some are off by more than
+    others: Σ δδ' · (G − 1) / G over G shapes, δ what leaving one out moves (one Newton step; Efron and Stein 1981), and
+    the prior's own part. It is the better one where formulas miss whole shapes, but scatters, and knows nothing of a
+    coefficient that one shape shows. On an H100 the mean's ratios to a bootstrap are 0.8 to 1.5 for four coefficients
+    of five, those of the first alone 0.5 to 1.7 (`benchmarks/fit_optimum.py`). With few shapes, or rows of none, the
+    first stands alone.
     """
-    data, prior = (rows.T @ rows for rows in (jacobian[:-free], jacobian[-free:]))
-    squares = residuals[:-free] ** 2
-    scatter = max(1.0, float(np.sum(squares)) / max(1.0, len(squares) - used_by(data, prior)))
-    return np.asarray(np.linalg.inv(data / scatter + prior), dtype=np.float64)
+    count = len(shapes)
+    data, prior = (rows.T @ rows for rows in (jacobian[:count], jacobian[count:]))
+    squares = residuals[:count] ** 2
+    scatter = max(1.0, float(np.sum(squares)) / max(1.0, count - used_by(data, prior)))
+    by_noise = np.linalg.inv(data / scatter + prior)
+    members = [[i for i, shape in enumerate(shapes) if shape == one] for one in sorted({*shapes} - {""})]
+    if len(members) < FEWEST_SHAPES or "" in shapes:
+        return np.asarray(by_noise, dtype=np.float64)
+    moves = np.array([_without(jacobian[some], residuals[some], data + prior) for some in members])
+    inverse = np.linalg.inv(data + prior)
+    by_shapes = moves.T @ moves * (1.0 - 1.0 / len(members)) + inverse @ prior @ inverse
+    return np.asarray(0.5 * (by_noise + by_shapes), dtype=np.float64)
+
+
+def _without(slopes: Vector, residuals: Vector, curvature: Vector) -> Vector:
+    """How far an optimum moves without some rows: one Newton step."""
+    return np.asarray(np.linalg.solve(curvature - slopes.T @ slopes, slopes.T @ residuals), dtype=np.float64)
 
 
 def used_by(data: Vector, prior: Vector) -> float:

@@ -9,8 +9,9 @@ from latmodel.device.profile import DevicePart, ErrorRow, Profile, Provenance, Q
 from latmodel.model.config import DType
 
 from ..observations.decoder_config import DecoderConfig
-from ..observations.record import Observation
+from ..observations.record import Observation, shape_of
 from . import make
+from .few_rows import ENOUGH, is_usable
 from .fit import Fitted
 from .make import Problem
 
@@ -44,11 +45,6 @@ class About:
     implementations: Mapping[str, str]
     memory_overhead_bytes: float = 0.0
     machine: str = ""
-
-
-def shape_of(row: Observation) -> str:
-    """The shape that an observation is of: what was timed of one shape is never told apart in held-out errors."""
-    return row.name.removesuffix("-prefill").removesuffix("-decode").removesuffix("-pass")
 
 
 def calibrated(problem: Problem, sheet: SheetPart, rows: Sequence[Observation], about: About) -> Calibrated:
@@ -113,13 +109,24 @@ def _runtime(
 ) -> RuntimePart:
     mine = [i for i, row in enumerate(rows) if row.runtime == name]
     blocks = [i for i in mine if is_scored(rows[i])]
-    scores = make.conformal_scores([rows[i] for i in blocks], [held_out[i] for i in blocks]) if held_out else {}
+    scores = _scores([rows[i] for i in blocks], [held_out[i] for i in blocks]) if held_out else {}
     ranges = make.measured_ranges([rows[i] for i in blocks]) if blocks else {}
     ranges.pop("num_hidden_layers", None)  # the depth of the ring: time is affine in depth, whatever it is
     return make.runtime_part(
         fitted, name, host=about.host, machine=about.machine, conformal_scores=scores, ranges=ranges,
         memory_overhead_bytes=about.memory_overhead_bytes, layers=sorted(measured_layers(rows)),
     )  # fmt: skip
+
+
+def _scores(rows: Sequence[Observation], held_out: Sequence[float]) -> dict[str, list[float]]:
+    """|log residuals| by phase, of rows that nothing speaks against where there are `ENOUGH` of them.
+
+    Of a time whose rounds disagree by far the residual is the measurement's, and says little of a prediction.
+    """
+    scores = make.conformal_scores(rows, held_out)
+    sure = [i for i, row in enumerate(rows) if is_usable(row)]
+    own = make.conformal_scores([rows[i] for i in sure], [held_out[i] for i in sure])
+    return {phase: own[phase] if len(own.get(phase, ())) >= ENOUGH else some for phase, some in scores.items()}
 
 
 def is_scored(row: Observation) -> bool:

@@ -26,14 +26,18 @@ from latmodel.predict.target import Target, Work
 from latmodel.predict.timeline import overlapped
 
 from .decoder_config import DecoderConfig
-from .record import Observation
+from .record import Observation, shape_of
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Rows that one formula predicts: `predict(target)` gives seconds for each of `seconds`; `noise` in log units."""
+    """Rows that one formula predicts: `predict(target)` gives seconds for each of `seconds`; `noise` in log units.
+
+    `shapes` names what a row is of: a formula that misses a shape misses all its rows, whatever they time. Where it is
+    empty, each row is off by itself.
+    """
 
     name: str
     runtime: str
@@ -41,6 +45,7 @@ class Evidence:
     seconds: Vector
     noise: Vector
     index: tuple[int, ...]  # where each row stands in the list it was made from
+    shapes: tuple[str, ...] = ()
 
 
 def evidence(observations: Sequence[Observation]) -> list[Evidence]:
@@ -73,6 +78,7 @@ def _group(key: tuple[str, ...], index: list[int], rows: list[Observation]) -> E
         seconds=np.array([row.seconds for row in rows]),
         noise=np.array([row.noise for row in rows]),
         index=tuple(index),
+        shapes=tuple(map(shape_of, rows)),
     )
 
 

@@ -75,6 +75,11 @@ class Observation(BaseModel):
         return self
 
 
+def shape_of(row: Observation) -> str:
+    """The shape that an observation is of: what was timed of one shape is never told apart in held-out errors."""
+    return row.name.removesuffix("-prefill").removesuffix("-decode").removesuffix("-pass")
+
+
 class Loaded(NamedTuple):
     """What a measurement file held: the good records, and one line for each that was not."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from latmodel.device.engine_options import EngineOptions
 from latmodel.errors import LatmodelError, UsageError
-from latmodel.model.config import ModelConfig, Workload
+from latmodel.model.config import DTYPE_BYTES, ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 
 from ..devices.host import available_memory
@@ -20,7 +20,9 @@ LOADS = 3  # where a file lands in memory changes its speed
 LEAST_REPEATS = 3
 MOST_STEPS = 24  # tokens written a repeat
 MARGIN = 64  # positions beyond those that are used
-UNQUANTISED = {"llama.cpp": "f16"}  # what a workload without a weight format is in; elsewhere its dtype
+# What a workload without a weight format is in, by its dtype; elsewhere that itself.
+UNQUANTISED = {"llama.cpp": dict.fromkeys(DTYPE_BYTES, "f16"), "vllm": {"bfloat16": "bf16", "float16": "f16"}}
+ON_GPU = ("vllm",)  # fills a share of the device whatever the model
 
 
 class Timed(NamedTuple):
@@ -43,7 +45,7 @@ def verify_engine(
     """
     prediction = predictor.predict(config, workload)  # refuses a workload before anything is built
     free = available_memory()
-    if prediction.peak_memory_bytes > free:
+    if predictor.runtime not in ON_GPU and prediction.peak_memory_bytes > free:
         needed = prediction.peak_memory_bytes
         raise LatmodelError(
             f"the model takes {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: verify a smaller one"
@@ -84,7 +86,7 @@ def weights_of(runtime: str, workload: Workload) -> str:
     """The format that a model of the workload is written in."""
     if isinstance(workload.weights, str):
         return workload.weights
-    return UNQUANTISED.get(runtime, workload.dtype)
+    return UNQUANTISED.get(runtime, {}).get(workload.dtype, workload.dtype)
 
 
 def _repeated(run: Callable[[], float], limit_s: float) -> float:

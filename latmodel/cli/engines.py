@@ -1,4 +1,4 @@
-"""`calibrate` and `verify` of engines that run whole models: llama.cpp and ONNX Runtime on the CPU."""
+"""`calibrate` and `verify` of engines that run whole models: llama.cpp and ONNX Runtime on the CPU, vLLM on a GPU."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ import click
 from .options import WHOLE
 
 # The engines, and the weights that each is measured with unless told.
-ENGINES = {"llama.cpp": "q4_0", "onnxruntime": "int4"}
+ENGINES = {"llama.cpp": "q4_0", "onnxruntime": "int4", "vllm": "bf16"}
+ON_GPU = ("vllm",)
 ENGINE_OPTIONS = ("weights", "ubatch", "flash_attention", "kv_cache")
 
 engine_options = (
     click.option("--weights", default=None, metavar="FORMAT",
                  help="Of llama.cpp: f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m, q4_0 [default]; of onnxruntime: int4 "
-                 "[default], float32."),
+                 "[default], float32; of vllm: bf16 [default], f16."),
     click.option("--ubatch", type=WHOLE, default=None, help="Tokens that llama.cpp computes at once. [default: 512]"),
     click.option("--flash-attention", type=click.Choice(["auto", "on", "off"]), default=None,
                  help="Of llama.cpp. [default: auto]"),
@@ -40,15 +41,18 @@ def calibrate_engine(options: dict[str, Any]) -> None:
         what = given[0] if given else " and ".join(options["runtimes"])
         raise UsageError(f"{what} is of an engine, which is calibrated alone: give one --runtime of {_names()}")
     (runtime,) = options["runtimes"]
+    for name in ("dry_run", "like", "plot", "device"):
+        if options[name]:
+            raise UsageError(f"--runtime {runtime} goes without --{name.replace('_', '-')}")
+    if runtime in ON_GPU:
+        _calibrate_on_gpu(runtime, options)
+        return
     if options["gpu"] != "cpu":
         raise UsageError(
             f"{runtime} is calibrated on --gpu cpu; for llama.cpp on a GPU run llama-bench there and give its output "
             "to `latmodel fit --from llama-bench`"
         )
-    for name in ("dry_run", "like", "plot", "device"):
-        if options[name]:
-            raise UsageError(f"--runtime {runtime} goes without --{name.replace('_', '-')}")
-    verb = load("verbs.engine")
+    verb = load("verbs.engines.cpu")
     request = verb.EngineRequest(
         runtime, options["weights"] or ENGINES[runtime],
         EngineOptions(
@@ -60,6 +64,24 @@ def calibrate_engine(options: dict[str, Any]) -> None:
     _, fitted = verb.calibrate_engine(request, _say)
     click.echo(engine_text(fitted, options["format_"]))
     _say(f"written: {request.out}")
+
+
+def _calibrate_on_gpu(runtime: str, options: dict[str, Any]) -> None:
+    from ..errors import UsageError
+    from .calibration_package import load
+
+    if options["gpu"] == "cpu":
+        raise UsageError(f"{runtime} is calibrated on a GPU: give the device that is here, as --gpu h100")
+    for name in ("threads", *ENGINE_OPTIONS[1:]):
+        if options[name] is not None:
+            raise UsageError(f"--runtime {runtime} goes without --{name.replace('_', '-')}")
+    verb = load("verbs.engines.gpu")
+    request = verb.GpuEngineRequest(
+        runtime, options["gpu"], options["weights"] or ENGINES[runtime], options["effort"], options["out"],
+        options["resume"],
+    )  # fmt: skip
+    for line in verb.calibrate_gpu_engine(request, _say):
+        click.echo(line)
 
 
 def verify_engine(predictor: Any, workload: Any, options: dict[str, Any]) -> None:

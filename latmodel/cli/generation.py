@@ -31,7 +31,7 @@ generation_options = apply(
     click.option("--denoise", type=WHOLE, default=None, help="Passes that each block takes."),
     click.option("--energy", is_flag=True, help="Joules a token, from the power limit of the device's data sheet."),
     click.option("--price", type=PRICE, default=None, metavar="MONEY/h",
-                 help="Price of the device's time, as 0.5/h: money for a million tokens."),
+                 help="Price of a device's time, as 0.5/h: money for a million tokens."),
     click.option("--devices", type=WHOLE, default=1, show_default=True,
                  help="Devices of one node that share every layer (tensor parallel): derived, never measured."),
     section="Other ways to generate, energy and money",

@@ -1,5 +1,6 @@
 """Options that several verbs share, each written once; values are checked as they are read."""
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,7 +114,7 @@ def _target_options(*, several: bool) -> Callable[[F], F]:
         click.option("--profile", default=None, metavar="PATH", help="Profile to use instead of the device's own."),
         click.option("--runtime", **more, metavar="RUNTIME",
                      help="Runtime that launches the kernels: transformers-eager, torch-eager, torch-compile, "
-                     "cuda-graph, vllm, those that the profile has (`latmodel profile list`). "
+                     "cuda-graph, vllm, llama.cpp, of those that the profile has (`latmodel profile list`). "
                      f"[default: the profile's first]{again}"),
         click.option("--memory", type=SIZE, default=None,
                      help="What a model may fill: 24GB. [default: the data sheet's, less 1.25 % for the driver]"),
@@ -248,6 +249,11 @@ def several_predictors(options: dict[str, Any]) -> list[Any]:
 
 
 def say_notes(notes: Iterable[str]) -> None:
-    """Notes on stderr: beside an answer and not beside an error. JSON rows hold the same."""
+    """Notes on stderr: beside an answer and not beside an error. JSON rows hold the same.
+
+    One line each; in a terminal they are wrapped between words.
+    """
+    from ..report.fitted import paragraph
+
     for line in notes:
-        click.echo(f"note: {line}", err=True)
+        click.echo(paragraph(f"note: {line}") if sys.stderr.isatty() else f"note: {line}", err=True)

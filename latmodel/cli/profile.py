@@ -49,7 +49,7 @@ def show(name: str, format_: Any) -> None:
 @click.argument("second")
 @format_option
 def diff(first: str, second: str, format_: Any) -> None:
-    """Coefficients of two profiles side by side: ratio, and how many standard errors apart."""
+    """Coefficients of two profiles side by side: ratio, and how many standard errors (sigmas) apart."""
     from ..device.store import load_profile
     from ..report.profile_report import DIFF_COLUMNS, diff_rows
     from ..report.text import render

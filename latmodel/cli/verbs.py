@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def _one_line(error: click.ClickException) -> str:
-    text = " ".join(error.format_message().split())
+    text = " ".join(error.format_message().split()).removesuffix(".")
     context = getattr(error, "ctx", None)
     return f"{text}; see `{context.command_path} --help`" if isinstance(context, click.Context) else text
 

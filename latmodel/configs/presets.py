@@ -39,5 +39,5 @@ def preset(name: str) -> Preset:
     if found is None:
         close = get_close_matches(key, _all(), 3, 0.5)
         hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(list(_all())[:6])}, …"
-        raise UsageError(f"no file and no preset {name[:80]!r}: {hint}")
+        raise UsageError(f"no file and no preset {name[:80]!r}: {hint}; see `latmodel preset list`")
     return Preset(key, dict(found["config"]), found["source"])

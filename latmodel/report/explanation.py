@@ -49,7 +49,8 @@ def explain(predictor: Predictor, named: NamedModel, workload: Workload, output_
     title = f"{named.name} on {predictor.profile.title}, {predictor.runtime}, {workload.numbers_name}, batch " + (
         f"{workload.batch_size}: {workload.prompt_tokens} prompt + {workload.new_tokens} new tokens"
     )
-    texts = [paragraph("\n".join([title, "", *said])), render(parts, output_format, PART_COLUMNS)]
+    told = [part for part in parts if part["response_s"]]  # a part that takes no time is left out of a table
+    texts = [paragraph("\n".join([title, "", *said])), render(told, output_format, PART_COLUMNS)]
     if steps:
         texts.append(render([step.as_dict() for step in steps], output_format, STEP_COLUMNS))
     return Answer("\n\n".join(texts), row["notes"])

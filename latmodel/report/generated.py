@@ -12,7 +12,7 @@ from ..predict.energy import cost_per_million, power_of, response_energy
 from ..predict.generation import Denoising, Draft, Generated, generate
 from ..predict.predictor import Predictor
 from ..predict.self_drafts import own_draft
-from ..predict.tensor_parallel import together
+from ..predict.tensor_parallel import share_of, together
 from ..predict.training import TrainingPlan
 from ..units import parse_shape_or_none, show_seconds
 from .column import Column, Row
@@ -63,8 +63,8 @@ class Generation(NamedTuple):
         if self.others is not None and self.chunk_tokens is None:
             raise UsageError("--others decode while a prompt is read in chunks: give --chunk")
         _all_or_none({"--block": self.block_tokens, "--denoise": self.denoising_steps})
-        if self.devices > 1 and (self.changes_passes or self.charged):
-            raise UsageError("--devices goes without --chunk, --draft, --block, --energy and --price")
+        if self.devices > 1 and self.changes_passes:
+            raise UsageError("--devices goes without --chunk, --draft and --block")
         if self.draft is not None and self.block_tokens is not None:
             raise UsageError("--draft and --block are two ways to generate: give one")
         return self
@@ -92,8 +92,10 @@ def added(
     chunks = None
     if options.chunk_tokens is not None:
         chunks = Chunks(options.chunk_tokens, options.others or 0, options.others_tokens or 1)
-    workload = named.under(given)
-    response = generate(predictor, named.architecture, workload, chunks=chunks, way=_way(named, given, options))
+    workload, model = named.under(given), named.architecture
+    if options.devices > 1:
+        model = share_of(model, options.devices)
+    response = generate(predictor, model, workload, chunks=chunks, way=_way(named, given, options))
     fields = dict(row)
     if options.changes_passes:
         for name in PLAIN_FIELDS:
@@ -101,10 +103,10 @@ def added(
         fields |= response.as_dict()
         fields["notes"] = [*row["notes"], *_notes(response)]
     if options.energy:
-        fields |= _energy(fields, predictor, workload, response, options.power_limit_w)
-        fields["notes"] = [*fields["notes"], *_energy_notes(fields)]
+        fields |= _energy(fields, predictor, workload, response, options)
+        fields["notes"] = [*fields["notes"], *_energy_notes(fields, options.devices)]
     if options.price_per_h is not None:
-        fields |= _money(fields, workload, options.price_per_h)
+        fields |= _money(fields, workload, options.price_per_h, options.devices)
     return fields
 
 
@@ -171,13 +173,16 @@ def _notes(response: Generated) -> list[str]:
 
 
 def _energy(
-    row: Mapping[str, Any], predictor: Predictor, workload: Workload, response: Generated, limit_w: float | None
+    row: Mapping[str, Any], predictor: Predictor, workload: Workload, response: Generated, options: Generation
 ) -> dict[str, Any]:
-    power, tokens = power_of(predictor.profile.gpu, limit_w), workload.new_tokens * workload.batch_size
+    """Joules of all devices, which are busy with their shares and with the sums between them; watts of one."""
+    power, tokens = power_of(predictor.profile.gpu, options.power_limit_w), workload.new_tokens * workload.batch_size
+    sums_s = row.get("all_reduce_prefill_s", 0.0) + workload.new_tokens * row.get("all_reduce_s_per_token", 0.0)
     names = ("energy_j", "energy_j_low", "energy_j_high")
     joules: tuple[float | None, ...] = (None, None, None)
     if power is not None:
-        joules = response_energy(power.watts, response.device_s, row["response_s_high"], predictor.interval.widest)
+        watts, busy_s = options.devices * power.watts, response.device_s + sums_s
+        joules = response_energy(watts, busy_s, row["response_s_high"], predictor.interval.widest)
     each = [None if value is None or not tokens else value / tokens for value in joules]
     return {
         **dict(zip(names, joules, strict=True)),
@@ -187,17 +192,18 @@ def _energy(
     }
 
 
-def _energy_notes(row: Mapping[str, Any]) -> list[str]:
+def _energy_notes(row: Mapping[str, Any], devices: int) -> list[str]:
     if row["power_w"] is None:
         return ["energy: no power of this device is known from its data sheet"]
     source = row["power_source"] or "recalled, no document at hand"
+    cards = "the card alone" if devices == 1 else f"{devices} cards, busy in all-reduces too, and they alone"
     return [
         f"energy: kernels at the power limit of {row['power_w']:g} W ({source}); what is drawn was not measured, the "
-        "interval reaches from a fifth of the limit in kernels alone to the limit throughout; the card alone"
+        f"interval reaches from a fifth of the limit in kernels alone to the limit throughout; {cards}"
     ]
 
 
-def _money(row: Mapping[str, Any], workload: Workload, price_per_h: float) -> dict[str, Any]:
+def _money(row: Mapping[str, Any], workload: Workload, price_per_h: float, devices: int) -> dict[str, Any]:
     if not workload.new_tokens:
         raise UsageError("--price is of generated tokens, and there are none (--generate 0)")
     tokens = float(workload.new_tokens * workload.batch_size)
@@ -205,7 +211,7 @@ def _money(row: Mapping[str, Any], workload: Workload, price_per_h: float) -> di
     for end in ("", "_low", "_high"):
         seconds = row[f"response_s{end}"]
         money[f"cost_per_million_tokens{end}"] = (
-            None if seconds is None else cost_per_million(price_per_h, seconds, tokens)
+            None if seconds is None else cost_per_million(devices * price_per_h, seconds, tokens)
         )
     return money
 

@@ -131,10 +131,10 @@ COEFFICIENT_COLUMNS: list[Column] = [
 ]
 DIFF_COLUMNS: list[Column] = [
     Column("coefficient", lambda row: row["coefficient"]),
-    Column("first", lambda row: _number(row["first"])),
-    Column("second", lambda row: _number(row["second"])),
+    Column("first", lambda row: _number(row["first"]), 2),
+    Column("second", lambda row: _number(row["second"]), 2),
     Column("ratio", lambda row: _number(row["ratio"], "{:.3f}")),
-    Column("errors apart", lambda row: _number(row["sigmas"], "{:.1f}")),
+    Column("sigmas", lambda row: _number(row["sigmas"], "{:.1f}"), 1),
 ]
 
 

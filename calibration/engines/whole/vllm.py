@@ -119,5 +119,5 @@ def _library() -> Any:
     try:
         import vllm
     except ImportError:
-        raise UsageError("runtime vllm needs a CUDA device and the package: pip install vllm") from None
+        raise UsageError("needs a CUDA device and its package: pip install vllm") from None
     return vllm

@@ -10,23 +10,32 @@ from pathlib import Path
 
 from latmodel.device.engine_options import EngineOptions
 from latmodel.device.machine import cpu_model, machine_key
-from latmodel.device.profile import Coefficient, DevicePart, Profile, Provenance, Quality, RuntimePart, SheetPart
+from latmodel.device.profile import (
+    Coefficient,
+    DevicePart,
+    Profile,
+    Provenance,
+    Quality,
+    RangeName,
+    RuntimePart,
+    SheetPart,
+)
 from latmodel.device.profile_file import read_profile, write_profile
 from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.config import DTYPE_BYTES
 from latmodel.model.formats import CACHE_BYTES
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 
-from ..engines.whole.whole_model import Child
-from ..engines.whole.whole_models import find_whole_model_engine
-from ..measure.rounds import Log
-from ..measure.session import device_lock, open_samples
-from ..published.llama_cpp.devices import NOMINAL_BANDWIDTH, NOMINAL_CORES, Device
-from ..published.llama_cpp.generations import UNKNOWN
-from ..published.llama_cpp.law import Row, row_of
-from ..published.llama_cpp.own import OwnFit, fit_own
-from ..sources.llama_bench import SpeedTest
-from .engine_cases import LOADS, cases, fingerprint, measure_engine
+from ...engines.whole.whole_model import Child
+from ...engines.whole.whole_models import find_whole_model_engine
+from ...measure.rounds import Log
+from ...measure.session import device_lock, open_samples
+from ...published.llama_cpp.devices import NOMINAL_BANDWIDTH, NOMINAL_CORES, Device
+from ...published.llama_cpp.generations import UNKNOWN
+from ...published.llama_cpp.law import Row, row_of
+from ...published.llama_cpp.own import OwnFit, fit_own
+from ...sources.llama_bench import SpeedTest
+from .cases import LOADS, EngineCase, cases, fingerprint, measure_engine
 
 Say = Callable[[str], None]
 CACHE_BYTES_OF_CPU = 32e6  # the law needs none
@@ -70,8 +79,8 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
         log = open_samples(samples, binding, request.resume)
         if log.records:
             say(f"resuming: {len(log.records)} samples are in {samples}")
-        with _models(samples.with_suffix(".models")) as folder:
-            measure_engine(request.engine, request.weights, request.options, loads, log, say, folder)
+        with kept_models(samples.with_suffix(".models")) as folder:
+            measure_engine(request.engine, request.weights, request.options, loads, log, say, folder, cases())
         try:
             fitted = fit_own(rows_of(log, request, before), engine.query_tile(request.options))
         except ValueError as error:
@@ -83,7 +92,7 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
 
 
 @contextmanager
-def _models(folder: Path) -> Iterator[Path]:
+def kept_models(folder: Path) -> Iterator[Path]:
     """Where models are kept while they are measured: beside the samples, so that a killed run leaves nothing elsewhere
     and the next one finds them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,11 +123,11 @@ def rows_of(log: Log, request: EngineRequest, before: Profile | None = None) -> 
         runs = runs._replace(micro_batch=float(request.options.micro_batch))
     kept, dtypes = request.options.kv_cache, find_whole_model_engine(request.engine).dtypes
     cache_bytes = CACHE_BYTES[kept] if kept is not None else DTYPE_BYTES[dtypes[0]]
-    rows = [row_of(test, device, runs, cache_bytes) for test in tests_of(log, request.weights)]
+    rows = [row_of(test, device, runs, cache_bytes) for test in tests_of(log, request.weights, cases())]
     return [row for row in rows if row is not None]
 
 
-def tests_of(log: Log, weights: str) -> list[SpeedTest]:
+def tests_of(log: Log, weights: str, plan: Sequence[EngineCase]) -> list[SpeedTest]:
     """The median over loads of each case, as tests: of repeats of a prompt or pass the fastest, since the first is some
     percent slower, of a generation's the median.
 
@@ -137,7 +146,7 @@ def tests_of(log: Log, weights: str) -> list[SpeedTest]:
             "decode" if case.phase == "decode" else "prefill", case.depth, case.tokens,
             statistics.median(times[case.name]),
         )
-        for case in cases()
+        for case in plan
         if case.name in times
     ]  # fmt: skip
     if not tests:
@@ -149,6 +158,11 @@ def _device(before: Profile | None) -> Device:
     """This machine, at the bandwidth that its profile states; without one, at a nominal one."""
     bandwidth = NOMINAL_BANDWIDTH if before is None else before.device.sheet.bandwidth_bytes_per_s
     return Device("cpu", "this device", "cpu", "CPU", UNKNOWN, bandwidth, NOMINAL_CORES, None, "measured here")
+
+
+def _cached(fitted: OwnFit) -> dict[RangeName, tuple[float, float]]:
+    """The range of contexts behind which passes of several tokens were measured, if any were."""
+    return {"cached_tokens": (0.0, float(max(case.depth for case in cases())))} if fitted.held_out["step"] else {}
 
 
 def _profile(request: EngineRequest, version: str, fitted: OwnFit, before: Profile | None) -> Profile:
@@ -165,12 +179,12 @@ def _profile(request: EngineRequest, version: str, fitted: OwnFit, before: Profi
         machine=machine_key(), coefficients=coefficients,
         formats={**(known.formats if known is not None else {}), request.weights: fitted.table},
         conformal_scores=fitted.scores,  # type: ignore[arg-type]
-        ranges={"batch_size": (1.0, 1.0)}, engine=request.options,
+        ranges={"batch_size": (1.0, 1.0), **_cached(fitted)}, engine=request.options,
         dtypes=list(only) if len(only) == 1 else [],
     )  # fmt: skip
     if before is not None:
         return before.model_copy(update={"runtimes": {**before.runtimes, request.engine: part}})
-    from ..devices.host import available_memory
+    from ...devices.host import available_memory
 
     sheet = SheetPart(
         peak_flops_per_s={"float32": NOMINAL_PEAK, "bfloat16": NOMINAL_PEAK, "float16": NOMINAL_PEAK},

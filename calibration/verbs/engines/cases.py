@@ -4,7 +4,7 @@ block; prompts, generation from short and long contexts, and a few tokens read b
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,19 +13,21 @@ from latmodel.errors import LatmodelError
 from latmodel.model.config import ModelConfig
 from latmodel.model.totals import num_parameters
 
-from ..devices.host import available_memory
-from ..engines.whole.whole_model import Child
-from ..measure.rounds import Log
-from ..published.llama_cpp.formats import format_of
+from ...devices.host import available_memory
+from ...engines.whole.whole_model import Child
+from ...measure.rounds import Log
+from ...published.llama_cpp.formats import format_of
 
 Say = Callable[[str], None]
+Shape = tuple[int, int, int, int, tuple[int, ...]]  # hidden, FFN, heads, KV heads, depths
+Run = tuple[str, int, int]  # phase, depth, tokens: of an `EngineCase`
 
 CONTEXT, MARGIN = 1024, 64  # positions that a model is opened for at least, and beyond those that are used
 VOCABULARY = 8192
-# hidden, FFN, heads, KV heads, depths: ratios of 2.7 to 4, groups of 1 (at two widths, so that one can be left out) to
+# Ratios of 2.7 to 4, groups of 1 (at two widths, so that one can be left out) to
 # 8; widths are multiples of 256, for K-quants. Even the shallow ones are some times larger in 4 bits than the caches of
 # most processors, 170 million weights and more. Of 60 million, 32 MB of cache kept enough to be 10 % faster.
-SHAPES = (
+SHAPES: tuple[Shape, ...] = (
     (512, 2048, 8, 8, (40, 60)), (768, 2048, 12, 12, (24, 36)), (1024, 2816, 16, 4, (16, 24)),
     (1280, 3584, 20, 4, (10, 15)), (1536, 5376, 24, 3, (6, 9)),
 )  # fmt: skip
@@ -64,15 +66,23 @@ LONG_RUNS, LONG_WIDTHS = (("decode", 2048, 8), ("step", 2048, 2), ("step", 2048,
 
 def cases() -> list[EngineCase]:
     """All of them, a model's together."""
+    shallow = {(shape[0], min(shape[-1])) for shape in SHAPES if shape[0] in LONG_WIDTHS}
+    return cases_of(SHAPES, RUNS, LONG_RUNS, shallow)
+
+
+def cases_of(
+    shapes: Sequence[Shape], runs: Sequence[Run], more: Sequence[Run] = (), of: Collection[tuple[int, int]] = ()
+) -> list[EngineCase]:
+    """`runs` of models of these shapes, prompts first, and `more` of those whose width and depth are in `of`."""
     found = []
-    for hidden, ffn, heads, kv_heads, depths in SHAPES:
+    for hidden, ffn, heads, kv_heads, depths in shapes:
         for layers in depths:
             config = ModelConfig(
                 num_hidden_layers=layers, hidden_size=hidden, intermediate_size=ffn, num_attention_heads=heads,
                 num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False,
             )  # fmt: skip
-            runs = (*LONG_RUNS, *RUNS) if hidden in LONG_WIDTHS and layers == min(depths) else RUNS
-            found += [EngineCase(config, *run) for run in sorted(runs, key=lambda run: run[0] != "prefill")]
+            some = (*more, *runs) if (hidden, layers) in of else runs
+            found += [EngineCase(config, *run) for run in sorted(some, key=lambda run: run[0] != "prefill")]
     return found
 
 
@@ -83,9 +93,10 @@ def fingerprint(some: list[EngineCase], loads: int) -> str:
 
 
 def measure_engine(
-    engine: str, weights: str, options: EngineOptions, loads: int, log: Log, say: Say, folder: Path
+    engine: str, weights: str, options: EngineOptions, loads: int, log: Log, say: Say, folder: Path,
+    plan: Sequence[EngineCase],
 ) -> None:  # fmt: skip
-    """Time every case, each model in a process and loaded anew in every round; what the log holds is not repeated.
+    """Time every case of the plan, each model in a process and loaded anew in every round; what the log holds stays.
 
     Models are written to `folder` once, and found there again. One that fails twice is skipped, and said so.
     """
@@ -93,13 +104,14 @@ def measure_engine(
     left = {
         (load, config): some
         for load in range(loads)
-        for config in dict.fromkeys(case.config for case in cases())
-        if (some := [case for case in cases() if case.config == config and (case.name, load) not in done])
+        for config in dict.fromkeys(case.config for case in plan)
+        if (some := [case for case in plan if case.config == config and (case.name, load) not in done])
     }  # fmt: skip
     paths = _written(engine, weights, list(dict.fromkeys(config for _, config in left)), folder, say)
     for (load, config), some in left.items():
         if config in paths:
-            _try_twice(engine, options, some, load, paths[config], log, say)
+            context = max(CONTEXT, *(case.depth + case.tokens + MARGIN for case in plan if case.config == config))
+            _try_twice(Model(engine, options, paths[config], context), some, load, log, say)
 
 
 def _written(
@@ -137,27 +149,31 @@ def _check_room(config: ModelConfig, weights: str) -> None:
         raise LatmodelError(f"needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: close other programs")
 
 
-def _try_twice(
-    engine: str, options: EngineOptions, some: list[EngineCase], load: int, path: Path, log: Log, say: Say
-) -> None:  # fmt: skip
+class Model(NamedTuple):
+    """A model in a file, and how an engine opens it."""
+
+    engine: str
+    options: EngineOptions
+    path: Path
+    context: int
+
+
+def _try_twice(model: Model, some: list[EngineCase], load: int, log: Log, say: Say) -> None:
     left = list(some)
     for attempt in (1, 2):
         if not left:
             return
         try:
-            for record in _time(engine, options, left, load, path):
+            for record in _time(model, left, load):
                 log.append(record)
                 left.pop(0)
         except LatmodelError as error:
             say(f"warning: {left[0].name}: {error}" + ("; once more" if attempt == 1 else "; skipped"))
 
 
-def _time(
-    engine: str, options: EngineOptions, some: list[EngineCase], load: int, path: Path
-) -> Iterator[dict[str, Any]]:  # fmt: skip
-    with Child(engine) as child:
-        longest = max(case.depth + case.tokens for case in cases() if case.config == some[0].config)
-        child.open(path, options, max(CONTEXT, longest + MARGIN))
+def _time(model: Model, some: list[EngineCase], load: int) -> Iterator[dict[str, Any]]:
+    with Child(model.engine) as child:
+        child.open(model.path, model.options, model.context)
         child.prefill(some[0].tokens)  # warm
         for case in tuple(some):
             times = [_seconds(child, case) for _ in range(_repeats(case))]
