@@ -32,6 +32,7 @@ TARGET = Path(latmodel.__file__).parent / "device" / "llama_cpp.json"
 # Where a device was measured under several, the one that its maker's own toolkit gives comes first.
 PREFERENCE = ("CUDA", "ROCm", "Metal", "Vulkan", "OpenCL", "CPU")
 NATIVE = {"nvidia": "CUDA", "amd": "ROCm", "apple": "Metal", "intel": "Vulkan"}
+MOST_SCORES = 500  # that a profile may hold of a phase
 ENOUGH_DEVICES = 9  # of a backend, for an interval of its own: of fewer the tenth may be worse than all
 DIGITS = 4
 
@@ -138,7 +139,14 @@ def _by_phase(held_out: Sequence[HeldOut], backend: str | None) -> dict[str, lis
         if len(by_device(of_phase)) < ENOUGH_DEVICES:
             return {}
         found[phase] = [rounded(value) for value in scores(of_phase)]
-    return {**found, "response": sorted(found["prefill"] + found["decode"])}
+    found["response"] = sorted(found["prefill"] + found["decode"])
+    return {phase: _thinned(values) for phase, values in found.items()}
+
+
+def _thinned(ranked: list[float]) -> list[float]:
+    """The largest of every few, so that a profile may hold them and no quantile shrinks."""
+    step = -(-len(ranked) // MOST_SCORES)
+    return ranked[step - 1 :: step]
 
 
 def main() -> None:
