@@ -58,7 +58,7 @@ def test_guards_are_there_and_equivalent_mutants_are_mutants() -> None:
         assert all((mutants.ROOT / "tests" / f"test_{name}.py").exists() for name in names), path
     for label in EQUIVALENT:
         path = label.partition(":")[0]
-        assert label in {one.label for one in mutant_rules.mutants(path)}, label
+        assert [one.label for one in mutant_rules.mutants(path)].count(label) == 1, label
 
 
 @pytest.mark.parametrize(("given", "survivors"), [(0, ["x * 2"]), (3, [])])

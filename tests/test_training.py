@@ -156,3 +156,8 @@ def test_a_limit_of_training_goes_with_a_quality_that_knows_no_tokens() -> None:
         assert found.exit_code == 0, found.output
         rows[hours] = {row["num_hidden_layers"] for row in json.loads(found.stdout)}
     assert rows["2e3"] == {8} and 16 in rows["1e9"]
+
+
+def test_bytes_a_parameter_by_optimiser() -> None:
+    """Weights and gradients in 16 bits, a float32 copy, and two float32 moments, two of 8 bits, or one momentum."""
+    assert STATE_BYTES == {"adamw": 4 + 4 + 2 * 4, "adamw-8bit": 4 + 4 + 2 * 1, "sgd": 4 + 4 + 4}
