@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from latmodel.device.profile_file import read_profile
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, str(ROOT / "tests" / "engine_calibration.py"))
 ORPHAN_S = 5.0  # in which a process must be gone
+SAMPLE = b'"kind":"sample"'
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Calibration:
             time.sleep(delay_s)
             engines, sure = (
                 _children(process.pid),
-                self.samples.read_bytes().count(b"\n") if self.samples.exists() else 0,
+                self.samples.read_bytes().count(SAMPLE) if self.samples.exists() else 0,
             )
             process.send_signal(signal.SIGKILL)
         end = time.monotonic() + ORPHAN_S
@@ -111,7 +113,7 @@ def _is_running(pid: int) -> bool:
 
 def kill_often(folder: Path, engine: str, weights: str, kills: int, seed: int) -> str:
     """`kills` kills, each looked at; a line that says what they met."""
-    names = iter(range(kills + 2))
+    names = count()
 
     def fresh() -> Calibration:
         own = folder / str(next(names))

@@ -21,8 +21,7 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def _times(self, shapes: pandas.DataFrame) -> np.ndarray:
         work = Workload(prompt_tokens=self.prompt_tokens, new_tokens=self.new_tokens)
-        columns = {name: shapes[name].to_numpy() for name in shapes.columns}
-        return np.asarray(Predictor.load(self.gpu).predict_many(columns, work).response_s)
+        return np.asarray(Predictor.load(self.gpu).predict_many(dict(shapes), work).response_s)
 
     def fit(self, shapes: pandas.DataFrame, seconds: np.ndarray) -> "LatencyRegressor":
         """Learn the factor between one's own times and the profile's."""

@@ -81,6 +81,12 @@ def test_a_calibration_from_the_plan_to_the_verified_profile(tmp_path: Path) -> 
     assert len((tmp_path / "mine.observations.jsonl").read_text().splitlines()) == kept  # only --update adds
 
 
+def test_a_dry_run_draws_nothing() -> None:
+    found = invoke(*ARGUMENTS, "--dry-run", "--plot", "x.png")
+    assert "--plot" in str(found.exception) + found.stderr
+    assert found.exit_code != 0
+
+
 @pytest.mark.usefixtures("tiny")
 def test_a_dry_run_measures_nothing(tmp_path: Path) -> None:
     found = invoke(*ARGUMENTS, "--out", str(tmp_path / "x.json"), "--dry-run", "--format", "json")

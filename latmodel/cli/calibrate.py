@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ..errors import UsageError
 from .engines import ENGINES, calibrate_engine, engine_options, is_of_engine, verify_engine
 from .files import OutputFile, Source
 from .models import model_options, one_model
@@ -73,6 +74,8 @@ def calibrate(**options: Any) -> None:
         calibrate_engine(options)
         return
     if options["plot"] is not None:
+        if options["dry_run"]:
+            raise UsageError("--plot draws a fit, and --dry-run makes none: leave out one of the two")
         load("fit.plot").check(options["plot"])
     ready = load("verbs.prepare").prepare(_request(options))
     cases = sum(len(plan.cases) for plan in ready.plans.values())
@@ -89,7 +92,6 @@ def calibrate(**options: Any) -> None:
 
 
 def _calibrate_host(options: dict[str, Any]) -> None:
-    from ..errors import UsageError
     from ..report.progress import progress_bar
     from .calibration_package import load
 

@@ -50,7 +50,6 @@ def predict(**options: Any) -> None:
     """
     from ..errors import UsageError
     from ..report.predict_rows import predict_models, predict_one
-    from ..report.predict_table import predict_table
 
     predictor, workload, generation = predictor_from(options), workload_from(options), generation_from(options)
     output_format, details = options["format_"], {"operators": options["breakdown"], "limits": options["limits"]}
@@ -64,6 +63,8 @@ def predict(**options: Any) -> None:
     if options["table"] is not None:
         if any(details.values()) or any(options[name] for name in ("models", "configs", "layers", "hidden", "params")):
             raise UsageError("--input holds the models: leave out MODEL, its dimensions, --breakdown and --limits")
+        from ..report.predict_table import predict_table
+
         answer = predict_table(predictor, options["table"], workload, output_format)
     else:
         models = models_from(options)

@@ -98,6 +98,8 @@ class Architecture:
     @property
     def num_hidden_layers(self) -> Array:
         """Layers as a configuration counts them: all blocks but those that continue another."""
+        if len(self.groups) == 1:
+            return self.groups[0].count
         return total([group.count for group in self.groups if not group.block.continues])
 
     @cached_property
