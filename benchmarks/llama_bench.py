@@ -1,10 +1,13 @@
 """llama.cpp's published speeds, predicted for devices left out: `python benchmarks/llama_bench.py DATA`.
 
 Median errors over rows and over devices, of models of 1B parameters and more; the same with one row of the device's own
-(over all choices of that row); and the coverage of nominal 90 % intervals. CPUs are reported apart. Another publisher's
-runs: `python benchmarks/whole_models.py --runtime llama.cpp`.
+(over all choices of that row, of the same publisher, build and driver); the coverage of nominal 90 % intervals; and how
+far one test on one device lies apart in two such setups. CPUs are reported apart. Another publisher's runs: `python
+benchmarks/whole_models.py --runtime llama.cpp`.
 """
 
+import math
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ from calibration.published.llama_cpp.folds import (
     leave_devices_out,
     median_error,
     median_error_by_device,
+    setups_apart,
 )
 from calibration.published.llama_cpp.law import Row
 from calibration.published.llama_cpp.read import GPU_BACKENDS, published_rows
@@ -42,6 +46,15 @@ def report(rows: Sequence[HeldOut], phase: str, backend: str) -> str:
     )
 
 
+def between_setups(rows: Sequence[Row], phase: str) -> str:
+    """One line: devices whose tests were run in two setups, and the median over them of the difference."""
+    apart = setups_apart([row for row in rows if row.test.phase == phase])
+    if not apart:
+        return "no test in two setups"
+    middle = 100 * math.expm1(statistics.median(apart.values()))
+    return f"the same test in two setups: {middle:.1f} apart, median over {len(apart)} devices"
+
+
 def main() -> None:
     """Print the tables."""
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "shared" / "data"
@@ -54,6 +67,7 @@ def main() -> None:
                 unseen = limit_vulkan if backend == "Vulkan" else limit
                 print(f"{backend:7} {phase:8} unseen (at most {unseen:3.0f})  {report(folds.unseen, phase, backend)}")
                 print(f"{'':16} one own (at most {with_own:3.0f}) {report(folds.one_own_row, phase, backend)}")
+                print(f"{'':16} {between_setups([row for row in rows if row.device.backend == backend], phase)}")
 
 
 if __name__ == "__main__":

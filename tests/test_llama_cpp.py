@@ -177,6 +177,12 @@ def test_scores_are_moved_without_flash_attention() -> None:
     assert moved - plain == pytest.approx(scores * 30.0 / 1e11, rel=1e-3)
 
 
+def test_scores_that_the_mask_hides_are_computed() -> None:
+    op = attention_op(Attention(2.0, 2.0, 64.0), Step(512.0, 0.0), LLAMA_CPP, SIXTEEN)
+    # One micro-batch: the whole square of 512, two heads, 4 x 64 FLOPs a score, at half of 1e12/s.
+    assert op_seconds(op, SHEET, LAW, 0.0).seconds == pytest.approx(2 * 512 * 512.5 * 256 / 5e11, rel=2e-3)
+
+
 def test_smaller_micro_batches_are_more_passes() -> None:
     op = gemm("many", 1024.0, 1000.0, 1000.0, 0.5, 2.0)
     # As above, in four micro-batches of 256 rows.

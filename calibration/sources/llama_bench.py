@@ -67,6 +67,7 @@ class SpeedTest(NamedTuple):
     tokens: int
     seconds: float  # of the prompt, or of one new token
     setup: str = ""  # whose machine, which build, driver and libraries: tests alike in it are of one installation
+    number: int | None = None  # of llama.cpp's build, where it is stated
 
     @property
     def lengths(self) -> tuple[tuple[int, int], ...]:
@@ -143,7 +144,7 @@ def _test(row: dict[str, str]) -> SpeedTest:
         row["source"], row["device"], row["backend"], _build(row),
         {"1": True, "0": False}.get(row["flash_attention"]), row["model"], _config(row), row["weights"], window,
         row["phase"], prompt if decode else int(on_top[1]) if on_top else 0, tokens,
-        (1 if decode else tokens) / float(row["tokens_per_s"]), _setup(row),
+        (1 if decode else tokens) / float(row["tokens_per_s"]), _setup(row), _number(row),
     )  # fmt: skip
 
 
@@ -152,14 +153,19 @@ def _setup(row: dict[str, str]) -> str:
     return "; ".join([publisher, row["build"], ", ".join(ENVIRONMENT.findall(row["note"]))])
 
 
+def _number(row: dict[str, str]) -> int | None:
+    found = NUMBER.search(row["build"])
+    return int(found[1] or found[2]) if found else None
+
+
 def _build(row: dict[str, str]) -> str:
     if row["source"].startswith(LLAMAFILE):
         return "llamafile"
     names = [name for word, name in BUILDS if word in row["note"]]
     if row["note"].startswith("hip") and "hipBLASLt" not in names:
         names.append("rocBLAS")  # which had no kernels of gfx1151's own
-    number, year = NUMBER.search(row["build"]), YEAR.match(row["build"])
-    old = (number and int(number[1] or number[2]) < OLD_BUILD) or (year and int(year[1]) <= 24)
+    number, year = _number(row), YEAR.match(row["build"])
+    old = (number and number < OLD_BUILD) or (year and int(year[1]) <= 24)
     if old and row["backend"] in YOUNG_BACKENDS:
         names.append(OLD)
     return ", ".join(names)

@@ -74,24 +74,24 @@ def _few_rows(m: Array, weights: Array, one: Array, row: Array, pass_s: Array, c
 def prompt_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
     """Attention of a prompt: FLOPs / (product_flops_per_s · attention_ratio) + scores · score_bytes / B.
 
-    Without flash attention ggml writes the scores in float32, reads and writes them in the softmax with their mask,
-    and turns them into 16 bits for the second product. A score takes 4 · head_dim FLOPs; those of a micro-batch that
-    the mask hides, half of its square, are written too.
+    A score takes 4 · head_dim FLOPs. ggml computes those that the mask hides too, half of each micro-batch's square.
+    Without flash attention it writes the scores in float32, reads and writes them in the softmax with their mask, and
+    turns them into 16 bits for the second product.
 
     On a CPU flash attention works on tiles of 64 queries and 64 keys, whose rest it computes too, and on fewer queries
     one by one, as on new tokens (ggml's ops.cpp: `ggml_fa_tile_config`, `neq1 >= Q_TILE_SZ`).
     """
     a = shape_of(op)
-    flops = op.flops
+    hidden = a.heads * a.batch * a.tokens * (0.5 * minimum(a.tokens, c.micro_batch_rows))
+    scores = op.flops * (0.25 / a.head_dim) + hidden
+    flops = scores * (4.0 * a.head_dim)
     if c.query_tile:
         queries = ceil(a.tokens * (1.0 / c.query_tile)) * c.query_tile
-        flops = flops * (queries / a.tokens) + a.heads * a.batch * a.head_dim * (2.0 * c.query_tile) * queries
+        flops = op.flops * (queries / a.tokens) + a.heads * a.batch * a.head_dim * (2.0 * c.query_tile) * queries
     compute = flops * (1.0 / (c.product_flops_per_s * c.attention_ratio))
     if c.query_tile:
         alone, few = token_attention_terms(op, c, sheet)[0], indicator(a.tokens < c.query_tile, a.tokens)
         compute = compute + few * (alone - compute)
-    hidden = a.heads * a.batch * a.tokens * (0.5 * minimum(a.tokens, c.micro_batch_rows))
-    scores = op.flops * (0.25 / a.head_dim) + hidden
     return compute + scores * (c.score_bytes / sheet.bandwidth_bytes_per_s), 0.0, compute
 
 

@@ -9,6 +9,7 @@ from latmodel.errors import UnknownDeviceError
 
 from ...sources.llama_bench import DeviceFigures
 from .generations import Generation, generation_of
+from .power import RECALLED
 
 CORES = re.compile(r" \((\d+)-core GPU\)")
 REMARK = re.compile(r" \([^)]*\)")
@@ -27,6 +28,7 @@ class Device(NamedTuple):
     cores: float
     memory_bytes: float | None
     source: str
+    watts: float | None = None
 
 
 # Neither is stated for most CPUs: rates are then the device's own, in units of these round figures.
@@ -52,7 +54,7 @@ def identify(title: str, backend: str, figures: Mapping[str, DeviceFigures]) -> 
     if stated and stated.bandwidth_bytes_per_s and stated.cores:
         return Device(
             name, title, chip, backend, generation, stated.bandwidth_bytes_per_s, stated.cores, stated.memory_bytes,
-            stated.source,
+            stated.source, RECALLED.get(title),
         )  # fmt: skip
     if stated and stated.bandwidth_bytes_per_s and backend == "OpenCL":
         return Device(
@@ -64,8 +66,9 @@ def identify(title: str, backend: str, figures: Mapping[str, DeviceFigures]) -> 
     cores = float(cores_in_name[1]) if cores_in_name else float(sheet.sm_count)
     memory = float(sheet.memory_bytes)
     return Device(
-        name, title, chip, backend, generation, sheet.bandwidth_bytes_per_s, cores, memory, sheet.source[:300]
-    )
+        name, title, chip, backend, generation, sheet.bandwidth_bytes_per_s, cores, memory, sheet.source[:300],
+        sheet.power_limit_w,
+    )  # fmt: skip
 
 
 def _sheet(title: str) -> DataSheet | None:

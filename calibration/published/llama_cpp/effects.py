@@ -1,13 +1,20 @@
 """The hierarchy of what devices make of llama.cpp's law: groups of rows, and how unlike each other they are."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ...sources.llama_bench import OLD_BUILD
+from .formats import kernels_of
 from .generations import VECTOR_TFLOPS
 from .hierarchy import Effect, Floats
 from .law import Row
+from .power import excess_watts, is_portable
+
+USUAL_BANDWIDTH = 400e9
+USUAL_BUILD, YEAR_OF_BUILDS = 6000, 3000.0  # of August 2025, for rows that state a commit alone
 
 # Where the fit starts: round figures of a data-centre card; the backends' effects are wide.
 START = {
@@ -45,15 +52,19 @@ def _device(row: Row) -> Any:
 
 
 def _format(row: Row) -> Any:
-    return row.test.weights
+    return kernels_of(row.test.weights)
 
 
 def _backend_format(row: Row) -> Any:
-    return row.device.backend, row.test.weights
+    return row.device.backend, _format(row)
 
 
 def _generation_format(row: Row) -> Any:
-    return (*_generation(row), row.test.weights)
+    return (*_generation(row), _format(row))
+
+
+def _hardware_format(row: Row) -> Any:
+    return row.device.generation.name, _format(row)
 
 
 def _build(row: Row) -> Any:
@@ -61,7 +72,7 @@ def _build(row: Row) -> Any:
 
 
 def _build_format(row: Row) -> Any:
-    return (row.device.backend, row.test.build, row.test.weights) if row.test.build else None
+    return (row.device.backend, row.test.build, _format(row)) if row.test.build else None
 
 
 def _generation_build(row: Row) -> Any:
@@ -70,6 +81,37 @@ def _generation_build(row: Row) -> Any:
 
 def _attention(row: Row) -> Any:
     return row.device.backend, row.test.flash_attention, row.test.build
+
+
+def _flash(row: Row) -> Any:
+    # llamafile has matrix kernels of its own in place of cuBLAS and rocBLAS, not of Metal's.
+    backend = row.device.backend
+    return backend, row.test.flash_attention is True, "" if backend == "Metal" else row.test.build
+
+
+def _width(row: Row) -> float:
+    return math.log(row.device.bandwidth_bytes_per_s / USUAL_BANDWIDTH)
+
+
+def _watts(row: Row) -> float:
+    return excess_watts(row.device.generation.maker, row.device.watts, row.device.cores)
+
+
+def _power_bound(row: Row) -> Any:
+    return row.device.backend if row.device.backend in ("CUDA", "ROCm") else None
+
+
+def _power_bound_generation(row: Row) -> Any:
+    return _generation(row) if _power_bound(row) else None
+
+
+def _portable(row: Row) -> Any:
+    return _power_bound(row) if is_portable(row.device.title) else None
+
+
+def _age(row: Row) -> float:
+    number = row.test.number
+    return (number - USUAL_BUILD) / YEAR_OF_BUILDS if number and number >= OLD_BUILD else 0.0
 
 
 def _core_rate(row: Row) -> float:
@@ -83,8 +125,8 @@ def _all(_row: Row) -> Any:
 
 
 # Spreads in log units, chosen by hand: how unlike each other backends, generations, devices and formats are. Terms and
-# spreads were chosen with devices left out in view, on the very rows that `benchmarks/llama_bench.py` reports first;
-# those of its other source no choice saw.
+# spreads were chosen with devices left out in view, on the very rows that `benchmarks/llama_bench.py` and
+# `benchmarks/whole_models.py --runtime llama.cpp` report.
 EFFECTS = (
     Effect("bandwidth_efficiency", "backend", _backend, 0.3),
     Effect("bandwidth_efficiency", "maker", _maker, 0.15),
@@ -95,6 +137,8 @@ EFFECTS = (
     Effect("bandwidth_efficiency", "backend and format", _backend_format, 0.15),
     Effect("bandwidth_efficiency", "generation and format", _generation_format, 0.08),
     Effect("bandwidth_efficiency", "build", _build, 0.3),
+    # The wider a memory, the more must be under way at once: the kernels of one row draw less of a large chip's.
+    Effect("bandwidth_efficiency", "width in a generation", _hardware, 0.1, _width),
     Effect("vector_flops_per_core", "backend", _backend, 0.5),
     Effect("vector_flops_per_core", "hardware", _hardware, 0.4),
     Effect("vector_flops_per_core", "generation", _generation, 0.3),
@@ -102,8 +146,14 @@ EFFECTS = (
     Effect("vector_flops_per_core", "format", _format, 0.2),
     Effect("vector_flops_per_core", "backend and format", _backend_format, 0.3),
     Effect("vector_flops_per_core", "build", _build, 0.3),
+    # Integers of a few bits are unpacked by arithmetic, whose speed is the generation's.
+    Effect("vector_flops_per_core", "hardware and format", _hardware_format, 0.3),
     Effect("product_flops_per_core", "core rate", _all, 0.4, _core_rate),
     Effect("product_flops_per_core", "core rate by backend", _backend, 0.3, _core_rate),
+    # Kernels that keep the matrix units busy run into the board's power; Vulkan's leave them idle for the most part.
+    Effect("product_flops_per_core", "watts a core", _power_bound, 0.4, _watts),
+    Effect("product_flops_per_core", "watts a core in a generation", _power_bound_generation, 0.2, _watts),
+    Effect("product_flops_per_core", "portable", _portable, 0.4),
     Effect("product_flops_per_core", "backend", _backend, 0.5),
     Effect("product_flops_per_core", "maker", _maker, 0.4),
     Effect("product_flops_per_core", "hardware", _hardware, 0.5),
@@ -113,6 +163,8 @@ EFFECTS = (
     Effect("product_flops_per_core", "backend and format", _backend_format, 0.15),
     Effect("product_flops_per_core", "generation and format", _generation_format, 0.1),
     Effect("product_flops_per_core", "build", _build, 0.5),
+    # Vulkan's and ROCm's kernels became quicker; those until 2024 are a build of their own.
+    Effect("product_flops_per_core", "age of the build", _backend, 0.4, _age),
     Effect("product_flops_per_core", "build and format", _build_format, 0.2),
     Effect("product_flops_per_core", "generation and build", _generation_build, 0.2),
     Effect("attention_ratio", "backend", _backend, 0.5),
@@ -122,10 +174,12 @@ EFFECTS = (
     Effect("attention_ratio", "device", _device, 0.3),
     Effect("score_bytes", "backend", _backend, 0.5),
     Effect("score_bytes", "stated", _attention, 0.2),
-    Effect("cache_ratio", "flash attention", lambda row: (row.device.backend, row.test.flash_attention), 0.5),
+    Effect("cache_ratio", "flash attention", _flash, 0.5),
     Effect("cache_ratio", "device", _device, 0.3),
     Effect("token_attention_flops_per_core", "backend", _backend, 0.5),
     Effect("token_attention_flops_per_core", "generation", _generation, 0.3),
+    # Without flash attention each query head reads its keys and values by itself, however many share them.
+    Effect("token_attention_flops_per_core", "flash attention", _flash, 0.7),
     Effect("unpack_passes", "build", lambda row: (row.device.backend, row.test.build), 0.7),
     Effect("launch_s", "backend", _backend, 0.7),
     Effect("launch_s", "generation", _generation, 0.4),

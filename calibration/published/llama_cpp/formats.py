@@ -20,3 +20,15 @@ def format_of(weights: str) -> WeightFormat | None:
         bits, head = OTHER_BITS[weights]
         return WeightFormat(weights, bits, None, None, 0.0, head_bits=head)
     return None
+
+
+# Mixtures by the type of most of their tensors, whose kernels multiply them: they differ in bytes alone.
+MOSTLY = {
+    "q4_k_m": "q4_k", "q4_k_s": "q4_k", "ud-q4_k_xl": "q4_k", "q5_k_m": "q5_k", "q5_k_s": "q5_k", "q3_k_s": "q3_k",
+    "ud-q8_k_xl": "q8_0",
+}  # fmt: skip
+
+
+def kernels_of(weights: str) -> str:
+    """The type of most of a format's tensors."""
+    return MOSTLY.get(weights, weights)

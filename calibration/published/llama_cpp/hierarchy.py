@@ -77,7 +77,7 @@ def fit_hierarchy(
     logs = np.log(observed)
 
     def cost(at: Floats) -> float:
-        left = logs - _log_seconds(at, seconds, start, designs)
+        left = logs - _log_seconds(_coefficients(at, start, designs), seconds)
         likelihood = 0.5 * (DEGREES + 1.0) * np.log1p((left / noise) ** 2 / DEGREES).sum()
         return float(likelihood + 0.5 * ((at / spreads) ** 2).sum())
 
@@ -87,7 +87,7 @@ def fit_hierarchy(
         predicted, jacobian = _linearised(theta, seconds, start, designs)
         left = logs - predicted
         weight = (DEGREES + 1.0) / (DEGREES + (left / noise) ** 2) / noise**2
-        matrix = _squared(jacobian * np.sqrt(weight)[:, None]) + np.diag(1.0 / spreads**2)
+        matrix = _squared(_scaled(jacobian, np.sqrt(weight))) + np.diag(1.0 / spreads**2)
         step = linalg.cho_solve(linalg.cho_factor(matrix), jacobian.T @ (weight * left) - theta / spreads**2)
         step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
         gained, moved = best - cost(theta + step), step
@@ -100,18 +100,24 @@ def fit_hierarchy(
     raise ValueError(f"no convergence in {MAX_ITERATIONS} iterations; the last one gained {gained:.2g}")
 
 
-def _squared(matrix: Floats) -> Floats:
-    """matrixᵀ · matrix; of a large one by its few entries, since a row belongs to a few groups of thousands."""
-    if matrix.size < LARGE:
-        return np.asarray(matrix.T @ matrix)
-    thin = sparse.csr_matrix(matrix)
-    return np.asarray((thin.T @ thin).toarray())
+def _scaled(matrix: Any, by: Floats) -> Any:
+    """Each row of a matrix, sparse or not, times its factor."""
+    return sparse.diags(by) @ matrix if sparse.issparse(matrix) else by[:, None] * matrix
+
+
+def _squared(matrix: Any) -> Floats:
+    """matrixᵀ · matrix."""
+    square = matrix.T @ matrix
+    return np.asarray(square.toarray() if sparse.issparse(square) else square)
 
 
 def _design(
     rows: Sequence[Any], effects: Sequence[Effect], start: Mapping[str, Start]
-) -> tuple[list[Key], Floats, dict[str, Floats]]:
-    """Effects there are, their spreads, and for each coefficient the matrix from effects to the rows' logs."""
+) -> tuple[list[Key], Floats, dict[str, Any]]:
+    """Effects there are, their spreads, and for each coefficient the matrix from effects to the rows' logs.
+
+    A large matrix is sparse: a row belongs to a few groups of thousands.
+    """
     keys: dict[Key, int] = {}
     spreads: list[float] = []
     entries: list[tuple[str, int, int, float]] = []
@@ -125,23 +131,21 @@ def _design(
                 keys[key] = len(keys)
                 spreads.append(effect.spread)
             entries.append((effect.coefficient, index, keys[key], effect.slope(row) if effect.slope else 1.0))
-    designs = {name: np.zeros((len(rows), len(keys))) for name in start}
+    designs: dict[str, Any] = {name: np.zeros((len(rows), len(keys))) for name in start}
     for coefficient, index, column, value in entries:
         designs[coefficient][index, column] = value
+    if len(rows) * len(keys) >= LARGE:
+        designs = {name: sparse.csr_matrix(matrix) for name, matrix in designs.items()}
     return list(keys), np.array(spreads), designs
 
 
-def _log_seconds(
-    theta: Floats,
-    seconds: Callable[[dict[str, Floats]], Floats],
-    start: Mapping[str, Start],
-    designs: Mapping[str, Floats],
-    moved: str | None = None,
-) -> Floats:
-    """Logarithms of the times, with one coefficient moved by `STEP` if named."""
-    logs = {name: np.log(value) + designs[name] @ theta for name, value in start.items()}
-    if moved is not None:
-        logs[moved] = logs[moved] + STEP
+def _coefficients(theta: Floats, start: Mapping[str, Start], designs: Mapping[str, Any]) -> dict[str, Floats]:
+    """Logarithms of the coefficients of every row."""
+    return {name: np.log(value) + designs[name] @ theta for name, value in start.items()}
+
+
+def _log_seconds(logs: Mapping[str, Floats], seconds: Callable[[dict[str, Floats]], Floats]) -> Floats:
+    """Logarithms of the times for logarithms of the coefficients."""
     return np.asarray(np.log(seconds({name: np.exp(value) for name, value in logs.items()})))
 
 
@@ -149,12 +153,13 @@ def _linearised(
     theta: Floats,
     seconds: Callable[[dict[str, Floats]], Floats],
     start: Mapping[str, Start],
-    designs: Mapping[str, Floats],
-) -> tuple[Floats, Floats]:
+    designs: Mapping[str, Any],
+) -> tuple[Floats, Any]:
     """Logarithms of the times, and their derivatives by the effects."""
-    at = _log_seconds(theta, seconds, start, designs)
-    jacobian = np.zeros((len(at), len(theta)))
-    for name in start:
-        slope = (_log_seconds(theta, seconds, start, designs, name) - at) / STEP
-        jacobian += slope[:, None] * designs[name]
+    logs = _coefficients(theta, start, designs)
+    at = _log_seconds(logs, seconds)
+    jacobian: Any = _scaled(next(iter(designs.values())), 0.0 * at)
+    for name, value in logs.items():
+        slope = (_log_seconds({**logs, name: value + STEP}, seconds) - at) / STEP
+        jacobian = _scaled(designs[name], slope) + jacobian
     return at, jacobian

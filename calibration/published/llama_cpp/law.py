@@ -133,7 +133,9 @@ class Problem:
         ]
         self._share = np.where(self._decode, 1.0, np.array(shares))
         self._micro_batch = np.array([row.runtime.micro_batch or ONE_PASS for row in rows])[self._row]
-        self._tokens = _stacked([run.attention for run in runs], OpKind.DECODE)
+        tokens = _stacked([run.attention for run in runs], OpKind.DECODE)
+        readers = np.array([_readers(row) for row in rows])[self._row]
+        self._tokens = tokens._replace(cache_bytes=tokens.cache_bytes * readers)
         self._prompts = _stacked([run.attention for run in runs], OpKind.PREFILL)
 
     def predict(self, values: dict[str, Floats]) -> Floats:
@@ -149,6 +151,19 @@ class Problem:
         blocks = (work + floor + np.where(self._decode, token, prompt)) * self._share
         speeds = self._tokens_of_run / (of_run["pass_s"] + blocks + head + head_floor)
         return np.asarray(self._tokens_of_row * self._count / np.add.reduceat(speeds, self._starts))
+
+
+def _readers(row: Row) -> float:
+    """How often a token's attention reads each key.
+
+    Without flash attention Metal's matrix-vector kernel works for one query head at a time and reads its keys and
+    values anew (ggml-metal, kernel_mul_mv); CUDA's does so too, out of a cache. Found in runs that
+    `benchmarks/whole_models.py --runtime llama.cpp` holds out.
+    """
+    config = row.test.config
+    if row.device.backend != "Metal" or row.test.flash_attention is True:
+        return 1.0
+    return config.num_attention_heads / config.num_key_value_heads
 
 
 def ggml_of(values: dict[str, Any], cores: Any) -> GgmlCoefficients:

@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import latmodel
 from latmodel.device.datasheets import datasheets
 from latmodel.device.llama_cpp import BY_FORMAT
@@ -21,7 +23,7 @@ from latmodel.predict.intervals import conformal_quantile
 
 from ...sources.llama_bench import DeviceFigures, read_devices
 from .devices import Device, identify
-from .folds import Folds, HeldOut, fit_rows, leave_devices_out, scores
+from .folds import Folds, HeldOut, by_device, fit_rows, leave_devices_out, scores
 from .hierarchy import Fitted
 from .law import Row, ggml_of
 from .read import GPU_BACKENDS, published_rows
@@ -30,7 +32,8 @@ TARGET = Path(latmodel.__file__).parent / "device" / "llama_cpp.json"
 # Where a device was measured under several, the one that its maker's own toolkit gives comes first.
 PREFERENCE = ("CUDA", "ROCm", "Metal", "Vulkan", "OpenCL", "CPU")
 NATIVE = {"nvidia": "CUDA", "amd": "ROCm", "apple": "Metal", "intel": "Vulkan"}
-ENOUGH_ROWS = 20  # of a backend, for an interval of its own
+MOST_SCORES = 500  # that a profile may hold of a phase
+ENOUGH_DEVICES = 9  # of a backend, for an interval of its own: of fewer the tenth may be worse than all
 DIGITS = 4
 
 
@@ -70,7 +73,8 @@ def tables_of(side: Side, device: Device) -> dict[str, Any]:
     if flash:
         values["score_bytes"] = 0.0 * values["score_bytes"]
     law = ggml_of(values, device.cores)._asdict()
-    shared = {key: _bounded(key, float(law[key][0])) for key in GGML_FITTED if key not in BY_FORMAT}
+    known = [key for key in GGML_FITTED if key not in BY_FORMAT and np.ndim(law[key])]  # the others are a CPU's
+    shared = {key: _bounded(key, float(law[key][0])) for key in known}
     formats = {
         name: [_bounded(key, float(law[key][index])) for key in BY_FORMAT] for index, name in enumerate(GGUF_FORMATS)
     }
@@ -119,20 +123,30 @@ def unmeasured_entries(side: Side, figures: Mapping[str, DeviceFigures], known: 
 
 
 def backend_scores(side: Side, backend: str) -> dict[str, dict[str, list[float]]]:
-    """|log ratio| of devices without rows of their own, and of those with one, by phase."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for kind, held_out in (("unseen", side.folds.unseen), ("own", side.folds.one_own_row)):
-        of_backend = [one for one in held_out if one.row.device.backend == backend]
-        found[kind] = {phase: _scores(of_backend, held_out, phase) for phase in ("prefill", "decode")}
-        found[kind]["response"] = sorted(found[kind]["prefill"] + found[kind]["decode"])
-    return found
+    """|log ratio| of devices without rows of their own, and of those with one, by phase.
+
+    Where too few devices have a row of one setup to leave out, those with rows are as unsure as those without.
+    """
+    unseen = _by_phase(side.folds.unseen, backend) or _by_phase(side.folds.unseen, None)
+    return {"unseen": unseen, "own": _by_phase(side.folds.one_own_row, backend) or unseen}
 
 
-def _scores(of_backend: Sequence[HeldOut], every: Sequence[HeldOut], phase: str) -> list[float]:
-    some = [one for one in of_backend if one.row.test.phase == phase]
-    if len(some) < ENOUGH_ROWS:
-        some = [one for one in every if one.row.test.phase == phase]
-    return [rounded(value) for value in scores(some)]
+def _by_phase(held_out: Sequence[HeldOut], backend: str | None) -> dict[str, list[float]]:
+    some = [one for one in held_out if backend in (None, one.row.device.backend)]
+    found = {}
+    for phase in ("prefill", "decode"):
+        of_phase = [one for one in some if one.row.test.phase == phase]
+        if len(by_device(of_phase)) < ENOUGH_DEVICES:
+            return {}
+        found[phase] = [rounded(value) for value in scores(of_phase)]
+    found["response"] = sorted(found["prefill"] + found["decode"])
+    return {phase: _thinned(values) for phase, values in found.items()}
+
+
+def _thinned(ranked: list[float]) -> list[float]:
+    """The largest of every few, so that a profile may hold them and no quantile shrinks."""
+    step = -(-len(ranked) // MOST_SCORES)
+    return ranked[step - 1 :: step]
 
 
 def main() -> None:
