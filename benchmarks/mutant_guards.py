@@ -112,6 +112,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/model/layers/embedding.py": ("toy_layer", "configs", "memory", "explain", "step"),
     "latmodel/model/layers/experts.py": ("extrapolation", "quantization", "configs", "explain", "calibrate_decoder"),
     "latmodel/model/layers/feed_forward.py": (
+        "operators_by_hand",
         "layers_by_hand",
         "new_layers",
         "toy_layer",

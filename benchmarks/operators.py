@@ -23,9 +23,9 @@ from calibration.observations.operators import OperatorObservation, cost_of
 from calibration.published.cards import PHASES
 from calibration.published.datasheet_prior import CHIPS, NVIDIA, OTHER, card_residuals, chip_residuals, other_chips
 from calibration.sources import aiconfigurator, vidur
+from latmodel.device.card_law import sheet_of
 from latmodel.device.datasheets import datasheet
 from latmodel.device.profile import FLOAT8
-from latmodel.device.uncalibrated import sheet_of
 from latmodel.laws.coefficients import Sheet
 from latmodel.predict.intervals import conformal_quantile
 

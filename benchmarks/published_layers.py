@@ -7,9 +7,9 @@ import numpy as np
 import shortened_llama as pruned
 
 from calibration.sources.tables import read_table
+from latmodel.device.card_law import sheet_of
 from latmodel.device.datasheets import datasheet
 from latmodel.device.store import load_profile
-from latmodel.device.uncalibrated import sheet_of
 from latmodel.laws.dispatch import op_seconds
 from latmodel.model.ops import OpCost, gemm, pointwise
 from latmodel.predict.predictor import Predictor

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import whole_models_llama_cpp
 from reported_cases import case_table
-from sibling import on_sibling
 from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
@@ -26,7 +25,6 @@ from calibration.fit.few_rows import joined_scores
 from calibration.fit.setup import Setup
 from calibration.fit.start import refinement, subject
 from calibration.observations.record import Observation
-from latmodel.device.datasheets import datasheet
 from latmodel.device.hosts import Host
 from latmodel.device.profile import Profile
 from latmodel.device.store import load_profile
@@ -36,8 +34,6 @@ from latmodel.model.config import CONFIG_FIELDS
 from latmodel.predict.predictor import Predictor
 from latmodel.report.text import table
 
-# Of devices without a profile of the runtime: the card with the same chip whose kernels they are priced with.
-KERNELS_OF = {"nvidia-a100-sxm4-40gb": "nvidia-a100-sxm4-80gb"}
 COPY_RATES = (0.2, 0.24, 0.28, 0.31, 0.34, 0.37, 0.4, 0.45, 0.5, 0.6, 0.8, 1.0)
 RUNTIMES = ("transformers-eager", "vllm")
 # What of the packaged profile was fitted to a source's rows; a figure of such rows is no prediction.
@@ -67,13 +63,6 @@ class Compared(NamedTuple):
         return self.low_s is not None and self.high_s is not None and self.low_s <= self.row.seconds <= self.high_s
 
 
-def profile_of(gpu: str) -> Profile:
-    """The packaged profile of a device, or that of its chip on another card, which no `--gpu` gives for vLLM."""
-    if gpu not in KERNELS_OF:
-        return load_profile(gpu)
-    return on_sibling(load_profile(KERNELS_OF[gpu]), datasheet(gpu))
-
-
 def compared(row: Row, profile: Profile, host: Host | None = None) -> Compared:
     """A row with what a profile predicts of it."""
     p = Predictor(profile, row.runtime, host=host, attention=row.attention).predict(row.config, row.workload)
@@ -94,7 +83,7 @@ def as_packaged(rows: Sequence[Row]) -> Iterator[Compared]:
     for row in rows:
         if row.runtime == "llama.cpp":  # of devices without a data sheet too
             continue
-        profile = profile_of(row.gpu)
+        profile = load_profile(row.gpu)
         if row.runtime in profile.runtimes:
             yield compared(row, profile)
 
@@ -114,7 +103,7 @@ def fitted_profile(rows: Sequence[Row], of: Callable[[Row], str] | None = None) 
 
     With `of`, intervals are the fit's own: from residuals of each group of the rows in a fit without it.
     """
-    first, profile = rows[0], profile_of(rows[0].gpu)
+    first, profile = rows[0], load_profile(rows[0].gpu)
     task = refinement(subject(first.gpu, profile), first.workload.dtype, [first.runtime], profile)
     coefficients, implementation = task.start.runtimes[first.runtime]
     if first.attention is not None:
@@ -176,7 +165,7 @@ def _moved(profile: Profile, row: Row) -> Profile:
     """A runtime fitted on one device, on the device of `row`."""
     if profile.gpu == row.gpu:
         return profile
-    own = profile_of(row.gpu)
+    own = load_profile(row.gpu)
     part = own.runtimes[row.runtime].model_copy(update={"coefficients": profile.runtimes[row.runtime].coefficients})
     return own.model_copy(update={"runtimes": {**own.runtimes, row.runtime: part}})
 
@@ -213,7 +202,7 @@ class Results(NamedTuple):
     devices: list[Compared]
 
 
-PACKAGED = "Whole models of others, as packaged (A100 of 40 GB: the 80 GB card's profile on its data sheet)"
+PACKAGED = "Whole models of others, as packaged (A100 of 40 GB: derived from the 80 GB card's, as `--gpu` gives it)"
 MODEL_OUT = (
     "Whole models of others, the model left out: host and repeated heads fitted to the others' 16-bit rows; "
     "constants of weight formats as packaged, which saw them"
@@ -253,7 +242,7 @@ def seen() -> list[str]:
 
 def coverage(found: Results) -> list[str]:
     """Rows inside their intervals and the median width of those: by what was known of the device, and left out."""
-    sheets = {gpu: profile_of(gpu).quality.kind == "data-sheet" for gpu in {one.row.gpu for one in found.packaged}}
+    sheets = {gpu: load_profile(gpu).quality.kind == "data-sheet" for gpu in {one.row.gpu for one in found.packaged}}
     parts = {
         "as packaged, any host, device measured": [one for one in found.packaged if not sheets[one.row.gpu]],
         "as packaged, by data sheet": [one for one in found.packaged if sheets[one.row.gpu]],

@@ -15,13 +15,15 @@ LLAMA = {
 }  # fmt: skip
 RTX_3090 = Predictor.load(
     "3090"
-)  # measured: 8 to 100 layers, widths 512 to 8192, generations to 712 positions, batch 1
+)  # measured: 8 to 100 layers, widths 512 to 8192, FFNs 1365 to 21824, heads 52 to 240, to 712 positions, batch 1
 CASES = {
     "as measured": ({}, {}, ()),
     "prompt": ({}, {"prompt_tokens": 4096}, ("prompt_tokens 4096 (128 to 712 measured)",)),
     "generation": ({}, {"new_tokens": 1000}, ("a generation to 1512 positions (to 712 measured)",)),
     "batch": ({}, {"batch_size": 4}, ("batch_size 4 (1 to 1 measured)",)),
-    "width": ({"hidden_size": 16384}, {}, ("hidden_size 16384 (512 to 8192 measured)",)),
+    "width": ({"hidden_size": 16384, "num_attention_heads": 128}, {}, ("hidden_size 16384 (512 to 8192 measured)",)),
+    "FFN": ({"intermediate_size": 28672}, {}, ("intermediate_size 28672 (1365 to 21824 measured)",)),
+    "head size": ({"head_dim": 32}, {}, ("head_dim 32 (52 to 240 measured)",)),
     "depth": ({"num_hidden_layers": 126}, {}, ("num_hidden_layers 126 (8 to 100 measured)",)),
     "format": ({}, {"weights": "nvfp4"}, ("weights nvfp4",)),
     "format on another card": (
@@ -63,3 +65,32 @@ def test_generations_are_marked_in_tables_too() -> None:
 def test_this_host_where_nothing_was_measured_here() -> None:
     with pytest.raises(UsageError, match="--host this: transformers-eager of profile .* was not measured on this mach"):
         host_of(load_profile("3090"), "transformers-eager", "this")
+
+
+def test_sizes_of_layers_are_looked_at_in_every_block() -> None:
+    """Of blocks with several FFN sizes the smallest and the largest count; a model without attention has no heads."""
+    mixed = {"model_type": "openelm", "model_dim": 2048, "num_transformer_layers": 2, "head_dim": 64,
+             "num_query_heads": [32, 32], "num_kv_heads": [8, 8], "ffn_multipliers": [0.5, 4.0],
+             "ffn_dim_divisor": 256, "vocab_size": 32000, "ffn_with_glu": True}  # fmt: skip
+    because = RTX_3090.predict(mixed).extrapolated_because
+    assert "intermediate_size 1024 (1365 to 21824 measured)" in because
+    assert not any("head_dim" in line for line in because)
+    from latmodel.model.architecture import Architecture, Block, FeedForward, Group
+
+    alone = Architecture((Group(8.0, Block(None, FeedForward(4096.0))),), 2048.0, 32000.0)
+    assert alone.extents == {"intermediate_size": (4096.0, 4096.0)}
+    assert RTX_3090.predict(alone).extrapolated_because == ()
+
+
+def test_a_profile_without_ranges_of_layers_says_nothing_of_them() -> None:
+    profile = load_profile("3090")
+    part = profile.runtimes["transformers-eager"]
+    ranges = {name: both for name, both in part.ranges.items() if name not in ("intermediate_size", "head_dim")}
+    older = profile.model_copy(update={"runtimes": {"transformers-eager": part.model_copy(update={"ranges": ranges})}})
+    assert Predictor(older).predict({**LLAMA, "intermediate_size": 28672}).extrapolated_because == ()
+
+
+def test_ffn_and_head_sizes_are_marked_in_tables_too() -> None:
+    columns = {name: value for name, value in LLAMA.items() if name not in ("model_type", "intermediate_size")}
+    many = RTX_3090.predict_many({**columns, "head_dim": [64, 64, 32], "intermediate_size": [5632, 28672, 5632]})
+    assert list(many.extrapolated) == [False, True, True]

@@ -3,12 +3,12 @@
 import pytest
 from toy import TWO_BYTES
 
-from latmodel.model.architecture import Attention, LatentAttention
+from latmodel.model.architecture import Attention, FeedForward, LatentAttention
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.model.layers.indexed_attention import Indexer, scores_op
 from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.layers.shared_attention import SharedAttention
-from latmodel.model.ops import gemm
+from latmodel.model.ops import OpCost, OpKind, gemm
 from latmodel.model.step import Step
 from latmodel.predict.bounds import binding
 from latmodel.predict.breakdown import breakdown
@@ -79,3 +79,16 @@ def test_a_breakdown_says_what_binds_each_operator() -> None:
     of = {(row["phase"], row["operator"]): row["bound"] for row in rows}
     assert of["prefill", "down_proj"] == "compute" and of["decode", "down_proj"] == "memory"
     assert of["decode", "rope"] == "host"
+
+
+def test_bytes_are_all_that_is_moved() -> None:
+    assert OpCost("x", OpKind.SCAN, 9.0, weight_bytes=1.0, cache_bytes=2.0, activation_bytes=4.0).bytes == 7.0
+
+
+def test_gate_and_up_in_one_product_are_launched_once() -> None:
+    for layer, fused in ((FeedForward(4.0, fused=True), False), (FeedForward(4.0), True)):
+        up, down = layer.linears(8.0, fused=fused)
+        assert (up.inputs, up.outputs, up.count) == (8.0, 8.0, 1.0)
+        assert (down.inputs, down.outputs, down.count) == (4.0, 8.0, 1.0)
+    up, _ = FeedForward(4.0).linears(8.0)
+    assert (up.outputs, up.count) == (4.0, 2.0)

@@ -8,9 +8,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from search_toy import toy_predictor
 
-from latmodel import Workload
+from latmodel import Predictor, Workload
 from latmodel.errors import BudgetError, UsageError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.search.per_layer.costs import layer_costs
 from latmodel.search.per_layer.layers import search_layers
 
 HIDDEN, VOCAB = 1024.0, 32000.0
@@ -72,6 +73,42 @@ def test_equals_trying_every_choice(predictor, scores, share, workload, memory_s
     assert found.additive_s == pytest.approx(found.prediction.response_s, rel=1e-6)
     assert found.prediction.response_s <= budget * (1 + 1e-6)
     assert found.prediction.peak_memory_bytes <= memory * (1 + 1e-6)
+
+
+GPTQ = Workload(weights="int4-gptq")
+CASES = [  # what a sum over layers does not hold: buffers as large as the widest layer needs, a last block cut short
+    ("a100", "transformers-eager", GPTQ, 1.0),
+    ("a100", "transformers-eager", GPTQ.model_copy(update={"prompt_tokens": 8}), 0.5),
+    ("3090", "llama.cpp", Workload(weights="q4_k_m", new_tokens=4), 0.3),
+    ("3090", "llama.cpp", Workload(weights="q4_k_m", new_tokens=1, prompt_tokens=2048), 0.6),
+    ("3090", "llama.cpp", Workload(weights="q4_k_m", new_tokens=1, logits="all"), 0.5),
+]
+
+
+@pytest.mark.parametrize(("gpu", "runtime", "workload", "share"), CASES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_no_sum_over_layers_is_as_predicted(gpu, runtime, workload, share, seed):
+    """Every choice of three layers predicted whole: the search's time and memory are those, and its answer the best."""
+    predictor, table = Predictor.load(gpu, runtime), np.random.default_rng(seed).normal(5.0, 3.0, (3, len(BLOCKS)))
+    every = [p for p in itertools.product(range(6), repeat=3) if any(BLOCKS[i].norms for i in p)]
+    models = [whole(predictor, picked, workload) for picked in every]
+    times, sizes = (np.array([getattr(m, name) for m in models]) for name in ("response_s", "peak_memory_bytes"))
+    costs = layer_costs(predictor, tuple(BLOCKS), (HIDDEN, VOCAB, 1.0), workload)
+    for picked, seconds, size in zip(every, times, sizes, strict=True):
+        totals, chosen = costs.total(np.array(picked)), list(picked)
+        assert float(costs.response(totals)) == pytest.approx(seconds, rel=1e-9)
+        assert float(costs.peak_bytes(totals, costs.largest_bytes[:, chosen].max(axis=1))) == pytest.approx(size)
+    total = np.array([table[np.arange(3), list(picked)].sum() for picked in every])
+    for budget, memory in (
+        (float(np.quantile(times, share)) * 1.0001, float(sizes.max()) * 1.01),
+        (float(times.max()) * 1.01, float(np.quantile(sizes, share)) * 1.0001),
+    ):
+        inside = (times <= budget) & (sizes <= memory)
+        found = search_layers(
+            predictor, BLOCKS, table, workload=workload, budget_s=budget, memory_bytes=memory, gap=1e-9, **SHARED
+        )
+        assert found.score == pytest.approx(total[inside].max(), abs=1e-6)
+        assert found.additive_s == pytest.approx(found.prediction.response_s, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,23 @@
 """A card with a measured chip and another memory: what the chip draws, and what the memory gives."""
 
-import sys
-from pathlib import Path
+import math
 
 import pytest
 
 from latmodel import Predictor, Workload
+from latmodel.device.chips import CHIPS
 from latmodel.device.datasheets import datasheet
 from latmodel.device.prior import datasheet_prior
 from latmodel.device.store import load_profile
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-from sibling import on_sibling
+from latmodel.device.uncalibrated import datasheet_profile
 
 A100, A100_40 = load_profile("a100"), datasheet("a100-sxm4-40gb")
 KEY = "gemm.bandwidth_efficiency"
 
 
-def test_the_same_sheet_changes_nothing() -> None:
-    same = on_sibling(A100, datasheet("a100"))
-    before = {name: one.value for name, one in A100.device.coefficients["bfloat16"].items()}
-    after = {name: one.value for name, one in same.device.coefficients["bfloat16"].items()}
-    assert after == pytest.approx(before)
-
-
 def test_a_slower_memory_gives_what_the_chip_asks_for_up_to_the_common_share() -> None:
-    moved = on_sibling(A100, A100_40)
-    own, other = A100.device.coefficients["bfloat16"], moved.device.coefficients["bfloat16"]
+    moved = load_profile("a100-sxm4-40gb")
+    own, other = (p.device_table("bfloat16", "vllm")[0] for p in (A100, moved))
     common = datasheet_prior()["coefficients"][KEY]["value"]
     assert own[KEY].value < other[KEY].value <= max(common, own[KEY].value)
     # No kernel draws more bytes a second than on the card with the faster memory.
@@ -40,9 +30,30 @@ def test_a_slower_memory_gives_what_the_chip_asks_for_up_to_the_common_share() -
 
 
 def test_a_faster_memory_keeps_its_share() -> None:
-    moved = on_sibling(load_profile("h100"), datasheet("h200"))
-    own, other = (p.device.coefficients["bfloat16"] for p in (load_profile("h100"), moved))
-    assert other[KEY] == own[KEY]
+    h100 = load_profile("h100")
+    own, other = (p.device_table("bfloat16", "vllm")[0] for p in (h100, datasheet_profile(datasheet("h200"), h100)))
+    assert other[KEY].value == own[KEY].value
+
+
+@pytest.mark.parametrize(("calibrated", "cards"), CHIPS.values())
+def test_a_card_has_the_serving_engine_of_its_chip_and_is_less_sure_of_it(
+    calibrated: str, cards: tuple[str, ...]
+) -> None:
+    """Twice the errors of the card whose kernels were timed, in log units, and a note that it was derived."""
+    measured = load_profile(calibrated)
+    for name in cards:
+        derived = load_profile(name)
+        assert ("vllm" in derived.runtimes) == ("vllm" in measured.runtimes)
+        if "vllm" in measured.runtimes:
+            widths = [Predictor(p, "vllm").interval.width("decode", 0.0) for p in (derived, measured)]
+            assert widths[0] == pytest.approx(2.0 * widths[1])
+            found = Predictor(derived, "vllm").predict("12x768")
+            assert math.isfinite(found.response_s)
+            assert any("derived, not timed" in note and measured.title in note for note in found.notes)
+
+
+def test_a_chip_that_nobody_timed_has_no_serving_engine() -> None:
+    assert "vllm" not in load_profile("t4").runtimes
 
 
 def test_the_older_engine_splits_the_context_of_any_heads() -> None:

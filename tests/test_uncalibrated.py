@@ -2,10 +2,11 @@
 
 import pytest
 
+from latmodel.device.card_law import native_dtype
 from latmodel.device.datasheets import DataSheet, datasheets
 from latmodel.device.profile import Profile
 from latmodel.device.store import list_uncalibrated, load_profile
-from latmodel.device.uncalibrated import datasheet_profile, native_dtype
+from latmodel.device.uncalibrated import datasheet_profile
 from latmodel.laws.priors import CPU_PRIORS, DEVICE_PRIORS
 from latmodel.predict.predictor import Predictor
 from latmodel.report.profile_report import list_rows

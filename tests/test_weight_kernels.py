@@ -160,7 +160,7 @@ def test_what_nobody_timed_is_said_and_widens_the_interval() -> None:
     lows = [one.response_s_low / one.response_s for one in (nf4, gptq, plain)]  # type: ignore[operator]
     assert lows[:2] == pytest.approx([lows[2] ** 2] * 2, rel=1e-3)  # neither costs the host more than a launch
     assert gptq.extrapolated_because == ("weights int4-gptq (measured on nvidia-a100-sxm4-80gb)",)
-    there = Predictor.load("a100").predict(deep, Workload(weights="int4-gptq"))
+    there = Predictor.load("a100").predict("llama-7b", Workload(weights="int4-gptq"))
     assert there.extrapolated_because == ()
 
 

@@ -118,7 +118,7 @@ def covariance_of(jacobian: Vector, residuals: Vector, shapes: Sequence[str]) ->
     jackknife over shapes, which sees that rows of one shape are off together, and that some are off by more than
     others: Σ δδ' · (G − 1) / G over G shapes, δ what leaving one out moves (one Newton step; Efron and Stein 1981), and
     the prior's own part. It is the better one where formulas miss whole shapes, but scatters, and knows nothing of a
-    coefficient that one shape shows. On an H100 the mean's ratios to a bootstrap are 0.8 to 1.5 for four coefficients
+    coefficient that one shape shows. On an H100 the mean's ratios to a bootstrap are 0.6 to 1.3 for four coefficients
     of five, those of the first alone 0.5 to 1.7 (`benchmarks/fit_optimum.py`). With few shapes, or rows of none, the
     first stands alone.
     """

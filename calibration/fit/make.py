@@ -5,13 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latmodel.device.card_law import sheet_of
 from latmodel.device.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
-from latmodel.device.uncalibrated import sheet_of, sheet_part
+from latmodel.device.uncalibrated import sheet_part
 from latmodel.laws.coefficients import RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
 from latmodel.laws.priors import DEVICE_PRIORS, ENGINE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
+from latmodel.model.architecture import LAYER_SIZES
+from latmodel.model.config import CONFIG_FIELDS
 from latmodel.runtimes.registry import IMPLEMENTATIONS
 
-from ..observations.evidence import Evidence, evidence
+from ..observations.evidence import Evidence, evidence, model_of
 from ..observations.record import Observation
 from .fit import UNDETERMINED, Fitted, fit, log_ratios
 from .setup import Setup
@@ -217,11 +220,16 @@ def runtime_part(fitted: Fitted, runtime: str, **others: object) -> RuntimePart:
 
 def measured_ranges(observations: Sequence[Observation]) -> dict[str, tuple[float, float]]:
     """Smallest and largest of each dimension that was measured; outside them predictions are marked extrapolated."""
-    names = ("num_hidden_layers", "hidden_size", "prompt_tokens", "batch_size")
     ranges = {}
-    for name in names:
+    for name in ("num_hidden_layers", "hidden_size", "prompt_tokens", "batch_size"):
         values = [float(getattr(row, name)) for row in observations]
         ranges[name] = (min(values), max(values))
+    shapes = {(row.config, *(getattr(row, name) for name in CONFIG_FIELDS)): row for row in observations}
+    models = [model_of([row]) for row in shapes.values()]
+    for size in LAYER_SIZES:
+        extents = [extent for model in models if (extent := model.extents.get(size)) is not None]
+        if extents:
+            ranges[size] = (float(np.min([low for low, _ in extents])), float(np.max([high for _, high in extents])))
     last = max(row.prompt_tokens + row.new_tokens for row in observations)
     first = min(row.prompt_tokens for row in observations if not row.cached_tokens)
     ranges["prompt_tokens"] = (float(first), float(last))

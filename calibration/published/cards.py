@@ -235,8 +235,12 @@ def _ranges(families: Mapping[str, Evidence]) -> dict[RangeName, tuple[float, fl
     widths = [float(size) for row in gemms for size in (row.n, row.k)]
     ranges: dict[RangeName, tuple[float, float]] = {
         "hidden_size": (min(widths), max(widths)),
+        "intermediate_size": (min(widths), max(widths)),
         "batch_size": (1.0, max(float(row.m) for row in gemms)),
     }
+    heads = [row for phase in BLOCK_PHASES if phase in families for row in families[phase].rows]
+    if heads:
+        ranges["head_dim"] = (min(float(row.head_dim) for row in heads), max(float(row.head_dim) for row in heads))
     if "prefill" in families:
         ranges["prompt_tokens"] = (1.0, max(float(row.tokens) for row in families["prefill"].rows))
     return ranges

@@ -6,13 +6,12 @@ compiled 7B models on an RTX 4090 (meta-pytorch/gpt-fast#27) and on an A100 of 4
 compared by `benchmarks/whole_models.py`.
 """
 
-from latmodel.device.profile import Coefficient, Phase, Profile, RuntimePart
+from latmodel.device.profile import Coefficient, Profile, RuntimePart
+from latmodel.device.uncalibrated import derived_scores
 
 RUNTIME, GRAPH = "torch-compile", "cuda-graph"
 RATE = "gemm.bandwidth_efficiency"
 VECTOR_RATE, VECTOR_ERROR = 0.935, 0.04  # the middle of 90 and 97 %
-# Factor on the errors of the runtime that another was derived from: nobody measured whole models in it on the card.
-DERIVED = 2.0
 NOTE = (
     "torch-compile: a whole step compiled as gpt-fast does, derived from cuda-graph: fused kernels by count, weights "
     "at {rate:.0f} % of the bandwidth in decode; run `latmodel calibrate --gpu {gpu} --runtime torch-compile`"
@@ -32,11 +31,6 @@ def compiled_part(graph: RuntimePart, gpu: str, library_rate: float) -> RuntimeP
         "corrected": [],  # what the corrections saw are a library's kernels
     }
     return graph.model_copy(update=changed)
-
-
-def derived_scores(source: RuntimePart) -> dict[Phase, list[float]]:
-    """|log residuals| of a runtime that was derived from another one, not measured: `DERIVED` times its."""
-    return {phase: [DERIVED * score for score in scores] for phase, scores in source.conformal_scores.items()}
 
 
 def with_compiled(profile: Profile) -> Profile:

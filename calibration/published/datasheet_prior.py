@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from latmodel.device.card_law import TILE, TIMES, full_rates
 from latmodel.device.datasheets import datasheet
+from latmodel.device.hosts import is_measured
 from latmodel.device.profile import Phase, Profile
 from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
@@ -48,6 +50,7 @@ POOLED_ROWS = 400  # of each, to fit by
 POOLED_NOISE = 0.15  # one law for all cards is off by this much
 LEAST_SPREAD = 0.05
 NARROWEST = 256
+EAGER, SHORTEST = "transformers-eager", ("gemm.floor_s", "pointwise.floor_s")
 UNBOUND = 0.85  # share of the peak from which a card is not held back by its power limit
 
 
@@ -153,21 +156,24 @@ def sustained(profiles: Sequence[Profile]) -> dict[str, dict[str, Any]]:
 
 
 def measured(profiles: Sequence[Profile]) -> dict[str, Any]:
-    """What calibrated cards reach in PyTorch's kernels, in SI units, and what one multiprocessor loads alone.
+    """What calibrated cards reach in PyTorch's kernels, in SI units; the shortest ones where eager mode was timed, with
+    the gap after them; and what one multiprocessor loads alone.
 
-    The latter is alike on all chips (31 to 109 GB/s) where its share of the bandwidth is not (1.3 to 6.3); the mean is
+    The last is alike on all chips (31 to 109 GB/s) where its share of the bandwidth is not (1.3 to 6.3); the mean is
     over chips whose kernels show it.
     """
-    reached, loaded = {}, []
+    reached, loaded, floors = {}, [], {}
     for profile in profiles:
-        sheet, table = profile.sheet(DTYPE), profile.device_table(DTYPE, compiled.GRAPH)[0]
-        rates = {"gemm.bandwidth_efficiency": sheet.bandwidth_bytes_per_s}
-        rates["gemm.compute_efficiency"] = sheet.peak_flops_per_s
-        reached[profile.gpu] = {name: float(f"{table[name].value * most:.4g}") for name, most in rates.items()}
+        full, table = full_rates(profile.sheet(DTYPE)), profile.device_table(DTYPE, compiled.GRAPH)[0]
+        full_of = full | dict.fromkeys(TIMES, 1.0)
+        reached[profile.gpu] = {name: float(f"{table[name].value * most:.4g}") for name, most in full_of.items()}
         if profile.gpu in [cards[0] for cards in CHIPS]:
-            tile = profile.device.coefficients[DTYPE]["gemm.tile_bandwidth"].value
-            loaded.append(tile * sheet.bandwidth_bytes_per_s / sheet.sm_count)
-    return {"reached": reached, "tile_bytes_per_s": float(f"{np.exp(np.mean(np.log(loaded))):.4g}")}
+            loaded.append(profile.device.coefficients[DTYPE][TILE].value * full[TILE])
+        if (eager := profile.runtimes.get(EAGER)) is not None and is_measured(eager):
+            own, gap_s = profile.device_table(DTYPE, EAGER)[0], eager.coefficients["gap_s"].value
+            floors[profile.gpu] = {name: float(f"{own[name].value + gap_s:.4g}") for name in SHORTEST}
+    tile = float(f"{np.exp(np.mean(np.log(loaded))):.4g}")
+    return {"reached": reached, "eager_floors": floors, "tile_bytes_per_s": tile}
 
 
 def build(folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from latmodel.device.datasheets import datasheet
 from latmodel.device.profile import Coefficient, DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart
 from latmodel.device.profile_file import write_profile
-from latmodel.laws.priors import RUNTIME_PRIORS
+from latmodel.device.uncalibrated import derived_scores
+from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS
 
 from ..fit import make
 from ..fit.fit import fit
@@ -21,7 +22,8 @@ from ..observations.evidence import Evidence
 from ..observations.operators import operator_evidence
 from ..observations.record import Observation
 from ..sources import depth_width, layer_ops
-from .compiled import derived_scores, with_compiled
+from .compiled import with_compiled
+from .hosts import PYTORCH_ATTENTION
 
 RUNTIME = "transformers-eager"
 CARD = "3090"
@@ -47,8 +49,10 @@ PROLOGUE_K, PROLOGUE_ERROR = 138.0, 0.19
 
 # What an eager stream shows as the shortest kernel holds what lies between two of its kernels; in a graph the chip's
 # own count, as fitted to the A40's (in a profiler's trace, profiles/nvidia-a40.json). So does what one multiprocessor
-# loads, which eager runs do not show: 38 GB/s, of this card's 11.4 by its sheet.
+# loads, which eager runs do not show: 38 GB/s, of this card's 11.4 by its sheet. What merges the parts of a context is
+# PyTorch's as it was timed in a graph, on an H100.
 GRAPH_KERNELS = {
+    "decode.split_s": (PYTORCH_ATTENTION["decode.split_s"], DEVICE_PRIORS["decode.split_s"].spread),
     "gemm.floor_s": (1.83e-6, 0.15),
     "pointwise.floor_s": (1.46e-6, 0.04),
     "gemm.tile_bandwidth": (3.35, 0.25),

@@ -37,9 +37,9 @@ def sustained_share(card: DataSheet, peak_flops_per_s: float) -> float | None:
     return float(rate * card.sm_count / peak_flops_per_s)
 
 
-def lowered_values(table: Mapping[str, Any], share: float) -> dict[str, Any]:
-    """Coefficients (as JSON has them) of which no rate of arithmetic is above `share` of the peak."""
-    return {name: {**one, "value": min(one["value"], share)} if name in BOUND else one for name, one in table.items()}
+def lowered_values(values: Mapping[str, float], share: float) -> dict[str, float]:
+    """Coefficients of which no rate of arithmetic is above `share` of the peak."""
+    return {name: min(value, share) if name in BOUND else value for name, value in values.items()}
 
 
 def with_power_limit(profile: Profile, power_w: float) -> Profile:

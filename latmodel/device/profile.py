@@ -35,8 +35,9 @@ FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
 Phase = Literal["prefill", "decode", "response"]
 RangeName = Literal[
-    "num_hidden_layers", "hidden_size", "vocab_size", "prompt_tokens", "new_tokens", "batch_size", "cached_tokens"
-]
+    "num_hidden_layers", "hidden_size", "intermediate_size", "head_dim", "vocab_size", "prompt_tokens", "new_tokens",
+    "batch_size", "cached_tokens",
+]  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -223,8 +224,9 @@ class Profile(_Part):
         own, rates = self.device.sheet, {str(name): rate for name, rate in self.device.sheet.peak_flops_per_s.items()}
         if (peak := rates.get(dtype)) is None:
             raise ProfileError(f"profile {self.name} has no peak rate for {dtype}; try --dtype {next(iter(rates))}")
+        vector_rows = peak / rates["float32"] if "float32" in rates else own.matrix_rows
         fixed = (own.bandwidth_bytes_per_s, own.sm_count, own.cache_bytes, rates.get(FLOAT8, 0.0), own.matrix_rows)
-        return Sheet(peak, *fixed)
+        return Sheet(peak, *fixed, vector_rows)
 
     def device_table(self, dtype: str, runtime: str | None = None) -> tuple[dict[str, Coefficient], bool]:
         """Coefficients for `dtype` as a runtime's kernels have them (None: the common ones), and whether they were

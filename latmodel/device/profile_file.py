@@ -11,7 +11,8 @@ from ..strict_json import load_json, write_whole
 from .profile import Profile
 
 # 1: the first. 2 (2026-11): runtimes say on which machine their host was measured (`machine`); a 1 is read as a 2 that
-# does not say. From latmodel 0.2 on a 2 may say which latmodel made it (`provenance.latmodel_version`).
+# does not say. From latmodel 0.2 on a 2 may say which latmodel made it (`provenance.latmodel_version`), and which FFN
+# and head sizes were measured (`ranges`); where it does not, nothing is said of those.
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)
 MAX_PROFILE_BYTES = 1_000_000

@@ -2,7 +2,8 @@
 
 `datasheet_prior.json` (made by `python -m calibration.published.datasheet_prior`) holds the mean coefficients over the
 cards with published kernels, and intervals from leaving each of those cards out in turn. A card whose chip was
-calibrated on another takes that one's coefficients (`chips`); the intervals stay those of cards left out.
+calibrated on another takes that one's coefficients (`chips`, `card_law`); the intervals stay those of cards left out,
+but for a runtime that only siblings have.
 """
 
 import json
@@ -10,33 +11,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..laws.coefficients import Sheet
 from ..laws.priors import CPU_PRIORS
-from .chips import at_memory, memory_ratio, power_factor, shares_waves
+from .card_law import PRICED, eager_floors, law_values, native_dtype, sheet_of
+from .chips import shares_waves
 from .datasheets import DataSheet, datasheet
-from .power import lowered_values, sustained_share
+from .power import sustained_share
 from .prior import datasheet_prior
 from .profile import FLOAT8, Coefficient, Profile, RuntimePart, SheetPart
 
 # Runtimes that not every kind of device has.
 RUNTIME_KINDS = {"cuda-graph": ("cuda", "rocm"), "torch-compile": ("cuda", "rocm")}
+# Runtimes that a card has only where a sibling's kernels were timed in them.
+FROM_SIBLINGS = ("vllm",)
 APART = 0.1  # standard deviation between cards of one chip in log units: an assumption
-COMPUTE, BANDWIDTH, TILE = "gemm.compute_efficiency", "gemm.bandwidth_efficiency", "gemm.tile_bandwidth"
-PRICED = ("bfloat16", "float16", "float32")
-TWINS = {"bfloat16": "float16", "float16": "bfloat16"}
-
-
-def native_dtype(card: DataSheet) -> str:
-    """The 16-bit type that the hardware multiplies, bfloat16 first; float32 where it has neither."""
-    return next(dtype for dtype in PRICED if dtype in card.peak_flops_per_s)
-
-
-def sheet_of(card: DataSheet, dtype: str) -> Sheet:
-    """Data-sheet constants for one dtype; float16 and bfloat16 stand in for each other where one is not given."""
-    rates = card.peak_flops_per_s
-    peak = rates.get(dtype) or rates.get(TWINS.get(dtype, "")) or rates["float32"]
-    float8 = rates.get(FLOAT8, 0.0)
-    return Sheet(peak, card.bandwidth_bytes_per_s, float(card.sm_count), float(card.l2_bytes), float8, card.matrix_rows)
+# Factor on the errors of what was derived from another card or runtime and not measured, in log units.
+DERIVED = 2.0
 
 
 def sheet_part(card: DataSheet) -> SheetPart:
@@ -63,9 +52,33 @@ def datasheet_profile(card: DataSheet, sibling: Profile | None = None) -> Profil
     measured card that is not theirs; a CPU, whose law is another, gets none.
     """
     prior = datasheet_prior()
-    scores = {} if card.kind == "cpu" else prior["scores"]["nvidia" if card.kind == "cuda" else "other"]
     errors = prior["errors"] if card.kind == "cuda" else []
     dtype = native_dtype(card)
+    law = _cpu_law() if card.kind == "cpu" else _device_law(card, sibling)
+    return Profile.model_validate_json(
+        json.dumps(
+            {
+                "schema_version": 2,
+                "name": card.name,
+                "gpu": card.name,
+                "title": card.title,
+                "device": {
+                    "sheet": sheet_part(card).model_dump(mode="json"),
+                    "coefficients": {dtype: law},
+                    "corrections": _corrections(card, sibling),
+                },
+                "runtimes": _runtimes(card, sibling, law),
+                "quality": {"kind": "data-sheet", "errors": errors},
+                "provenance": {**prior["provenance"], "notes": [*prior["provenance"]["notes"], card.notes[:2000]]},
+            }
+        )
+    )
+
+
+def _runtimes(card: DataSheet, sibling: Profile | None, law: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of every such card, and those that a sibling's kernels were timed in."""
+    prior, dtype = datasheet_prior(), native_dtype(card)
+    scores = {} if card.kind == "cpu" else prior["scores"]["nvidia" if card.kind == "cuda" else "other"]
     runtimes = {}
     for name, template in prior["runtimes"].items():
         if card.kind in RUNTIME_KINDS.get(name, (card.kind,)):
@@ -79,77 +92,31 @@ def datasheet_profile(card: DataSheet, sibling: Profile | None = None) -> Profil
                 part["coefficients"] = {**template["coefficients"], "overlap_loss": loss}
             if sibling is not None and name in sibling.runtimes:
                 part |= _as_sibling(card, sibling, sibling.runtimes[name], part)
+            if name == "transformers-eager" and card.kind != "cpu":
+                part["device"] = {dtype: _eager_kernels(card, law, part)}
             runtimes[name] = part
-    return Profile.model_validate_json(
-        json.dumps(
-            {
-                "schema_version": 2,
-                "name": card.name,
-                "gpu": card.name,
-                "title": card.title,
-                "device": {
-                    "sheet": sheet_part(card).model_dump(mode="json"),
-                    "coefficients": {dtype: _cpu_law() if card.kind == "cpu" else _device_law(card, dtype, sibling)},
-                    "corrections": _corrections(card, sibling),
-                },
-                "runtimes": runtimes,
-                "quality": {"kind": "data-sheet", "errors": errors},
-                "provenance": {**prior["provenance"], "notes": [*prior["provenance"]["notes"], card.notes[:2000]]},
-            }
-        )
-    )
+    for name in FROM_SIBLINGS:
+        if sibling is not None and name in sibling.runtimes:
+            runtimes[name] = _derived(card, sibling, sibling.runtimes[name])
+    return runtimes
 
 
-def _device_law(card: DataSheet, dtype: str, sibling: Profile | None) -> dict[str, Any]:
+def _eager_kernels(card: DataSheet, law: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """The runtime's own kernels, with the shortest ones of eager mode."""
+    own: dict[str, Any] = next(iter(part["device"].values()), {})
+    table, gap_s = {**law, **own}, part["coefficients"]["gap_s"]["value"]
+    floors = {name: table[name]["value"] for name in ("gemm.floor_s", "pointwise.floor_s")}
+    least = eager_floors(card, floors, gap_s)
+    return own | {name: {**table[name], "value": s} for name, s in least.items() if s != floors[name]}
+
+
+def _device_law(card: DataSheet, sibling: Profile | None) -> dict[str, Any]:
     """The sibling's law, or the common one, on this card."""
-    table: dict[str, Any] = datasheet_prior()["coefficients"]
     if sibling is not None:
-        table = _guessed(card, sibling, sibling.device.coefficients.get("bfloat16", {}))
-    return _on_card(card, dtype, sibling, table)
-
-
-def _on_card(card: DataSheet, dtype: str, sibling: Profile | None, table: dict[str, Any]) -> dict[str, Any]:
-    """Coefficients with what follows from the card's own sheet.
-
-    Rates of arithmetic as its watts a multiprocessor sustain them: a calibrated card that its power limit binds says
-    nothing of the rate without one, so that the common law's is taken, as far as the watts carry it. What one
-    multiprocessor loads is its own and no share of the bandwidth (of a sibling: `at_memory`). And no rate puts the
-    card behind a calibrated one that its sheet is ahead of, or before one that its sheet is behind.
-    """
-    prior, sheet, values = datasheet_prior(), sheet_of(card, dtype), {name: one["value"] for name, one in table.items()}
-    share = sustained_share(card, sheet.peak_flops_per_s)
-    if sibling is not None and COMPUTE in values:
-        bound = prior["sustained"].get(card.architecture, {}).get("card") == sibling.gpu
-        if bound and not (share is None and _alike(card, sibling)):
-            values[COMPUTE] = prior["coefficients"][COMPUTE]["value"]
-        else:
-            values[COMPUTE] *= power_factor(card, datasheet(sibling.gpu))
-    if sibling is None:
-        values[TILE] = prior["tile_bytes_per_s"] * sheet.sm_count / sheet.bandwidth_bytes_per_s
-    moved = {name: {**one, "value": values[name]} for name, one in table.items()}
-    if share is not None:
-        moved = lowered_values(moved, share)
-    for name, most in ((BANDWIDTH, sheet.bandwidth_bytes_per_s), (COMPUTE, sheet.peak_flops_per_s)):
-        if name in moved:
-            moved[name] = {**moved[name], "value": _in_order(card, name, moved[name]["value"] * most) / most}
-    return moved
-
-
-def _alike(card: DataSheet, sibling: Profile) -> bool:
-    """Whether a multiprocessor of both has about the same peak."""
-    theirs = datasheet(sibling.gpu)
-    return math.isclose(card.peak_16_bit / card.sm_count, theirs.peak_16_bit / theirs.sm_count, rel_tol=0.05)
-
-
-def _in_order(card: DataSheet, name: str, rate: float) -> float:
-    """A rate no lower than that of a calibrated card behind this one by its sheet, and no higher than of one ahead."""
-    low, high = 0.0, math.inf
-    for other, reached in datasheet_prior()["reached"].items():
-        if card.is_ahead_of(datasheet(other)):
-            low = max(low, reached[name])
-        elif datasheet(other).is_ahead_of(card):
-            high = min(high, reached[name])
-    return max(min(rate, high), low)
+        return _guessed(card, sibling, sibling.device.coefficients.get("bfloat16", {}))
+    table: dict[str, Any] = datasheet_prior()["coefficients"]
+    values = law_values(card, None, {name: one["value"] for name, one in table.items()})
+    return {name: {**one, "value": values[name]} for name, one in table.items()}
 
 
 def _as_sibling(card: DataSheet, sibling: Profile, theirs: RuntimePart, mine: dict[str, Any]) -> dict[str, Any]:
@@ -157,23 +124,44 @@ def _as_sibling(card: DataSheet, sibling: Profile, theirs: RuntimePart, mine: di
 
     The host of a runtime that launches kernels one by one is no property of the chip: it stays a guess.
     """
-    dtype = native_dtype(card)
     coefficients = _guessed(card, sibling, theirs.coefficients)
     if mine["implementation"] == "transformers":
         coefficients = {**mine["coefficients"], "gap_s": coefficients["gap_s"]}
-    own = {
-        name: _on_card(card, dtype, sibling, _guessed(card, sibling, table)) for name, table in theirs.device.items()
+    own = {name: _guessed(card, sibling, table) for name, table in theirs.device.items()}
+    return {"coefficients": coefficients, "device": own, "corrected": _corrected(card, sibling, theirs)}
+
+
+def _derived(card: DataSheet, sibling: Profile, theirs: RuntimePart) -> dict[str, Any]:
+    """A whole runtime of a card of the same chip, whose kernels were timed in it, with twice that one's errors."""
+    part = theirs.model_dump(mode="json")
+    own = {name: _guessed(card, sibling, table) for name, table in theirs.device.items()}
+    note = f"kernels and step of {sibling.title}, the same chip, on the data sheet of {card.title}: derived, not timed"
+    return {
+        **part,
+        "coefficients": _guessed(card, sibling, theirs.coefficients),
+        "device": own,
+        "corrected": _corrected(card, sibling, theirs),
+        "note": "; ".join([_note(card, native_dtype(card), part["note"], sibling), note]),
+        "conformal_scores": derived_scores(theirs),
     }
-    corrected = list(theirs.corrected) if shares_waves(card, datasheet(sibling.gpu)) else []
-    return {"coefficients": coefficients, "device": own, "corrected": corrected}
+
+
+def derived_scores(source: RuntimePart) -> dict[Any, list[float]]:
+    """|log residuals| of a runtime that was derived from another one, not measured: `DERIVED` times its."""
+    return {phase: [DERIVED * score for score in scores] for phase, scores in source.conformal_scores.items()}
+
+
+def _corrected(card: DataSheet, sibling: Profile, theirs: RuntimePart) -> list[str]:
+    return list(theirs.corrected) if shares_waves(card, datasheet(sibling.gpu)) else []
 
 
 def _guessed(card: DataSheet, sibling: Profile, table: Mapping[str, Coefficient]) -> dict[str, Any]:
-    """Another card's coefficients at this one's memory: not fitted, and no surer than two cards of a chip are alike."""
+    """Another card's coefficients on this one: not fitted, and no surer than two cards of a chip are alike."""
+    values = law_values(card, datasheet(sibling.gpu), {name: one.value for name, one in table.items()})
     return {
-        name: {"value": one.value, "stderr_log": math.hypot(one.stderr_log, APART), "status": "prior"}
-        if one.value > 0.0 and one.status != "fixed" else one.model_dump(mode="json")
-        for name, one in at_memory(table, memory_ratio(sibling.device.sheet, sheet_part(card))).items()
+        name: {"value": values[name], "stderr_log": math.hypot(one.stderr_log, APART), "status": "prior"}
+        if one.value > 0.0 and one.status != "fixed" else {**one.model_dump(mode="json"), "value": values[name]}
+        for name, one in table.items()
     }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 class Sheet(Record):
     """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units.
 
-    `matrix_rows` is what one instruction of its matrix units works on; 1 where it has none.
+    `matrix_rows` is what one instruction of its matrix units works on; 1 where it has none. `vector_rows` of them take
+    as long as a single row in float32 outside those units.
     """
 
     peak_flops_per_s: float
@@ -27,6 +28,7 @@ class Sheet(Record):
     cache_bytes: float
     float8_flops_per_s: float = 0.0
     matrix_rows: float = MMA_ROWS
+    vector_rows: float = MMA_ROWS
 
 
 @dataclass(frozen=True, slots=True)

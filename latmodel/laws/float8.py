@@ -1,6 +1,6 @@
 """Products of 8-bit floats (fp8 weights, inputs quantised on the way): the law of products after one that quantises."""
 
-from ..model.ops import OpCost, pointwise
+from ..model.ops import MMA_ROWS, OpCost, pointwise
 from .coefficients import Float8, Sheet
 from .gemm import GemmLaw, Tile
 from .pointwise import PointwiseLaw
@@ -26,7 +26,8 @@ class Float8Law:
     """Products of 8-bit floats on one device, the quantisation of their inputs included."""
 
     def __init__(self, c: Float8, sheet: Sheet) -> None:
-        self._products = GemmLaw(c.gemm, sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s), TILE)
+        at_rate = sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s, vector_rows=MMA_ROWS)
+        self._products = GemmLaw(c.gemm, at_rate, TILE)
         self._quantize = PointwiseLaw(c.quantize.pointwise, sheet)
         self._row_s, self._floor_s = c.quantize.row_s, c.quantize.floor_s
 

@@ -7,7 +7,7 @@ either split along k if SMs would idle; the best of these is what a library pick
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..arrays import Array, ceil, indicator, maximum, minimum, ordered
+from ..arrays import Array, ceil, indicator, is_array, maximum, minimum, ordered
 from ..model.alignment import misfit, oddness
 from ..model.ops import MMA_ROWS, OpCost
 from .coefficients import GemmCoefficients, Sheet
@@ -109,13 +109,13 @@ class GemmLaw:
         """Tensor-core seconds of one product: the better of two tilings, less what short kernels gain at boost clocks.
 
         With cell = 2·S / (P · compute_efficiency) and k' = k + prologue_k, one tile of 64 × 64 (16 to 64 rows of it
-        used: `row_step` at a time, and no more than the device's matrix units do) takes one = k' · max(cell · rows · 64
-        / small_tile_efficiency, load), load = 64 columns · 2 bytes · S / (B · tile_bandwidth): what one SM alone can
-        load. All tiles balanced over the SMs take b = ⌈n/64⌉ · ⌈m/64⌉ · k' · cell · rows · 64 / (small_tile_efficiency
-        · S). Small tiles either leave SMs idle for the time of one tile or split k over them at a fixed cost: small =
-        max(b, min(one, b + split_k_s)). With c the lesser of that and `_large_tiles`, the answer is c − boost · boost_s
-        · c / (c + boost_s). Up to 16 rows small tiles always win (they pay for 16 rows, large tiles for 128) and large
-        tiles are not priced.
+        used: `row_step` at a time, and no more than the device's matrix units do; of a single row as in `_of_rows`)
+        takes one = k' · max(cell · rows · 64 / small_tile_efficiency, load), load = 64 columns · 2 bytes · S / (B ·
+        tile_bandwidth): what one SM alone can load. All tiles balanced over the SMs take b = ⌈n/64⌉ · ⌈m/64⌉ · k' ·
+        cell · rows · 64 / (small_tile_efficiency · S). Small tiles either leave SMs idle for the time of one tile or
+        split k over them at a fixed cost: small = max(b, min(one, b + split_k_s)). With c the lesser of that and
+        `_in_large_tiles`, the answer is c − boost · boost_s · c / (c + boost_s). Up to 16 rows small tiles always win
+        (they pay for 16 rows, large tiles for 128) and large tiles are not priced.
         """
         c = self._c
         # One look-up for what nearly all products of plain numbers ask for: the very number that operators begin with.
@@ -129,8 +129,18 @@ class GemmLaw:
         return seconds * (1.0 - self._boosted_s / (seconds + c.boost_s))
 
     def _of_rows(self, m: Array, row_step: Array, *, keep: bool) -> _Rows:
+        """A single row may go to a matrix-vector kernel, which multiplies in float32 and pads nothing.
+
+        P / P32 rows of the matrix units take as long. (One row of a weight that no cache holds is 3 % quicker than two
+        on an L40S, where that is 4 rows, and as quick on A100, H100 and B200, where it is 15 or more;
+        NVIDIA/aiconfigurator.)
+        """
         most, (tall, wide) = self._sheet.matrix_rows, SMALL_TILE
         step = row_step if most == MMA_ROWS else minimum(row_step, most)
+        if is_array(m):
+            step = step - indicator(m == 1.0, m) * maximum(step - self._sheet.vector_rows, 0.0)
+        elif m == 1.0:
+            step = minimum(step, self._sheet.vector_rows)
         used = minimum(tall, ceil(m * (1.0 / step)) * step)
         wave_s = self._small_cell_s * used * wide
         balanced_s = ceil(m * (1.0 / tall)) * wave_s / self._sheet.sm_count

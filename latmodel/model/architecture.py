@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..arrays import Array, is_array, total
+from ..arrays import Array, is_array, maximum, minimum, total
 from .formats import WeightFormat
 from .layers.attention import Attention
 from .layers.embedding import Embedding
@@ -20,6 +20,7 @@ __all__ = [
     "Mamba2", "Mixer", "Norm", "uniform",
 ]  # fmt: skip
 
+LAYER_SIZES = (*FeedForward.sizes, *Attention.sizes)  # of which a profile may know the measured range
 Mixer = Layer  # a layer that tokens exchange through: the first of a block
 
 
@@ -120,6 +121,19 @@ class Architecture:
         """The kinds of layer besides attention and a dense feed-forward layer, which every profile is fitted on."""
         layers = (layer for group in self.groups for layer in group.block.layers)
         return frozenset(layer.kind for layer in layers if not layer.always_measured)
+
+    @cached_property
+    def extents(self) -> dict[str, tuple[Array, Array]]:
+        """The smallest and the largest of each size (`LAYER_SIZES`) over all layers that have it."""
+        found: dict[str, tuple[Array, Array]] = {}
+        for group in self.groups:
+            for layer in group.block.layers:
+                for size in layer.sizes:
+                    value = getattr(layer, size)
+                    low, high = found.get(size, (value, value))
+                    # The first, and most of the others, are the very same number.
+                    found[size] = (low, high) if value is low is high else (minimum(low, value), maximum(high, value))
+        return found
 
     @cached_property
     def embedding(self) -> Embedding:

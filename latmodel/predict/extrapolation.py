@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ..arrays import Array, indicator, is_array
 from ..device.profile import RuntimePart
-from ..model.architecture import Architecture
+from ..model.architecture import LAYER_SIZES, Architecture
 from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
 from .columns import WORK_COLUMNS
@@ -27,8 +27,9 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     if (is_array(work.cached) or work.cached) and "cached_tokens" not in part.ranges:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
-        value = _range_value(name, model, work)
-        found = found | (value < low) | (value > high)
+        extent = _extent(name, model, work)
+        if extent is not None:
+            found = found | (extent[0] < low) | (extent[1] > high)
     if "prompt_tokens" in part.ranges:
         found = found | (_last_context(work) > part.ranges["prompt_tokens"][1])
     return indicator(found, model.hidden_size)
@@ -45,8 +46,9 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     if work.cached and work.prompt > 1.0 and "cached_tokens" not in part.ranges:
         lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():
-        value = _range_value(name, model, work)
-        if not low <= value <= high:
+        extent = _extent(name, model, work)
+        if extent is not None and not low <= extent[0] <= extent[1] <= high:
+            value = extent[0] if extent[0] < low else extent[1]
             lines.append(f"{name} {value:g} ({low:g} to {high:g} measured)")
         elif name == "prompt_tokens" and _last_context(work) > high:
             lines.append(f"a generation to {_last_context(work):g} positions (to {high:g} measured)")
@@ -69,9 +71,14 @@ def _last_context(work: Work) -> Array:
     return work.cached + work.prompt + work.new
 
 
-def _range_value(name: str, model: Architecture, work: Work) -> Array:
+def _extent(name: str, model: Architecture, work: Work) -> tuple[Array, Array] | None:
+    """The smallest and the largest value of what a range is of; None where the model has no such layer."""
+    if name in LAYER_SIZES:
+        return model.extents.get(name)
     if name == "prompt_tokens" and (is_array(work.cached) or work.cached):  # where the prompt ends
-        return work.prompt + work.cached
-    if name in ("num_hidden_layers", "hidden_size", "vocab_size"):
-        return getattr(model, name)
-    return work.cached if name == "cached_tokens" else getattr(work, WORK_COLUMNS[name])
+        value = work.prompt + work.cached
+    elif name in ("num_hidden_layers", "hidden_size", "vocab_size"):
+        value = getattr(model, name)
+    else:
+        value = work.cached if name == "cached_tokens" else getattr(work, WORK_COLUMNS[name])
+    return value, value

@@ -19,6 +19,7 @@ class Attention(Layer):
     """Softmax attention with grouped keys and values (MHA if `kv_heads == heads`, MQA if 1)."""
 
     always_measured: ClassVar[bool] = True
+    sizes: ClassVar[tuple[str, ...]] = ("head_dim",)
 
     heads: Array
     kv_heads: Array

@@ -15,6 +15,7 @@ class FeedForward(Layer):
     """A gated (three matrices, SwiGLU) or plain (two) feed-forward layer."""
 
     always_measured: ClassVar[bool] = True
+    sizes: ClassVar[tuple[str, ...]] = ("intermediate_size",)
 
     intermediate_size: Array
     gated: bool = True

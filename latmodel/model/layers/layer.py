@@ -37,6 +37,7 @@ class Layer(ABC):
 
     always_measured: ClassVar[bool] = False  # every profile is fitted on this kind
     has_experts: ClassVar[bool] = False
+    sizes: ClassVar[tuple[str, ...]] = ()  # attributes of which a profile may know the measured range
 
     @property
     def kind(self) -> str:

@@ -86,7 +86,8 @@ class _Search:
         kept = np.flatnonzero(relaxed.reduced <= room)
         core, boxes = node.core.take(kept), self._split(node, relaxed)
         for box in boxes:
-            allowed = self.program.costs.transient_bytes[core.choice] <= box.transient_high
+            largest = self.program.costs.largest_bytes[:, core.choice]
+            allowed = (largest <= box.high_bytes[:, None]).all(axis=0)
             self.push(relaxed.bound, box, core.take(np.flatnonzero(allowed)))
         if not boxes:
             self._settle(core, node.box, relaxed.bound)
@@ -109,11 +110,15 @@ class _Search:
     def _split(self, node: _Node, relaxed: Relaxed) -> list[Box]:
         """The box in two where the relaxed programme is loose; nothing where it is not."""
         costs, box, used = self.program.costs, node.box, node.core.choice[relaxed.share > LOOSE]
-        transient = costs.transient_bytes[used].max()
+        largest = costs.largest_bytes[:, used].max(axis=1)
         totals = costs.each[:, node.core.choice] @ relaxed.share
-        if transient > box.transient_low and costs.peak_bytes(totals, transient) > self.limits.memory_bytes:
-            below = costs.transient_bytes[costs.transient_bytes < transient].max(initial=0.0)
-            return [box._replace(transient_high=below), box._replace(transient_low=transient)]
+        kind = int(np.argmax(largest - box.low_bytes))
+        if largest[kind] > box.low_bytes[kind] and costs.peak_bytes(totals, largest) > self.limits.memory_bytes:
+            each, high, low = costs.largest_bytes[kind], box.high_bytes.copy(), box.low_bytes.copy()
+            high[kind], low[kind] = each[each < largest[kind]].max(initial=0.0), largest[kind]
+            return [box._replace(high_bytes=high), box._replace(low_bytes=low)]
+        if costs.cuts_last and (boxes := self._by_layers(box, float(totals[0]))):
+            return boxes
         classes = self.program.host_class
         counts = np.bincount(classes[node.core.choice], relaxed.share, minlength=box.least.size)
         number = int(np.argmax(np.abs(counts - np.rint(counts))))
@@ -122,6 +127,17 @@ class _Search:
         most, least = box.most.copy(), box.least.copy()
         most[number], least[number] = np.floor(counts[number]), np.ceil(counts[number])
         return [box._replace(most=most), box._replace(least=least)]
+
+    def _by_layers(self, box: Box, layers: float) -> list[Box]:
+        """The box in two by how many layers are there; nothing where all its models have as many."""
+        fewest, most = self.program.layers(box)
+        if fewest >= most:
+            return []
+        number = self.program.host_class[self.program.costs.sums.present == 0.0][0]
+        middle, every = min(max(np.floor(layers), fewest), most - 1.0), len(self.program.scores)
+        few, many = box.least.copy(), box.most.copy()
+        few[number], many[number] = every - middle, every - middle - 1.0
+        return [box._replace(least=few), box._replace(most=many)]
 
     def _settle(self, core: Core, box: Box, bound: float) -> None:
         """Solve a box in whole numbers: solve, add the tangent that the solution breaks, solve again."""

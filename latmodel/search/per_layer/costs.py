@@ -9,9 +9,12 @@ import numpy as np
 from ...arrays import Array
 from ...model.architecture import Architecture, Block, Group
 from ...model.config import Workload
+from ...model.implementation import Implementation
+from ...model.memory import workspace_of
 from ...predict.forward import Around, around_blocks, block_cost, head_cost, host_seconds
 from ...predict.inputs import work_of
 from ...predict.predictor import Predictor
+from ...predict.target import Work
 from ...predict.timeline import overlapped
 
 # Slopes of a decode step in host, first and last device seconds.
@@ -37,7 +40,7 @@ class Fixed(NamedTuple):
 
     around: Around
     held_bytes: float
-    transient_bytes: float
+    largest_bytes: Array  # [kinds], as in `LayerCosts`
 
     @property
     def prefill_s(self) -> float:
@@ -51,18 +54,26 @@ class LayerCosts:
 
     Attributes:
         each: [7, choices], rows as in `Sums`.
-        transient_bytes: [choices]; of a model the largest counts.
+        largest_bytes: [kinds, choices]; of a model the largest of each kind counts: of its transients, and of outputs
+            and of unpacked matrices that kernels of quantised weights hold, where they do.
         loss: share of the shorter timeline that does not hide.
-        new: tokens generated.
+        work: the workload.
+        implementation: of the runtime.
     """
 
     blocks: tuple[Block, ...]
     shared: tuple[float, float, float]
     each: Array
-    transient_bytes: Array
+    largest_bytes: Array
     fixed: Fixed
     loss: float
-    new: float
+    work: Work
+    implementation: Implementation
+
+    @property
+    def new(self) -> float:
+        """Tokens generated."""
+        return float(self.work.new)
 
     @property
     def sums(self) -> Sums:
@@ -80,13 +91,22 @@ class LayerCosts:
     def response(self, totals: Array) -> Array:
         """Seconds of models with such sums; totals are [7, ...], the result has the other axes."""
         s, around = Sums(*totals), self.fixed.around
-        prefill = around.prefill(overlapped(s.prefill_host, s.prefill_device, self.loss))
-        return prefill + self.new * around.step(s.decode_host, s.first_device, s.last_device, self.loss)
+        blocks = overlapped(s.prefill_host, s.prefill_device, self.loss) * self.prompt_share(s.present)
+        return around.prefill(blocks) + self.new * around.step(s.decode_host, s.first_device, s.last_device, self.loss)
 
-    def peak_bytes(self, totals: Array, transient_bytes: Array) -> Array:
-        """Memory at the peak of models with such sums, and their largest transient."""
-        largest = np.maximum(transient_bytes, self.fixed.transient_bytes)
-        return Sums(*totals).held_bytes + self.fixed.held_bytes + largest
+    def prompt_share(self, layers: Array) -> Array:
+        """Share of so many layers' work on a prompt that is done: a runtime may cut the last one short."""
+        return self.implementation.prompt_share(layers, self.work.prompt, self.work.logits_all)
+
+    @property
+    def cuts_last(self) -> bool:
+        """Whether it does, so that the prefill is no sum over layers unless their number is known."""
+        return bool(self.prompt_share(1.0) < 1.0)
+
+    def peak_bytes(self, totals: Array, largest_bytes: Array) -> Array:
+        """Memory at the peak of models with such sums, and the largest of each kind: [kinds, ...]."""
+        own = self.fixed.largest_bytes.reshape(-1, *[1] * (np.ndim(largest_bytes) - 1))
+        return Sums(*totals).held_bytes + self.fixed.held_bytes + np.maximum(largest_bytes, own).sum(axis=0)
 
     def tangent(self, totals: Array) -> Tangent:
         """Slopes of a decode step's mean max(host, device) in host, first and last device seconds at some sums.
@@ -107,10 +127,11 @@ class LayerCosts:
         per_layer = host * s.decode_host + first * s.first_device + last * s.last_device
         return per_layer, float(host * around.step_host_s + (first + last) * around.step_device_s)
 
-    def prefill_along(self) -> tuple[Array, Array]:
-        """Seconds of prefill of a layer of each choice by the two planes of max(host, device) + loss · min."""
-        s = self.sums
-        return s.prefill_host + self.loss * s.prefill_device, self.loss * s.prefill_host + s.prefill_device
+    def prefill_along(self, share: float) -> tuple[Array, Array]:
+        """Seconds of prefill of a layer of each choice by the two planes of max(host, device) + loss · min, of which
+        `share` is done (`prompt_share`)."""
+        s, rest = self.sums, self.loss * share
+        return share * s.prefill_host + rest * s.prefill_device, rest * s.prefill_host + share * s.prefill_device
 
 
 def layer_costs(
@@ -118,27 +139,30 @@ def layer_costs(
 ) -> LayerCosts:
     """Cost every choice once; `shared` is hidden size, vocabulary and whether embeddings are tied."""
     work, target = work_of(workload), predictor.target(workload.dtype, workload.numbers().format)
-    bare = predictor.memory(_model([], shared), work)
-    rows, transient = [], []
+    empty = _model([], shared)
+    bare = predictor.memory(empty, work)
+    rows, largest = [], []
     for block in blocks:
         present = float(bool(block.layers))
         cost = block_cost(block, shared[0], work, target)
-        memory = predictor.memory(_model([(present, block)], shared), work)
+        model = _model([(present, block)], shared)
+        memory = predictor.memory(model, work)
         prefill_host, decode_host = host_seconds(1.0, cost, target)
         rows.append((
             present, present * prefill_host, present * cost.prefill.seconds, present * decode_host,
             present * cost.first.seconds, present * cost.last.seconds,
             memory.weight_bytes - bare.weight_bytes + memory.cache_bytes,
         ))  # fmt: skip
-        transient.append(memory.transient_bytes if present else 0.0)
-    head = head_cost(_model([], shared), work, target)
-    fixed = Fixed(
-        around_blocks(head, work, target),
-        bare.weight_bytes + bare.overhead_bytes,
-        bare.transient_bytes,
-    )
-    each = np.array(rows, dtype=np.float64).T
-    return LayerCosts(blocks, shared, each, np.array(transient), fixed, target.runtime.overlap_loss, float(work.new))
+        held = workspace_of(model, work.numbers, target.implementation)
+        largest.append((memory.transient_bytes, *held) if present else (0.0, 0.0, 0.0))
+    kinds = np.array(largest, dtype=np.float64).T
+    there = kinds.any(axis=1) | np.array([True, False, False])
+    head, own = head_cost(empty, work, target), np.array([bare.transient_bytes, 0.0, 0.0])
+    fixed = Fixed(around_blocks(head, work, target), bare.weight_bytes + bare.overhead_bytes, own[there])
+    return LayerCosts(
+        blocks, shared, np.array(rows, dtype=np.float64).T, kinds[there], fixed, target.runtime.overlap_loss,
+        work, target.implementation,
+    )  # fmt: skip
 
 
 def _model(groups: Sequence[tuple[float, Block]], shared: tuple[float, float, float]) -> Architecture:

@@ -41,12 +41,13 @@ class Core(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A part of all choices: how many layers may be of each host time, and what their largest transient may be."""
+    """A part of all choices: how many layers may be of each host time, and what the largest bytes of each kind may be
+    (`LayerCosts.largest_bytes`)."""
 
     least: Array
     most: Array
-    transient_low: float
-    transient_high: float
+    low_bytes: Array
+    high_bytes: Array
 
 
 class Relaxed(NamedTuple):
@@ -75,7 +76,8 @@ class _Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerProgram:
-    """Columns: the pairs of a core, then prefill and decode-step seconds of the whole model, and the largest transient.
+    """Columns: the pairs of a core, then prefill and decode-step seconds of the whole model, and its largest bytes of
+    each kind.
 
     Attributes:
         scores: [layers, choices]; minus infinity forbids a choice.
@@ -92,7 +94,7 @@ class LayerProgram:
         Not what another choice of its layer beats: none worse in score, time and memory, equally present. Of equals
         the first is kept.
         """
-        each = np.vstack((self.costs.each[1:], self.costs.transient_bytes))
+        each = np.vstack((self.costs.each[1:], self.costs.largest_bytes))
         present = self.costs.sums.present
         beats = (each[:, :, None] <= each[:, None, :]).all(axis=0) & (present[:, None] == present[None, :])
         same, before = beats & beats.T, np.tri(present.size, k=-1, dtype=bool).T
@@ -115,7 +117,15 @@ class LayerProgram:
         least, most = np.zeros(self.host_class.max() + 1), np.full(self.host_class.max() + 1, float(layers))
         least[self.host_class[absent]] = layers - self._most_layers(limits, tangents)
         most[self.host_class[absent]] = layers - 1.0
-        return Box(least, most, self.costs.fixed.transient_bytes, np.inf)
+        own = self.costs.fixed.largest_bytes
+        return Box(least, most, own, np.full_like(own, np.inf))
+
+    def layers(self, box: Box) -> tuple[float, float]:
+        """The fewest and the most layers of a model in a box."""
+        absent = self.host_class[self.costs.sums.present == 0.0]
+        if not absent.size:
+            return float(len(self.scores)), float(len(self.scores))
+        return max(len(self.scores) - box.most[absent[0]], 1.0), len(self.scores) - box.least[absent[0]]
 
     def relax(self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent]) -> Relaxed | None:
         """The programme with fractions of choices; None if even so nothing keeps the limits."""
@@ -123,8 +133,9 @@ class LayerProgram:
         worth, scale = self._worth(core)
         rows = self._rows(core, box, limits, tangents)
         solution = optimize.linprog(
-            np.concatenate((-worth / scale, np.zeros(3))), rows.upper, rows.most, rows.each, np.ones(len(self.scores)),
-            bounds=[*[(0.0, None)] * (worth.size + 2), (box.transient_low / limits.memory_bytes, None)], method="highs",
+            np.concatenate((-worth / scale, np.zeros(2 + box.low_bytes.size))), rows.upper, rows.most, rows.each,
+            np.ones(len(self.scores)), method="highs",
+            bounds=[*[(0.0, None)] * (worth.size + 2), *((low, None) for low in box.low_bytes / limits.memory_bytes)],
         )  # fmt: skip
         if solution.x is None:
             return None
@@ -140,12 +151,13 @@ class LayerProgram:
         if limits.seconds is None:
             worth, scale = np.zeros_like(worth), self.unit
         rows, n = self._rows(core, box, limits, tangents), worth.size
-        time = np.array([1.0, self.costs.new, 0.0]) * (limits.seconds is None)
-        least = [0.0, 0.0, box.transient_low / limits.memory_bytes]
+        kinds = box.low_bytes.size
+        time = np.array([1.0, self.costs.new, *[0.0] * kinds]) * (limits.seconds is None)
+        least = [0.0, 0.0, *box.low_bytes / limits.memory_bytes]
         solution = optimize.milp(
             np.concatenate((-worth / scale, time)),
-            integrality=np.repeat([1, 0], (n, 3)),
-            bounds=optimize.Bounds(np.concatenate((np.zeros(n), least)), np.repeat([1.0, np.inf], (n, 3))),
+            integrality=np.repeat([1, 0], (n, 2 + kinds)),
+            bounds=optimize.Bounds(np.concatenate((np.zeros(n), least)), np.repeat([1.0, np.inf], (n, 2 + kinds))),
             constraints=[
                 optimize.LinearConstraint(rows.upper, -np.inf, rows.most),
                 optimize.LinearConstraint(rows.each, 1.0, 1.0),
@@ -171,40 +183,48 @@ class LayerProgram:
         return worth, max(float(np.abs(worth).max()), 1e-300)
 
     def _rows(self, core: Core, box: Box, limits: Limits, tangents: Sequence[Tangent]) -> _Rows:
-        """Tangents of prefill and of a decode step, the limit, memory, layers of each host time; one choice a layer."""
+        """Tangents of prefill and of a decode step, the limit, memory, layers of each host time; one choice a layer.
+
+        Where the last layer is cut short, the prefill is that of the fewest layers in the box: no more than it takes.
+        """
         sparse, c, f, unit = _scipy()[1], self.costs, self.costs.fixed, self.unit
-        rows = [(plane / unit, (-1.0, 0.0, 0.0), 0.0) for plane in c.prefill_along()]
+        kinds = len(c.largest_bytes)
+        none, share = (0.0,) * kinds, float(c.prompt_share(self.layers(box)[0]))
+        rows = [(plane / unit, (-1.0, 0.0, *none), 0.0) for plane in c.prefill_along(share)]
         for per_layer, around in map(c.step_along, tangents):
-            rows.append((per_layer / unit, (0.0, -1.0, 0.0), -around / unit))
+            rows.append((per_layer / unit, (0.0, -1.0, *none), -around / unit))
         if limits.seconds is not None:
-            rows.append((np.zeros(len(c.blocks)), (1.0, c.new, 0.0), (limits.seconds - f.prefill_s) / unit))
+            rows.append((np.zeros(len(c.blocks)), (1.0, c.new, *none), (limits.seconds - f.prefill_s) / unit))
         held = c.sums.held_bytes / limits.memory_bytes
-        rows.append((held, (0.0, 0.0, 1.0), 1.0 - f.held_bytes / limits.memory_bytes))
+        rows.append((held, (0.0, 0.0, *[1.0] * kinds), 1.0 - f.held_bytes / limits.memory_bytes))
         for number, (least, most) in enumerate(zip(box.least, box.most, strict=True)):
             counted = (self.host_class == number) * 1.0
-            rows += [(-counted, (0.0, 0.0, 0.0), -least), (counted, (0.0, 0.0, 0.0), most)]
+            rows += [(-counted, (0.0, 0.0, *none), -least), (counted, (0.0, 0.0, *none), most)]
         upper = np.array([np.concatenate((row[core.choice], others)) for row, others, _ in rows])
         layers, n, place = len(self.scores), core.layer.size, np.arange(core.layer.size)
-        widest = sparse.csr_matrix(
-            (c.transient_bytes[core.choice] / limits.memory_bytes, (core.layer, place)), (layers, n)
-        )
+        parts = [upper]
+        for kind, each in enumerate(c.largest_bytes):
+            widest = sparse.csr_matrix((each[core.choice] / limits.memory_bytes, (core.layer, place)), (layers, n))
+            column = np.zeros(2 + kinds)
+            column[2 + kind] = -1.0
+            parts.append(sparse.hstack([widest, np.tile(column, (layers, 1))]))
         return _Rows(
-            sparse.vstack([upper, sparse.hstack([widest, np.tile([0.0, 0.0, -1.0], (layers, 1))])]).tocsr(),
-            np.concatenate(([right for *_, right in rows], np.zeros(layers))),
-            sparse.csr_matrix((np.ones(n), (core.layer, place)), (layers, n + 3)),
+            sparse.vstack(parts).tocsr(),
+            np.concatenate(([right for *_, right in rows], np.zeros(kinds * layers))),
+            sparse.csr_matrix((np.ones(n), (core.layer, place)), (layers, n + 2 + kinds)),
         )
 
     def _most_layers(self, limits: Limits, tangents: Sequence[Tangent]) -> float:
         """No more layers than this fit in the limit: a whole number, which the relaxed programme does not see.
 
         Each pair of a prefill plane and a tangent bounds the response from below by a sum over layers; the cheapest
-        layer that is no gap, that many times, must keep the limit.
+        layer that is no gap, that many times, must keep the limit. (One layer's share of the prompt is the least.)
         """
         c, most = self.costs, float(len(self.scores))
         there = c.sums.present > 0.0
         if limits.seconds is None or not there.any():
             return most
-        for prefill in c.prefill_along():
+        for prefill in c.prefill_along(float(c.prompt_share(1.0))):
             for step, around in map(c.step_along, tangents):
                 least = float((prefill + c.new * step)[there].min())
                 room = limits.seconds * (1.0 + TOLERANCE) - c.fixed.prefill_s - c.new * around

@@ -25,10 +25,10 @@ class Swaps:
     def _costs(self) -> LayerCosts:
         return self.program.costs
 
-    def excess(self, totals: Array, transient_bytes: Array) -> Array:
+    def excess(self, totals: Array, largest_bytes: Array) -> Array:
         """By what share sums break the limits; none of it where they are kept. Without a layer: infinity."""
         seconds, most = self.limits.tightened(-TOLERANCE)
-        over = np.maximum(self._costs.peak_bytes(totals, transient_bytes) / most - 1.0, 0.0)
+        over = np.maximum(self._costs.peak_bytes(totals, largest_bytes) / most - 1.0, 0.0)
         if seconds is not None:
             over += np.maximum(self._costs.response(totals) / seconds - 1.0, 0.0)
         return np.where(totals[0] > 0.5, over, np.inf)
@@ -39,14 +39,14 @@ class Swaps:
 
     def broken(self, picked: Array) -> float:
         """By what share a choice breaks the limits."""
-        return float(self.excess(self._costs.total(picked), self._costs.transient_bytes[picked].max()))
+        return float(self.excess(self._costs.total(picked), self._costs.largest_bytes[:, picked].max(axis=1)))
 
     def mend(self, core: Core, picked: Array) -> Array | None:
         """Exchange one choice after another for the least loss of score per limit regained; None if that gets stuck."""
         picked = picked.copy()
         for _ in range(4 * picked.size):
             totals, delta, gain = self._moves(core, picked)
-            excess = self.excess(totals, self._costs.transient_bytes[picked].max())
+            excess = self.excess(totals, self._costs.largest_bytes[:, picked].max(axis=1))
             if not excess:
                 return picked
             regained = np.minimum(excess, 1e300) - self.excess(totals[:, None] + delta, self._largest(core, picked))
@@ -79,12 +79,13 @@ class Swaps:
         return self._costs.total(picked), delta, scores[core.layer, core.choice] - scores[core.layer, now]
 
     def _largest(self, core: Core, picked: Array) -> Array:
-        """The largest transient of a choice with each column put in its place."""
-        transient = self._costs.transient_bytes[picked]
-        top = int(np.argmax(transient))
-        others = np.full(transient.size, transient[top])
-        others[top] = np.delete(transient, top).max(initial=0.0)
-        return np.maximum(others[core.layer], self._costs.transient_bytes[core.choice])
+        """The largest bytes of each kind of a choice with each column put in its place: [kinds, columns]."""
+        largest = self._costs.largest_bytes[:, picked]
+        others = np.repeat(largest.max(axis=1, keepdims=True), picked.size, axis=1)
+        for kind, row in enumerate(largest):
+            top = int(np.argmax(row))
+            others[kind, top] = np.delete(row, top).max(initial=0.0)
+        return np.maximum(others[:, core.layer], self._costs.largest_bytes[:, core.choice])
 
     def _best_one(self, core: Core, picked: Array) -> tuple[list[tuple[int, int]], float]:
         totals, delta, gain = self._moves(core, picked)
@@ -95,10 +96,11 @@ class Swaps:
         totals, delta, gain = self._moves(few, picked)
         pairs = np.argwhere(apart & (gain[:, None] + gain[None, :] > 0.0))
         first, second = pairs.T
-        transient = self._costs.transient_bytes
+        each = self._costs.largest_bytes
         # The largest before stays in the comparison: it may be what is exchanged, but seldom is.
         largest = np.maximum(
-            np.maximum(transient[few.choice[first]], transient[few.choice[second]]), transient[picked].max()
+            np.maximum(each[:, few.choice[first]], each[:, few.choice[second]]),
+            each[:, picked].max(axis=1, keepdims=True),
         )
         kept = self.excess(totals[:, None] + delta[:, first] + delta[:, second], largest) == 0.0
         return self._best(few, pairs[kept], (gain[first] + gain[second])[kept], picked)
