@@ -229,7 +229,9 @@ def measured_ranges(observations: Sequence[Observation]) -> dict[str, tuple[floa
     for size in LAYER_SIZES:
         extents = [extent for model in models if (extent := model.extents.get(size)) is not None]
         if extents:
-            ranges[size] = (float(np.min([low for low, _ in extents])), float(np.max([high for _, high in extents])))
+            # Of rows of dimensions an extent is an array of one, of a whole configuration a number.
+            lows, highs = ([float(np.min(end)) for end in ends] for ends in zip(*extents, strict=True))
+            ranges[size] = (min(lows), max(highs))
     last = max(row.prompt_tokens + row.new_tokens for row in observations)
     first = min(row.prompt_tokens for row in observations if not row.cached_tokens)
     ranges["prompt_tokens"] = (float(first), float(last))
