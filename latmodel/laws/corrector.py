@@ -113,13 +113,10 @@ class Corrector:
         self._shapes: dict[Hashable, float] = {}
         self._grids: dict[Hashable, Any] = {}
 
-    def work_s(self, op: OpCost, work_s: Array, floor_s: float) -> Array:
-        """Corrected seconds of `op` beyond its floor."""
+    def factor(self, op: OpCost, like: Array) -> Array | None:
+        """What the seconds of `op`, floor included, are multiplied by, in the precision of `like`; None for nothing."""
         factor_of = self._factors.get(op.kind)
-        if factor_of is None:
-            return work_s
-        factor = _alike(factor_of(op), work_s)
-        return (work_s + floor_s) * factor - floor_s
+        return None if factor_of is None else _alike(factor_of(op), like)
 
     def _gemm(self, op: OpCost) -> Array:
         m, n, k = _numpy(op.m), _numpy(op.n), _numpy(op.k)

@@ -144,5 +144,6 @@ def op_seconds(
     """Seconds of `op` on the device, `gap_s` for each of its kernels included, with a learned correction if given."""
     work, floor, compute = DeviceLaws(fit, sheet)[op.kind](op, Conditions(hot, aligned))
     if corrector is not None:
-        work = corrector.work_s(op, work, floor)
+        factor = corrector.factor(op, work)
+        work = work if factor is None else (work + floor) * factor - floor
     return OpTime(work, floor + op.kernels * gap_s, compute)

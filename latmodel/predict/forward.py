@@ -277,7 +277,9 @@ def load(ops: list[OpCost], target: Target, known: Conditions = COLD[False]) -> 
     for op in ops:
         more, floor, arithmetic = laws[op.kind](op, known)
         if corrector is not None:
-            more = corrector.work_s(op, more, floor)
+            factor = corrector.factor(op, more)
+            if factor is not None:
+                more, floor = (more + floor) * factor, 0.0
         if kernels is None:  # from the first on, not from 0: adding an array to 0 costs a pass over it
             kernels, work, fixed, compute = op.kernels, more, floor, arithmetic
         else:  # floors are plain numbers, summed apart
