@@ -170,7 +170,7 @@ def test_measured_ranges_reach_from_the_shortest_prompt_to_the_last_token() -> N
     a_pass = row(phase="prefill", new_tokens=0, prompt_tokens=4, cached_tokens=2000)
     assert measured_ranges([*prefills, decode]) == {
         "num_hidden_layers": (4.0, 4.0), "hidden_size": (256.0, 256.0), "prompt_tokens": (300.0, 740.0),
-        "batch_size": (1.0, 3.0),
+        "batch_size": (1.0, 3.0), "intermediate_size": (512.0, 512.0), "head_dim": (64.0, 64.0),
     }  # fmt: skip
     # The few tokens of a pass over a cache are no short prompt.
     assert measured_ranges([*prefills, a_pass])["prompt_tokens"] == (300.0, 700.0)
