@@ -18,6 +18,7 @@ class Fake:
     name = "fake"
     formats = ("f16",)
     dtypes: tuple[DType, ...] = ("float16",)
+    few_rows = True
 
     def version(self) -> str:
         """Always the same; and noise on standard output, as real engines make."""

@@ -15,6 +15,7 @@ import fake_engine
 import pytest
 
 from calibration.engines.whole.whole_model import Child
+from calibration.engines.whole.whole_models import WHOLE_MODEL_ENGINES
 from calibration.measure.session import SampleFile, read_samples
 from calibration.verbs.engines import cases as engine_cases
 from calibration.verbs.engines.cpu import EngineRequest, calibrate_engine
@@ -103,6 +104,14 @@ def test_a_calibration_for_real_predicts_and_is_verified(tmp_path: Path, engine:
         verify_engine(predictor, MODEL, work.model_copy(update={"batch_size": 2}), EngineOptions())
     with pytest.raises(ProfileError, match="--kv-cache|no cache in q8_0"):
         predictor.predict(MODEL, work.model_copy(update={"kv_cache": "q8_0"}))
+
+
+def test_passes_of_a_few_tokens_are_measured_where_the_law_knows_of_the_kernels() -> None:
+    plain, all_ = engine_cases.cases(few_rows=False), engine_cases.cases()
+    assert [case for case in all_ if case.phase != "step"] == plain
+    assert {case.tokens for case in all_ if case.phase == "step"} >= {2, 4, 8, 16}
+    knows = {name: engine.few_rows for name, engine in WHOLE_MODEL_ENGINES.items()}
+    assert knows == {"llama.cpp": True, "onnxruntime": False, "vllm": False}
 
 
 def test_a_model_that_crashes_is_tried_twice_and_the_rest_is_kept(

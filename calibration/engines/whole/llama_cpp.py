@@ -30,6 +30,7 @@ class LlamaCpp:
     name = LLAMA_CPP.name
     formats = tuple(FILE_TYPES)
     dtypes: tuple[DType, ...] = ("float16", "bfloat16", "float32")  # whichever: the cache has 16 bits
+    few_rows = True
 
     def __init__(self) -> None:
         self._server: Any = None

@@ -27,6 +27,8 @@ class OnnxRuntime:
     name = ONNXRUNTIME.name
     formats = tuple(PRECISIONS)
     dtypes: tuple[DType, ...] = ("float32",)
+    # Its kernels are others (MLAS): with such passes in the fit, decode of unseen models was 26 % off, without 3 %.
+    few_rows = False
 
     def __init__(self) -> None:
         self._model: Any = None

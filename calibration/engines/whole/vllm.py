@@ -25,6 +25,7 @@ class Vllm:
     name = "vllm"
     formats = tuple(DTYPES)
     dtypes: tuple[DType, ...] = ("bfloat16", "float16")
+    few_rows = False
 
     def __init__(self) -> None:
         self._llm: Any = None

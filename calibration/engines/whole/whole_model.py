@@ -29,6 +29,7 @@ class WholeModelEngine(Protocol):
     name: str
     formats: tuple[str, ...]
     dtypes: tuple[DType, ...]  # that a workload may name: of its cache, and of what is not quantised
+    few_rows: bool  # a few tokens behind a cache take ggml's kernels, of which the law knows: they are measured too
 
     def version(self) -> str:
         """Version and build of the engine: measurements of different ones do not mix."""

@@ -70,9 +70,10 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
     with Child(request.engine) as child:
         version = child.version
     loads = LOADS[request.effort]
+    plan = cases(engine.few_rows)
     binding = {
         "engine": version, "weights": request.weights, **request.options.model_dump(), "cpu": cpu_model(),
-        "plan": fingerprint(cases(), loads),
+        "plan": fingerprint(plan, loads),
     }  # fmt: skip
     samples = request.out.with_suffix(f".{request.engine}-{request.weights}.samples.jsonl")
     with device_lock("cpu"):
@@ -80,7 +81,7 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
         if log.records:
             say(f"resuming: {len(log.records)} samples are in {samples}")
         with kept_models(samples.with_suffix(".models")) as folder:
-            measure_engine(request.engine, request.weights, request.options, loads, log, say, folder, cases())
+            measure_engine(request.engine, request.weights, request.options, loads, log, say, folder, plan)
         try:
             fitted = fit_own(rows_of(log, request, before), engine.query_tile(request.options))
         except ValueError as error:
@@ -121,9 +122,10 @@ def rows_of(log: Log, request: EngineRequest, before: Profile | None = None) -> 
     device, runs = _device(before), IMPLEMENTATIONS[request.engine]
     if request.options.micro_batch is not None:
         runs = runs._replace(micro_batch=float(request.options.micro_batch))
-    kept, dtypes = request.options.kv_cache, find_whole_model_engine(request.engine).dtypes
-    cache_bytes = CACHE_BYTES[kept] if kept is not None else DTYPE_BYTES[dtypes[0]]
-    rows = [row_of(test, device, runs, cache_bytes) for test in tests_of(log, request.weights, cases())]
+    kept, engine = request.options.kv_cache, find_whole_model_engine(request.engine)
+    cache_bytes = CACHE_BYTES[kept] if kept is not None else DTYPE_BYTES[engine.dtypes[0]]
+    tests = tests_of(log, request.weights, cases(engine.few_rows))
+    rows = [row_of(test, device, runs, cache_bytes) for test in tests]
     return [row for row in rows if row is not None]
 
 
