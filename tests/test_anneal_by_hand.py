@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_the_schedule_cools() -> None:
     assert sorted(steps, reverse=True) == steps and steps[-1] == 0.001 and steps[2] == 0.1 / 2 and steps[3] == 0.03
     polish = [one.step for one in POLISH]
     assert {one.softness for one in (*POLISH, *AGAIN)} == {1.0}
-    assert all(2.9 < wide / fine < 3.4 for wide, fine in zip(polish, polish[1:], strict=False))
+    assert all(2.9 < wide / fine < 3.4 for wide, fine in pairwise(polish))
     assert (polish[0], polish[-1], anneal.LAST_STEP) == (0.01, 1e-4, 1e-5)
     assert [one.step for one in AGAIN] == [SHARP[0].step, SHARP[-1].step]
 

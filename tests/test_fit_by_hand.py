@@ -29,7 +29,7 @@ OFF = [0.02, -0.01, 0.03, 0.0]  # log(measured / the prior's) of some rows
 
 
 def fitted(pieces: list[Any], begin: dict[str, float] | None = None, **priors: Prior) -> Fitted:
-    start = Plain({name: 1.0 for name in priors})
+    start = Plain(dict.fromkeys(priors, 1.0))
     return fit(pieces, start, priors, begin)  # type: ignore[arg-type]
 
 
@@ -114,9 +114,7 @@ def test_coefficients_of_which_only_the_product_is_seen_are_correlated() -> None
 @pytest.mark.parametrize(
     ("status", "x", "fails"), [(-1, 0.0, True), (0, 0.0, False), (1, math.nan, True), (1, 0.0, False)]
 )
-def test_a_solver_that_failed_is_an_error(
-    status: int, x: float, fails: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_solver_that_failed_is_an_error(status: int, x: float, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its message is told. One that ran out of evaluations has still gone downhill."""
     end = SimpleNamespace(
         status=status, x=np.array([x]), message="no luck", cost=1.0, optimality=0.1, jac=np.ones((2, 1)), fun=np.zeros(2)

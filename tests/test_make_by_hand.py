@@ -23,7 +23,13 @@ def row(seconds: float = 1.0, phase: str = "decode", **changes: Any) -> Observat
 
 def test_whose_kernels_a_runtime_launches() -> None:
     names = ("transformers-eager", "cuda-graph", "torch-compile", "vllm", "my-own")
-    assert [make.implementation_of(name) for name in names] == ["transformers", "cuda-graph", "compiled", "serving", "torch"]
+    assert [make.implementation_of(name) for name in names] == [
+        "transformers",
+        "cuda-graph",
+        "compiled",
+        "serving",
+        "torch",
+    ]
 
 
 def test_a_fit_starts_at_the_priors_and_a_graph_without_launches() -> None:
@@ -70,9 +76,7 @@ def fitted(value: float, error: float, status: Any = "fitted") -> Coefficient:
     return Coefficient(value=value, stderr_log=error, status=status)
 
 
-@pytest.mark.parametrize(
-    ("error", "spread"), [(0.04, 0.05), (0.0, 0.03), (0.9, 0.4)]
-)
+@pytest.mark.parametrize(("error", "spread"), [(0.04, 0.05), (0.0, 0.03), (0.9, 0.4)])
 def test_a_prior_moved_to_another_board_s_fit(error: float, spread: float) -> None:
     """As sure as the fit and two boards' difference of 3 % together, and no less than before."""
     found = make.tightened(PRIORS, {"device.a": fitted(2.0, error), "device.other": fitted(3.0, 0.1)})
@@ -126,7 +130,9 @@ def test_each_group_is_predicted_by_a_fit_to_the_others(warm: bool, monkeypatch:
 def test_a_residual_is_that_of_its_own_row_at_any_coefficients() -> None:
     rows = [row(2.0), row(3.0, "prefill"), row(4.0)]
     base = make.residuals_at(START, [row(1.0), row(1.0, "prefill"), row(1.0)])
-    assert make.residuals_at(START, rows) == pytest.approx([b - math.log(s) for b, s in zip(base, (2, 3, 4), strict=True)])
+    assert make.residuals_at(START, rows) == pytest.approx(
+        [b - math.log(s) for b, s in zip(base, (2, 3, 4), strict=True)]
+    )
     found = Fitted(START, {}, {}, {}, Stop(0.0, 0.0, ""))
     assert make.residuals_of(found, rows) == make.residuals_at(START, rows)
 

@@ -33,7 +33,7 @@ def row(name: str = "00-decode", seconds: float = 1.0, phase: str = "decode", **
     return case(name, phase).observation("toy", "wall", seconds, 0.01, ()).model_copy(update=changes)
 
 
-def counting(pieces: Any, start: Any, free: Any, begin: Any) -> Fitted:
+def counting(pieces: Any, start: Any, *_: object) -> Fitted:
     """A fit whose launch takes 10 µs for every row that it saw; nothing else."""
     count = sum(len(piece.seconds) for piece in pieces)
     setup = start.moved({f"runtime.{RUNTIME}.launch_s": 1e-5 * count})
@@ -52,7 +52,9 @@ def plan_rows(shapes: int) -> list[Observation]:
     """Two rows a shape; the first two shapes are held out."""
     flags = [("held-out",) if i < 2 else () for i in range(shapes)]
     return [
-        row(f"{i:02d}-{phase}", 1.0 + i, phase, flags=flags[i]) for i in range(shapes) for phase in ("prefill", "decode")
+        row(f"{i:02d}-{phase}", 1.0 + i, phase, flags=flags[i])
+        for i in range(shapes)
+        for phase in ("prefill", "decode")
     ]
 
 
@@ -124,7 +126,7 @@ def test_scores_are_of_usable_rows_where_those_are_nine() -> None:
 
 def test_what_a_profile_says_of_itself() -> None:
     rows = plan_rows(3)
-    fitted = counting(evidence(rows), START, {}, None)
+    fitted = counting(evidence(rows), START)
     errors = [
         *make.error_rows("in sample", rows, [0.5] * 6), *make.error_rows("held-out shapes", rows[:1], [0.02]),
         *make.error_rows("held-out shapes", rows[1:2], [0.03]),
@@ -147,7 +149,7 @@ def test_what_a_profile_says_of_itself() -> None:
 def test_a_runtime_takes_its_own_rows_and_without_residuals_no_intervals() -> None:
     rows = [row(), row(phase="prefill"), row("01-decode", runtime="cuda-graph", hidden_size=256, num_attention_heads=4)]
     about = About("toy", "toy", "Toy", "", "s", (), {RUNTIME: "transformers", "cuda-graph": "torch"})
-    fitted = counting(evidence(rows), START, {}, None)
+    fitted = counting(evidence(rows), START)
     made = fitted_profile(fitted, sheet_part("cuda"), "float32", rows, about, [0.1, 0.2, 0.3])
     eager, graph = made.runtimes[RUNTIME], made.runtimes["cuda-graph"]
     assert eager.conformal_scores == {"prefill": [0.2], "decode": [0.1]} and graph.conformal_scores == {"decode": [0.3]}
@@ -160,7 +162,7 @@ def test_a_runtime_takes_its_own_rows_and_without_residuals_no_intervals() -> No
 
 def test_long_notes_are_cut_to_what_a_profile_may_hold() -> None:
     about = About("toy", "toy", "Toy", "", "s", ("x" * 3000,), {RUNTIME: "transformers"})
-    made = fitted_profile(counting(evidence([row()]), START, {}, None), sheet_part("cuda"), "float32", [row()], about)
+    made = fitted_profile(counting(evidence([row()]), START), sheet_part("cuda"), "float32", [row()], about)
     assert made.provenance.notes == ["x" * 2000]
 
 

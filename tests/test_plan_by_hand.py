@@ -85,7 +85,9 @@ def test_names_of_a_shape_differ_in_what_is_timed() -> None:
     assert first[:2] == ["00-prefill", "00-decode"]
     assert [case.phase for case in cases if case.name.startswith("00-")][:2] == ["prefill", "decode"]
     passes = [case for case in cases if case.name.endswith("-pass")]
-    assert [case.workload.prompt_tokens for case in passes] == [2, 4, 8, 16] and {c.phase for c in passes} == {"prefill"}
+    assert [case.workload.prompt_tokens for case in passes] == [2, 4, 8, 16] and {c.phase for c in passes} == {
+        "prefill"
+    }
     # The middles of four equal parts of 19 shapes; the third, with 12 of 19, is held out.
     assert [int(case.name.removeprefix("held-")[:2]) for case in passes] == [2, 7, 11, 16]
 

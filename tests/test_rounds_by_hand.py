@@ -44,7 +44,7 @@ class Scripted:
 
     @property
     def reference_s(self) -> float:
-        return math.prod(factor for count, factor in self._slower.items() if len(self.opened) >= count)
+        return 2.0 * math.prod(factor for count, factor in self._slower.items() if len(self.opened) >= count)
 
     def open(self, case: Case, keep: bool = False) -> Bench:
         if case.name in self.full:
@@ -68,9 +68,9 @@ def run(lab: Scripted, names: str, rules: Rules = RULES, log: MemoryLog | None =
 
 
 def test_a_sample_as_it_is_kept() -> None:
-    """Two steps a run: what is kept is one step's time; the reference, of one second, stands around it."""
+    """Two steps a run: what is kept is one step's time; the reference, of two seconds, stands around it."""
     first, second = run(Scripted(), "a")
-    around = dict.fromkeys(("prefill", "decode"), 1.0) | dict.fromkeys(("prefill_device", "decode_device"), 0.25)
+    around = dict.fromkeys(("prefill", "decode"), 2.0) | dict.fromkeys(("prefill_device", "decode_device"), 0.25)
     assert first == {
         "kind": "sample", "case": "a", "phase": "decode", "wall_s": 0.5, "device_s": None, "replay_s": 0.125,
         "spread": 0.0, "blocks": 3, "flags": [], "round": 0, "attempt": 0, "before": around, "after": around,
@@ -80,8 +80,8 @@ def test_a_sample_as_it_is_kept() -> None:
 
 def test_the_reference_after_one_sample_is_the_one_before_the_next() -> None:
     records = run(Scripted(slower={2: 1.1}), "ab", Rules(rounds=1, warm_up_s=0.0))
-    assert [r["before"]["decode"] for r in records] == [1.0, 1.0]
-    assert [r["after"]["decode"] for r in records] == pytest.approx([1.0, 1.1])
+    assert [r["before"]["decode"] for r in records] == [2.0, 2.0]
+    assert [r["after"]["decode"] for r in records] == pytest.approx([2.0, 2.2])
 
 
 @pytest.mark.parametrize(("factor", "flags"), [(1.15, []), (1.18, ["drifting"]), (0.87, []), (0.85, ["drifting"])])
@@ -97,6 +97,16 @@ def test_a_flagged_sample_is_repeated_at_the_end_of_its_round() -> None:
     assert names == [names[0], names[1], names[0]] and len({*names}) == 2
     assert [r["attempt"] for r in records] == [0, 0, 1]
     assert [r["flags"] for r in records] == [["throttled:heat"], [], []]
+
+
+def test_two_rounds_in_orders_of_the_first_seed_unless_told_otherwise() -> None:
+    orders = []
+    for more in ({}, {"seed": 0}, {"seed": 1}):
+        lab = Scripted()
+        measure(lab, [case(f"c{i}") for i in range(9)], REFERENCES, MemoryLog(), Rules(warm_up_s=0.0), **more)
+        orders.append(lab.opened)
+        assert len(lab.opened) == 18 and lab.opened[:9] != lab.opened[9:]
+    assert orders[0] == orders[1] != orders[2]
 
 
 def test_three_attempts_and_no_more() -> None:

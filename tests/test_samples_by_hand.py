@@ -15,7 +15,7 @@ class Scripted:
     """A bench whose calls take the given seconds a run in turn, the last for ever; its graph a tenth of that."""
 
     def __init__(self, *seconds: float, replay: bool = False) -> None:
-        self.clock, self.calls, self.closed, self._replay = 0.0, list[int](), False, replay
+        self.clock, self.calls, self.closed, self._replay = 100.0, list[int](), False, replay
         self._seconds = list(seconds)
 
     def time(self, runs: int) -> Times:
@@ -134,9 +134,7 @@ def test_what_a_sample_takes_by_its_rules(run_s: float, jitter: float, expected:
     assert Rules().expected_s(run_s, jitter) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("once_s", "runs"), [(0.0, 15), (0.001, 15), (0.0015, 14), (0.0041, 5), (0.0067, 3), (0.1, 3)]
-)
+@pytest.mark.parametrize(("once_s", "runs"), [(0.0, 15), (0.001, 15), (0.0015, 14), (0.0041, 5), (0.0067, 3), (0.1, 3)])
 def test_a_reference_is_timed_for_20_ms_three_to_fifteen_times(once_s: float, runs: int) -> None:
     assert Reference.runs(once_s) == runs
 

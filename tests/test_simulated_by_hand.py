@@ -76,12 +76,8 @@ def test_a_drifting_host_is_slower_in_its_own_terms_alone() -> None:
     bench = one.open(step)
     one.wait(20.0 - one.now())
     r = GPU.runtime
-    slow = GPU._replace(
-        runtime=r._replace(
-            launch_s=2 * r.launch_s, block_s=2 * r.block_s, prefill_block_s=2 * r.prefill_block_s,
-            pass_s=2 * r.pass_s, token_s=2 * r.token_s,
-        )  # fmt: skip
-    )
+    names = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")
+    slow = GPU._replace(runtime=r._replace(**{name: 2 * getattr(r, name) for name in names}))
     found = bench.time(1)
     assert found.wall_s == pytest.approx(2 * true_seconds(step, slow)[0])
     assert found.replay_s == pytest.approx(2 * true_seconds(step, GPU)[1])

@@ -100,9 +100,7 @@ def moved(share: float, *shifts: float, name: str = "a") -> list[dict[str, Any]]
     return [record(name, E(0.3 + share * shift), before=E(shift)) for shift in shifts]
 
 
-@pytest.mark.parametrize(
-    ("share", "expected"), [(1.0, 1.0), (0.4, 0.4), (0.0, 0.0), (-0.7, 0.0), (1.8, 1.0)]
-)
+@pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (0.4, 0.4), (0.0, 0.0), (-0.7, 0.0), (1.8, 1.0)])
 def test_how_much_samples_follow_the_reference_is_learnt(share: float, expected: float) -> None:
     assert reference_level(moved(share, 0.0, 0.1, 0.4)).share == pytest.approx(expected, abs=1e-9)
 

@@ -1,7 +1,6 @@
 """`verify` of an engine that runs whole models: the file written, opened several times, timed, compared."""
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from latmodel.model.config import DTYPE_BYTES, ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 
 from ..devices.host import available_memory
+from ..engines.whole.model_folder import model_folder
 from ..engines.whole.whole_model import Child
 from .whole_models import Verified
 
@@ -50,8 +50,8 @@ def verify_engine(
         raise LatmodelError(
             f"the model takes {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: verify a smaller one"
         )
-    with tempfile.TemporaryDirectory(prefix="latmodel-") as folder:
-        times = run_engine(predictor.runtime, config, workload, options, limit_s, Path(folder) / "model")
+    with model_folder() as folder:
+        times = run_engine(predictor.runtime, config, workload, options, limit_s, folder / "model")
     return Verified(config, workload, prediction, *times)
 
 
