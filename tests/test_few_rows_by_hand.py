@@ -33,6 +33,7 @@ def row(seconds: float = 1.0, phase: str = "decode", **changes: Any) -> Observat
         (1.0, 1.28, 0.01, False),  # log 0.247
         (1.0, 1.29, 0.01, True),  # log 0.255
         (1.29, 1.0, 0.01, True),
+        (3.0, 3.7, 0.01, False),
         (1.0, 1.80, 0.10, False),  # six times the larger noise: 0.6, a factor of 1.82
         (1.0, 1.84, 0.10, True),
     ],

@@ -45,6 +45,15 @@ def test_on_a_cpu_the_timelines_add_and_nothing_lies_between_kernels() -> None:
     assert values["cpu.call_s"] == CPU_PRIORS["cpu.call_s"].value
 
 
+def test_a_coefficient_is_moved_by_its_owner_and_name_dots_and_all() -> None:
+    start = problem("cuda", GPU_SHEET, {RUNTIME: "transformers", "llama.cpp": "torch"}).start
+    moved = start.moved({"device.gemm.floor_s": 7e-6, "runtime.llama.cpp.launch_s": 3e-6})
+    assert coefficient_values(moved.device)["gemm.floor_s"] == 7e-6
+    assert coefficient_values(moved.device)["decode.floor_s"] == coefficient_values(start.device)["decode.floor_s"]
+    assert moved.runtimes["llama.cpp"][0].launch_s == 3e-6 and moved.runtimes["llama.cpp"][1].name == "torch"
+    assert moved.runtimes[RUNTIME] == start.runtimes[RUNTIME] and moved.target("llama.cpp").runtime.launch_s == 3e-6
+
+
 @pytest.mark.parametrize(
     ("layers", "shown"),
     [((), set()), (("Mamba2",), RECURRENT), (("GatedDelta", "Experts"), {*RECURRENT, SOLVE}),
