@@ -213,3 +213,9 @@ def test_shapes_are_those_of_all_pieces() -> None:
 def test_log_ratios_are_predicted_over_measured() -> None:
     piece = rows(times("a", [1.0, 4.0]), [2.0, 2.0], 0.1)
     assert log_ratios(piece, Plain({"a": 1.0})) == pytest.approx([-math.log(2.0), math.log(2.0)])  # type: ignore[arg-type]
+
+
+def test_an_outcome_made_by_hand_has_no_error_of_the_law() -> None:
+    bare = Fitted(Plain({}), {}, {}, {}, Stop(2.0, 0.0, ""))  # type: ignore[arg-type]
+    assert (bare.law_error, bare.cost, bare.misfit) == (0.0, 2.0, 2.0)
+    assert bare.correlated == () and bare.covariance.shape == (0, 0)

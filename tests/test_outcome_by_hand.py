@@ -153,6 +153,7 @@ def test_a_runtime_takes_its_own_rows_and_without_residuals_no_intervals() -> No
     made = fitted_profile(fitted, sheet_part("cuda"), "float32", rows, about, [0.1, 0.2, 0.3])
     eager, graph = made.runtimes[RUNTIME], made.runtimes["cuda-graph"]
     assert eager.conformal_scores == {"prefill": [0.2], "decode": [0.1]} and graph.conformal_scores == {"decode": [0.3]}
+    assert eager.memory_overhead_bytes == 0.0  # unless it is told
     assert eager.ranges["hidden_size"] == (128.0, 128.0) and graph.ranges["hidden_size"] == (256.0, 256.0)
     without = fitted_profile(fitted, sheet_part("cuda"), "float32", rows, about)
     assert without.runtimes[RUNTIME].conformal_scores == {} and without.runtimes[RUNTIME].ranges

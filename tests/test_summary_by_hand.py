@@ -187,6 +187,13 @@ def test_drift_is_taken_out_of_both_clocks() -> None:
         assert one.seconds == pytest.approx({"wall": 1.0, "device": 0.5}, rel=1e-9)
 
 
+def test_a_time_taken_while_all_was_slow_is_corrected_downwards() -> None:
+    """Five cases at rest and one sample of each of two others, 1.2 times as slow by the reference."""
+    records = [*(record(f"c{i}") for i in range(5)), record("a", 3.0 * 1.2, before=1.2), record("b", 1.2, before=1.2)]
+    for one, expected in zip(combine(records, [case("a"), case("b"), case("c0")]), (3.0, 1.0, 1.0), strict=True):
+        assert one.seconds == pytest.approx({"wall": expected})
+
+
 @pytest.mark.parametrize("rounds", range(2, 9))
 def test_deviation_of_few_rounds_and_error_of_their_median(rounds: int) -> None:
     """Against the median of χ² and, of medians, 400,000 draws."""

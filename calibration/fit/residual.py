@@ -30,11 +30,11 @@ FLAG = (0, 1)
 HEAD_DIMS = (6, 7, 7.585, 8)
 GROUPS = (*range(5), 6)
 TOKENS = (4, 7, 9, 11, 14)
-LENGTHS = (1, *range(7, 14, 2), 17)
+LENGTHS = (1, 7, 9, 11, 13, 17)
 TILES = (0, 4, 6, 8, 10, 14)  # streams of a prefill, tiles of a decode step
 PREFILL_GRID: tuple[Grid, ...] = (
     {"whole": FLAG, "tokens": tuple(range(4, 15)), "streams": (0, 2, *range(4, 11), 12, 14)},
-    {"tokens": tuple(range(4, 15, 2)), "span": (4, 7, 10, 13, 14)},
+    {"tokens": (4, 6, 8, 10, 12, 14), "span": (4, 7, 10, 13, 14)},
     {"head_dim": HEAD_DIMS, "tokens": TOKENS, "streams": TILES},
     {"group": GROUPS, "tokens": TOKENS, "streams": TILES},
     {"whole": FLAG, "windowed": FLAG, "head_dim": HEAD_DIMS, "tokens": (4, *range(6, 13), 14)},
