@@ -287,5 +287,6 @@ GUARDS: dict[str, tuple[str, ...]] = {
 
 # "file:old text → new text", where a file has only one such: why the fault changes nothing that anyone could notice.
 EQUIVALENT: dict[str, str] = {
-    "calibration/measure/cases.py:8 → 9": "room for a few more aligned parts than a model has",
+    "calibration/fit/anneal.py:500 → 501": "evaluations of the last descent: it ends far sooner, or fails with as many",
+    "calibration/measure/shapes.py:30 → 31": "rounds of a recurrence that has converged to the last digit before",
 }

@@ -148,6 +148,8 @@ def test_noise_depends_on_the_seed_the_case_and_how_often_it_was_opened() -> Non
         return one.open(case("a")).time(1).wall_s
 
     assert drawn(0, ()) == drawn(0, ("b", "c"))
+    unseeded = SimulatedLab(TARGET, disturbance=Disturbance(), replay=False)
+    assert unseeded.open(case("a")).time(1).wall_s == drawn(0, ())
     assert len({drawn(0, ()), drawn(1, ()), drawn(0, ("a",)), drawn(0, ("a", "a"))}) == 4
 
 

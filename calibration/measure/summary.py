@@ -101,7 +101,7 @@ class Combined(NamedTuple):
     seconds: dict[Timing, float]
     spread: float | None
     flags: tuple[str, ...]
-    rounds: int = 2  # samples that count
+    rounds: int  # samples that count
 
 
 def combine(records: Sequence[Record], cases: Sequence[Case]) -> list[Combined]:
