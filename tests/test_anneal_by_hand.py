@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("scipy")
 from calibration.fit import anneal
 from calibration.fit.anneal import AGAIN, POLISH, SHARP, SOFT, Stage, annealed_fit, estimated_law_error
 from calibration.fit.objective import Objective
+from latmodel.errors import LatmodelError
 
 
 def alternating(count: int, off: float, noise: float = 0.01) -> Objective:
@@ -192,3 +194,19 @@ def test_the_end_is_exact_to_a_millionth() -> None:
     free = {"a": prior(1.0, 50.0), "b": prior(1.0, 50.0)}
     end = annealed_fit([piece], Plain({"a": 1.0, "b": 1.0}), free, law_error=0.0)  # type: ignore[arg-type]
     assert end.stop.optimality < 1e-6 and end.coefficients["a"].value == pytest.approx(2.0, rel=0.03)
+
+
+@pytest.mark.parametrize(("status", "x", "fails"), [(0, 0.0, True), (1, math.nan, True), (1, 0.0, False)])
+def test_a_last_descent_that_ran_out_or_away_is_an_error(
+    status: int, x: float, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = objective([rows(times("a"), [1.0], 0.1)], a=prior())
+    end = SimpleNamespace(
+        status=status, x=np.array([x]), message="no luck", cost=1.0, optimality=0.1, jac=np.ones((2, 1)), fun=np.zeros(2)
+    )  # fmt: skip
+    monkeypatch.setattr(anneal, "least_squares", lambda *_, **__: end)
+    if fails:
+        with pytest.raises(LatmodelError, match="the fit failed: no luck"):
+            anneal._finished(one, np.zeros(1), 0.0)
+    else:
+        assert anneal._finished(one, np.zeros(1), 0.25).law_error == 0.25

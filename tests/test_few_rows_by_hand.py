@@ -106,7 +106,7 @@ def test_one_row_against_the_others(factor: float, noise: float, outcome: str) -
     ("factor", "word"),
     [(1e3, "milliseconds"), (1.9e6, "microseconds"), (1e6 / 1.9, "microseconds"), (1e-3, "thousandths"), (60.0, "minutes"), (1 / 60.0, "minutes"),
      (1.9e3, "milliseconds"), (2.1e3, "another unit"), (1e3 / 1.9, "milliseconds"), (1e3 / 2.1, "another unit"),
-     (31.0, "minutes"), (119.0, "minutes"), (121.0, "another unit"), (29.0, "another unit")],
+     (31.0, "minutes"), (119.0, "minutes"), (1 / 31.0, "minutes"), (1 / 119.0, "minutes"), (121.0, "another unit"), (29.0, "another unit")],
 )  # fmt: skip
 def test_the_unit_is_guessed_within_a_factor_of_two(factor: float, word: str) -> None:
     assert word in _cause(factor)

@@ -232,6 +232,16 @@ def test_a_trial_fits_a_share_and_scores_a_quarter_of_it(
     assert trial.covered_percent == pytest.approx(100.0 * inside / (100 - count)) and inside > 0
 
 
+def test_an_interval_covers_nine_tenths_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 50 that are set aside the 46th."""
+    Split(monkeypatch)
+    rows = [product(n=i) for i in range(1, 401)]
+    order = [int(i) + 1 for i in np.random.default_rng(1).permutation(400)]
+    width = sorted(order[150:200])[45]
+    expected = 100.0 * sum(n <= width for n in order[200:]) / 200
+    assert held_out_trial("gemm", rows, START, 1, 0.5).covered_percent == pytest.approx(expected)
+
+
 def test_a_lower_level_makes_a_narrower_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     Split(monkeypatch)
     rows = [product(n=i) for i in range(1, 101)]

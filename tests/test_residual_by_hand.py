@@ -42,6 +42,7 @@ def test_rows_at_knots_are_averaged_and_held_near_zero_and_smooth() -> None:
     expected = fitted(design, RIDGE * np.eye(4) + SMOOTH * second.T @ second, ratio)
     learnt = learn({"x": at}, [{"x": (1, 2, 3, 4)}], ratio)
     assert learnt.tables[0].values == pytest.approx(expected, abs=6e-5)
+    assert learnt.tables[0].values.tolist() == np.round(learnt.tables[0].values, 4).tolist()  # four digits are kept
     assert learnt.tables[0].features == ("x",) and learnt.tables[0].knots[0].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 

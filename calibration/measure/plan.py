@@ -110,7 +110,7 @@ def make_plan(
     maker = _Maker(runtime, dtype, cache_bytes, scale.most_flops)
     at = points(measured + held_out, seed)
     cases: list[Case] = []
-    every = max(2, round((measured + held_out) / held_out))
+    every = round((measured + held_out) / held_out)
     chosen = spread(PASSES[effort], measured + held_out) if passes else []
     for index, point in enumerate(at):
         set_apart = index % every == every // 2 and index // every < held_out
