@@ -8,7 +8,18 @@ import pytest
 from calibration_support import config
 
 from calibration.measure.cases import Case
-from calibration.measure.plan import CPU, EFFORTS, GPU, Plan, Scale, _around, _batch, _Maker, make_plan
+from calibration.measure.plan import (
+    CPU,
+    EFFORTS,
+    GPU,
+    Plan,
+    Scale,
+    _around,
+    _batch,
+    _Maker,
+    active_parameters,
+    make_plan,
+)
 from calibration.measure.reference import Reference
 from calibration.measure.samples import Rules
 from calibration.observations.decoder_config import DecoderConfig
@@ -178,6 +189,10 @@ def test_a_decoder_runs_as_a_model_of_its_kinds_of_layers() -> None:
     assert filled.decoder("a", "decode", QWEN, 64, 1, False).config.num_hidden_layers == 15
     assert filled.decoder("a", "prefill", QWEN, 64, 1, False).config.num_hidden_layers == 6
     assert filled.decoder("a", "prefill", QWEN, 128, 4, False).config.num_hidden_layers == 3
+
+
+def test_parameters_that_a_token_passes_are_those_of_the_blocks() -> None:
+    assert active_parameters(QWEN.architecture()) == 3 * QWEN_BLOCK
 
 
 def test_prompts_of_a_decoder_may_take_four_times_the_operations() -> None:

@@ -194,6 +194,15 @@ def test_a_time_taken_while_all_was_slow_is_corrected_downwards() -> None:
         assert one.seconds == pytest.approx({"wall": expected})
 
 
+def test_a_replay_taken_while_the_device_was_slow_is_corrected_downwards() -> None:
+    """By the reference's kernels, 1.1 times as slow; at rest they take 1 s, as in five other cases."""
+    calm, slow = {"decode": 1.0, "decode_device": 1.0}, {"decode": 1.1, "decode_device": 1.1}
+    others = [{**record(f"c{i}", replay_s=1.0), "before": calm, "after": calm} for i in range(5)]
+    one = {**record("a", 1.1 * 3.0, replay_s=1.1 * 3.0), "before": slow, "after": slow}
+    (found,) = combine([*others, one], [case("a")])
+    assert found.seconds == pytest.approx({"wall": 3.0, "device": 3.0})
+
+
 @pytest.mark.parametrize("rounds", range(2, 9))
 def test_deviation_of_few_rounds_and_error_of_their_median(rounds: int) -> None:
     """Against the median of χ² and, of medians, 400,000 draws."""
