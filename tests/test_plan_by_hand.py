@@ -96,15 +96,12 @@ def test_names_of_a_shape_differ_in_what_is_timed() -> None:
     assert first[:2] == ["00-prefill", "00-decode"]
     assert [case.phase for case in cases if case.name.startswith("00-")][:2] == ["prefill", "decode"]
     passes = [case for case in cases if case.name.endswith("-pass")]
+    assert not any(case.workload.cached_tokens for case in plan(passes=False).cases)
     assert [case.workload.prompt_tokens for case in passes] == [2, 4, 8, 16] and {c.phase for c in passes} == {
         "prefill"
     }
     # The middles of four equal parts of 19 shapes; the third, with 12 of 19, is held out.
     assert [int(case.name.removeprefix("held-")[:2]) for case in passes] == [2, 7, 11, 16]
-
-
-def test_no_passes_where_they_are_not_asked_for() -> None:
-    assert not any(case.workload.cached_tokens for case in plan(passes=False).cases)
 
 
 def test_the_two_scales() -> None:
@@ -191,11 +188,8 @@ def test_a_decoder_runs_as_a_model_of_its_kinds_of_layers() -> None:
     assert filled.decoder("a", "prefill", QWEN, 128, 4, False).config.num_hidden_layers == 3
 
 
-def test_parameters_that_a_token_passes_are_those_of_the_blocks() -> None:
-    assert active_parameters(QWEN.architecture()) == 3 * QWEN_BLOCK
-
-
 def test_prompts_of_a_decoder_may_take_four_times_the_operations() -> None:
+    assert active_parameters(QWEN.architecture()) == 3 * QWEN_BLOCK
     one = maker(most_flops=2.0 * QWEN_BLOCK * 100.5 / 4.0)
     assert one.decoder("a", "prefill", QWEN, 400, 1, False).workload.prompt_tokens == 100
     assert one.decoder("a", "prefill", QWEN, 400, 3, False).workload.prompt_tokens == 33
