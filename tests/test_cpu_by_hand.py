@@ -10,6 +10,7 @@ import pytest
 
 from latmodel.laws.coefficients import CpuCoefficients, Sheet
 from latmodel.laws.cpu import CPU_LAWS, cpu_seconds
+from latmodel.laws.dispatch import op_seconds
 from latmodel.model.ops import AttentionShape, OpCost, OpKind, gemm
 
 P, B, CACHE = 1e11, 1e10, 3e7
@@ -74,6 +75,8 @@ OTHERS = {
 def test_operators_of_one_rate(kind: OpKind) -> None:
     op = OpCost("x", kind, 1e8, 1000.0, 2000.0, 3000.0, kernels=7.0)
     assert cpu_seconds(op, C, SHEET) == pytest.approx(OTHERS[kind])
+    found = op_seconds(op, SHEET, C, gap_s=1e-6)  # dispatch is the runtime's: no floor, a gap for each kernel
+    assert (found.work_s, found.fixed_s, found.compute_s) == pytest.approx((OTHERS[kind][0], 7e-6, OTHERS[kind][1]))
 
 
 def test_every_kind_but_8_bit_floats_has_a_law() -> None:

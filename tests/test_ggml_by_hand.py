@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from toy import SHEET
 
-from latmodel.laws.coefficients import GgmlCoefficients
+from latmodel.laws.coefficients import (
+    GgmlCoefficients,
+    RuntimeCoefficients,
+    Sheet,
+    coefficient_values,
+    device_coefficients,
+)
 from latmodel.laws.dispatch import op_seconds
 from latmodel.laws.ggml import GGML_LAWS, product_terms, prompt_attention_terms, token_attention_terms
 from latmodel.model.ops import AttentionShape, OpCost, OpKind, gemm, pointwise
@@ -125,3 +131,22 @@ def test_what_is_not_fitted_is_nothing() -> None:
     few = GgmlCoefficients(0.5, 2e11, 1e12, 0.25, 0.2, 5e10, 0.8, 3e-6)
     assert few == C._replace(score_bytes=0.0)
     assert few.micro_batch_rows == 512.0
+    cpu_only = (few.two_rows_flops_per_s, few.four_rows_flops_per_s, few.eight_rows_flops_per_s)
+    assert (*cpu_only, few.row_tile, few.narrow_cache, few.query_tile) == (0.0,) * 6
+
+
+def test_coefficients_go_to_names_and_back() -> None:
+    values = coefficient_values(PACKED)
+    assert values["ggml.row_tile"] == 4.0 and "ggml.micro_batch_rows" not in values and len(values) == 15
+    assert device_coefficients(values, 512.0) == PACKED
+    # All rows at once where nobody says how many; what an older profile lacks is not there.
+    assert device_coefficients(values) == PACKED._replace(micro_batch_rows=1e9)
+    older = {name: value for name, value in values.items() if not name.startswith("ggml.row")}
+    assert device_coefficients(older, 512.0) == CPU
+
+
+def test_runtimes_and_data_sheets_have_no_more_than_they_say() -> None:
+    runtime = RuntimeCoefficients(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+    assert (runtime.step_s, runtime.sequence_s) == (0.0, 0.0)
+    sheet = Sheet(1.0, 2.0, 3.0, 4.0)
+    assert (sheet.float8_flops_per_s, sheet.matrix_rows, sheet.vector_rows) == (0.0, 16.0, 16.0)

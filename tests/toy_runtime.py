@@ -1,7 +1,13 @@
-"""A runtime whose every count is a number of its own, so that a sum tells which were taken."""
+"""A runtime whose every count is a number of its own, so that a sum tells which were taken; and what layers do in it."""
 
+from typing import Any
+
+from latmodel.model.formats import Numbers
 from latmodel.model.implementation import AttentionPath, Implementation
 from latmodel.model.kernels import Way, WeightKernel
+from latmodel.model.layers.layer import Layer
+from latmodel.model.ops import OpCost
+from latmodel.model.step import Step
 
 # Writes keys, values and scores out, or keeps them on the chip.
 WRITES = AttentionPath(name="writes", kernels=2.0, expand_kernels=3.0, score_kernels=5.0, score_moves=7.0)
@@ -40,3 +46,28 @@ COUNTED = Implementation(
 JOINED = COUNTED._replace(
     name="joined", absorbs_latents=True, fuses_scans=True, fuses_projections=True, cache_copies=0.0, strided_rope=True
 )
+
+# Weights of three bytes, activations of two, a cache of five: a sum tells which was counted.
+N = Numbers(3.0, 2.0, 5.0)
+HIDDEN, ROWS = 100.0, 6.0
+# Two sequences: a prompt of three; a token behind seven; two tokens behind seven, which need a mask.
+PROMPT, TOKEN, BEHIND = Step(3.0, 0.0, 2.0), Step(1.0, 7.0, 2.0), Step(2.0, 7.0, 2.0)
+# → query-key pairs of a sequence, positions read; the same where two positions are seen at most.
+SEEN = {PROMPT: (1 + 2 + 3, 3), TOKEN: (8, 8), BEHIND: (8 + 9, 9)}
+WINDOWED = {PROMPT: (1 + 2 + 2, 3), TOKEN: (2, 2), BEHIND: (4, 3)}
+
+
+def by_name(ops: list[OpCost]) -> dict[str, OpCost]:
+    """Operators, of which no two have one name."""
+    assert len({op.name for op in ops}) == len(ops)
+    return {op.name: op for op in ops}
+
+
+def moved(op: OpCost) -> tuple[Any, ...]:
+    """FLOPs; bytes of weights, cache, activations; launches."""
+    return op.flops, op.weight_bytes, op.cache_bytes, op.activation_bytes, op.kernels
+
+
+def sizes(layer: Layer, fused: bool = False) -> dict[str, tuple[float, float, float]]:
+    """Inputs, outputs and number of each matrix."""
+    return {one.name: (one.inputs, one.outputs, one.count) for one in layer.linears(HIDDEN, fused=fused)}
