@@ -11,6 +11,7 @@ import pytest
 from toy_runtime import BEHIND, COUNTED, HIDDEN, JOINED, ROWS, SEEN, TOKEN, WINDOWED, N, by_name, moved, sizes
 
 from latmodel.model.layers.attention import Attention
+from latmodel.model.layers.kimi_delta import KimiDelta
 from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.layers.layer import Layer, Linear, part_of
 from latmodel.model.layers.norm import RMS, Norm
@@ -92,6 +93,7 @@ def test_operators_that_do_not_see_the_context() -> None:
         "kv_proj",
         "o_proj",
     }
+    assert by_name(PLAIN.dense_ops(HIDDEN, ROWS, COUNTED, N))["rope"].bytes == 640 * 6 * 17 * 2  # all of a head
     by_head = by_name(Attention(8.0, 2.0, 64.0, value_dim=32.0, head_gate=True).dense_ops(HIDDEN, ROWS, JOINED, N))
     assert set(by_head) == {"qkv_proj", "o_proj", "gate_proj", "rope", "gate"}
     assert by_head["gate"].bytes == 256 * 6 * 5 * 2
@@ -168,6 +170,9 @@ def test_what_attention_keeps_and_holds() -> None:
     assert Attention(8.0, 8.0, 64.0).written_bytes(2.0, 3.0, 20.0, WRITES, N) == 8 * 2 * 9 * 6
     assert PLAIN.dimensions() == {"num_attention_heads": 8.0, "num_key_value_heads": 2.0, "head_dim": 64.0}
     assert PLAIN.fewer_heads(0.5) == Attention(4.0, 1.0, 64.0)
+    assert Attention(12.0, 4.0, 64.0).fewer_heads(0.5) == Attention(6.0, 2.0, 64.0)
+    many = Attention(8.0, np.array([0.0, 2.0]), 64.0)
+    assert many.kept_bytes(50.0, COUNTED, N).tolist() == [0.0, 256 * 50 * 5]
     assert PLAIN.gated_by_head() == Attention(8.0, 2.0, 64.0, head_gate=True)
 
 
@@ -206,13 +211,21 @@ def test_norms() -> None:
     )
 
 
+class Both(KimiDelta):
+    """A kind that keeps positions and a state."""
+
+    @property
+    def elements_per_position(self) -> float:
+        return 3.0
+
+
 class Bare(Layer):
     """A kind that says no more than it must: one product of two matrices."""
 
     def linears(self, hidden: Any, *, fused: bool = False) -> list[Linear]:
         return [
             Linear("one", hidden, 3.0),
-            Linear("two", 3.0, hidden, 2.0),
+            Linear("two", 3.0, hidden, 1.6),
             Linear("many", 1.0, 1.0, np.array([4.0, 5.0])),
         ]
 
@@ -227,7 +240,7 @@ class Bare(Layer):
 def test_what_a_kind_of_layer_is_unless_it_says_more() -> None:
     bare = Bare()
     assert (bare.kind, bare.always_measured, bare.has_experts, bare.sizes) == ("Bare", False, False, ())
-    assert bare.parameters(10.0).tolist() == [30 + 60 + 4, 30 + 60 + 5]
+    assert bare.parameters(10.0).tolist() == [30 + 48 + 4, 30 + 48 + 5]
     assert (bare.live_width_in(COUNTED), bare.vectors(10.0), bare.context_ops(TOKEN, COUNTED, N)) == (7.0, [], [])
     assert (bare.elements_per_position, bare.fills_at, bare.kept_positions(4.0, COUNTED), bare.state_bytes(N)) == (
         0.0,
@@ -241,6 +254,8 @@ def test_what_a_kind_of_layer_is_unless_it_says_more() -> None:
         {},
     )
     assert bare.active() is bare.fewer_heads(0.5) is bare.narrower(0.5, 8) is bare.fewer_experts(0.5) is bare
+    both = Both(2.0, 4.0, None, None)
+    assert both.kept_bytes(10.0, COUNTED, N) == 3 * 10 * 5 + 24 * 4 * 2 + 32 * 4
     with pytest.raises(NotImplementedError, match="Bare has no gate by head"):
         bare.gated_by_head()
     assert append_op(bare, TOKEN, COUNTED, N).bytes == 0.0
@@ -251,4 +266,4 @@ def test_a_part_of_a_dimension() -> None:
     assert [part_of(10.0, share) for share in (0.01, 0.24, 0.26, 0.5, 0.96, 1.0, 2.0)] == [1, 2, 3, 5, 10, 10, 10]
     assert [part_of(100.0, share, 16) for share in (0.01, 0.3, 0.5, 0.99)] == [16, 32, 48, 96]
     assert part_of(10.0, 0.9, 16) == 10.0
-    assert part_of(7.0, 1.0, 16) == 7.0
+    assert part_of(20.0, 1.0, 16) == part_of(20.0, 1.2, 16) == 20.0  # the whole of it is not rounded

@@ -108,9 +108,7 @@ SERVED_ONLY = ("prefill.write_s",)
 CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
     "cpu.weight_bandwidth": Prior(0.80, 0.40, *STREAM, "share of the measured read bandwidth on weights"),
-    "cpu.near_cache": Prior(
-        0.06, 0.70, *PART_OF_CACHE, "share of the cache: weights half found near by a second row"
-    ),
+    "cpu.near_cache": Prior(0.06, 0.70, *PART_OF_CACHE, "share of the cache: weights half found near by a second row"),
     "cpu.repack": Prior(1.5, 0.70, *PASSES, "more passes over the weights where a product repacks them"),
     "cpu.repack_rows": Prior(4.0, 0.0, *ROWS, "rows from which a product repacks its weights"),
     "cpu.call_s": Prior(1.0e-5, 1.0, *TIME, "fixed time of a product that repacks"),
