@@ -67,6 +67,7 @@ def test_experts_in_a_loop_are_a_product_each() -> None:
     ops = by_name(EXPERTS.dense_ops(HIDDEN, ROWS, loop, N))
     up = ops["experts_up"]
     assert (up.m, up.repeat, up.kernels) == pytest.approx((12 / TOUCHED, TOUCHED, TOUCHED))
+    assert moved(up)[:4] == pytest.approx((2 * 12 * 2400, TOUCHED * 2400 * 3, 0, 12 * 124 * 2))
     assert (ops["expert_loop"].kernels, ops["expert_loop"].bytes) == (pytest.approx(4 * TOUCHED), 0.0)
     # A grouped product that loops over all: a third of a launch an expert beside.
     over_all = by_name(EXPERTS.dense_ops(HIDDEN, ROWS, COUNTED._replace(group_kernels=0.3), N))

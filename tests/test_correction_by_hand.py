@@ -67,7 +67,7 @@ def test_cells_are_clipped_at_both_ends() -> None:
 KNOTS = (np.array([2.0, 5.0, 9.0]), np.array([3.0, 4.0, 8.0, 12.0]), np.array([0.0, 10.0]))
 VALUES = RNG.normal(0.0, 0.2, (3, 4, 2))
 OTHER = Table(("k",), (np.array([1.0, 6.0]),), np.array([0.3, -0.1]))
-LOW, HIGH = {"m": 2.0, "n": 4.0, "k": 1.0}, {"m": 9.0, "n": 11.0, "k": 8.0}
+LOW, HIGH = {"m": 2.0, "n": 4.0, "k": 2.0}, {"m": 9.0, "n": 11.0, "k": 8.0}
 TABLE = Table(("m", "n", "k"), KNOTS, VALUES)
 BOTH = Correction((TABLE, OTHER), LOW, HIGH)
 
@@ -97,7 +97,7 @@ def test_tables_are_interpolated_added_and_faded() -> None:
     assert [fade(BOTH, one) for one in named] == pytest.approx([within(*point) for point in POINTS])
     columns = dict(zip("mnk", np.array(POINTS).T, strict=True))
     assert log_factor(BOTH, columns) == pytest.approx([summed(*point) for point in POINTS])
-    assert octaves_outside(BOTH, columns)[-3:] == pytest.approx([0.75, 0.9, 2.0])
+    assert octaves_outside(BOTH, columns)[-3:] == pytest.approx([1.75, 0.9, 2.0])
     mixed = {"m": 6.0, "n": columns["n"], "k": 4.0}
     assert log_factor(BOTH, mixed) == pytest.approx([summed(6.0, n, 4.0) for n in columns["n"]])
 
@@ -164,15 +164,32 @@ def attention(heads: Any, kv_heads: Any, head_dim: Any, batch: Any = 2.0) -> OpC
     return OpCost("attention", OpKind.PREFILL, attention=a)
 
 
+def expected(heads: float, kv_heads: float, head_dim: float) -> float:
+    """The factor of two sequences, heads rounded to a 16th of an octave's start, their dimension to an 8th."""
+    q, kv, d = rounded(heads, 4), rounded(kv_heads, 4), rounded(head_dim, 3)
+    table = HEADS.tables[0]
+    point = [math.log2(2.0 * q), math.log2(q / kv), math.log2(d)]
+    return math.exp(float(RegularGridInterpolator(table.knots, table.values)(point)[0]))
+
+
+def test_heads_that_are_met_in_any_order_keep_their_factors() -> None:
+    corrector = Corrector({"prefill": HEADS}, 1.0)
+    many = np.arange(8.0, 33.0)  # along one axis alone
+    found = corrector.factor(attention(many, 1.0, 64.0), many)
+    assert found == pytest.approx([expected(q, 1.0, 64.0) for q in many], rel=1e-5)
+    grid = [
+        (q, kv, d) for q in (8.0, 12.0, 20.0, 64.0) for kv in (1.0, 2.0, 3.0, 4.0) for d in (64.0, 80.0, 96.0, 128.0)
+    ]
+    wanted = np.array([expected(*one) for one in grid])
+    sizes = np.array(grid).T
+    for _ in range(12):
+        some = RNG.choice(len(grid), 7, replace=False)
+        found = corrector.factor(attention(*sizes[:, some]), sizes[0, some])
+        assert found == pytest.approx(wanted[some], rel=1e-5)
+
+
 def test_factors_of_attention_are_the_tables_at_rounded_heads() -> None:
     corrector = Corrector({"prefill": HEADS}, 1.0)
-
-    def expected(heads: float, kv_heads: float, head_dim: float) -> float:
-        q, kv, d = rounded(heads, 4), rounded(kv_heads, 4), rounded(head_dim, 3)
-        table = HEADS.tables[0]
-        point = [math.log2(2.0 * q), math.log2(q / kv), math.log2(d)]
-        return math.exp(float(RegularGridInterpolator(table.knots, table.values)(point)[0]))
-
     met = [
         (8.0, 2.0, 64.0),
         (33.0, 11.0, 80.0),

@@ -164,6 +164,7 @@ def test_matrices_and_vectors_of_compressed_attention() -> None:
         "o_b_proj": (24, 100, 1),
     }
     assert sizes(WINDOW) == first
+    assert sizes(replace(WINDOW, rate=4.0))["compress"] == (100, 16, 2)
     assert sizes(POOLED) == {**first, "compress": (100, 32, 2)}
     assert sizes(CHOSEN) == {
         **first, "compress": (100, 32, 2), "index_q": (20, 15, 1), "index_weights": (100, 3, 1), "index_compress": (100, 10, 2)
@@ -215,4 +216,5 @@ def test_what_compressed_attention_keeps(positions: float, entries: int, waiting
     assert CHOSEN.kept_bytes(positions, COUNTED, N) == (16 + (16 + 5) * (entries + waiting * 4 + first)) * 5
     single = replace(POOLED, series=1.0)
     assert single.kept_bytes(positions, COUNTED, N) == (16 + 16 * (entries + waiting * 2)) * 5
+    assert replace(WINDOW, window=4.0).kept_bytes(9.0, COUNTED, N) == 16 * 3 * 5
     assert WINDOW.kept_positions(1.0, COUNTED) == WINDOW.kept_positions(9.0, COUNTED) == 1.0

@@ -14,6 +14,7 @@ from latmodel.model.kernels import UNPACKED, Way, WeightKernel
 from latmodel.model.layers.unpacking import float8_product, with_unpacking
 from latmodel.model.ops import OpCost, OpKind, gemm, pointwise
 from latmodel.model.step import Step, attended_pairs, seen_positions
+from latmodel.runtimes.serving import SERVING
 
 # --- Kernels of weights ---------------------------------------------------------------------------
 
@@ -114,6 +115,17 @@ def test_weights_that_are_dequantised_in_registers() -> None:
     assert [found[name].bytes for name in "abcd"] == [op.bytes for op in products(99.0)]
 
 
+@pytest.mark.parametrize(("launches", "row_step"), [(3.0, 16.0), (1.6, 16.0), (1.0, 1.0), (1.0, 16.0)])
+def test_a_product_is_launched_and_padded_as_its_kernel_says(launches: float, row_step: float) -> None:
+    runtime = COUNTED._replace(kernels=(("int4-gptq", FUSES._replace(launches=launches, row_step=row_step)),))
+    numbers = Numbers(0.5, 2.0, 2.0, FORMATS["int4-gptq"])
+    for names, counts in (({"a", "b"}, (launches, 2 * launches)), ({"b"}, (1.0, 2 * launches))):
+        a, b, *_ = with_unpacking("beside", products(1.0), names, runtime, numbers)
+        assert (a.kernels, b.kernels, b.row_step) == (*counts, row_step)
+    (only, _) = with_unpacking("beside", products(1.0)[:1], {"a"}, runtime, numbers)
+    assert only.kernels == launches
+
+
 @pytest.mark.parametrize("changes", [{"floors": 0.0}, {"instructions": 0.0}, {"floors": 0.0, "instructions": 0.0}])
 def test_what_costs_nothing_beside_is_no_operator(changes: dict[str, float]) -> None:
     runtime = COUNTED._replace(kernels=(("int4-gptq", FUSES._replace(**changes)),))
@@ -199,6 +211,17 @@ def test_what_a_prompt_leaves_out_of_its_last_block() -> None:
     assert cut.prompt_share(4.0, 10.0, False) == 1 - 0.5 * 0.9 / 4
     assert cut.prompt_share(4.0, 10.0, True) == COUNTED.prompt_share(4.0, 10.0, False) == 1.0
     assert cut.prompt_share(0.5, 10.0, False) == 1 - 0.5 * 0.9  # no more than the block
+
+
+def test_what_most_runtimes_do_and_do_not() -> None:
+    """Weights that are unpacked are written once and read once; nothing of a prompt is left out."""
+    assert (SERVING.unpack_moves, SERVING.cut_of_last_block, SERVING.group_kernels, SERVING.micro_batch) == (
+        2.0,
+        0.0,
+        0.0,
+        None,
+    )
+    assert SERVING.other_kernel == UNPACKED
 
 
 def test_rotary_embedding() -> None:
