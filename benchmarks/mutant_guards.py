@@ -363,6 +363,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
 EQUIVALENT: dict[str, str] = {
     "calibration/measure/cases.py:8 → 9": "room for a few more aligned parts than a model has",
     "latmodel/laws/cpu.py:(op.m >= c.repack_rows) * 1.0 → (op.m >= c.repack_rows) / 1.0": "true or false as 1 or 0",
+    "latmodel/model/config.py:1024 → 1025": "how many architectures are kept: one that is not is made anew, the same",
     "latmodel/model/layers/attention.py:0.0 * batch → 0.0 / batch": "zero in the shape of the batch",
     "latmodel/laws/corrector.py:24 → 25": "how many grids are kept: one that is not is made anew, the same",
     "latmodel/laws/corrector.py:4096 → 4097": "the same of single shapes",

@@ -197,8 +197,9 @@ def test_logits_that_are_copied_to_float32() -> None:
 
 def test_a_head_that_is_shipped_quantised_is_read_in_its_format() -> None:
     shipped = Numbers(0.5, 2.0, 5.0, FORMATS["nf4"]._replace(shipped=True))
-    head, beside = logits_ops(model(head_format=FORMATS["int8"]), 2.0, COUNTED, shipped)
-    assert (head.weight_bytes, beside.name, beside.bytes) == (1000, "unpack_head", 1000 * 2.5 * 2)
+    head, beside = logits_ops(model(head_format=FORMATS["mxfp4"]), 2.0, COUNTED, shipped)
+    assert (head.weight_bytes, beside.name) == (1000 * (0.5 + 1 / 32), "unpack_head")
+    assert beside.bytes == pytest.approx(1000 * 2.5 * 2)
     for numbers in (N, Numbers(0.5, 2.0, 5.0, FORMATS["nf4"])):  # nothing quantised, or another format than it came in
         (plain,) = logits_ops(model(head_format=FORMATS["int8"]), 2.0, COUNTED, numbers)
         assert plain.weight_bytes == 1000 * numbers.head_bytes

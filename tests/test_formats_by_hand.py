@@ -203,6 +203,13 @@ def test_a_shape_knows_whether_all_its_widths_are_multiples_of_8(changes: dict[s
     assert ModelConfig(**{**SHAPE, **changes}).architecture().aligned is aligned
 
 
+def test_a_value_that_is_none_is_told_of_by_its_own_field() -> None:
+    assert ModelConfig(num_hidden_layers=1, hidden_size=1, num_attention_heads=1).head_dim == 1
+    for changes, field in (({"head_dim": 0}, "head_dim"), ({"hidden_size": "wide"}, "hidden_size"), ({"num_attention_heads": 0}, "num_attention_heads")):  # fmt: skip
+        with pytest.raises(UsageError, match=f"^{field}: Input should be"):
+            ModelConfig(**{**SHAPE, **changes})
+
+
 def test_refusals_are_one_line_with_what_was_given() -> None:
     with pytest.raises(
         UsageError, match="^ModelConfig: num_attention_heads 4 is not divisible by num_key_value_heads 3$"

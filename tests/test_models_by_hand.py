@@ -112,6 +112,7 @@ def test_which_format_the_logits_are_shipped_in() -> None:
         head,
         table,
     )
+    assert model(embedding_format=table, tie_word_embeddings=1.0).shipped_head == table
     assert model(embedding_format=table).shipped_head is None and model(head_format=head).shipped_head == head
     assert replace(both, tie_word_embeddings=np.array([1.0])).shipped_head == head
 
@@ -251,6 +252,8 @@ def test_a_runtime_of_micro_batches_holds_buffers_for_the_largest() -> None:
     scores = WRITES._replace(micro_batch=16.0)
     assert peak(model(), scores, new=1000.0).transient_bytes == 16 * 4 * (400 + 1280 + 8 * 1003) + 16 * 1003 * 4
     assert peak(model(Block(None, FFN)), scores).transient_bytes == 16 * 4 * (500 + 90) + 16 * 8 * 4
+    state = Block(Mamba2(4.0, 3.0, 2.0, 5.0), None)  # no heads that scores are of
+    assert peak(model(state), scores, new=1000.0).transient_bytes == 16 * 4 * (400 + 2 * 32 + 2 * 12) + 16 * 1003 * 4
     found = peak(model(), MICRO, overhead_bytes=3.0)
     assert (found.weight_bytes, found.overhead_bytes) == (3 * num_parameters(model()), 3.0)
 

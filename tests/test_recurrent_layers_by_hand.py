@@ -82,7 +82,9 @@ def test_gated_delta() -> None:
     assert sizes(DELTA) == {"qkvz_proj": (100, 32, 1), "ba_proj": (100, 8, 1), "out_proj": (12, 100, 1)}
     assert DELTA.vectors(HIDDEN) == [80.0, 8.0, 3.0]
     assert GatedDelta(2.0, 4.0, 2.0, 3.0).chunk == 64.0
-    assert DELTA.fewer_heads(0.5) == replace(DELTA, key_heads=1.0, value_heads=2.0)
+    assert replace(DELTA, key_heads=4.0, value_heads=12.0).fewer_heads(0.5) == replace(
+        DELTA, key_heads=2.0, value_heads=6.0
+    )
     assert set(by_name(DELTA.dense_ops(HIDDEN, ROWS, COUNTED, N))) == {*sizes(DELTA), "conv", "gated_norm"}
     # A token and head: scores against keys twice and values within a chunk, six for the state.
     for runtime, chunk, positions, scan in ((COUNTED, 8.0, 16.0, GATED_DELTA_TENSORS), (JOINED, 8.0, 10.0, FUSED)):
@@ -141,7 +143,7 @@ def test_mamba_2() -> None:
     assert replace(bare, out_bias=True).vectors(HIDDEN) == [128, 12, 100]
     assert (Mamba2(1.0, 1.0, 1.0, 1.0).chunk, Mamba2(1.0, 1.0, 1.0, 1.0).conv_inputs) == (256, 4)
     assert MAMBA2.state_bytes(N) == 32 * 4 * 2 + 60 * 4
-    assert MAMBA2.fewer_heads(0.5) == replace(MAMBA2, groups=1.0, heads=2.0)
+    assert replace(MAMBA2, groups=4.0, heads=12.0).fewer_heads(0.5) == replace(MAMBA2, groups=2.0, heads=6.0)
     assert [op.name for op in MAMBA2.dense_ops(HIDDEN, ROWS, COUNTED, N)] == [
         "in_proj",
         "conv",
@@ -173,6 +175,7 @@ def test_mamba() -> None:
         "dt_proj": (3, 4, 2),
         "out_proj": (8, 100, 1),
     }
+    assert sizes(MAMBA)["x_proj"] == (8, 7, 1)
     assert MAMBA.vectors(HIDDEN) == [8 * 5, 8 * 4]
     assert replace(MAMBA, conv_bias=False).vectors(HIDDEN) == [8 * 4, 8 * 4]
     assert replace(MAMBA, normed=True, bias=True).vectors(HIDDEN) == [40, 32, 3 + 4, 16, 100]
