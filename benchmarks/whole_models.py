@@ -21,7 +21,7 @@ from reported_cases import case_table
 from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
-from calibration.fit.few_rows import joined_scores
+from calibration.fit.few_rows import joined_ranges, joined_scores
 from calibration.fit.setup import Setup
 from calibration.fit.start import refinement, subject
 from calibration.observations.record import Observation
@@ -119,7 +119,10 @@ def fitted_profile(rows: Sequence[Row], of: Callable[[Row], str] | None = None) 
     held_out = make.leave_out(problem, seen, groups) if len(set(groups)) > 1 else None
     table = {**part.coefficients, **make.runtime_part(fitted, first.runtime, host="fitted").coefficients}
     scores = joined_scores(part, seen, held_out)
-    changed = part.model_copy(update={"coefficients": table, "conformal_scores": scores or part.conformal_scores})
+    ranges = joined_ranges(part, seen)  # what the rows show was measured, as `latmodel fit` has it
+    changed = part.model_copy(
+        update={"coefficients": table, "conformal_scores": scores or part.conformal_scores, "ranges": ranges}
+    )
     runtimes = {**profile.runtimes, first.runtime: changed}
     return profile.model_copy(update={"runtimes": runtimes})
 
