@@ -18,7 +18,7 @@ from calibration.published.datasheet_prior import NVIDIA
 from latmodel.device.profile import Profile
 from latmodel.device.profile_file import read_profile
 from latmodel.device.store import list_profiles, list_uncalibrated
-from latmodel.predict.intervals import conformal_quantile
+from latmodel.predict.intervals import Interval
 
 INTRODUCTION = """# How far to trust the profiles
 
@@ -134,11 +134,14 @@ def ranges(profile: Profile) -> str:
 
 
 def widths(profile: Profile) -> str:
-    """Half-widths of the device's part of 90 % intervals, by runtime: of a prefill and of a decode step."""
+    """Half-widths of the device's part of 90 % intervals, by runtime: of a prefill and of a decode step; of models
+    narrower than 2048 units / of wider ones where they differ."""
     found = []
     for name, part in profile.runtimes.items():
-        each = (conformal_quantile(part.conformal_scores.get(phase, []), 0.9) for phase in ("prefill", "decode"))
-        found.append(f"{name} ×/÷ " + ", ".join(f"{math.exp(width):.2f}" for width in each))
+        interval = Interval(part.conformal_scores, part.extrapolation_factor)
+        strata = (0.0, 2.0) if interval.tells_wide else (0.0,)
+        each = [[math.exp(interval.width(phase, one)) for one in strata] for phase in ("prefill", "decode")]
+        found.append(f"{name} ×/÷ " + ", ".join("/".join(f"{one:.2f}" for one in some) for some in each))
     return "; ".join(found)
 
 
