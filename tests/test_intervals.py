@@ -12,7 +12,6 @@ from search_toy import toy_predictor
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.device.profile import Profile
 from latmodel.errors import UsageError
-from latmodel.model.config import CONFIG_FIELDS
 from latmodel.predict.intervals import Interval, conformal_quantile
 
 SHAPE = ModelConfig(
@@ -58,43 +57,6 @@ def test_extrapolated_rows_are_wider() -> None:
     assert interval.width("decode", np.array([0.0, 1.0])).tolist() == pytest.approx([0.1, 0.2])
     assert math.isnan(interval.width("prefill", 0.0))
     assert (interval.attainable("decode"), interval.attainable("prefill")) == (20 / 21, 0.0)
-
-
-def test_wide_models_have_scores_of_their_own() -> None:
-    scores = {"prefill": [0.3] * 20, "decode": [0.2] * 20, "wide decode": [0.1] * 9}
-    interval = Interval(scores, 2.0)
-    hidden, outside = np.array([2047.0, 2048.0, 2048.0]), np.array([0.0, 0.0, 1.0])
-    strata = interval.stratum(outside, hidden)
-    assert strata.tolist() == [0.0, 2.0, 3.0]
-    assert [interval.stratum(*some) for some in zip(outside.tolist(), hidden.tolist(), strict=True)] == [0.0, 2.0, 3.0]
-    assert interval.width("decode", strata).tolist() == pytest.approx([0.2, 0.1, 0.2])
-    assert interval.width("prefill", strata).tolist() == pytest.approx([0.3, 0.3, 0.6])  # not told apart
-    assert interval.width("response", strata, 0.5).tolist() == pytest.approx([0.25, 0.2, 0.4])
-    assert interval.widths(2.0, 0.5) == pytest.approx((0.3, 0.1, 0.2))
-    assert interval.extremes("decode") == pytest.approx((0.1, 0.4))
-    assert interval.extremes("response") == pytest.approx((0.1, 0.6))
-    assert (interval.largest(extrapolated=False), interval.widest) == pytest.approx((0.3, 0.6))
-    assert (interval.attainable("decode"), interval.attainable("prefill")) == (0.9, 20 / 21)
-    assert Interval({"decode": [0.1] * 20}, 2.0).stratum(outside, hidden).tolist() == outside.tolist()
-
-
-def test_a_table_has_the_intervals_of_its_rows_one_by_one() -> None:
-    data = json.loads(toy_predictor().profile.model_dump_json())
-    data["runtimes"]["eager"]["conformal_scores"] = {
-        "prefill": [0.3] * 20, "decode": [0.2] * 20, "wide prefill": [0.15] * 20, "wide decode": [0.1] * 20,
-    }  # fmt: skip
-    predictor = Predictor(Profile.model_validate_json(json.dumps(data)))
-    shapes = [
-        SHAPE.model_copy(update={"num_hidden_layers": 20, "hidden_size": hidden}) for hidden in (1024, 4096, 16384)
-    ]
-    columns = {name: np.array([float(getattr(shape, name)) for shape in shapes]) for name in CONFIG_FIELDS}
-    many = predictor.predict_many(columns)
-    assert [one.extrapolated for one in many] == many.extrapolated.tolist() == [False, False, True]
-    for index, shape in enumerate(shapes):
-        one, (low, high) = predictor.predict(shape), many.low_high("decode")
-        assert (low[index], high[index]) == pytest.approx((one.decode_s_per_token_low, one.decode_s_per_token_high))
-        assert math.log(high[index] / one.decode_s_per_token) == pytest.approx([0.2, 0.1, 0.2][index])
-        assert many[index].response_s_low == pytest.approx(one.response_s_low)
 
 
 def test_an_interval_that_cannot_be_had_is_none_and_said() -> None:

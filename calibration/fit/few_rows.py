@@ -3,12 +3,10 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from latmodel.device.profile import RuntimePart
 from latmodel.errors import UsageError
 from latmodel.model.config import CONFIG_FIELDS
-from latmodel.predict.intervals import WIDE
 
 from ..observations.record import Observation
 from . import make
@@ -129,26 +127,21 @@ def joined_scores(
 ) -> dict[str, list[float]]:
     """|log residuals| by phase: the rows' own where they are `ENOUGH`, else beside the profile's.
 
-    Fewer than `ENOUGH` stand with the profile's, those of wide models and of others, none of which is smaller than the
-    largest seen: as wide as before at least, and wider where the rows ask for it. A phase that was not measured keeps
-    the profile's. A response that was not measured takes what its prefill and its decode steps take
-    (`latmodel.predict.intervals`).
+    Fewer than `ENOUGH` stand with the profile's, none of which is smaller than the largest seen: as wide as before at
+    least, and wider where the rows ask for it. A phase that was not measured keeps the profile's. A response that was
+    not measured takes what its prefill and its decode steps take (`latmodel.predict.intervals`).
     """
     own = make.conformal_scores(rows, held_out) if held_out is not None else {}
-    before_scores: Mapping[Any, Sequence[float]] = before.conformal_scores if before is not None else {}
-    known = {name: list(before_scores.get(name, ())) for name in (*make.PHASES, *WIDE.values())}
-    every = {phase: known[phase] + known[WIDE[phase]] for phase in WIDE}
-    scores = dict(known)
-    for phase in own.keys() & WIDE.keys():
-        scores |= {phase: _widened(own[phase], every[phase]), WIDE[phase]: []}
-    if "response" in own:
-        scores["response"] = _widened(own["response"], known["response"] or [*every["prefill"], *every["decode"]])
+    known: Mapping[str, Sequence[float]] = before.conformal_scores if before is not None else {}  # type: ignore[assignment]
+    if "response" in own and "response" not in known:
+        known = {**known, "response": [*known.get("prefill", []), *known.get("decode", [])]}
+    scores = {phase: _wide(own.get(phase, []), known.get(phase, [])) for phase in make.PHASES}
     if len(own.get("response", [])) < ENOUGH and ("prefill" in own or "decode" in own):
         scores["response"] = []
     return {phase: some for phase, some in scores.items() if some}
 
 
-def _widened(own: Sequence[float], known: Sequence[float]) -> list[float]:
+def _wide(own: Sequence[float], known: Sequence[float]) -> list[float]:
     if len(own) >= ENOUGH or not own:
         return list(own or known)
     return sorted([*own, *(max(score, *own) for score in known)])[-400:]

@@ -67,7 +67,7 @@ def with_power_limit(profile: Profile, power_w: float) -> Profile:
                 "formats": _scaled(part.formats, factor),
                 "note": "; ".join(filter(None, (part.note, note))),
                 "conformal_scores": {
-                    phase: [score + (0.0 if phase.endswith("decode") else wider) for score in scores]
+                    phase: [score + (wider if phase != "decode" else 0.0) for score in scores]
                     for phase, scores in part.conformal_scores.items()
                 },
             }

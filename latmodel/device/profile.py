@@ -33,7 +33,7 @@ FLOAT8: Literal["float8"] = "float8"
 SIXTEEN_BITS = "f16"  # the format of GGUF files that stands for weights in 16 bits
 FLOAT8_PHASE = "gemm fp8"  # of an error: that of its products
 TableName = Literal["bfloat16", "float16", "float32", "float8"]
-Phase = Literal["prefill", "decode", "response", "wide prefill", "wide decode"]  # the last two of wide models alone
+Phase = Literal["prefill", "decode", "response"]
 RangeName = Literal[
     "num_hidden_layers", "hidden_size", "intermediate_size", "head_dim", "vocab_size", "prompt_tokens", "new_tokens",
     "batch_size", "cached_tokens",

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import Array, indicator, is_array, maximum, minimum
+from ..arrays import Array, is_array, maximum, minimum
 from ..errors import UsageError
 
 PHASES = ("prefill", "decode", "response")
-WIDE_FROM = 2048.0  # hidden units from which a model has scores of its own, where a profile tells them apart
-WIDE = {"prefill": "wide prefill", "decode": "wide decode"}  # under these names
 TINY_S = 1e-300  # so that no time at all has a logarithm
 
 
@@ -36,10 +34,6 @@ class Interval:
     (`attainable`); outside the measured range it is widened by a factor. Without residuals there is no interval: its
     half-width is NaN.
 
-    Errors of single kernels depend on how long they take, and so on how wide a model is: a profile that was made of
-    kernels has the scores of wide models (`WIDE_FROM`) apart, so that either are covered (Mondrian prediction; Vovk et
-    al. 2005). A row's stratum is 0 inside what was measured and 1 outside, 2 and 3 the same of a wide model.
-
     A response whose own residuals are not known is off as far as its parts are, in proportion to their seconds: s ·
     prefill + (1 − s) · decode where s is the prefill's share. Both are the same device's, so they may err together.
     """
@@ -48,38 +42,32 @@ class Interval:
         if not 0.5 <= level <= 0.99:
             raise UsageError(f"confidence {level} is outside 0.5 to 0.99")
         self.level = level
-        self._scores = {phase: values for phase, values in scores.items() if values}
-        self.tells_wide = not self._scores.keys().isdisjoint(WIDE.values())
-        narrow = [conformal_quantile(self._scores.get(phase, ()), level) for phase in PHASES]
-        wide = [conformal_quantile(self._of_wide(phase), level) for phase in PHASES]
-        factors = (1.0, extrapolation_factor)
-        self._strata = [Widths(*(factor * one for one in some)) for some in (narrow, wide) for factor in factors]
+        self._factor = extrapolation_factor
+        self._widths = {phase: conformal_quantile(values, level) for phase, values in scores.items() if values}
+        self._counts = {phase: len(values) for phase, values in scores.items() if values}
+        self._inside, self._outside = (self._all(factor) for factor in (1.0, extrapolation_factor))
 
-    def _of_wide(self, phase: str) -> Sequence[float]:
-        return self._scores.get(WIDE.get(phase, phase)) or self._scores.get(phase, ())
+    def _all(self, factor: float) -> Widths:
+        return Widths(*(factor * self._widths.get(phase, math.nan) for phase in PHASES))
 
     @property
     def from_parts(self) -> bool:
         """Whether a response takes the widths of its prefill and its decode steps."""
-        return "response" not in self._scores
+        return "response" not in self._widths
 
-    def stratum(self, outside: Array, hidden_size: Array) -> Array:
-        """Of rows that are outside what was measured (1) or inside (0)."""
-        return outside + 2.0 * indicator(hidden_size >= WIDE_FROM, hidden_size) if self.tells_wide else outside
-
-    def width(self, phase: str, stratum: Array, prefill_share: Array = None) -> Array:
+    def width(self, phase: str, extrapolated: Array, prefill_share: Array = None) -> Array:
         """Half-width in log units, NaN where no residual is known; `phase` is prefill, decode or response.
 
         Of a response, `prefill_share` is its prefill's share of the seconds.
         """
-        if phase == "response" and self.from_parts:
-            return _mixed(self.width("prefill", stratum), self.width("decode", stratum), prefill_share)
-        known = [getattr(widths, phase) for widths in self._strata]
-        return np.asarray(known)[stratum.astype(np.intp)] if is_array(stratum) else known[int(stratum)]
+        factor = 1.0 + (self._factor - 1.0) * extrapolated
+        if phase != "response" or not self.from_parts:
+            return self._widths.get(phase, math.nan) * factor
+        return _mixed(self._inside.prefill, self._inside.decode, prefill_share) * factor
 
-    def widths(self, stratum: float, prefill_share: float) -> Widths:
+    def widths(self, extrapolated: bool, prefill_share: float) -> Widths:
         """Those of one prediction, as plain numbers."""
-        known = self._strata[int(stratum)]
+        known = self._outside if extrapolated else self._inside
         if not self.from_parts:
             return known
         return known._replace(response=_mixed(known.prefill, known.decode, prefill_share))
@@ -87,8 +75,8 @@ class Interval:
     def extremes(self, phase: str) -> tuple[float, float]:
         """The smallest and the largest half-width of a phase that any prediction may have."""
         names = ("prefill", "decode") if phase == "response" and self.from_parts else (phase,)
-        some = [getattr(widths, name) for widths in self._strata for name in names]
-        return min(some), max(some)
+        some = [getattr(self._inside, name) for name in names], [getattr(self._outside, name) for name in names]
+        return min(some[0]), max(some[1])
 
     @property
     def widest(self) -> float:
@@ -97,15 +85,15 @@ class Interval:
 
     def largest(self, *, extrapolated: bool) -> float:
         """The same, inside the measured range or outside."""
-        known = self._strata[int(extrapolated) :: 2]
-        widths = [width for some in known for width in (some[:2] if self.from_parts else some)]
+        known = self._outside if extrapolated else self._inside
+        widths = known[:2] if self.from_parts else known
         return math.nan if any(map(math.isnan, widths)) else max(widths)
 
     def attainable(self, phase: str) -> float:
         """The highest level at which as many residuals as there are can hold: n / (n + 1)."""
         if phase == "response" and self.from_parts:
             return min(self.attainable("prefill"), self.attainable("decode"))
-        count = min(len(self._scores.get(phase, ())), len(self._of_wide(phase)))
+        count = self._counts.get(phase, 0)
         return count / (count + 1.0)
 
     @property

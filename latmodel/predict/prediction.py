@@ -71,7 +71,7 @@ class Values(NamedTuple):
     decode_s_per_layer: Array
     peak_memory_bytes: Array
     bound_code: Array
-    stratum: Array  # of the intervals, `Interval`: odd where a dimension lies outside what was measured
+    outside: Array  # 1 where a dimension lies outside what was measured
 
 
 class Ends(NamedTuple):
@@ -125,9 +125,9 @@ def one_prediction(
     With `ends`, the times on the fastest and the slowest host, an interval is as wide as those and the residuals are in
     quadrature (`lower_end`); without, it is that of the profile's own host.
     """
-    own = own_times(values)
+    outside, own = values.outside > 0.0, own_times(values)
     share = own.prefill / own.response if own.response else 1.0
-    widths = source.interval.widths(values.stratum, share)
+    widths = source.interval.widths(outside, share)
     fast, slow = ends or Ends(own, own)
     lows = [None if end != end else end for end in map(lower_end, own, fast, widths)]  # noqa: PLR0124  # NaN: none known
     highs = [None if end != end else end for end in map(upper_end, own, slow, widths)]  # noqa: PLR0124
@@ -149,7 +149,7 @@ def one_prediction(
         peak_memory_bytes=values.peak_memory_bytes,
         fits_memory=values.peak_memory_bytes <= source.memory_bytes,
         bound=BOUNDS[int(values.bound_code)],
-        extrapolated=values.stratum % 2.0 > 0.0,
+        extrapolated=outside,
         gpu=source.gpu,
         runtime=source.runtime,
         profile=source.profile,
@@ -255,7 +255,7 @@ class Predictions:
     @property
     def extrapolated(self) -> Array:
         """Whether a dimension lies outside what the profile was fitted on."""
-        return self.values.stratum % 2.0 > 0.0
+        return self.values.outside > 0.0
 
     @property
     def bound(self) -> Array:
@@ -264,9 +264,9 @@ class Predictions:
 
     def low_high(self, phase: str) -> tuple[Array, Array]:
         """Lower and upper ends of the interval of `prefill`, `decode` or `response`, in seconds."""
-        own, stratum = own_times(self.values), self.values.stratum
+        own, outside = own_times(self.values), self.extrapolated
         ends, share = self.ends or Ends(own, own), own.prefill / np.maximum(own.response, TINY_S)
-        width, times = self.source.interval.width(phase, stratum, share), getattr(own, phase)
+        width, times = self.source.interval.width(phase, outside, share), getattr(own, phase)
         return (
             lower_end(times, getattr(ends.fastest, phase), width),
             upper_end(times, getattr(ends.slowest, phase), width),

@@ -189,7 +189,7 @@ class Predictor:
         costs = costs_on(priced.target, architecture, work)
         values = self._price(architecture, work, priced, costs)
         ends = times_at_ends(priced, architecture, work, costs)
-        because = self._because(architecture, work, workload.dtype) if values.stratum % 2.0 else ()
+        because = self._because(architecture, work, workload.dtype) if values.outside else ()
         return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(workload))
 
     def step(self, model: Any, step: Step, workload: Workload | None = None) -> StepPrediction:
@@ -206,10 +206,10 @@ class Predictor:
         priced = (architecture, step, workload.logits == "all", numbers)
         times, *ends = (step_times(*priced, target) for target in self.targets(workload.dtype, numbers.format))
         work = work_of_step(step, workload)
-        stratum = self._stratum(architecture, work, self._priced(workload.dtype, workload.numbers().format).measured)
+        outside = self._outside(architecture, work, self._priced(workload.dtype, workload.numbers().format).measured)
         alone = not is_array(times.seconds)
-        because = self._because(architecture, work, workload.dtype) if alone and stratum % 2.0 else ()
-        return step_prediction(step, times, ends, self.interval, stratum, because, self._workload_notes(workload))
+        because = self._because(architecture, work, workload.dtype) if alone and outside else ()
+        return step_prediction(step, times, ends, self.interval, outside, because, self._workload_notes(workload))
 
     def predict_many(self, columns: Mapping[str, Any], workload: Workload | None = None) -> Predictions:
         """The same for rows of a table: columns named as in `config.json`, arrays or single numbers that broadcast.
@@ -272,20 +272,19 @@ class Predictor:
             times.decode_blocks_s / depth,
             self.memory(model, work, parameters=parameters).peak_bytes,
             bound_code(times, blocks, head, work.new),
-            self._stratum(model, work, priced.measured),
+            self._outside(model, work, priced.measured),
         )
 
-    def strata(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
-        """The intervals' stratum (`Interval`) of shapes (Hugging Face names → arrays)."""
+    def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
+        """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
         workload = workload or Workload()
         measured = self._priced(workload.dtype, workload.numbers().format).measured
-        return self._stratum(uniform(**columns), work_of(workload), measured)
+        return self._outside(uniform(**columns), work_of(workload), measured)
 
     def _because(self, model: Architecture, work: Work, dtype: str) -> tuple[str, ...]:
         """What of a model and a workload was not measured: the dtype, kinds of layer, formats, dimensions."""
         lines = () if self._priced(dtype, work.numbers.format).measured else (f"dtype {dtype}",)
         return (*lines, *reasons(model, work, self._part, self._implementation, self.profile.gpu))
 
-    def _stratum(self, model: Architecture, work: Work, measured: bool) -> Array:
-        found = outside(model, work, self._part, self._implementation, Known(self.profile.gpu, measured))
-        return self.interval.stratum(found, model.hidden_size)
+    def _outside(self, model: Architecture, work: Work, measured: bool) -> Array:
+        return outside(model, work, self._part, self._implementation, Known(self.profile.gpu, measured))

@@ -33,14 +33,14 @@ class StepPrediction:
     notes: tuple[str, ...] = ()
 
 
-def interval_width(step: Step, stratum: Array, interval: Interval) -> Array:
+def interval_width(step: Step, outside: Array, interval: Interval) -> Array:
     """What a pass may be longer or shorter by in log units, row by row.
 
     A decode step has the error of decode, a prefill that of prefill. A pass of several tokens over a cache has the
     larger of the two, widened as what is extrapolated.
     """
     decode, cached = is_decode(step), step.cached_tokens >= 1.0
-    widths = [np.asarray(interval.width(phase, stratum)) for phase in ("prefill", "decode")]
+    widths = [np.asarray(interval.width(phase, outside)) for phase in ("prefill", "decode")]
     width: Array = np.where(decode, widths[1], np.where(cached, np.maximum(*widths), widths[0]))
     return width if width.ndim else float(width)
 
@@ -50,18 +50,17 @@ def step_prediction(
     times: PassTimes,
     ends: Sequence[PassTimes],
     interval: Interval,
-    stratum: Array,
+    outside: Array,
     because: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> StepPrediction:
     """A step priced on the profile's host and on the fastest and slowest ones that its interval must hold."""
-    width = interval_width(step, stratum, interval)
+    width = interval_width(step, outside, interval)
     code = times.device_bound * 1 + times.compute_bound * 1
     return StepPrediction(
         times.seconds, _end(lower_end(times.seconds, ends[0].seconds, width)),
         _end(upper_end(times.seconds, ends[1].seconds, width)), times.host_s, times.device_s,
-        np.asarray(BOUNDS)[code] if is_array(code) else BOUNDS[code], interval.level, stratum % 2.0 > 0.0, because,
-        notes,
+        np.asarray(BOUNDS)[code] if is_array(code) else BOUNDS[code], interval.level, outside > 0.0, because, notes,
     )  # fmt: skip
 
 

@@ -241,8 +241,8 @@ class Measure:
             width: Array = interval.extremes(metric)[0 if high else 1]
         else:
             own = shapes.forecast(self.scenario)
-            stratum = self.where.predictor.strata(shapes.columns(), self.where.workload)
-            width = interval.width(metric, stratum, own.prefill_s / own.response_s)
+            outside = self.where.predictor.extrapolates(shapes.columns(), self.where.workload)
+            width = interval.width(metric, outside, own.prefill_s / own.response_s)
         return upper_end(seconds, there, width) if high else lower_end(seconds, there, width)
 
 
