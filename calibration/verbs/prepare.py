@@ -91,7 +91,8 @@ def plan_of(request: Request, hardware: "Hardware", engine: "Engine", like: Mode
     """The cases of one runtime on this device: over the whole range, or near an architecture."""
     return make_plan(
         request.effort, engine.name, request.dtype, CPU if hardware.kind == "cpu" else GPU, hardware.cache_bytes, like,
-        request.seed, passes=not engine.replays(hardware.kind),  # a graph is of one token: each other number would need its own
+        request.seed,
+        passes=not engine.replays(hardware.kind),  # a graph is of one token: each other number would need its own
     )  # fmt: skip
 
 
