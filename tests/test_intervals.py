@@ -79,7 +79,7 @@ def test_what_was_not_measured_is_named() -> None:
     )  # fmt: skip
     deep = ModelConfig(**{**SHAPE.model_dump(), "num_hidden_layers": 20, "hidden_size": 1024})
     assert toy_predictor().predict(deep).extrapolated_because == ()
-    assert toy_predictor().predict(deep, Workload(weights="nf4")).extrapolated_because == ("weights nf4",)
+    assert toy_predictor().predict(deep, Workload(weights="mxfp4")).extrapolated_because == ("weights mxfp4",)
     assert toy_predictor(float8=True).predict(deep, Workload(weights="fp8")).extrapolated_because == ()
 
 
