@@ -66,7 +66,8 @@ def tables_of(side: Side, device: Device) -> dict[str, Any]:
     template = plain[0]
     rows = [
         template._replace(
-            device=device, test=template.test._replace(weights=name, build="", flash_attention=flash)
+            device=device,
+            test=template.test._replace(weights=name, build="", setup="", one_by_one=False, flash_attention=flash),
         )
         for name in GGUF_FORMATS
     ]  # fmt: skip
