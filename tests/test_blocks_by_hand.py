@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from toy_runtime import COUNTED, HIDDEN, JOINED, ROWS, TOKEN, N, by_name, moved, sizes
 
-from latmodel.model.architecture import Architecture, Attention, Block, Experts, FeedForward, Group, Norm
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group, Norm
 from latmodel.model.formats import FORMATS, Numbers
 from latmodel.model.layers.embedding import Embedding
-from latmodel.model.layers.experts import touched_experts
+from latmodel.model.layers.experts import Experts, touched_experts
 from latmodel.model.layers.joined_input import JoinedInput
 from latmodel.model.ops import OpKind
 from latmodel.model.transformer import context_ops, dense_ops, head_ops, logits_ops, stem_ops

@@ -218,7 +218,7 @@ class Split:
 def test_a_trial_fits_a_share_and_scores_a_quarter_of_it(
     share: float, count: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Residuals are 1 … 100: the interval is the ⌈0.9 (n + 1)⌉-th of those set aside, and covers so many of the rest."""
+    """Residuals are 1 … 100: the interval is the 0.9 (n + 1)-th of those set aside, and covers so many of the rest."""
     split, rows = Split(monkeypatch), [product(n=i) for i in range(1, 101)]
     trial = held_out_trial("gemm", rows, START, 3, share) if share != 0.1 else held_out_trial("gemm", rows, START, 3)
     train = [int(i) + 1 for i in np.random.default_rng(3).permutation(100)]
@@ -227,17 +227,19 @@ def test_a_trial_fits_a_share_and_scores_a_quarter_of_it(
     assert trial.corrected.tolist() == [(-1) ** n * n for n in train[count:]]
     assert trial.law.tolist() == [10 * (-1) ** n * n for n in train[count:]]
     scored = sorted(train[kept:count])
-    width = scored[min(math.ceil(0.9 * (len(scored) + 1)), len(scored)) - 1]
+    ranks = [n / (len(scored) + 1) for n in range(1, len(scored) + 1)]
+    width = np.interp(0.9, ranks, scored)  # of fewer than nine the largest
     inside = sum(n <= width for n in train[count:])
     assert trial.covered_percent == pytest.approx(100.0 * inside / (100 - count)) and inside > 0
 
 
 def test_an_interval_covers_nine_tenths_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 50 that are set aside the 46th."""
+    """Of 50 that are set aside the 45.9th."""
     Split(monkeypatch)
     rows = [product(n=i) for i in range(1, 401)]
     order = [int(i) + 1 for i in np.random.default_rng(1).permutation(400)]
-    width = sorted(order[150:200])[45]
+    below, above = sorted(order[150:200])[44:46]
+    width = 0.1 * below + 0.9 * above
     expected = 100.0 * sum(n <= width for n in order[200:]) / 200
     assert held_out_trial("gemm", rows, START, 1, 0.5).covered_percent == pytest.approx(expected)
 

@@ -15,17 +15,17 @@ from latmodel.model.architecture import (
     Architecture,
     Attention,
     Block,
-    Experts,
     FeedForward,
     Group,
-    Mamba2,
     Norm,
     uniform,
 )
 from latmodel.model.formats import ENGINE_FORMATS, FORMATS, Numbers, WeightFormat
 from latmodel.model.gguf import GGUF_FORMATS
 from latmodel.model.implementation import Implementation
+from latmodel.model.layers.experts import Experts
 from latmodel.model.layers.joined_input import JoinedInput
+from latmodel.model.layers.mamba2 import Mamba2
 from latmodel.model.memory import Memory, cache_bytes, peak_memory
 from latmodel.model.ops import OpCost, OpKind, gemm, pointwise
 from latmodel.model.totals import (

@@ -104,8 +104,7 @@ def _bound_sentence(row: Row, fall: Waterfall) -> str:
             f"The host binds: it launches {kernels}, and the device waits. Depth costs time, width hardly any; a graph "
             "of kernels or a compiler takes most of it away."
         )
-    floors = fall.total("kernel floors")
-    if floors > 0.5 * row["response_s"]:
+    if fall.total("kernel floors") > 0.5 * sum(fall.total(part) for part in DEVICE_PARTS):
         return (
             f"Kernels bind by their number: the device runs {kernels}, each in hardly less than the shortest time that "
             "a kernel takes. Depth costs time, width hardly any; fused kernels help."
