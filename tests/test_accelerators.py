@@ -1,5 +1,6 @@
 """Accelerators other than NVIDIA's, with fakes in the place of hardware: names, memory, which of two is measured."""
 
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_macos_tells_the_processors_name(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(machine, "Path", lambda path: SimpleNamespace(read_text=unreadable))
-    monkeypatch.setattr(machine.subprocess, "run", asked)
+    monkeypatch.setattr(subprocess, "run", asked)
     assert machine.cpu_model() == "Apple M2 Max"
 
 

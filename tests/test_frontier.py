@@ -287,8 +287,9 @@ def test_command_with_workers_and_checkpoint_gives_the_same(profile_path, tmp_pa
 def test_the_best_is_judged_among_all_that_was_found(limit: int) -> None:
     """However few rows are shown: the quickest of those that tie with the highest uncapped score."""
     from latmodel.quality import best, score
+    from latmodel.quality.shapes import with_counts
     from latmodel.report.frontier_report import frontier_text
-    from latmodel.search.scored import ScoreObjective, with_counts
+    from latmodel.search.scored import ScoreObjective
 
     chosen = score("effective-params")
     found = frontier(PREDICTOR, SPACE, budget_s=4.0, quality=ScoreObjective(chosen))

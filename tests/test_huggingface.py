@@ -20,15 +20,11 @@ from latmodel.configs.huggingface import ConfigWarning, read_config, read_decode
 from latmodel.configs.presets import preset
 from latmodel.configs.quantization.methods import METHODS
 from latmodel.errors import UsageError
-from latmodel.model.architecture import (
-    Architecture,
-    Attention,
-    Experts,
-    FeedForward,
-    GatedDelta,
-    LatentAttention,
-    Mamba2,
-)
+from latmodel.model.architecture import Architecture, Attention, FeedForward
+from latmodel.model.layers.experts import Experts
+from latmodel.model.layers.gated_delta import GatedDelta
+from latmodel.model.layers.latent_attention import LatentAttention
+from latmodel.model.layers.mamba2 import Mamba2
 from latmodel.model.totals import num_parameters, weight_bytes
 
 LLAMA = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from latmodel.model.layers.registry import KINDS
+from latmodel.model.layers.registry import KINDS, layer_kind
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("latmodel", "calibration")
@@ -134,3 +134,4 @@ def test_every_kind_of_layer_is_registered() -> None:
         if isinstance(node, ast.ClassDef) and any(ast.unparse(base) in ("Layer", "Recurrent") for base in node.bases)
     }
     assert named - {"Recurrent"} == set(KINDS)
+    assert [name for name in KINDS if layer_kind(name).__name__ != name] == []

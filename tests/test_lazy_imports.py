@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,42 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
 def test_help_loads_neither_numpy_nor_pydantic() -> None:
     code = "from latmodel.cli import group; group.main(['--help'], standalone_mode=False)"
     assert loaded_by(code) & (HEAVY | {"numpy", "pydantic"}) == set()
+
+
+# Verb → packages and modules that it has no use for, and that would make it slower to start.
+EVERYWHERE = (
+    "subprocess", "multiprocessing", "asyncio", "scipy", "numpy.ma", "latmodel.pruning", "latmodel.quality.user",
+    "latmodel.quality.check", "latmodel.device.llama_cpp", "latmodel.device.uncalibrated", "latmodel.device.card_law",
+    "latmodel.device.format_support", "latmodel.predict.training", "latmodel.predict.energy", "latmodel.predict.generation",
+    "latmodel.predict.passes", "latmodel.predict.capacity", "latmodel.report.generated", "latmodel.configs.families",
+    "latmodel.configs.gguf", "latmodel.model.layers.experts", "latmodel.model.layers.mamba", "latmodel.model.layers.mamba2",
+    "latmodel.model.layers.gated_delta", "latmodel.model.layers.latent_attention", "latmodel.search.drafted",
+    "latmodel.search.per_layer",
+)  # fmt: skip
+UNUSED = {
+    "--help": ("latmodel.report", "latmodel.model", "latmodel.device", "latmodel.units", "rich", *EVERYWHERE),
+    "predict 80x576": ("latmodel.search", "latmodel.predict.breakdown", "latmodel.cli.search_options", *EVERYWHERE),
+    "predict 80x576 --format json": ("rich", "latmodel.quality", "latmodel.search", *EVERYWHERE),
+    "frontier --budget 5.5s": ("latmodel.search.trained", "latmodel.predict.breakdown", *EVERYWHERE),
+    "frontier --budget 5.5s --format json": ("rich", "latmodel.search.trained", *EVERYWHERE),
+    "explain 80x576": EVERYWHERE,
+    "compare 80x576 48x768": EVERYWHERE,
+}
+
+
+@pytest.mark.parametrize("command", UNUSED)
+def test_a_verb_loads_nothing_that_it_has_no_use_for(command: str) -> None:
+    code = f"from latmodel.cli import group; group.main({command.split()!r}, standalone_mode=False)"
+    shown = f"{code}\nimport sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.splitlines()[-1].split())
+    assert "click" in loaded
+    assert sorted(loaded & set(UNUSED[command])) == []
+
+
+def test_modules_that_are_named_as_unused_exist() -> None:
+    ours = {name for names in UNUSED.values() for name in names if name.startswith("latmodel")}
+    assert [name for name in sorted(ours) if find_spec(name) is None] == []
 
 
 def imports_at_module_level(path: Path) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group, LatentAttention
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.formats import Numbers
 from latmodel.model.layers.alternating_updates import AlternatingUpdates, LowRankResidual
 from latmodel.model.layers.compressed_attention import CompressedAttention
@@ -14,6 +14,7 @@ from latmodel.model.layers.gated_recurrence import GatedRecurrence
 from latmodel.model.layers.hyper_connections import HyperConnections
 from latmodel.model.layers.indexed_attention import IndexedAttention, Indexer
 from latmodel.model.layers.kimi_delta import KimiDelta
+from latmodel.model.layers.latent_attention import LatentAttention
 from latmodel.model.layers.layer import Layer
 from latmodel.model.layers.lightning_attention import LightningAttention
 from latmodel.model.layers.mamba import Mamba

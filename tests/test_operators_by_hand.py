@@ -3,10 +3,11 @@
 import pytest
 from toy import TWO_BYTES
 
-from latmodel.model.architecture import Attention, FeedForward, LatentAttention
+from latmodel.model.architecture import Attention, FeedForward
 from latmodel.model.config import ModelConfig, Workload
 from latmodel.model.layers.indexed_attention import Indexer, scores_op
 from latmodel.model.layers.kv_cache import append_op
+from latmodel.model.layers.latent_attention import LatentAttention
 from latmodel.model.layers.shared_attention import SharedAttention
 from latmodel.model.ops import OpCost, OpKind, gemm
 from latmodel.model.step import Step

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from latmodel.errors import UsageError
-from latmodel.quality import UserScore, band, score, tied
-from latmodel.quality.user import trial_grid
+from latmodel.quality import band, score, tied
+from latmodel.quality.user import UserScore, trial_grid
 
 MODULE = """
 import numpy as np

@@ -12,10 +12,9 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
 from calibration.engines.cache_argument import cache_argument
 from latmodel.configs.huggingface import read_decoder
-from latmodel.model.architecture import Experts
 from latmodel.model.formats import Numbers
 from latmodel.model.implementation import Implementation
-from latmodel.model.layers.experts import touched_experts
+from latmodel.model.layers.experts import Experts, touched_experts
 from latmodel.model.ops import OpCost
 from latmodel.model.step import Step
 from latmodel.model.transformer import context_ops, dense_ops

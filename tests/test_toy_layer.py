@@ -91,7 +91,7 @@ def test_a_profile_can_name_it_as_measured_with_its_registry_line(monkeypatch: p
     data["runtimes"]["eager"]["layers"] = ["Decay"]
     with pytest.raises(ValidationError, match="no such kind of layer"):
         Profile.model_validate_json(json.dumps(data))
-    monkeypatch.setitem(KINDS, "Decay", Decay)
+    monkeypatch.setitem(KINDS, "Decay", "decay")
     measured = Predictor(Profile.model_validate_json(json.dumps(data)))
     assert not measured.predict(MODEL).extrapolated
 

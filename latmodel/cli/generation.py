@@ -10,7 +10,7 @@ from .options import COUNT, WHOLE, Parsed, apply
 from .training import training_from
 
 if TYPE_CHECKING:
-    from ..report.generated import Generation
+    from ..report.generation import Generation
 
 PRICE = Parsed("price", parse_price)
 
@@ -44,7 +44,7 @@ def generation_from(options: dict[str, Any]) -> "Generation":
     Raises:
         UsageError: they do not go together.
     """
-    from ..report.generated import Generation
+    from ..report.generation import Generation
 
     if options["tokens"] is not None and options["mfu"] is None:
         raise UsageError("--tokens are of a training: give --mfu too, as in --mfu 0.4")

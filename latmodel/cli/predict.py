@@ -16,7 +16,6 @@ from .options import (
     workload_from,
     workload_options,
 )
-from .search_options import parse_over
 from .sections import SectionedCommand
 from .training import tokens_option, training_options
 
@@ -86,6 +85,8 @@ def _over(predictor: Any, workload: Any, options: dict[str, Any], details: dict[
         raise UsageError("--plot draws what --over asks: give --over, as in --over batch=1:64")
     if any(details.values()) or options["table"] is not None:
         raise UsageError("--over goes without --input, --breakdown and --limits")
+    from .search_options import parse_over
+
     over = parse_over(options["over"])
     models = models_from(options)
     answer, rows = predict_over(predictor, models, workload, over, options["format_"])

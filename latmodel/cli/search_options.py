@@ -232,13 +232,15 @@ def check_costs(options: dict[str, Any]) -> None:
     Raises:
         UsageError: there is one.
     """
-    from ..search.trained import TRAINED
-
     limits = (_LIMIT.fullmatch(text) for text in options["limits"])
     names = {*options["objectives"], *(match[1] for match in limits if match)}
     if options["price"] is not None and "cost" not in names:
         raise UsageError("--price is what cost is made of: name it, as in --limit 'cost<=3' or --objective cost")
-    if training_from(options) is not None and not names & set(TRAINED):
+    if training_from(options) is None:
+        return
+    from ..search.trained import TRAINED
+
+    if not names & set(TRAINED):
         raise UsageError(f"--mfu is of a training: name {' or '.join(TRAINED)}, as in --limit 'gpu-hours<=1e5'")
 
 

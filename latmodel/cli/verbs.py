@@ -1,5 +1,6 @@
 """The command line: thin verbs, each in a module that is loaded when the verb is used."""
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -28,6 +29,9 @@ VERBS = {
     "report": ("report", "report", "One HTML file to look at and play with: frontier, sliders, parts, rooflines."),
     "verify": ("calibrate", "verify", "Build and run the real model, compare it with the prediction."),
 }
+# Objects that are made before cycles among them are looked for, against Python's 700: a verb's imports make a hundred
+# thousand that stay, and walking over them again and again took a tenth of a short command's time.
+OBJECTS_BEFORE_A_COLLECTION = 50_000
 # What a group without a verb raises; clicks before 8.2 show the help themselves.
 NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
     kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind is not None
@@ -68,10 +72,12 @@ def main() -> None:
     """Run a verb; any problem that a user can cause is one line on stderr and an exit code of the contract."""
     # Looking for plugins of pydantic reads the metadata of every package installed: a tenth of a short command's time.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    gc.set_threshold(OBJECTS_BEFORE_A_COLLECTION)
     write_what_the_terminal_can()
     try:
         group.main(standalone_mode=False, prog_name="latmodel")
         sys.stdout.flush()
+        gc.freeze()  # the process ends: a last search for cycles in all that it loaded would take as long as an import
     except SystemExit:
         # Outside its standalone mode click exits for one reason alone: the reader of a pipe has gone, which is fine.
         sys.exit(0)

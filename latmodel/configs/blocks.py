@@ -13,7 +13,7 @@ from ..arrays import Array
 from ..errors import UsageError
 from ..model.architecture import Block
 from ..model.layers.layer import Layer
-from ..model.layers.registry import KINDS
+from ..model.layers.registry import KINDS, layer_kind
 from ..strict_json import read_text, strict_loads
 
 MAX_BYTES = 10_000_000
@@ -55,7 +55,7 @@ def _layer(given: Any, where: str) -> Layer | None:
         return None
     if not isinstance(given, dict) or given.get("kind") not in KINDS:
         raise UsageError(f"{where}: give a kind out of {', '.join(KINDS)}")
-    kind = KINDS[given["kind"]]
+    kind = layer_kind(given["kind"])
     known = {one.name: one for one in fields(kind) if one.init}
     values = {name: value for name, value in given.items() if name != "kind"}
     for name, value in values.items():

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..model.architecture import Architecture
 from ..model.config import CONFIG_FIELDS, ModelConfig
 
 
@@ -36,3 +37,13 @@ def shape_config(
 def config_dict(config: ModelConfig) -> dict[str, Any]:
     """The dimensions by their Hugging Face names."""
     return {name: getattr(config, name) for name in CONFIG_FIELDS}
+
+
+def dimensions(model: Architecture) -> dict[str, Any]:
+    """Depth, width, FFN size and heads by their Hugging Face names; the commonest block's where they differ."""
+    row: dict[str, Any] = {"num_hidden_layers": int(model.num_hidden_layers), "hidden_size": int(model.hidden_size)}
+    for name in ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim"):
+        sized = [(group.count, group.block.dimensions()) for group in model.groups]
+        sized = [(count, sizes) for count, sizes in sized if name in sizes]
+        row[name] = int(max(sized, key=lambda pair: pair[0])[1][name]) if sized else 0
+    return row

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import subprocess
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,8 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     if platform.system() == "Darwin":  # "Apple M2 Max", where the platform says "arm"
+        import subprocess
+
         with suppress(OSError, subprocess.SubprocessError):
             asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
             told = subprocess.run(asked, capture_output=True, text=True, timeout=5.0, check=True).stdout.strip()

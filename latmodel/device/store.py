@@ -6,12 +6,9 @@ from pathlib import Path
 
 from ..errors import ProfileError, UnknownDeviceError
 from ..runtimes.llama_cpp import LLAMA_CPP
-from .chips import sibling_of
 from .datasheets import DataSheet, datasheet, datasheets
-from .llama_cpp import find_published, published_profile, with_llama_cpp
 from .profile import NAME, Profile
 from .profile_file import read_profile
-from .uncalibrated import datasheet_profile
 
 
 def load_profile(name: str | os.PathLike[str], runtime: str | None = None) -> Profile:
@@ -27,6 +24,8 @@ def load_profile(name: str | os.PathLike[str], runtime: str | None = None) -> Pr
     text = os.fspath(name)
     if runtime != LLAMA_CPP.name:
         return _load(text)
+    from .llama_cpp import find_published, published_profile, with_llama_cpp
+
     try:
         profile = _load(text)
     except (UnknownDeviceError, ProfileError):
@@ -52,6 +51,9 @@ def _load(text: str) -> Profile:
 
 def _uncalibrated(card: DataSheet) -> Profile:
     """From its data sheet, and the packaged profile of a sibling if there is one (a user's own do not count)."""
+    from .chips import sibling_of
+    from .uncalibrated import datasheet_profile
+
     name = sibling_of(card)
     paths = [folder / f"{name}.json" for folder in packaged_folders()] if name else []
     found = next((path for path in paths if path.is_file()), None)

@@ -7,17 +7,12 @@ from ..arrays import Array, is_array, maximum, minimum, total
 from .formats import WeightFormat
 from .layers.attention import Attention
 from .layers.embedding import Embedding
-from .layers.experts import Experts
 from .layers.feed_forward import FeedForward
-from .layers.gated_delta import GatedDelta
-from .layers.latent_attention import LatentAttention
 from .layers.layer import Layer
-from .layers.mamba2 import Mamba2
 from .layers.norm import RMS, Norm
 
 __all__ = [
-    "Architecture", "Attention", "Block", "Experts", "FeedForward", "GatedDelta", "Group", "LatentAttention", "Layer",
-    "Mamba2", "Mixer", "Norm", "uniform",
+    "Architecture", "Attention", "Block", "FeedForward", "Group", "Layer", "Mixer", "Norm", "uniform",
 ]  # fmt: skip
 
 LAYER_SIZES = (*FeedForward.sizes, *Attention.sizes)  # of which a profile may know the measured range

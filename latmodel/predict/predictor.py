@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..arrays import Array, is_array
-from ..device.format_support import check_format
 from ..device.hosts import Host, host_of, is_measured, with_slower_host
 from ..device.profile import Profile
 from ..device.room import room
@@ -24,10 +23,11 @@ from .forward import Cost, respond
 from .inputs import check_positions, check_step, read_any, work_of, work_of_step
 from .intervals import Interval
 from .notes import check_cache, format_notes, host_notes
-from .passes import step_times
 from .prediction import Ends, Explained, Prediction, Predictions, Source, Values, joined_ends, one_prediction
-from .step_prediction import StepPrediction, step_prediction
 from .target import Target, Work
+
+if TYPE_CHECKING:
+    from .step_prediction import StepPrediction
 
 CHUNK = 16_384  # rows at a time: enough to hide the cost of a call, few enough for temporaries to stay in the caches
 
@@ -161,6 +161,8 @@ class Predictor:
         key = (dtype, None if weights is None else weights.name)
         if key not in self._targets:
             if weights is not None:
+                from ..device.format_support import check_format
+
                 check_format(self.profile, self.runtime, weights)
             device, measured = self.profile.device_coefficients(dtype, self.runtime, key[1])
             corrector = self.profile.corrector(dtype, self.runtime) if self._corrected else None
@@ -192,13 +194,16 @@ class Predictor:
         because = self._because(architecture, work, workload.dtype) if values.outside else ()
         return one_prediction(values, self._source, ends, because=because, notes=self._workload_notes(workload))
 
-    def step(self, model: Any, step: Step, workload: Workload | None = None) -> StepPrediction:
+    def step(self, model: Any, step: Step, workload: Workload | None = None) -> "StepPrediction":
         """One pass of `step.new_tokens` over `step.cached_tokens`, of numbers or of arrays that broadcast.
 
         `model` as in `predict`, or an `Architecture` of arrays; `workload` gives dtype, number formats and logits. A
         step into an empty cache equals `prefill_s`, one of one token the `decode_s_per_token` of one new token. Raises
         as `predict`, and UsageError for a value out of range or beyond a learned table of positions.
         """
+        from .passes import step_times
+        from .step_prediction import step_prediction
+
         architecture, workload = read_any(model, workload or Workload())
         step = check_step(step)
         check_positions(architecture, step.context)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from ..configs.model_input import dimensions
 from ..errors import UsageError
 from ..model.alignment import misfit, oddness
 from ..model.architecture import Architecture
@@ -81,8 +82,8 @@ class Pruned:
     def as_dict(self) -> dict[str, Any]:
         """The shape by Hugging Face names, and the prediction."""
         return {
-            "way": self.way, **dimensions(self.architecture), "parameters_kept": self.kept, "speedup": self.speedup,
-            "reached": self.reached, **self.prediction.as_dict(),
+            "way": self.way, **dimensions(self.architecture), "aligned": aligned(self.architecture),
+            "parameters_kept": self.kept, "speedup": self.speedup, "reached": self.reached, **self.prediction.as_dict(),
         }  # fmt: skip
 
 
@@ -210,14 +211,3 @@ def aligned(model: Architecture) -> bool:
         sizes = group.block.dimensions()
         widths += [sizes[name] for name in ("head_dim", "intermediate_size") if name in sizes]
     return not any(misfit(width) or oddness(width) for width in widths)
-
-
-def dimensions(model: Architecture) -> dict[str, Any]:
-    """Depth, width, FFN size and heads by their Hugging Face names; the commonest block's where they differ."""
-    row: dict[str, Any] = {"num_hidden_layers": int(model.num_hidden_layers), "hidden_size": int(model.hidden_size)}
-    for name in ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim"):
-        sized = [(group.count, group.block.dimensions()) for group in model.groups]
-        sized = [(count, sizes) for count, sizes in sized if name in sizes]
-        row[name] = int(max(sized, key=lambda pair: pair[0])[1][name]) if sized else 0
-    row["aligned"] = aligned(model)
-    return row

@@ -5,7 +5,6 @@ from .compare import FFN_RATIO_RANGE, KV_GROUPS_RANGE, NOT_COVERED, Comparison, 
 from .constants import DEFAULT, ConstantsBand, ShapeConstants
 from .effective import effective_parameters
 from .scores import NAMES, Score, named_score
-from .user import UserScore, user_score
 
 __all__ = [
     "DEFAULT",
@@ -18,7 +17,6 @@ __all__ = [
     "Flags",
     "Score",
     "ShapeConstants",
-    "UserScore",
     "band",
     "best",
     "compare",
@@ -26,7 +24,6 @@ __all__ = [
     "flags",
     "score",
     "tied",
-    "user_score",
 ]
 
 
@@ -41,4 +38,9 @@ def score(spec: str, *, tokens: float | None = None) -> Score:
     """
     if tokens is not None and not (spec == "loss" or spec.startswith("loss:")):
         raise UsageError(f"--tokens has no effect on --quality {spec}; leave it out or use --quality loss")
-    return named_score(spec, tokens) or user_score(spec)
+    named = named_score(spec, tokens)
+    if named is not None:
+        return named
+    from .user import user_score
+
+    return user_score(spec)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..configs.model_input import dimensions
 from ..configs.models import NamedModel
 from ..errors import UsageError
 from ..model.config import ModelConfig, Workload
 from ..predict.breakdown import breakdown
 from ..predict.predictor import Predictor
-from ..pruning.prune import dimensions
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column
 from .fitted import paragraph
@@ -98,7 +98,6 @@ def against_llama(predictor: Predictor, named: NamedModel, workload: Workload) -
     if isinstance(named.model, ModelConfig):
         return []
     sizes = dimensions(named.model)
-    del sizes["aligned"]
     if not all(sizes.values()):
         return []
     own = named.under(workload)

@@ -8,7 +8,7 @@ from ..model.config import ModelConfig, Workload
 from ..predict.predictor import Predictor
 from ..predict.waterfall import DEVICE_PARTS, HOST_PARTS, MEANING, Waterfall, waterfall
 from ..quality import score
-from ..search.scored import with_counts
+from ..quality.shapes import with_counts
 from ..search.steps import Price, one_steps, prices
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column, Row

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..quality.shapes import with_counts
 from ..search.frontier import Frontier
 from ..search.goals import Objective
-from ..search.scored import Scored, with_counts
+from ..search.scored import Scored
 from ..units import show_bytes, show_count, show_seconds
 from .figures import new_figure, save, ticks
 from .frontier_report import score_of

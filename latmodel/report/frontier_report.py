@@ -91,7 +91,7 @@ def _with_best(front: "Frontier", limit: int, best: int | None) -> Any:
     """Indices of the thinned rows, the best among them."""
     if best is None or len(front) <= limit:
         return thin_rows(front, limit)
-    return np.union1d(thin_rows(front, limit - 1) if limit > 1 else [], [best]).astype(np.int64)
+    return np.array(sorted({*(thin_rows(front, limit - 1).tolist() if limit > 1 else ()), best}), dtype=np.int64)
 
 
 def _number(name: str) -> Callable[[Mapping[str, Any]], str]:

@@ -1,7 +1,7 @@
 """What `predict` adds for other ways to generate, and for energy and money: fields, columns and notes."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..configs.model_input import shape_config
 from ..configs.models import NamedModel, read_model
@@ -13,64 +13,11 @@ from ..predict.generation import Denoising, Draft, Generated, generate
 from ..predict.predictor import Predictor
 from ..predict.self_drafts import own_draft
 from ..predict.tensor_parallel import share_of, together
-from ..predict.training import TrainingPlan
 from ..units import parse_shape_or_none, show_seconds
 from .column import Column, Row
+from .generation import Generation
 from .trained import TRAINING_COLUMNS, training_fields
 
-
-class Generation(NamedTuple):
-    """How a response is made and what it is charged by, as given; None and False for what is not."""
-
-    chunk_tokens: int | None = None
-    others: int | None = None
-    others_tokens: int | None = None
-    draft: str | None = None
-    lookahead: int | None = None
-    acceptance: float | None = None
-    block_tokens: int | None = None
-    denoising_steps: int | None = None
-    energy: bool = False
-    power_limit_w: float | None = None
-    price_per_h: float | None = None
-    training: TrainingPlan | None = None
-    devices: int = 1
-
-    @property
-    def changes_passes(self) -> bool:
-        """Whether anything but a plain prefill and decode is run."""
-        return any(value is not None for value in (self.chunk_tokens, self.draft, self.block_tokens))
-
-    @property
-    def given(self) -> bool:
-        """Whether there is anything to add."""
-        return self.changes_passes or self.charged or self.training is not None or self.devices > 1
-
-    @property
-    def charged(self) -> bool:
-        """Whether energy or money is wanted."""
-        return self.energy or self.price_per_h is not None
-
-    def checked(self) -> "Generation":
-        """The same, if its parts go together.
-
-        Raises:
-            UsageError: they do not; the options are named.
-        """
-        together = {"--draft": self.draft, "--lookahead": self.lookahead, "--acceptance": self.acceptance}
-        _all_or_none(together)
-        _all_or_none({"--others": self.others, "--others-tokens": self.others_tokens})
-        if self.others is not None and self.chunk_tokens is None:
-            raise UsageError("--others decode while a prompt is read in chunks: give --chunk")
-        _all_or_none({"--block": self.block_tokens, "--denoise": self.denoising_steps})
-        if self.devices > 1 and self.changes_passes:
-            raise UsageError("--devices goes without --chunk, --draft and --block")
-        if self.draft is not None and self.block_tokens is not None:
-            raise UsageError("--draft and --block are two ways to generate: give one")
-        return self
-
-
-PLAIN = Generation()
 # Of a prediction: true of a plain prefill and a token a pass alone.
 PLAIN_FIELDS = ("prefill_s_per_layer", "decode_s_per_layer", "response_s_low_published", "response_s_high_published")
 
@@ -108,13 +55,6 @@ def added(
     if options.price_per_h is not None:
         fields |= _money(fields, workload, options.price_per_h, options.devices)
     return fields
-
-
-def _all_or_none(options: Mapping[str, Any]) -> None:
-    missing = [name for name, value in options.items() if value is None]
-    if missing and len(missing) < len(options):
-        given = next(name for name in options if name not in missing)
-        raise UsageError(f"{given} needs {missing[0]} beside it")
 
 
 def _way(named: NamedModel, workload: Workload, options: Generation) -> Draft | Denoising | None:

@@ -11,7 +11,7 @@ from ..model.defaults import fill_dimensions
 from ..predict.prediction import BOUNDS
 from ..predict.predictor import Predictor
 from ..quality import score
-from ..search.scored import with_counts
+from ..quality.shapes import with_counts
 
 DEPTHS = (4, 8, 12, 16, 24, 32, 40, 48, 64, 80, 100)
 WIDTHS = (512, 576, 768, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 8192)

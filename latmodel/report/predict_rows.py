@@ -5,14 +5,13 @@ from typing import Any
 
 from ..configs.model_input import config_dict
 from ..configs.models import NamedModel
+from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
-from ..predict.breakdown import breakdown
-from ..predict.capacity import capacity
 from ..predict.predictor import Predictor
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column, Row
 from .fitted import paragraph
-from .generated import PLAIN, Generation, added, generation_columns
+from .generation import PLAIN, Generation
 from .rows import PLAIN_LLAMA, Answer, full_row, notes_of, run_notes, shape_fields
 from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, OutputFormat, legend, prediction_columns, render
 
@@ -36,12 +35,14 @@ def predict_one(
     row = _row(predictor, named, workload, generation)
     model, workload = named.model, named.under(workload)
     if limits:
+        from ..predict.capacity import capacity
+
         row |= capacity(predictor, model, workload).as_dict()
     shape = shape_fields(model)
     if PLAIN_LLAMA in shape:  # read again by its name
         shape = {"model": named.name, **shape}
     row = full_row(row, predictor, workload, run_notes(predictor, workload, named.notes), shape=shape)
-    parts = breakdown(predictor, model, workload) if operators else []
+    parts = _operators(predictor, model, workload) if operators else []
     if output_format in ("json", "jsonl"):
         whole = row | ({"breakdown": parts} if operators else {})
         return Answer(render([whole], output_format, [], single=True), row["notes"])
@@ -54,7 +55,7 @@ def predict_one(
         row = {**row, **_effective(model, workload)}
         columns = [*SHAPE_COLUMNS, parameters, SCORE_COLUMN, *times]
     title = _title(predictor, workload)
-    columns += [*generation_columns(generation), *(LIMIT_COLUMNS if limits else [])]
+    columns += [*_generation_columns(generation), *(LIMIT_COLUMNS if limits else [])]
     tables = [render([row], output_format, columns, title=title)]
     if output_format == "table":
         tables[0] += "\n" + paragraph("\n".join(legend([row])))
@@ -78,20 +79,38 @@ def predict_models(
         notes = run_notes(predictor, own, named.notes)
         rows.append(full_row(row, predictor, own, notes, shape=shape_fields(named.model)))
     columns = [MODEL_COLUMN, *SHAPE_COLUMNS, *prediction_columns(predictor.interval.level)]
-    columns += generation_columns(generation)
+    columns += _generation_columns(generation)
     return Answer(render(rows, output_format, columns, title=_title(predictor, workload)), notes_of(rows))
 
 
 def _row(predictor: Predictor, named: NamedModel, workload: Workload, generation: Generation) -> dict[str, Any]:
     """A model's prediction under its own weight format."""
     row: dict[str, Any] = predictor.predict(named.model, named.under(workload)).as_dict()
-    return added(row, predictor, named, workload, generation) if generation.given else row
+    if not generation.given:
+        return row
+    from .generated import added
+
+    return added(row, predictor, named, workload, generation)
+
+
+def _generation_columns(generation: Generation) -> list[Column]:
+    if not generation.given:
+        return []
+    from .generated import generation_columns
+
+    return generation_columns(generation)
+
+
+def _operators(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:
+    from ..predict.breakdown import breakdown
+
+    return breakdown(predictor, model, workload)
 
 
 def _effective(model: ModelConfig, workload: Workload) -> dict[str, Any]:
     """Effective parameters (docs/quality.md) of one shape, with the band of the law's constants and its cautions."""
     from ..quality import band, flags, score
-    from ..search.scored import with_counts
+    from ..quality.shapes import with_counts
 
     law, shapes = score("effective-params"), with_counts(config_dict(model))
     low, high = band(law, shapes)

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..configs.model_input import config_dict
+from ..configs.model_input import config_dict, dimensions
 from ..model.architecture import Architecture, uniform
 from ..model.config import ModelConfig, Workload
 from ..predict.predictor import Predictor
-from ..pruning.prune import dimensions
 from ..units import show_bytes
 from ..version import __version__
 
@@ -34,7 +33,6 @@ def shape_fields(model: ModelConfig | Architecture) -> dict[str, Any]:
     if isinstance(model, ModelConfig):
         return config_dict(model)
     fields = dimensions(model)
-    del fields["aligned"]
     fields |= {"vocab_size": int(model.vocab_size), "tie_word_embeddings": bool(model.tie_word_embeddings)}
     return fields if _is_llama(model, fields) else {**fields, PLAIN_LLAMA: False}
 

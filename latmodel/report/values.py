@@ -5,8 +5,8 @@ import numpy as np
 from ..model.architecture import Architecture
 from ..model.config import ModelConfig
 from ..predict.prediction import Prediction
+from ..quality.shapes import with_counts
 from ..search.goals import Objective
-from ..search.scored import with_counts
 from .rows import shape_fields
 
 FIELDS = {

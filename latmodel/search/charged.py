@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from ..arrays import Array
 from ..errors import UsageError
 from ..model.config import Workload
-from ..predict.energy import cost_per_million, power_of
 from ..predict.predictor import Predictor
 
 # Metric → its unit. Both grow with a shape, and are of generated tokens.
@@ -31,10 +30,14 @@ class Charge:
         if metric == "cost":
             if self.price_per_h is None:
                 raise UsageError("cost needs a price of the device's time: give --price, as in 0.5/h")
+            from ..predict.energy import cost_per_million
+
             return cost_per_million(self.price_per_h, response_s, tokens)
         return device_s * (self._watts(predictor) / tokens)
 
     def _watts(self, predictor: Predictor) -> float:
+        from ..predict.energy import power_of
+
         power = power_of(predictor.profile.gpu, self.power_limit_w)
         if power is None or not power.source:
             raise UsageError(f"energy: no power of {predictor.profile.title} is known from a source; leave energy out")

@@ -179,7 +179,12 @@ def thin_indices(response_s: Array, rows: int) -> Array:
         return np.arange(len(response_s))
     scale = np.log(response_s)
     if (np.diff(scale) > 1e-9).any():
-        return np.unique(np.linspace(0, len(response_s) - 1, rows).astype(np.int64))
+        return _distinct(np.linspace(0, len(response_s) - 1, rows))
     wanted = np.linspace(scale[0], scale[-1], rows)
     first_within = np.searchsorted(-scale, -wanted)  # of the rows that answer by then, the most capable
-    return np.unique(np.clip(first_within, 0, len(response_s) - 1))
+    return _distinct(np.clip(first_within, 0, len(response_s) - 1))
+
+
+def _distinct(rows: Array) -> Array:
+    """Each index once, in order; `np.unique` of a few would load all of NumPy's masked arrays."""
+    return np.array(sorted({int(row) for row in rows}), dtype=np.int64)

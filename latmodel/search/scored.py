@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array
-from ..model.config import CONFIG_FIELDS
-from ..model.totals import embedding_parameters, num_parameters
 from ..quality import FFN_RATIO_RANGE, KV_GROUPS_RANGE, Score, band, best, flags, score, tied
+from ..quality.shapes import with_counts
 from .goals import PARAMETER_COUNTS
 
 if TYPE_CHECKING:
@@ -36,17 +35,6 @@ class ScoreObjective:
     def __call__(self, shapes: Mapping[str, Array]) -> Array:
         """The score of each shape."""
         return self.score(with_counts(shapes))
-
-
-def with_counts(shapes: Mapping[str, Array]) -> dict[str, Array]:
-    """Shapes with their parameter counts, which scores read."""
-    from ..model.architecture import uniform
-
-    columns: dict[str, Any] = {name: np.asarray(shapes[name], dtype=np.float64) for name in CONFIG_FIELDS}
-    model = uniform(**columns)
-    total = num_parameters(model)
-    rest = total - embedding_parameters(model)
-    return {**columns, "num_parameters": total, "non_embedding_parameters": rest}
 
 
 def quality_from(spec: str, tokens: float | None) -> tuple[Any, Score | None]:

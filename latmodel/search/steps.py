@@ -9,7 +9,7 @@ from ..model.config import CONFIG_FIELDS, ModelConfig, Workload
 from ..predict.columns import WORK_COLUMNS
 from ..predict.predictor import Predictor
 from ..quality import Score
-from .scored import with_counts
+from ..quality.shapes import with_counts
 
 WIDTH_STEP = 64  # of widths and of the prompt: what a search steps by
 VOCAB_STEP = 1024

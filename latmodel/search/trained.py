@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,13 @@ from ..errors import UsageError
 from ..model.architecture import uniform
 from ..model.config import CONFIG_FIELDS
 from ..predict.predictor import Predictor
-from ..predict.training import Training, TrainingPlan, training
 from .goals import Objective
 
+if TYPE_CHECKING:
+    from ..predict.training import Training, TrainingPlan
+
 # Metric → what it is of a training. All grow with a shape.
-TRAINED: dict[str, Callable[[Training], Array]] = {
+TRAINED: dict[str, "Callable[[Training], Array]"] = {
     "training-flops": lambda cost: cost.flops,
     "gpu-hours": lambda cost: cost.device_hours,
     "training-memory": lambda cost: cost.memory_bytes,
@@ -27,7 +29,7 @@ class TrainingMeasure:
     """One of `TRAINED` as a search wants it: a function of Hugging Face names."""
 
     metric: str
-    plan: TrainingPlan
+    plan: "TrainingPlan"
     peak_flops_per_s: float
     dtype: str
     monotone: bool = True
@@ -38,11 +40,13 @@ class TrainingMeasure:
 
     def __call__(self, shapes: Mapping[str, Array]) -> Array:
         """The cost of each shape."""
+        from ..predict.training import training
+
         columns: dict[str, Any] = {name: np.asarray(shapes[name], dtype=np.float64) for name in CONFIG_FIELDS}
         return TRAINED[self.metric](training(uniform(**columns), self.plan, self.peak_flops_per_s, self.dtype))
 
 
-def training_objective(metric: str, predictor: Predictor, plan: TrainingPlan, dtype: str) -> Objective:
+def training_objective(metric: str, predictor: Predictor, plan: "TrainingPlan", dtype: str) -> Objective:
     """A cost of training as an objective, to be made small or limited; on the predictor's device.
 
     Raises:

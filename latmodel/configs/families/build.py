@@ -6,17 +6,9 @@ from functools import cache
 from typing import NamedTuple
 
 from ...errors import UsageError
-from ...model.architecture import (
-    Architecture,
-    Attention,
-    Block,
-    Experts,
-    FeedForward,
-    Group,
-    LatentAttention,
-    Mixer,
-    Norm,
-)
+from ...model.architecture import Architecture, Attention, Block, FeedForward, Group, Mixer, Norm
+from ...model.layers.experts import Experts
+from ...model.layers.latent_attention import LatentAttention
 from .family import Family, Layer, Sparse, Switch
 from .fields import Fields
 from .patterns import FFN, FULL, INDEXED, SLIDING, SPARSE, layer_kinds

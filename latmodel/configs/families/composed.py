@@ -3,18 +3,14 @@
 from dataclasses import replace
 
 from ...errors import UsageError
-from ...model.architecture import (
-    Attention,
-    Block,
-    LatentAttention,
-    Mamba2,
-    Mixer,
-)  # fmt: skip
+from ...model.architecture import Attention, Block, Mixer
 from ...model.layers.gated_recurrence import GatedRecurrence
 from ...model.layers.indexed_attention import IndexedAttention, Indexer
 from ...model.layers.kimi_delta import KimiDelta
+from ...model.layers.latent_attention import LatentAttention
 from ...model.layers.lightning_attention import LightningAttention
 from ...model.layers.mamba import Mamba
+from ...model.layers.mamba2 import Mamba2
 from ...model.layers.short_convolution import ShortConvolution
 from .family import Layer
 from .fields import Fields

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from ...errors import UsageError
-from ...model.architecture import Architecture, Attention, Block, Experts, Mixer, Norm
+from ...model.architecture import Architecture, Attention, Block, Mixer, Norm
 from ...model.layers.alternating_updates import AlternatingUpdates, LowRankResidual, StreamProjections
+from ...model.layers.experts import Experts
 from ...model.layers.per_layer_input import PerLayerEmbedding, PerLayerInput
 from ...model.layers.shared_attention import SharedAttention
 from .composed import SHARED

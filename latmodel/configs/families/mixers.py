@@ -1,7 +1,8 @@
 """Recurrent mixers as the families' classes build them from a configuration."""
 
 from ...errors import UsageError
-from ...model.architecture import GatedDelta, Mamba2
+from ...model.layers.gated_delta import GatedDelta
+from ...model.layers.mamba2 import Mamba2
 from .fields import Fields
 
 

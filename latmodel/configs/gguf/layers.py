@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ...errors import UsageError
-from ...model.architecture import Attention, Block, Experts, FeedForward, LatentAttention, Norm
+from ...model.architecture import Attention, Block, FeedForward, Norm
+from ...model.layers.experts import Experts
+from ...model.layers.latent_attention import LatentAttention
 from .header import TYPES, Header, Tensor
 
 MAX_LAYERS = 5_000

@@ -1,46 +1,39 @@
-"""The kinds of layer, one line each: a profile names those that it was fitted on."""
+"""The kinds of layer, one line each: a profile names those that it was fitted on.
 
-from .alternating_updates import AlternatingUpdates, LowRankResidual, StreamProjections
-from .attention import Attention
-from .compressed_attention import CompressedAttention
-from .experts import Experts
-from .feed_forward import FeedForward
-from .gated_delta import GatedDelta
-from .gated_recurrence import GatedRecurrence
-from .hyper_connections import HyperConnections
-from .indexed_attention import IndexedAttention
-from .joined_input import JoinedInput
-from .kimi_delta import KimiDelta
-from .latent_attention import LatentAttention
+A kind's module is imported when its class is asked for: a profile names many kinds, a model has two or three.
+"""
+
+from importlib import import_module
+
 from .layer import Layer
-from .lightning_attention import LightningAttention
-from .mamba import Mamba
-from .mamba2 import Mamba2
-from .per_layer_input import PerLayerEmbedding, PerLayerInput
-from .shared_attention import SharedAttention
-from .short_convolution import ShortConvolution
 
-_KINDS: tuple[type[Layer], ...] = (
-    Attention,
-    FeedForward,
-    Experts,
-    LatentAttention,
-    Mamba2,
-    GatedDelta,
-    AlternatingUpdates,
-    CompressedAttention,
-    GatedRecurrence,
-    HyperConnections,
-    IndexedAttention,
-    JoinedInput,
-    KimiDelta,
-    LightningAttention,
-    LowRankResidual,
-    Mamba,
-    PerLayerEmbedding,
-    PerLayerInput,
-    SharedAttention,
-    ShortConvolution,
-    StreamProjections,
-)
-KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in _KINDS}
+# Kind → its module in this folder.
+KINDS: dict[str, str] = {
+    "Attention": "attention",
+    "FeedForward": "feed_forward",
+    "Experts": "experts",
+    "LatentAttention": "latent_attention",
+    "Mamba2": "mamba2",
+    "GatedDelta": "gated_delta",
+    "AlternatingUpdates": "alternating_updates",
+    "CompressedAttention": "compressed_attention",
+    "GatedRecurrence": "gated_recurrence",
+    "HyperConnections": "hyper_connections",
+    "IndexedAttention": "indexed_attention",
+    "JoinedInput": "joined_input",
+    "KimiDelta": "kimi_delta",
+    "LightningAttention": "lightning_attention",
+    "LowRankResidual": "alternating_updates",
+    "Mamba": "mamba",
+    "PerLayerEmbedding": "per_layer_input",
+    "PerLayerInput": "per_layer_input",
+    "SharedAttention": "shared_attention",
+    "ShortConvolution": "short_convolution",
+    "StreamProjections": "alternating_updates",
+}
+
+
+def layer_kind(name: str) -> type[Layer]:
+    """The class of a kind of `KINDS`."""
+    kind: type[Layer] = getattr(import_module(f".{KINDS[name]}", __package__), name)
+    return kind
