@@ -5,7 +5,8 @@
 The calibration is the one by tiny models that the tests run (`tests/engine_calibration.py`), a process of its own that
 starts an engine's process for each load. After every kill: no engine's process is left, every sample that was in the
 file is still there, and a profile is whole or absent. Half of the time the calibration is then resumed to its end: each
-case is there once, what was there before stands first, nothing else is left beside.
+case is there once, what was there before stands first, nothing else is left beside. After `--seconds` no other kill is
+begun, and the summary says how many there were.
 """
 
 import argparse
@@ -111,46 +112,74 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def kill_often(folder: Path, engine: str, weights: str, kills: int, seed: int) -> str:
-    """`kills` kills, each looked at; a line that says what they met."""
-    names = count()
+@dataclass
+class Met:
+    """What a series of kills met."""
+
+    kills: int = 0
+    after_samples: int = 0  # kills of runs that had kept samples of their own
+    finished: int = 0  # calibrations resumed to their end and compared
+    ended: int = 0  # runs that were over before their kill
+    samples: int = 0  # of a whole calibration
+    seconds: float = 0.0  # of the series
+
+    def text(self, engine: str) -> str:
+        """One line."""
+        return (
+            f"{self.kills} kills in {self.seconds:.0f} s ({self.after_samples} of runs that had kept samples; "
+            f"{self.ended} runs were over before), {self.finished} calibrations of {engine} resumed to their end with "
+            f"{self.samples} samples each: nothing lost but the sample in flight, no process left, every profile whole"
+        )
+
+    def finish(self, one: Calibration) -> None:
+        """Resume to the end and compare."""
+        assert one.finish() == self.samples, "samples are missing"
+        self.finished += 1
+
+
+def kill_often(folder: Path, engine: str, weights: str, kills: int, seconds: float, seed: int) -> Met:
+    """`kills` kills, fewer if time is over, each looked at."""
+    begin, names, rng, met = time.monotonic(), count(), random.Random(seed), Met()
 
     def fresh() -> Calibration:
         own = folder / str(next(names))
         own.mkdir()
         return Calibration(own, engine, weights)
 
-    begin, whole = time.monotonic(), fresh()
-    samples = whole.finish()
-    life_s, rng, killed, finished, in_engine = time.monotonic() - begin, random.Random(seed), 0, 0, 0
-    one = fresh()
-    while killed < kills:
+    fresh().finish()  # reads what is read from the disk once
+    start = time.monotonic()
+    met.samples = fresh().finish()
+    life_s, one = time.monotonic() - start, fresh()
+    while met.kills < kills and time.monotonic() - begin < seconds:
         before = len(one.records)
         if one.run_and_kill(rng.uniform(0.0, life_s)):
-            killed += 1
-            in_engine += len(one.records) > before
-        if killed == kills or one.profile.exists() or rng.random() < 0.5:
-            assert one.finish() == samples, "samples are missing"
-            finished += 1
+            met.kills += 1
+            met.after_samples += len(one.records) > before
+        else:
+            met.ended += 1
+        if one.profile.exists() or rng.random() < 0.5:
+            met.finish(one)
             one = fresh()
-            print(f"{killed} of {kills} kills, {finished} calibrations finished", file=sys.stderr, flush=True)
-    return (
-        f"{kills} kills ({in_engine} after samples of their own) of {finished} calibrations of {engine}, {samples} "
-        "samples each: nothing lost but the sample in flight, no process left, every profile whole"
-    )
+            print(f"{met.kills} of {kills} kills, {met.finished} finished", file=sys.stderr, flush=True)
+    met.finish(one)
+    met.seconds = time.monotonic() - begin
+    return met
 
 
-def main() -> None:
-    """Kill, look, resume; print."""
+def main() -> int:
+    """Kill, look, resume; print. 1 if there were fewer kills than asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runtime", default="llama.cpp")
     parser.add_argument("--weights", default="q8_0")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=280.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(kill_often(Path(folder), options.runtime, options.weights, options.kills, options.seed))
+        met = kill_often(Path(folder), options.runtime, options.weights, options.kills, options.seconds, options.seed)
+    print(met.text(options.runtime))
+    return 0 if met.kills == options.kills else 1
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -5,18 +5,20 @@
 
 Each model is written with random weights, loaded three times, and each phase repeated; the spread is half the range of
 the loads' medians. With one thread the clock is the processor's, so that other processes cost little but cache.
-`--models FOLDER` keeps the written models, and with `--write-only` nothing else is done; `--times FILE` keeps what was
-measured, so that it can be done in parts.
+Where the calibration's samples lie beside the profile, its reference is timed around every load, and the drift since
+then is taken out; the errors of the times as they were are printed too. `--models FOLDER` keeps the written models, and
+with `--write-only` nothing else is done; `--times FILE` keeps what was measured, so that it can be done in parts.
 """
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 from pathlib import Path
 
 from calibration.engines.whole.whole_model import Child
-from calibration.verify.engine import Timed, run_engine, weights_of
+from calibration.verify.engine import Timed, drift_of_engine, run_engine, weights_of
 from calibration.verify.whole_models import Verified
 from latmodel.device.engine_options import EngineOptions
 from latmodel.device.profile_file import read_profile
@@ -38,15 +40,21 @@ def model(layers: int, hidden: int) -> ModelConfig:
     )  # fmt: skip
 
 
-def timed(path: Path, runtime: str, config: ModelConfig, workload: Workload, setup: EngineOptions, kept: Path) -> Timed:
-    """What the model takes: as kept, or measured now and kept."""
-    key = [runtime, weights_of(runtime, workload), setup.model_dump(), config.num_hidden_layers, config.hidden_size]
+def timed(
+    path: Path, runtime: str, config: ModelConfig, workload: Workload, setup: EngineOptions, kept: Path, profile: Path
+) -> Timed:  # fmt: skip
+    """What the model takes: as kept, or measured now and kept; drift is since the calibration of the profile."""
+    weights = weights_of(runtime, workload)
+    key = [
+        runtime, weights, setup.model_dump(), config.num_hidden_layers, config.hidden_size, str(profile.resolve()),
+    ]  # fmt: skip
     if kept.exists():
         for line in kept.read_text().splitlines():
             row = json.loads(line)
             if row["key"] == key:
                 return Timed(**row["times"])
-    found = run_engine(runtime, config, workload, setup, LIMIT_S, path)
+    drift = drift_of_engine(runtime, workload, setup, profile, path.with_name(f"{runtime}-{weights}-reference"))
+    found = run_engine(runtime, config, workload, setup, LIMIT_S, path, drift)
     with kept.open("a") as file:
         file.write(json.dumps({"key": key, "times": found._asdict()}) + "\n")
     return found
@@ -86,20 +94,31 @@ def report(options: argparse.Namespace, paths: dict[tuple[int, int], Path], kept
         weights=None if options.weights == dtype else options.weights,
     )  # fmt: skip
     errors: dict[str, list[float]] = {"prefill": [], "decode": []}
+    with_drift: dict[str, list[float]] = {"prefill": [], "decode": []}
     inside = 0
     for shape in SHAPES:
         config = model(*shape)
-        times = timed(paths[shape], options.runtime, config, workload, setup, kept)
+        times = timed(paths[shape], options.runtime, config, workload, setup, kept, options.profile)
         row = Verified(config, workload, predictor.predict(config, workload), *times)
         told = []
-        for phase, spread in (("prefill", row.prefill_spread), ("decode", row.decode_spread)):
+        for phase, spread, drift in (
+            ("prefill", row.prefill_spread, row.prefill_drift), ("decode", row.decode_spread, row.decode_drift)
+        ):  # fmt: skip
             error = row.error(phase)  # type: ignore[arg-type]
             errors[phase].append(abs(error))
+            with_drift[phase].append(abs((1.0 + error) * math.exp(-drift) - 1.0))
             inside += row.inside(phase)  # type: ignore[arg-type]
-            told.append(f"{phase} {100 * error:+6.1f} % (spread of the measured {100 * spread:.1f} %)")
+            told.append(
+                f"{phase} {100 * error:+6.1f} % (spread of the measured {100 * spread:.1f} %, "
+                f"drift {100 * math.expm1(drift):+.1f} %)"
+            )
         print(f"{shape[0]:3} × {shape[1]:<5} {'   '.join(told)}", flush=True)
-    means = ", ".join(f"{phase} {100 * statistics.fmean(values):.1f} %" for phase, values in errors.items())
-    print(f"mean absolute error: {means}; {inside} of {2 * len(SHAPES)} inside 90 %")
+    print(f"mean absolute error: {_means(errors)}; {inside} of {2 * len(SHAPES)} inside 90 %")
+    print(f"drift not taken out: {_means(with_drift)}")
+
+
+def _means(errors: dict[str, list[float]]) -> str:
+    return ", ".join(f"{phase} {100 * statistics.fmean(values):.1f} %" for phase, values in errors.items())
 
 
 if __name__ == "__main__":

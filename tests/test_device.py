@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch")
 
 from calibration.devices import hardware as present  # noqa: E402
 from calibration.devices import nvml  # noqa: E402
+from calibration.devices.cpu import ColdCpuBench  # noqa: E402
 from calibration.devices.cuda import CudaBench  # noqa: E402
 from calibration.devices.hardware import Hardware  # noqa: E402
-from calibration.devices.host import ColdCpuBench  # noqa: E402
 from calibration.engines.block import Arena  # noqa: E402
 from calibration.engines.registry import ENGINES  # noqa: E402
 from calibration.measure.cases import weight_elements  # noqa: E402

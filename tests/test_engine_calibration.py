@@ -1,6 +1,7 @@
 """Whole calibrations of both engines for real, on tiny models: killed and resumed, with models that fail, verified."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,14 +15,16 @@ import engine_calibration
 import fake_engine
 import pytest
 
+from calibration.engines.whole import reference
 from calibration.engines.whole.whole_model import Child
 from calibration.engines.whole.whole_models import WHOLE_MODEL_ENGINES
 from calibration.measure.session import SampleFile, read_samples
 from calibration.verbs.engines import cases as engine_cases
-from calibration.verbs.engines.cpu import EngineRequest, calibrate_engine
-from calibration.verify.engine import verify_engine
+from calibration.verbs.engines.cpu import EngineRequest, calibrate_engine, loads_of
+from calibration.verify.engine import drift_of_engine, run_engine, verify_engine
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.device.engine_options import EngineOptions
+from latmodel.device.machine import cpu_model
 from latmodel.device.profile_file import read_profile
 from latmodel.errors import LatmodelError, ProfileError, UsageError
 
@@ -161,3 +164,51 @@ def test_a_model_that_memory_does_not_hold_is_not_verified(monkeypatch: pytest.M
     predictor = Predictor.load("3090", "llama.cpp")
     with pytest.raises(LatmodelError, match="1 MiB are free: verify a smaller one"):
         verify_engine(predictor, MODEL, Workload(weights="q8_0"), EngineOptions())
+
+
+def test_a_machine_that_became_slower_is_told_by_the_reference_and_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (sys.executable, fake_engine.__file__)
+    monkeypatch.setattr("calibration.verify.engine.Child", partial(Child, command=command))
+    monkeypatch.setattr("calibration.engines.whole.reference.Child", partial(Child, command=command))
+    # The fake reads 1000 tokens a second; at its calibration it was 10 % quicker in prompts and 20 % in tokens.
+    prefill, decode = reference.PROMPT * 1e-3 / 1.1, (reference.START + reference.STEPS) * 1e-6 / 1.2
+    times = {reference.CASES["prefill"]: [prefill, prefill], reference.CASES["decode"]: [decode]}
+    header = {
+        "kind": "header", "format": 2, "engine": "fake 1", "weights": "f16", "cpu": cpu_model(),
+        **EngineOptions().model_dump(),
+    }  # fmt: skip
+    samples = [
+        {
+            "kind": "sample", "case": case, "phase": "prefill", "round": 0, "attempt": 0, "wall_s": seconds,
+            "replay_s": None, "flags": [], "before": None, "after": None,
+        }
+        for case, seconds in times.items()
+    ]  # fmt: skip
+    profile, work = tmp_path / "cpu.json", Workload(prompt_tokens=50, new_tokens=10, weights="f16")
+    kept = tmp_path / "cpu.fake-f16.samples.jsonl"
+    kept.write_text("".join(json.dumps(record) + "\n" for record in (header, *samples)))
+    drift = drift_of_engine("fake", work, EngineOptions(), profile, tmp_path / "reference")
+    found = run_engine("fake", MODEL, work, EngineOptions(), 0.0, tmp_path / "model", drift)
+    assert found.prefill_drift == pytest.approx(math.log(1.1))
+    assert found.decode_drift == pytest.approx(math.log(1.2))
+    assert found.prefill_s == pytest.approx(0.05 / 1.1)
+    assert found.decode_s_per_token == pytest.approx(60e-6 / 1.2)
+    # Of other threads nothing is known: what was measured stays.
+    other = drift_of_engine("fake", work, EngineOptions(threads=2), profile, tmp_path / "reference")
+    assert run_engine("fake", MODEL, work, EngineOptions(), 0.0, tmp_path / "model", other).prefill_s == 0.05
+
+
+def test_every_calibration_times_the_reference_of_its_drift() -> None:
+    for few_rows in (True, False):
+        plan = {case.name: case.config for case in engine_cases.cases(few_rows)}
+        assert {plan[name] for name in reference.CASES.values()} == {reference.MODEL}
+
+
+def test_the_interval_of_an_engine_is_of_single_loads() -> None:
+    log = SampleFile(Path("none"), [
+        {"kind": "sample", "case": "a", "phase": "prefill", "round": load, "wall_s": [seconds, seconds]}
+        for load, seconds in enumerate((1.0, 2.0, 4.0))
+    ])  # fmt: skip
+    assert loads_of(log) == {"a": pytest.approx([-math.log(2.0), 0.0, math.log(2.0)])}

@@ -7,9 +7,9 @@ import torch
 
 from ..engines.block import DTYPES
 from ..measure.bench import Bench, Times
+from .cpu import ColdCpuBench, CpuBench
 from .cuda import CudaBench
 from .hardware import Hardware
-from .host import ColdCpuBench, CpuBench
 
 
 def bench(

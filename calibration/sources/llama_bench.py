@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +48,11 @@ OLD_BUILD = 4300  # about the end of 2024: the kernels of two backends are young
 YOUNG_BACKENDS = ("Vulkan", "ROCm")
 OLD = "until 2024"
 NUMBER, YEAR = re.compile(r"\((\d{3,4})\)$|^b(\d{3,4})\b"), re.compile(r"^20(\d\d)-")
+# Metal ran one kernel after the other until about this build of September 2025, and fused none; since then independent
+# ones run side by side (recalled of ggml-metal's history). LocalScore's llamafile is older too. A scoreboard that names
+# a number says "later" of what came before that build as well.
+SIDE_BY_SIDE = 6400
+ANY_NUMBER = re.compile(r"\((\d{3,4})\)|^b(\d{3,5})\b")
 MAX_FILE_BYTES = 20_000_000
 
 
@@ -68,6 +74,7 @@ class SpeedTest(NamedTuple):
     seconds: float  # of the prompt, or of one new token
     setup: str = ""  # whose machine, which build, driver and libraries: tests alike in it are of one installation
     number: int | None = None  # of llama.cpp's build, where it is stated
+    one_by_one: bool = False  # Metal's kernels are not run side by side yet
 
     @property
     def lengths(self) -> tuple[tuple[int, int], ...]:
@@ -123,11 +130,12 @@ def read_whole_models(path: Path) -> list[SpeedTest]:
     tests = []
     for row in read_table(path, columns):
         if row["runtime"] == "llama.cpp" and row["phase"] in ("prefill", "decode"):
-            decode = row["phase"] == "decode"
+            decode, apple = row["phase"] == "decode", row["gpu"].startswith("apple")
             tests.append(SpeedTest(
-                row["source"], row["gpu"], "Metal" if row["gpu"].startswith("apple") else "CUDA", "", False,
+                row["source"], row["gpu"], "Metal" if apple else "CUDA", "", False,
                 row["model"], _config(row), row["weights"], None, row["phase"], 0,
                 int(row["new_tokens" if decode else "prompt_tokens"]), float(row["seconds"]), row["source"],
+                one_by_one=apple,  # of May 2024
             ))  # fmt: skip
     return tests
 
@@ -144,7 +152,7 @@ def _test(row: dict[str, str]) -> SpeedTest:
         row["source"], row["device"], row["backend"], _build(row),
         {"1": True, "0": False}.get(row["flash_attention"]), row["model"], _config(row), row["weights"], window,
         row["phase"], prompt if decode else int(on_top[1]) if on_top else 0, tokens,
-        (1 if decode else tokens) / float(row["tokens_per_s"]), _setup(row), _number(row),
+        (1 if decode else tokens) / float(row["tokens_per_s"]), _setup(row), _number(row), _is_one_by_one(row),
     )  # fmt: skip
 
 
@@ -156,6 +164,13 @@ def _setup(row: dict[str, str]) -> str:
 def _number(row: dict[str, str]) -> int | None:
     found = NUMBER.search(row["build"])
     return int(found[1] or found[2]) if found else None
+
+
+def _is_one_by_one(row: dict[str, str]) -> bool:
+    if row["backend"] != "Metal":
+        return False
+    found = ANY_NUMBER.search(row["build"])
+    return row["source"].startswith(LLAMAFILE) or (found is not None and int(found[1] or found[2]) < SIDE_BY_SIDE)
 
 
 def _build(row: dict[str, str]) -> str:
@@ -196,7 +211,7 @@ def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) ->
         prompt, new = int(entry["n_prompt"]), int(entry["n_gen"])
         if (prompt > 0) == (new > 0):
             continue
-        speed = float(entry["avg_ts"])
+        speed = _speed(entry)
         if not 0 < speed < 1e9:
             raise UsageError(f"{path}: avg_ts is {speed}: no speed in tokens per second")
         tests.append(SpeedTest(
@@ -208,6 +223,12 @@ def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) ->
     if not tests:
         raise UsageError(f"{path}: no test of a prompt or of generation alone; run llama-bench -p 512 -n 128 -o jsonl")
     return tests
+
+
+def _speed(entry: dict[str, Any]) -> float:
+    """Tokens per second: the median of the repeats, where they are told; of three the first may be a cold one."""
+    repeats = entry.get("samples_ts")
+    return statistics.median(map(float, repeats)) if isinstance(repeats, list) and repeats else float(entry["avg_ts"])
 
 
 def _entries(path: Path) -> Iterable[dict[str, Any]]:

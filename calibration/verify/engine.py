@@ -1,20 +1,25 @@
 """`verify` of an engine that runs whole models: the file written, opened several times, timed, compared."""
 
+import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from latmodel.device.engine_options import EngineOptions
+from latmodel.device.machine import cpu_model
 from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.config import DTYPE_BYTES, ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 
 from ..devices.host import available_memory
+from ..engines.whole.model_folder import model_folder
+from ..engines.whole.reference import Reference, level_of
 from ..engines.whole.whole_model import Child
-from .whole_models import Verified
+from ..measure.session import read_samples
+from .whole_models import Drift, Verified, no_drift
 
 LOADS = 3  # where a file lands in memory changes its speed
 LEAST_REPEATS = 3
@@ -26,18 +31,27 @@ ON_GPU = ("vllm",)  # fills a share of the device whatever the model
 
 
 class Timed(NamedTuple):
-    """What one model took: medians over loads, seconds, and half the loads' range relative to it."""
+    """What one model took: medians over loads, seconds, and half the loads' range relative to it.
+
+    Drift (log) is taken out of all: how much slower than at its calibration the machine was.
+    """
 
     prefill_s: float
     decode_s_per_token: float
     prefill_spread: float
     decode_spread: float
+    prefill_drift: float = 0.0
+    decode_drift: float = 0.0
 
 
 def verify_engine(
-    predictor: Predictor, config: ModelConfig, workload: Workload, options: EngineOptions, limit_s: float = 2.0
-) -> Verified:
+    predictor: Predictor, config: ModelConfig, workload: Workload, options: EngineOptions, limit_s: float = 2.0,
+    profile: Path | None = None,
+) -> Verified:  # fmt: skip
     """Run the model and predict it.
+
+    Where the calibration's samples are beside the `profile`, its reference is timed before and after each load, and how
+    much slower the machine has become is taken out.
 
     Raises:
         UsageError: what `run_engine` refuses.
@@ -50,15 +64,38 @@ def verify_engine(
         raise LatmodelError(
             f"the model takes {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: verify a smaller one"
         )
-    with tempfile.TemporaryDirectory(prefix="latmodel-") as folder:
-        times = run_engine(predictor.runtime, config, workload, options, limit_s, Path(folder) / "model")
+    with model_folder() as place:
+        drift = drift_of_engine(predictor.runtime, workload, options, profile, place / "reference")
+        times = run_engine(predictor.runtime, config, workload, options, limit_s, place / "model", drift)
     return Verified(config, workload, prediction, *times)
 
 
+def drift_of_engine(
+    runtime: str, workload: Workload, options: EngineOptions, profile: Path | None, path: Path
+) -> Drift:  # fmt: skip
+    """A function that times the reference, written to `path` unless it is there: log(now / at the calibration).
+
+    Gives `no_drift` where the calibration's samples are not kept beside the profile, or are of another processor,
+    version of the engine, format or other options.
+    """
+    weights = weights_of(runtime, workload)
+    samples = None if profile is None else profile.with_suffix(f".{runtime}-{weights}.samples.jsonl")
+    if samples is None or not samples.is_file():
+        return no_drift
+    kept = read_samples(samples)
+    with Child(runtime) as child:
+        wanted = {"engine": child.version, "weights": weights, "cpu": cpu_model(), **options.model_dump()}
+    level_s = level_of(kept.records) if wanted.items() <= kept.header.items() else {}
+    return Reference(runtime, weights, options, path, level_s).drift if level_s else no_drift
+
+
 def run_engine(
-    runtime: str, config: ModelConfig, workload: Workload, options: EngineOptions, limit_s: float, path: Path
-) -> Timed:
+    runtime: str, config: ModelConfig, workload: Workload, options: EngineOptions, limit_s: float, path: Path,
+    drift: Drift = no_drift,
+) -> Timed:  # fmt: skip
     """Time a model, written to `path` unless it is there; each phase is repeated for `limit_s` in each of three loads.
+
+    The drift of a load is the mean of what is told before and after it.
 
     Decode is timed from the prompt's end for a few tokens: its mean over the response's growing context is taken to
     be that, which is off by the cache that later tokens read.
@@ -70,16 +107,24 @@ def run_engine(
     if workload.batch_size != 1 or workload.logits != "last":
         raise UsageError(f"{runtime} is verified with one sequence and its last logits: leave out --batch and --logits")
     prompt, steps = workload.prompt_tokens, max(1, min(workload.new_tokens, MOST_STEPS))
-    prefill, decode = [], []
+    times: dict[str, list[float]] = {"prefill": [], "decode": []}
+    drifts = [drift()]
     for _ in range(LOADS):
         with Child(runtime) as child:
             if not path.exists():
                 child.write_whole(path, config, weights_of(runtime, workload))
             child.open(path, options, prompt + steps + MARGIN)
             child.prefill(prompt)  # warm
-            prefill.append(_repeated(lambda: child.prefill(prompt), limit_s))  # called at once
-            decode.append(_repeated(lambda: child.decode(prompt, steps), limit_s))
-    return Timed(statistics.median(prefill), statistics.median(decode), _spread(prefill), _spread(decode))
+            times["prefill"].append(_repeated(lambda: child.prefill(prompt), limit_s))  # called at once
+            times["decode"].append(_repeated(lambda: child.decode(prompt, steps), limit_s))
+        drifts.append(drift())
+    of_load = {phase: [0.5 * (a[phase] + b[phase]) for a, b in pairwise(drifts)] for phase in times}
+    clean = {
+        phase: [one * math.exp(-shift) for one, shift in zip(times[phase], of_load[phase], strict=True)]
+        for phase in times
+    }
+    middle, spread = ([of(clean[phase]) for phase in ("prefill", "decode")] for of in (statistics.median, _spread))
+    return Timed(*middle, *spread, *(statistics.median(of_load[phase]) for phase in ("prefill", "decode")))
 
 
 def weights_of(runtime: str, workload: Workload) -> str:

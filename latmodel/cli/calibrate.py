@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from .engines import ENGINES, calibrate_engine, engine_options, is_of_engine, verify_engine
+from .engines import ENGINES, calibrate_engine, engine_options, is_of_engine, say_drift, verify_engine
 from .files import OutputFile, Source
 from .models import model_options, one_model
 from .options import DURATION, WHOLE, format_option, target_options, workload_from, workload_options
@@ -172,7 +172,7 @@ def verify(**options: Any) -> None:
     row = run.verify_here(
         predictor, config, workload, options["device"], options["threads"], options["limit"], options["profile"]
     )
-    _say_drift(row)
+    say_drift(row)
     say_notes(predictor.notes)
     click.echo(verified_text(row, options["format_"]))
     if options["update"]:
@@ -184,19 +184,6 @@ def verify(**options: Any) -> None:
             f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
             "calibrate on this machine, or add the run with --update"
         )
-
-
-DRIFT_TO_SAY = 0.02
-
-
-def _say_drift(row: Any) -> None:
-    """Say by how much longer the device takes than at its calibration, if it does."""
-    import math
-
-    drifts = {"prefill": row.prefill_drift, "decode": row.decode_drift}
-    if max(map(abs, drifts.values())) > DRIFT_TO_SAY:
-        shown = ", ".join(f"{100 * math.expm1(drift):+.0f} % in {phase}" for phase, drift in drifts.items())
-        _say(f"note: since its calibration the device's pace has changed ({shown}): taken out of what was measured")
 
 
 def _model(options: dict[str, Any]) -> Any:

@@ -87,6 +87,7 @@ def _calibrate_on_gpu(runtime: str, options: dict[str, Any]) -> None:
 def verify_engine(predictor: Any, workload: Any, options: dict[str, Any]) -> None:
     """Run the model with the engine, set up as it was calibrated, and compare."""
     from ..device.engine_options import EngineOptions
+    from ..device.store import find_profile
     from ..errors import ToleranceError, UsageError
     from ..model.config import ModelConfig
     from ..report.verified import verified_text
@@ -108,7 +109,10 @@ def verify_engine(predictor: Any, workload: Any, options: dict[str, Any]) -> Non
             f"--threads {options['threads']}"
         )
     workload = workload.model_copy(update={"kv_cache": setup.kv_cache})
-    row = load("verify.engine").verify_engine(predictor, config, workload, setup, options["limit"])
+    given = options["profile"]
+    profile = Path(given) if given is not None else find_profile(predictor.profile.name)
+    row = load("verify.engine").verify_engine(predictor, config, workload, setup, options["limit"], profile)
+    say_drift(row)
     say_notes(predictor.notes)
     click.echo(verified_text(row, options["format_"]))
     if row.worst > options["tolerance"]:
@@ -116,6 +120,19 @@ def verify_engine(predictor: Any, workload: Any, options: dict[str, Any]) -> Non
             f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
             "calibrate on this machine"
         )
+
+
+DRIFT_TO_SAY = 0.02
+
+
+def say_drift(row: Any) -> None:
+    """Say by how much longer the device takes than at its calibration, if it does."""
+    import math
+
+    drifts = {"prefill": row.prefill_drift, "decode": row.decode_drift}
+    if max(map(abs, drifts.values())) > DRIFT_TO_SAY:
+        shown = ", ".join(f"{100 * math.expm1(drift):+.0f} % in {phase}" for phase, drift in drifts.items())
+        _say(f"note: since its calibration the device's pace has changed ({shown}): taken out of what was measured")
 
 
 def _names() -> str:

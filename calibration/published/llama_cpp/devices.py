@@ -31,6 +31,8 @@ class Device(NamedTuple):
     watts: float | None = None
 
 
+# Variants with fewer GPU cores and a narrower memory than the chip's data sheet says (Apple's own, recalled).
+NARROWER = {"Apple M3 Max (30-core GPU)": 300e9, "Apple M4 Max (32-core GPU)": 410e9}
 # Neither is stated for most CPUs: rates are then the device's own, in units of these round figures.
 NOMINAL_BANDWIDTH, NOMINAL_CORES = 60e9, 1.0
 
@@ -65,9 +67,11 @@ def identify(title: str, backend: str, figures: Mapping[str, DeviceFigures]) -> 
         return None
     cores = float(cores_in_name[1]) if cores_in_name else float(sheet.sm_count)
     memory = float(sheet.memory_bytes)
+    bandwidth, source = sheet.bandwidth_bytes_per_s, sheet.source[:300]
+    if title in NARROWER:
+        bandwidth, source = NARROWER[title], f"{source}; bandwidth of this variant recalled"
     return Device(
-        name, title, chip, backend, generation, sheet.bandwidth_bytes_per_s, cores, memory, sheet.source[:300],
-        sheet.power_limit_w,
+        name, title, chip, backend, generation, bandwidth, cores, memory, source, sheet.power_limit_w
     )  # fmt: skip
 
 

@@ -75,6 +75,18 @@ def _build_format(row: Row) -> Any:
     return (row.device.backend, row.test.build, _format(row)) if row.test.build else None
 
 
+def _setup(row: Row) -> Any:
+    return (*_device(row), row.test.setup) if row.test.setup else None
+
+
+def _one_by_one(row: Row) -> Any:
+    return row.device.backend if row.test.one_by_one else None
+
+
+def _llamafile_on_metal(row: Row) -> Any:
+    return "llamafile" if row.device.backend == "Metal" and row.test.build == "llamafile" else None
+
+
 def _generation_build(row: Row) -> Any:
     return (*_generation(row), row.test.build) if row.test.build else None
 
@@ -137,6 +149,9 @@ EFFECTS = (
     Effect("bandwidth_efficiency", "backend and format", _backend_format, 0.15),
     Effect("bandwidth_efficiency", "generation and format", _generation_format, 0.08),
     Effect("bandwidth_efficiency", "build", _build, 0.3),
+    # One machine differs from the next of its kind by clocks, drivers and what else runs: one test in two setups
+    # is 10 to 18 % apart (`folds.setups_apart`). Many rows of one must not speak for a format or a generation.
+    Effect("bandwidth_efficiency", "setup", _setup, 0.1),
     # The wider a memory, the more must be under way at once: the kernels of one row draw less of a large chip's.
     Effect("bandwidth_efficiency", "width in a generation", _hardware, 0.1, _width),
     Effect("vector_flops_per_core", "backend", _backend, 0.5),
@@ -146,6 +161,7 @@ EFFECTS = (
     Effect("vector_flops_per_core", "format", _format, 0.2),
     Effect("vector_flops_per_core", "backend and format", _backend_format, 0.3),
     Effect("vector_flops_per_core", "build", _build, 0.3),
+    Effect("vector_flops_per_core", "setup", _setup, 0.15),
     # Integers of a few bits are unpacked by arithmetic, whose speed is the generation's.
     Effect("vector_flops_per_core", "hardware and format", _hardware_format, 0.3),
     Effect("product_flops_per_core", "core rate", _all, 0.4, _core_rate),
@@ -176,6 +192,7 @@ EFFECTS = (
     Effect("score_bytes", "stated", _attention, 0.2),
     Effect("cache_ratio", "flash attention", _flash, 0.5),
     Effect("cache_ratio", "device", _device, 0.3),
+    Effect("cache_ratio", "build", _llamafile_on_metal, 1.0),  # LocalScore's speeds fall with the context too
     Effect("token_attention_flops_per_core", "backend", _backend, 0.5),
     Effect("token_attention_flops_per_core", "generation", _generation, 0.3),
     # Without flash attention each query head reads its keys and values by itself, however many share them.
@@ -185,6 +202,7 @@ EFFECTS = (
     Effect("launch_s", "generation", _generation, 0.4),
     Effect("launch_s", "device", _device, 0.2),
     Effect("launch_s", "build", _build, 0.5),
+    Effect("launch_s", "one by one", _one_by_one, 0.7),  # Metal's kernels until 2025, and more of them
     Effect("pass_s", "backend", _backend, 0.7),
     Effect("pass_s", "device", _device, 0.3),
 )
@@ -193,7 +211,7 @@ OWN_EFFECTS = tuple(
     Effect(coefficient, "own", _device, spread)
     for coefficient, spread in (
         ("bandwidth_efficiency", 0.3),
-        ("vector_flops_per_core", 0.3),
+        ("vector_flops_per_core", 0.6),  # what a device's kernels do is less sure than what its memory does
         ("product_flops_per_core", 0.6),
         ("attention_ratio", 0.3),
         ("cache_ratio", 0.3),

@@ -29,6 +29,7 @@ FEW_FREE = {**FREE, "cache_ratio": WIDE, "narrow_cache": 1.0, **{f"{name}_core":
 FEW_START = {**START, "narrow_cache": 1.0, **{f"{name}_core": START["product_flops_per_core"] for name in FEW_ROWS}}
 PACKED_ROWS = 4.0  # ggml's repack.cpp
 Tiles = Mapping[str, float]
+Loads = Mapping[str, Sequence[float]]  # log(time in one load / median over loads) by the name of the test
 
 
 class OwnFit(NamedTuple):
@@ -41,6 +42,7 @@ class OwnFit(NamedTuple):
     pass_s: float
     held_out: dict[str, list[float]]
     rows: int
+    of_loads: dict[str, list[float]]  # the same of single loads, which is what one run of a user's is
 
     def mape_percent(self, phase: str) -> float:
         """Mean absolute percentage error of shapes left out."""
@@ -49,29 +51,36 @@ class OwnFit(NamedTuple):
     @property
     def scores(self) -> dict[str, list[float]]:
         """Held-out errors that stand behind an interval, those of a response included."""
-        found = {phase: self.held_out[phase] for phase in ("prefill", "decode")}
+        found = {phase: self.of_loads[phase] for phase in ("prefill", "decode")}
         return {**found, "response": sorted(found["prefill"] + found["decode"])}
 
 
-def fit_own(rows: Sequence[Row], query_tile: float = 0.0) -> OwnFit:
+def fit_own(rows: Sequence[Row], query_tile: float = 0.0, loads: Loads | None = None) -> OwnFit:
     """Fit to all rows, of one device in one format; errors from leaving out each width in turn.
 
     `query_tile`: queries that the engine's attention takes together on this device, 0 for any number. Whether weights
-    are packed is what fits better.
+    are packed is what fits better. `loads`: how single loads differ from the rows, their medians.
 
     Raises:
         ValueError: the fit did not converge.
     """
     tiles = _tiles(rows, query_tile)
     held_out: dict[str, list[float]] = {"prefill": [], "decode": [], "step": []}
+    of_loads: dict[str, list[float]] = {"prefill": [], "decode": [], "step": []}
     for width in sorted({row.test.config.hidden_size for row in rows}):
         others = [row for row in rows if row.test.config.hidden_size != width]
         own = [row for row in rows if row.test.config.hidden_size == width]
         for row, ratio in zip(own, _log_ratios(_fit(others, tiles), own, tiles), strict=True):
             held_out[_phase(row)].append(abs(ratio))
+            of_loads[_phase(row)] += [abs(ratio + shift) for shift in (loads or {}).get(row.test.model, (0.0,))]
     values = _fit(rows, tiles).coefficients(rows[:1])
     law = ggml_of({name: float(value[0]) for name, value in values.items()}, rows[0].device.cores)._replace(**tiles)
-    return OwnFit(_table(law._asdict()), float(values["pass_s"][0]), held_out, len(rows))
+    for phase, errors in of_loads.items():
+        # Loads of one case are alike, so that each case counts once, and so does the next one, whose loads may be worse
+        # than all (`folds.scores`).
+        if errors:
+            errors.extend([max(errors)] * (len(errors) // len(held_out[phase]) - 1))
+    return OwnFit(_table(law._asdict()), float(values["pass_s"][0]), held_out, len(rows), of_loads)
 
 
 def _table(law: Mapping[str, float]) -> dict[str, Coefficient]:

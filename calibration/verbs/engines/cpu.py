@@ -1,5 +1,6 @@
 """`calibrate` of an engine that runs whole models: its samples, the law fitted to them, a runtime in a profile."""
 
+import math
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +84,7 @@ def calibrate_engine(request: EngineRequest, say: Say) -> tuple[Profile, OwnFit]
         with kept_models(samples.with_suffix(".models")) as folder:
             measure_engine(request.engine, request.weights, request.options, loads, log, say, folder, plan)
         try:
-            fitted = fit_own(rows_of(log, request, before), engine.query_tile(request.options))
+            fitted = fit_own(rows_of(log, request, before), engine.query_tile(request.options), loads_of(log))
         except ValueError as error:
             raise LatmodelError(f"the law does not fit what was measured in {samples}: {error}") from None
         profile = _profile(request, version, fitted, before)
@@ -130,18 +131,12 @@ def rows_of(log: Log, request: EngineRequest, before: Profile | None = None) -> 
 
 
 def tests_of(log: Log, weights: str, plan: Sequence[EngineCase]) -> list[SpeedTest]:
-    """The median over loads of each case, as tests: of repeats of a prompt or pass the fastest, since the first is some
-    percent slower, of a generation's the median.
+    """The median over loads of each case, as tests.
 
     Raises:
         LatmodelError: nothing was measured.
     """
-    times: dict[str, list[float]] = {}
-    for record in log.records:
-        if record["kind"] == "sample":
-            values: Sequence[float] = record["wall_s"]
-            one = statistics.median(values) if record["phase"] == "decode" else min(values)
-            times.setdefault(str(record["case"]), []).append(one)
+    times = _times(log)
     tests = [
         SpeedTest(
             "measured here", "this device", "CPU", "", None, case.name, case.config, weights, None,
@@ -154,6 +149,20 @@ def tests_of(log: Log, weights: str, plan: Sequence[EngineCase]) -> list[SpeedTe
     if not tests:
         raise LatmodelError("nothing could be measured: every model failed; the warnings above say why")
     return tests
+
+
+def loads_of(log: Log) -> dict[str, list[float]]:
+    """By case, log(time in a load / median over loads)."""
+    return {case: [math.log(one / statistics.median(loads)) for one in loads] for case, loads in _times(log).items()}
+
+
+def _times(log: Log) -> dict[str, list[float]]:
+    """By case, the median of its repeats in each load: a verification takes medians too."""
+    times: dict[str, list[float]] = {}
+    for record in log.records:
+        if record["kind"] == "sample":
+            times.setdefault(str(record["case"]), []).append(statistics.median(record["wall_s"]))
+    return times
 
 
 def _device(before: Profile | None) -> Device:
