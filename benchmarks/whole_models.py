@@ -21,7 +21,7 @@ from reported_cases import case_table
 from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
-from calibration.fit.few_rows import joined_scores
+from calibration.fit.few_rows import joined_ranges, joined_scores
 from calibration.fit.setup import Setup
 from calibration.fit.start import refinement, subject
 from calibration.observations.record import Observation
@@ -78,14 +78,14 @@ def compared(row: Row, profile: Profile, host: Host | None = None) -> Compared:
     return Compared(row, seconds, low, high)
 
 
-def as_packaged(rows: Sequence[Row]) -> Iterator[Compared]:
-    """Every row that a packaged profile has the runtime of."""
+def as_packaged(rows: Sequence[Row], host: Host | None = None) -> Iterator[Compared]:
+    """Every row that a packaged profile has the runtime of; intervals are for any host, or for the profile's alone."""
     for row in rows:
         if row.runtime == "llama.cpp":  # of devices without a data sheet too
             continue
         profile = load_profile(row.gpu)
         if row.runtime in profile.runtimes:
-            yield compared(row, profile)
+            yield compared(row, profile, host)
 
 
 def observation(row: Row) -> Observation:
@@ -119,7 +119,10 @@ def fitted_profile(rows: Sequence[Row], of: Callable[[Row], str] | None = None) 
     held_out = make.leave_out(problem, seen, groups) if len(set(groups)) > 1 else None
     table = {**part.coefficients, **make.runtime_part(fitted, first.runtime, host="fitted").coefficients}
     scores = joined_scores(part, seen, held_out)
-    changed = part.model_copy(update={"coefficients": table, "conformal_scores": scores or part.conformal_scores})
+    ranges = joined_ranges(part, seen)  # what the rows show was measured, as `latmodel fit` has it
+    changed = part.model_copy(
+        update={"coefficients": table, "conformal_scores": scores or part.conformal_scores, "ranges": ranges}
+    )
     runtimes = {**profile.runtimes, first.runtime: changed}
     return profile.model_copy(update={"runtimes": runtimes})
 
@@ -198,6 +201,7 @@ class Results(NamedTuple):
     """Rows against packaged profiles, and against profiles that saw neither their model nor their device."""
 
     packaged: list[Compared]
+    own_host: list[Compared]  # the same, with intervals for the profile's host alone
     models: list[Compared]
     devices: list[Compared]
 
@@ -215,7 +219,7 @@ def results(rows: Sequence[Row]) -> Results:
     qwen = {runtime: [r for r in rows if (r.owner, r.runtime) == ("QwenLM", runtime)] for runtime in RUNTIMES}
     models = [one for some in qwen.values() for one in left_out(some, _model, "published")]
     devices = list(left_out([r for r in rows if r.owner == "argonne-lcf"], _device, "any"))
-    return Results(list(as_packaged(rows)), models, devices)
+    return Results(list(as_packaged(rows)), list(as_packaged(rows, "published")), models, devices)
 
 
 def report(rows: Sequence[Row], cases: Path) -> str:
@@ -246,6 +250,7 @@ def coverage(found: Results) -> list[str]:
     parts = {
         "as packaged, any host, device measured": [one for one in found.packaged if not sheets[one.row.gpu]],
         "as packaged, by data sheet": [one for one in found.packaged if sheets[one.row.gpu]],
+        "as packaged, without the spread of hosts": found.own_host,
         "the model left out, on the host of the others": found.models,
         "the device left out, any host": found.devices,
     }
@@ -255,8 +260,9 @@ def coverage(found: Results) -> list[str]:
 def _covered(name: str, found: Sequence[Compared]) -> str:
     inside = sum(one.inside for one in found)
     width = statistics.median(one.high_s / one.predicted_s for one in found if one.high_s is not None)
-    share = 100 * inside / len(found)
-    return f"{name}: {inside} of {len(found)} inside ({share:.1f} %), median interval ×/÷ {width:.2f}"
+    machines, share = len({(one.row.owner, one.row.gpu) for one in found}), 100 * inside / len(found)
+    rows = f"{inside} of {len(found)} inside ({share:.1f} %) on {machines} machine{'s' if machines > 1 else ''}"
+    return f"{name}: {rows}, median interval ×/÷ {width:.2f}"
 
 
 def _model(row: Row) -> str:

@@ -191,3 +191,6 @@ def test_samples_and_profile_are_bound_to_the_version_of_transformers(
     with pytest.raises(UsageError, match=r"transformers '\d.*this run has '4.0'"):
         session.open_samples(ready.samples_path, binding(prepare(request)), resume=True)
     assert ENGINES["torch-eager"].versions() == {} == ENGINES["cuda-graph"].versions()
+    # What is compiled runs from a graph on CUDA, as it is priced, and elsewhere without one.
+    assert [name for name, engine in ENGINES.items() if engine.replays("cuda")] == ["cuda-graph", "torch-compile"]
+    assert not any(engine.replays(kind) for engine in ENGINES.values() for kind in ("cpu", "mps"))

@@ -140,9 +140,11 @@ def test_scores_of_a_phase_are_its_own_from_nine_rows_on(count: int) -> None:
 def test_ranges_without_a_profile_are_the_rows_own() -> None:
     assert joined_ranges(None, [observed(), observed(num_hidden_layers=40)])["num_hidden_layers"] == (12.0, 40.0)
     assert joined_ranges(None, [observed()])["head_dim"] == (observed().head_dim, observed().head_dim)
-    # What a profile of before does not say of layers stays unsaid.
+    # What a profile sets no bounds to, a few rows do not bound: a model of 40 layers is none the less measured.
     older = PRIOR.runtimes[RUNTIME].model_copy(update={"ranges": {"hidden_size": (512.0, 4096.0)}})
-    assert joined_ranges(older, [observed()]).keys().isdisjoint({"intermediate_size", "head_dim"})
+    assert joined_ranges(older, [observed(hidden_size=8192)]) == {"hidden_size": (512.0, 8192.0)}
+    behind = observed(phase="prefill", cached_tokens=100)
+    assert joined_ranges(older, [observed(), behind])["cached_tokens"] == (0.0, 100.0)
 
 
 def test_the_template_is_read_back(tmp_path: Path) -> None:

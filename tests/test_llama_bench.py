@@ -11,6 +11,7 @@ from calibration.verbs.fit_llama_bench import fit_llama_bench
 from latmodel import Predictor, Workload
 from latmodel.device.profile_file import read_profile
 from latmodel.errors import UsageError
+from latmodel.model.config import ModelConfig
 from latmodel.predict.prediction import Prediction
 
 PROMPT = {"model_type": "llama 7B Q4_K - Medium", "n_prompt": 512, "n_gen": 0, "n_depth": 0, "avg_ts": 1024.0}
@@ -38,6 +39,13 @@ def test_all_three_outputs_say_the_same(tmp_path: Path, form: str) -> None:
     assert (prompt.phase, prompt.tokens, prompt.depth, prompt.seconds) == ("prefill", 512, 0, 0.5)
     assert (writing.phase, writing.tokens, writing.depth, writing.seconds) == ("decode", 128, 4096, 0.02)
     assert {prompt.weights, writing.weights} == {"q4_k_m"}
+
+
+def test_a_cold_first_repeat_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    path.write_text(json.dumps([{**PROMPT, "avg_ts": 853.0, "samples_ts": [512.0, 1024.0, 1023.0]}]))
+    (test,) = read_own_runs(path, LLAMA_7B, "Apple M2", "Metal")
+    assert test.seconds == 512 / 1023
 
 
 @pytest.mark.parametrize(
@@ -80,6 +88,15 @@ def test_own_runs_pin_the_device(tmp_path: Path) -> None:
     assert now.prefill_s / was.prefill_s == pytest.approx(1.5, rel=0.05)
     assert now.decode_s_per_token / was.decode_s_per_token == pytest.approx(1.2, rel=0.06)
     assert _width(now) < _width(was)
+    # A model that is narrower than any that others ran counts as measured once it was run here.
+    narrow, narrower = (
+        ModelConfig(num_hidden_layers=8, hidden_size=width, intermediate_size=1024) for width in (256, 192)
+    )
+    assert any(line.startswith("hidden_size 256") for line in before.predict(narrow, work).extrapolated_because)
+    list(fit_llama_bench("4070 laptop", [path], narrow, None, tmp_path / "narrow.json"))
+    pinned = Predictor(read_profile(tmp_path / "narrow.json"), "llama.cpp")
+    assert not any("hidden_size" in line for line in pinned.predict(narrow, work).extrapolated_because)
+    assert any("hidden_size" in line for line in pinned.predict(narrower, work).extrapolated_because)
     assert any("before" in line and "now" in line for line in lines)
 
 

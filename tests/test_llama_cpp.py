@@ -11,6 +11,7 @@ from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.laws.coefficients import GgmlCoefficients, Sheet
 from latmodel.laws.dispatch import op_seconds
+from latmodel.model.config import ModelConfig
 from latmodel.model.formats import Numbers
 from latmodel.model.layers.attention import Attention, attention_op
 from latmodel.model.ops import gemm
@@ -221,3 +222,16 @@ def test_another_cache_than_the_measured_one_is_refused() -> None:
         Predictor.load("3090").predict(LLAMA_7B, Workload(kv_cache="q4_0"))
     # Published runs say nothing of caches: theirs is priced by its bytes.
     assert Predictor.load("3090", "llama.cpp").predict(LLAMA_7B, packed).response_s > 0.0
+
+
+def test_narrow_models_on_large_chips_are_outside_what_was_measured() -> None:
+    """CUDA cards have run 14.42 units of width a multiprocessor and more: 1903 on the 132 of an H100, and 1182 on 82."""
+    for gpu, width, outside in (
+        ("h100", 1024, True),
+        ("h100", 2048, False),
+        ("3090", 1152, True),
+        ("3090", 1216, False),
+    ):
+        shape = ModelConfig(num_hidden_layers=24, hidden_size=width, intermediate_size=3 * width)
+        told = Predictor.load(gpu, "llama.cpp").predict(shape, Workload(weights="q4_0")).extrapolated_because
+        assert any(line.startswith(f"hidden_size {width} (") and "or more measured" in line for line in told) == outside

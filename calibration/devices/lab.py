@@ -38,7 +38,8 @@ class TorchLab:
                 arena = Arena(elements, self.dtype, device) if keep else self._shared(elements)
                 run = self.engine.build(case, arena, device)
                 # A whole decode loop is too long for a graph, and no observation needs its replay.
-                made = bench(run, self.hardware, self.engine.graph, replay=case.part == "blocks", cold=case.cold)
+                graph = self.engine.replays(self.hardware.kind)
+                made = bench(run, self.hardware, graph, replay=case.part == "blocks", cold=case.cold)
         except OutOfMemory:
             self._free()
             raise

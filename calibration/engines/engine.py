@@ -31,10 +31,15 @@ class Engine(NamedTuple):
     name: str
     implementation: str
     build: Build
-    graph: bool = False  # what is timed is the replay of a device graph
+    graph: bool = False  # what is timed on CUDA is the replay of a device graph
+    needs_cuda: bool = False
     any_decoder: bool = False  # builds what Transformers can; the others Llama blocks alone
     check_installed: Callable[[], None] = _nothing_to_install  # raises UsageError where a package is missing
     packages: tuple[str, ...] = ()  # distributions besides torch whose code is timed
+
+    def replays(self, kind: str) -> bool:
+        """Whether it is a device graph that runs on a device of `kind`."""
+        return self.graph and kind == "cuda"
 
     def versions(self) -> dict[str, str]:
         """The versions of `packages` that are installed."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from latmodel.device.profile import RuntimePart
 from latmodel.errors import UsageError
-from latmodel.model.architecture import LAYER_SIZES
 from latmodel.model.config import CONFIG_FIELDS
 
 from ..observations.record import Observation
@@ -111,11 +110,12 @@ def _label(row: Observation) -> str:
 def joined_ranges(before: RuntimePart | None, rows: Sequence[Observation]) -> dict[str, tuple[float, float]]:
     """Ranges that were measured, by the profile before and by these rows.
 
-    Sizes of layers of which the profile has no range, as files of before have none, stay unknown.
+    What the profile sets no bounds to, depth and in older files the sizes of layers, a few rows do not bound either.
+    A range of cached tokens says that passes over a cache were measured at all, and is added.
     """
     ranges: dict[str, tuple[float, float]] = make.measured_ranges(rows)
     if before is not None and before.ranges:
-        ranges = {name: own for name, own in ranges.items() if name not in LAYER_SIZES or name in before.ranges}
+        ranges = {name: own for name, own in ranges.items() if name in before.ranges or name == "cached_tokens"}
     for name, (low, high) in (before.ranges if before is not None else {}).items():
         mine = ranges.get(name, (low, high))
         ranges[name] = (min(low, mine[0]), max(high, mine[1]))

@@ -31,8 +31,8 @@ _KERNELS = {
     "torch-compile": "compiled",
     "vllm": "serving",
 }
-# Runtimes that replay a device graph: the host launches one graph a pass and no kernel or block of it.
-GRAPHS = ("cuda-graph",)
+# Runtimes that replay a device graph on CUDA: the host launches one graph a pass and no kernel or block of it.
+GRAPHS = ("cuda-graph", "torch-compile")
 NO_LAUNCHES = {"launch_s": 0.0, "block_s": 0.0, "prefill_block_s": 0.0}
 # Launching a graph that exists, and taking the token: tens of microseconds in NVIDIA's guidance on CUDA graphs.
 GRAPH_VALUES = {"pass_s": 4e-5, "token_s": 1e-5}
@@ -44,11 +44,11 @@ def implementation_of(runtime: str) -> str:
     return _KERNELS.get(runtime, "torch")
 
 
-def setup_at_priors(sheet: Sheet, runtimes: Mapping[str, str]) -> Setup:
-    """Where a fit starts when nothing is known; `runtimes` gives the implementation of each."""
+def setup_at_priors(sheet: Sheet, runtimes: Mapping[str, str], kind: str = "cuda") -> Setup:
+    """Where a fit starts when nothing is known; `runtimes` gives the implementation of each on a device of `kind`."""
     table = {}
     for name, implementation in runtimes.items():
-        values = prior_values(RUNTIME_PRIORS) | (GRAPH_VALUES | NO_LAUNCHES if name in GRAPHS else {})
+        values = prior_values(RUNTIME_PRIORS) | (GRAPH_VALUES | NO_LAUNCHES if _replays(name, kind) else {})
         table[name] = (RuntimeCoefficients(**values), IMPLEMENTATIONS[implementation])
     device = prior_values(DEVICE_PRIORS) | dict.fromkeys(SERVED_ONLY, 0.0)
     return Setup(sheet, device_coefficients(device), table)
@@ -69,10 +69,14 @@ def _shown_hot(name: str) -> bool:
     return name in SERVED_ONLY or (family != "pointwise" and bare in HOT_ONLY)
 
 
-def runtime_priors(runtime: str) -> dict[str, Prior]:
-    """Priors of a runtime's coefficients."""
+def _replays(runtime: str, kind: str) -> bool:
+    return runtime in GRAPHS and kind == "cuda"
+
+
+def runtime_priors(runtime: str, kind: str = "cuda") -> dict[str, Prior]:
+    """Priors of a runtime's coefficients on a device of `kind`."""
     priors = RUNTIME_PRIORS | (ENGINE_PRIORS if implementation_of(runtime) == "serving" else {})
-    if runtime in GRAPHS:
+    if _replays(runtime, kind):
         priors = {name: prior for name, prior in priors.items() if name not in NO_LAUNCHES}
         priors |= {name: priors[name]._replace(value=value) for name, value in GRAPH_VALUES.items()}
     return {f"runtime.{runtime}.{name}": prior for name, prior in priors.items()}

@@ -19,34 +19,32 @@ RIDGE = 0.05  # weight of squared values: knots without rows stay at 0
 OUTLIER = 0.075  # residuals beyond this count linearly
 ROUNDS = 5
 
-WIDTHS = (8, 9, 10, 11, 12, 13, 14, 16)
-NARROW_WIDTHS = (5, 6, 7, *WIDTHS)  # down to 32 outputs, which projections of small models have
-ROWS = (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 15)
+WIDTHS = (*range(8, 15), 16)
+NARROW_WIDTHS = (*range(5, 8), *WIDTHS)  # down to 32 outputs, which projections of small models have
+ROWS = (0, 4, *range(6, 14), 15)
 # Of 8-bit floats the number of rows alone picks the kernel, up to 16, 64, 128 and 256 of them (vLLM,
 # csrc/quantization/w8a8/cutlass): a step between each and one more. A single row is a case of its own.
-FLOAT8_ROWS = (0, 1, 4, 4.0875, 6, 6.0224, 7, 7.0112, 8, 8.0056, 9, 10, 11, 12, 13, 15)
+FLOAT8_ROWS = (0, 1, 4, 4.0875, 6, 6.0224, 7, 7.0112, 8, 8.0056, *range(9, 14), 15)
+# Of attention, axes that several tables share; a feature that the tables beside know finely has coarse knots.
+FLAG = (0, 1)
 HEAD_DIMS = (6, 7, 7.585, 8)
+GROUPS = (*range(5), 6)
+TOKENS = (4, 7, 9, 11, 14)
+LENGTHS = (1, 7, 9, 11, 13, 17)
+TILES = (0, 4, 6, 8, 10, 14)  # streams of a prefill, tiles of a decode step
 PREFILL_GRID: tuple[Grid, ...] = (
-    {
-        "whole": (0, 1),
-        "tokens": (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
-        "streams": (0, 2, 4, 5, 6, 7, 8, 9, 10, 12, 14),
-    },
+    {"whole": FLAG, "tokens": tuple(range(4, 15)), "streams": (0, 2, *range(4, 11), 12, 14)},
     {"tokens": (4, 6, 8, 10, 12, 14), "span": (4, 7, 10, 13, 14)},
-    {"head_dim": HEAD_DIMS, "tokens": (4, 7, 9, 11, 14), "streams": (0, 4, 6, 8, 10, 14)},
-    {"group": (0, 1, 2, 3, 4, 6), "tokens": (4, 7, 9, 11, 14), "streams": (0, 4, 6, 8, 10, 14)},
-    {"whole": (0, 1), "windowed": (0, 1), "head_dim": HEAD_DIMS, "tokens": (4, 6, 7, 8, 9, 10, 11, 12, 14)},
-    {"windowed": (0, 1), "tokens": (4, 7, 8, 9, 10, 11, 12, 14), "streams": (0, 4, 6, 7, 8, 10, 12, 14)},
+    {"head_dim": HEAD_DIMS, "tokens": TOKENS, "streams": TILES},
+    {"group": GROUPS, "tokens": TOKENS, "streams": TILES},
+    {"whole": FLAG, "windowed": FLAG, "head_dim": HEAD_DIMS, "tokens": (4, *range(6, 13), 14)},
+    {"windowed": FLAG, "tokens": (4, *range(7, 13), 14), "streams": (0, 4, 6, 7, 8, 10, 12, 14)},
 )
 DECODE_GRID: tuple[Grid, ...] = (
-    {
-        "whole": (0, 1),
-        "length": (1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17),
-        "tiles": (0, 2, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16),
-    },
-    {"head_dim": HEAD_DIMS, "length": (1, 7, 9, 11, 13, 17), "tiles": (0, 4, 6, 8, 10, 14)},
-    {"group": (0, 1, 2, 3, 4, 6), "length": (1, 7, 9, 11, 13, 17), "tiles": (0, 4, 6, 8, 10, 14)},
-    {"kv_heads": (0, 1, 2, 3), "head_dim": HEAD_DIMS, "length": (1, 7, 8, 9, 11, 14, 17)},
+    {"whole": FLAG, "length": (1, *range(6, 16), 17), "tiles": (0, 2, *range(4, 11), 12, 14, 16)},
+    {"head_dim": HEAD_DIMS, "length": LENGTHS, "tiles": TILES},
+    {"group": GROUPS, "length": LENGTHS, "tiles": TILES},
+    {"kv_heads": tuple(range(4)), "head_dim": HEAD_DIMS, "length": (1, *range(7, 10), 11, 14, 17)},
 )
 
 

@@ -49,10 +49,10 @@ def problem(kind: str, sheet: Sheet, runtimes: Mapping[str, str], layers: Iterab
 
     `layers` are the kinds measured besides attention and feed-forward layers: what only others show stays at its prior.
     """
-    start = setup_at_priors(sheet, runtimes)
+    start = setup_at_priors(sheet, runtimes, kind)
     free: dict[str, Prior] = {}
     for runtime in runtimes:
-        free |= runtime_priors(runtime)
+        free |= runtime_priors(runtime, kind)
     if kind != "cpu":
         return Problem(start, free | gpu_priors(), annealed_fit)
     free = {name: prior for name, prior in free.items() if name.rsplit(".", 1)[1] not in SERIAL}

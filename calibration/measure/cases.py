@@ -83,11 +83,11 @@ class Case:
         )  # fmt: skip
 
 
-def ring_depth(config: ModelConfig, dtype: str, cache_bytes: float, least: int = 2) -> int:
-    """Blocks whose weights together exceed the last-level cache `RING_OVER_CACHE` times."""
+def ring_depth(config: ModelConfig, dtype: str, cache_bytes: float) -> int:
+    """Blocks whose weights together exceed the last-level cache `RING_OVER_CACHE` times; two at least."""
     block = config.architecture().groups[0].block
     weight_bytes = float(block_parameters(block, float(config.hidden_size))) * DTYPE_BYTES[dtype]
-    return max(least, math.ceil(RING_OVER_CACHE * cache_bytes / weight_bytes))
+    return max(2, math.ceil(RING_OVER_CACHE * cache_bytes / weight_bytes))
 
 
 def weight_elements(case: Case) -> int:

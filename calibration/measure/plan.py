@@ -38,7 +38,7 @@ CPU = Scale((128, 1024), (32, 512), (32, 4096), (128, 4096), (2048, 32768), 4, 8
 GPU = Scale((512, 8192), (64, 4096), (64, 8192), (512, 16384), (16384, 131072), 32, 1e14, cold_models=False)
 
 # Shapes measured, shapes held out, heads, whole models; and how each is sampled. Of 19 errors the 18th is their 90 %
-# quantile; with one shape less the largest would have to do, and intervals would cover 95 %.
+# quantile.
 EFFORTS: dict[str, tuple[int, int, int, int, Rules]] = {
     "quick": (15, 4, 2, 2, Rules(rounds=2, sample_s=0.3)),
     "normal": (30, 10, 4, 3, Rules(rounds=3, sample_s=0.5)),
@@ -110,7 +110,7 @@ def make_plan(
     maker = _Maker(runtime, dtype, cache_bytes, scale.most_flops)
     at = points(measured + held_out, seed)
     cases: list[Case] = []
-    every = max(2, round((measured + held_out) / held_out))
+    every = round((measured + held_out) / held_out)
     chosen = spread(PASSES[effort], measured + held_out) if passes else []
     for index, point in enumerate(at):
         set_apart = index % every == every // 2 and index // every < held_out

@@ -60,7 +60,7 @@ def sample(bench: Bench, now: Callable[[], float], rules: Rules) -> Sample:
     once = bench.time(1)
     while now() - start < rules.warm_up_s:
         once = bench.time(1)
-    runs = max(1, math.ceil(rules.block_s / once.wall_s))
+    runs = math.ceil(rules.block_s / once.wall_s)
     begin, blocks = now(), [] if runs > 1 else [once]
     while len(blocks) < rules.least_blocks or (
         now() - begin < rules.sample_s and _relative_error([b.wall_s for b in blocks]) > rules.precision

@@ -34,14 +34,13 @@ class Disturbance:
 
 @dataclass
 class SimulatedLab:
-    """A `measure.Lab` around a target; `graph` and `replay` say what a CUDA device's clocks would show."""
+    """A `measure.Lab` around a target; `replay` says that it has the clocks of a CUDA device."""
 
     target: Target
     seed: int = 0
     disturbance: Disturbance = field(default_factory=Disturbance)
     memory_bytes: float = math.inf
     replay: bool = True  # the device can replay graphs: kernel time without the host
-    graph: bool = False  # the runtime under test is such a replay
     opened: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

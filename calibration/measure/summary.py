@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..observations.record import Observation
@@ -100,7 +101,7 @@ class Combined(NamedTuple):
     seconds: dict[Timing, float]
     spread: float | None
     flags: tuple[str, ...]
-    rounds: int = 2  # samples that count
+    rounds: int  # samples that count
 
 
 def combine(records: Sequence[Record], cases: Sequence[Case]) -> list[Combined]:
@@ -134,7 +135,7 @@ def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
     """Of values with weights; halfway between two values where the weights on both sides are the same."""
     ordered = sorted(pairs)
     half, below = 0.5 * sum(weight for _, weight in ordered), 0.0
-    for (here, weight), (following, _) in zip(ordered, [*ordered[1:], ordered[-1]], strict=True):
+    for (here, weight), (following, _) in pairwise(ordered):
         below += weight
         if below > half * (1.0 + 1e-9):
             return here

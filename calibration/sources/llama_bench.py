@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -210,7 +211,7 @@ def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) ->
         prompt, new = int(entry["n_prompt"]), int(entry["n_gen"])
         if (prompt > 0) == (new > 0):
             continue
-        speed = float(entry["avg_ts"])
+        speed = _speed(entry)
         if not 0 < speed < 1e9:
             raise UsageError(f"{path}: avg_ts is {speed}: no speed in tokens per second")
         tests.append(SpeedTest(
@@ -222,6 +223,12 @@ def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) ->
     if not tests:
         raise UsageError(f"{path}: no test of a prompt or of generation alone; run llama-bench -p 512 -n 128 -o jsonl")
     return tests
+
+
+def _speed(entry: dict[str, Any]) -> float:
+    """Tokens per second: the median of the repeats, where they are told; of three the first may be a cold one."""
+    repeats = entry.get("samples_ts")
+    return statistics.median(map(float, repeats)) if isinstance(repeats, list) and repeats else float(entry["avg_ts"])
 
 
 def _entries(path: Path) -> Iterable[dict[str, Any]]:

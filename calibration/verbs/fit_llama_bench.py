@@ -58,7 +58,7 @@ def fit_llama_bench(
     moved = fit_hierarchy(rows, problem.predict, problem.seconds, start, OWN_EFFECTS, np.full(len(rows), NOISE))
     after = np.log(problem.seconds / problem.predict(moved.coefficients(rows)))
     scores: Mapping[str, list[float]] = own_scores(profile.gpu) or dict(part.conformal_scores)  # type: ignore[arg-type]
-    changed = _moved(part, moved, rows[0], len(rows), scores)
+    changed = _moved(_reaching(part, config.hidden_size), moved, rows[0], len(rows), scores)
     path = out or Path("profiles") / f"{profile.gpu}.json"
     write_profile(profile.model_copy(update={"runtimes": {**profile.runtimes, LLAMA_CPP.name: changed}}), path)
     for test, old, new in zip(tests, before, after, strict=True):
@@ -86,6 +86,14 @@ def _start(part: RuntimePart, tests: Sequence[SpeedTest]) -> dict[str, Floats]:
     scores = [part.formats[test.weights].get("ggml.score_bytes") for test in tests]
     values["score_bytes"] = np.array([max(one.value, LEAST) if one else LEAST for one in scores])
     return {**values, "pass_s": np.full(len(tests), part.coefficients["pass_s"].value)}
+
+
+def _reaching(part: RuntimePart, width: float) -> RuntimePart:
+    """The runtime where a model of this width counts as measured."""
+    if "hidden_size" not in part.ranges:
+        return part
+    low, high = part.ranges["hidden_size"]
+    return part.model_copy(update={"ranges": {**part.ranges, "hidden_size": (min(low, width), max(high, width))}})
 
 
 def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mapping[str, list[float]]) -> RuntimePart:

@@ -91,13 +91,14 @@ def plan_of(request: Request, hardware: "Hardware", engine: "Engine", like: Mode
     """The cases of one runtime on this device: over the whole range, or near an architecture."""
     return make_plan(
         request.effort, engine.name, request.dtype, CPU if hardware.kind == "cpu" else GPU, hardware.cache_bytes, like,
-        request.seed, passes=not engine.graph,  # a graph is of one token: each other number would need its own
+        request.seed,
+        passes=not engine.replays(hardware.kind),  # a graph is of one token: each other number would need its own
     )  # fmt: skip
 
 
 def _fitting(one: "Engine", hardware: "Hardware", like: ModelConfig | DecoderConfig | None) -> str:
     """The implementation of a runtime, if the device can run it and it can build the architecture."""
-    if one.graph and hardware.kind != "cuda":
+    if one.needs_cuda and hardware.kind != "cuda":
         raise UsageError(f"runtime {one.name} needs a CUDA device; try --runtime torch-eager")
     one.check(like)
     return one.on(hardware.kind)

@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,6 +15,7 @@ from latmodel.model.config import DTYPE_BYTES, ModelConfig, Workload
 from latmodel.predict.predictor import Predictor
 
 from ..devices.host import available_memory
+from ..engines.whole.model_folder import model_folder
 from ..engines.whole.reference import Reference, level_of
 from ..engines.whole.whole_model import Child
 from ..measure.session import read_samples
@@ -64,8 +64,7 @@ def verify_engine(
         raise LatmodelError(
             f"the model takes {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free: verify a smaller one"
         )
-    with tempfile.TemporaryDirectory(prefix="latmodel-") as folder:
-        place = Path(folder)
+    with model_folder() as place:
         drift = drift_of_engine(predictor.runtime, workload, options, profile, place / "reference")
         times = run_engine(predictor.runtime, config, workload, options, limit_s, place / "model", drift)
     return Verified(config, workload, prediction, *times)

@@ -7,10 +7,12 @@ those with one row of their own ("own").
 
 import json
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from ..errors import ProfileError
+from ..model.config import MAX_DIMENSION
 from ..runtimes.llama_cpp import LLAMA_CPP
 from .datasheets import short_names
 from .profile import Profile, RuntimePart
@@ -129,10 +131,16 @@ def runtime_part(name: str) -> RuntimePart:
                 "coefficients": coefficients,
                 "formats": {form: _law(entry, form) for form in entry["formats"]},
                 "conformal_scores": made["scores"][entry["backend"]]["own" if entry["rows"] else "unseen"],
-                "ranges": {"prompt_tokens": [1, 65536], "batch_size": [1, 1]},
+                "ranges": {"prompt_tokens": [1, 65536], "batch_size": [1, 1], **_widths(made, entry)},
             }
         )
     )
+
+
+def _widths(made: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The range of widths that a device of so many cores counts as measured for; none for a CPU."""
+    least = made["narrowest"].get(entry["backend"])
+    return {} if least is None else {"hidden_size": [float(int(least * entry["cores"])), float(MAX_DIMENSION)]}
 
 
 def own_scores(name: str) -> dict[str, list[float]] | None:

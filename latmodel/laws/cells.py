@@ -28,9 +28,7 @@ def cells_from(x: Array, bits: int, first: int) -> Any:
     drop = mantissa - bits
     # Half a cell up, to round; then the origin moved, all in one sum.
     moved = raw + ((1 << (drop - 1)) - (((bias << bits) + first) << drop))
-    if not is_array(moved):
-        return moved >> drop
-    moved >>= drop
+    moved >>= drop  # in place, where it is an array
     return moved
 
 

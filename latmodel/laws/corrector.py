@@ -30,8 +30,8 @@ from .correction import (
 
 MAX_GRIDS = 24  # kept, one a kind of operator and workload; a third of a megabyte or so
 MAX_SHAPES = 4096  # single ones, kept
-HEAD_CELLS = (10 << HEAD_BITS) - 1  # up to 1024 heads
-HEAD_DIM_CELLS = (12 << HEAD_DIM_BITS) - 1
+HEAD_CELLS = 10 << HEAD_BITS  # that of 1024 heads, the last
+HEAD_DIM_CELLS = 12 << HEAD_DIM_BITS  # that of 4096 values of a head
 
 
 class _Plane(NamedTuple):

@@ -29,7 +29,7 @@ class Float8Law:
         at_rate = sheet._replace(peak_flops_per_s=sheet.float8_flops_per_s, vector_rows=MMA_ROWS)
         self._products = GemmLaw(c.gemm, at_rate, TILE)
         self._quantize = PointwiseLaw(c.quantize.pointwise, sheet)
-        self._row_s, self._floor_s = c.quantize.row_s, c.quantize.floor_s
+        self._row_s = c.quantize.row_s
 
     def terms(self, op: OpCost, known: Conditions = COLD[False]) -> Terms:
         """Seconds of products, and of quantising their inputs before, as `GemmLaw.terms` has them.
@@ -39,6 +39,6 @@ class Float8Law:
         threads a row (vLLM, `dynamic_per_token_scaled_fp8_quant`). The product begins when all of that is done.
         """
         work, floor, compute = self._products.terms(op, known)
-        inputs = pointwise("quantize", op.m * op.k * op.repeat, moves=2.5, kernels=1.0, bytes_each=2.0)
-        quantized = self._quantize.terms(inputs)[0] + op.m * (op.repeat * self._row_s)
-        return work + quantized, floor + op.repeat * self._floor_s, compute
+        inputs = pointwise("quantize", op.m * op.k * op.repeat, moves=2.5, kernels=op.repeat, bytes_each=2.0)
+        traffic, floors, _ = self._quantize.terms(inputs)
+        return work + traffic + op.m * (op.repeat * self._row_s), floor + floors, compute

@@ -35,7 +35,7 @@ class PointwiseLaw:
         nbytes, summed = op.activation_bytes, op.k
         held_s = self._held_bytes * op.passes * self._saved
         seconds = maximum(nbytes * (self._walked if op.strided else self._cached), nbytes * self._per_byte - held_s)
-        if type(summed) is not float or summed != 0.0:
+        if type(summed) is not float or summed:
             seconds = maximum(seconds, summed * self._c.summed_s)
         return seconds, op.kernels * self._c.floor_s, 0.0
 

@@ -28,6 +28,7 @@ class WeightKernel(NamedTuple):
     name: str
     way: Way
     launches: float = 1.0  # host time of one product, in launches of an operator; a 16-bit product is one
+    most_launches: float = 1.0  # the same where it was not timed, at the slow end of an interval
     floors: float = 0.0  # device time of one product beyond its own, in the shortest products
     instructions: float = 0.0  # of a multiprocessor's lanes, for each weight
     row_step: float = MMA_ROWS  # rows that an instruction works on: a tensor core's 16, 1 of a matrix-vector kernel
@@ -53,6 +54,8 @@ class WeightKernel(NamedTuple):
         if self.way is Way.FLOAT8:
             return self._replace(beyond=beyond)
         launches = self.launches + max(self.launches - 1.0, 0.0) * (share - 1.0)
+        if share > 1.0:
+            launches = max(launches, self.most_launches)
         if share == 0.0:
             return self._replace(
                 way=Way.FUSED,

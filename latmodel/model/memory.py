@@ -60,7 +60,8 @@ def peak_memory(
         cache = cache + cache_bytes(model, retained, implementation, numbers) * batch
     rows = batch * prompt
     if implementation.micro_batch is not None:
-        return Memory(weights, cache, _micro_batch_bytes(model, positions, implementation), overhead_bytes)
+        buffers = _micro_batch_bytes(model, positions, implementation.micro_batch, implementation)
+        return Memory(weights, cache, buffers, overhead_bytes)
     residual = model.hidden_size * (2.0 * rows * numbers.activation_bytes)
     widened = implementation.attention.float32_logits
     each = numbers.activation_bytes + (FLOAT32_BYTES if widened else 0.0)
@@ -89,24 +90,23 @@ def peak_memory(
 MASK_BYTES = 2.0
 
 
-def _micro_batch_bytes(model: Architecture, positions: Array, implementation: Implementation) -> Array:
-    """Buffers of a runtime that computes micro-batches of u rows: it allocates once, for the largest.
+def _micro_batch_bytes(model: Architecture, positions: Array, rows: float, implementation: Implementation) -> Array:
+    """Buffers of a runtime that computes micro-batches of u `rows`: it allocates once, for the largest.
 
     u · 4 bytes · (5 hidden + the FFN's live width, or 4 hidden + the mixer's), and a mask of u × positions in 16 bits.
     Where scores are written out they are there for every head in 32 bits, and so is the mask. Logits are those of the
     last row, which is not counted. Fitted to the compute buffers that llama.cpp b11549 tells of
     (`tests/test_engine_memory.py`); builds that reserved logits for every row of a micro-batch held more.
     """
-    rows, widest = implementation.micro_batch or 0.0, 0.0 * model.hidden_size
-    on_chip = implementation.attention.keeps_on_chip
+    lives, on_chip = [], implementation.attention.keeps_on_chip
     for group in model.groups:
         for layer in group.block.layers:
             is_mixer = layer is group.block.attention
             live = layer.live_width_in(implementation) + (4.0 if is_mixer else 5.0) * model.hidden_size
             if is_mixer and not on_chip:
                 live = live + layer.dimensions().get("num_attention_heads", 0.0) * positions
-            widest = maximum(widest, live * (rows * FLOAT32_BYTES))
-    return widest + positions * (rows * (MASK_BYTES if on_chip else FLOAT32_BYTES))
+            lives.append(live)
+    return largest(lives) * (rows * FLOAT32_BYTES) + positions * (rows * (MASK_BYTES if on_chip else FLOAT32_BYTES))
 
 
 def workspace_of(model: Architecture, numbers: Numbers, implementation: Implementation) -> Workspace:

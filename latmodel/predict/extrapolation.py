@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ..arrays import Array, indicator, is_array
 from ..device.profile import RuntimePart
 from ..model.architecture import LAYER_SIZES, Architecture
+from ..model.config import MAX_DIMENSION
 from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
 from .columns import WORK_COLUMNS
@@ -49,7 +50,8 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
         extent = _extent(name, model, work)
         if extent is not None and not low <= extent[0] <= extent[1] <= high:
             value = extent[0] if extent[0] < low else extent[1]
-            lines.append(f"{name} {value:g} ({low:g} to {high:g} measured)")
+            known = f"{low:g} to {high:g}" if high < MAX_DIMENSION else f"{low:g} or more"
+            lines.append(f"{name} {value:g} ({known} measured)")
         elif name == "prompt_tokens" and _last_context(work) > high:
             lines.append(f"a generation to {_last_context(work):g} positions (to {high:g} measured)")
     return lines

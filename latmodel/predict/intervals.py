@@ -28,10 +28,11 @@ class Widths(NamedTuple):
 class Interval:
     """Half-widths by phase at one level.
 
-    With n held-out |log residuals| the half-width at level p is the ⌈(n + 1)·p⌉-th smallest (Vovk et al. 2005,
-    "Algorithmic Learning in a Random World"; Lei et al. 2018): it covers a new row with probability p at least.
-    Where n is too small for the level, the largest stands in, which holds at level n / (n + 1) (`attainable`); outside
-    the measured range it is widened by a factor. Without residuals there is no interval: its half-width is NaN.
+    With n held-out |log residuals| the half-width at level p is the (n + 1)·p-th smallest (Vovk et al. 2005,
+    "Algorithmic Learning in a Random World"; Lei et al. 2018), between two of them where that is no whole number
+    (`conformal_quantile`). Where n is too small for the level, the largest stands in, which holds at level n / (n + 1)
+    (`attainable`); outside the measured range it is widened by a factor. Without residuals there is no interval: its
+    half-width is NaN.
 
     A response whose own residuals are not known is off as far as its parts are, in proportion to their seconds: s ·
     prefill + (1 − s) · decode where s is the prefill's share. Both are the same device's, so they may err together.
@@ -135,8 +136,17 @@ def _end(own_s: Array, end_s: Array, width: Array, sign: float) -> Array:
 
 
 def conformal_quantile(scores: Sequence[float], level: float) -> float:
-    """The ⌈(n + 1)·level⌉-th smallest score, or the largest where there are too few; NaN for none."""
+    """The (n + 1)·level-th smallest score, or the largest where there are too few; NaN for none.
+
+    The k-th smallest of n covers a new one with probability k / (n + 1), whatever their distribution. Between two ranks
+    the score is interpolated, which covers at the level but for terms of 1 / n² (Beran and Hall 1993, "Interpolated
+    nonparametric prediction intervals and confidence intervals"). The next higher rank would cover more than was said:
+    of 15 scores the largest holds at 94 %.
+    """
     if not scores:
         return math.nan
-    rank = min(math.ceil((len(scores) + 1) * level - 1e-9), len(scores))
-    return float(sorted(scores)[rank - 1])
+    ordered, rank = sorted(scores), (len(scores) + 1) * level
+    below = math.floor(rank + 1e-9)
+    if below >= len(scores):
+        return float(ordered[-1])
+    return float(ordered[below - 1] + max(rank - below, 0.0) * (ordered[below] - ordered[below - 1]))

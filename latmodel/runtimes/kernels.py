@@ -55,17 +55,27 @@ GPTQ_8BIT_MODULE = WeightKernel(
     source=f"{QWEN}, Transformers 4.46", gpus=(A100,),
 )  # fmt: skip
 # bitsandbytes. LLM.int8: inputs are searched for outliers (the host waits for their number), quantised, multiplied,
-# dequantised, and the outliers' product is added.
+# dequantised, and the outliers' product is added. Not fitted to it: an H100 took 28 launches (quartiles 24 and 33) with
+# bitsandbytes 0.50, its times 0.98 of the predicted in the median, beside NF4's.
 LLM_INT8 = WeightKernel(
     name="LLM.int8", way=Way.FUSED, launches=41.0,
     source="fitted to bitsandbytes#347 (RTX 3090) and huggingface/optimum-quanto#62 (A10G), 6 and 7B, hosts unknown",
     gpus=("nvidia-geforce-rtx-3090", "nvidia-a10g"),
 )  # fmt: skip
-# A matrix-vector kernel for one row, then an unpacked matrix (`matmul_4bit` of bitsandbytes). Not timed: its module may
-# cost the host more than one launch.
-NF4_MODULE = WeightKernel(name="nf4", way=Way.FUSED, rows=2.0, beyond=UNPACKED)
+# A kernel of its own for up to 4 rows (`_GEMM_4BIT_CUSTOM_FLOOR_M` of bitsandbytes 0.50), then an unpacked matrix; on
+# some cards and sizes up to 512. What the module and its custom operator cost the host is all that was told apart.
+NF4_ON_H100 = (
+    "measured by this project beside 16 bits: bitsandbytes 0.50, Transformers 5.17, one H100 on a noisy host; "
+    "quartiles of launches 5 to 11, and 9 to 15 unpacked (benchmarks/boards/nvidia-h100-80gb-hbm3-quantised.jsonl)"
+)
+NF4_MODULE = WeightKernel(
+    name="nf4", way=Way.FUSED, launches=8.0, rows=5.0, source=NF4_ON_H100, gpus=("nvidia-h100-80gb-hbm3",),
+    beyond=UNPACKED._replace(launches=14.0, source=NF4_ON_H100, gpus=("nvidia-h100-80gb-hbm3",)),
+)  # fmt: skip
+# Modules that nobody timed: no slower than 16 bits until somebody does, but perhaps as costly to the host as NF4's.
+MODULE_UNTIMED = FUSED_UNTIMED._replace(most_launches=14.0)
 # Where the device was not measured with products of 8-bit floats: few rows in registers, many unpacked, as by GPTQ's
 # module; an assumption.
-FEW_ROWS = FUSED_UNTIMED._replace(rows=128.0, beyond=UNPACKED)
+FEW_ROWS = MODULE_UNTIMED._replace(rows=128.0, beyond=UNPACKED)
 FLOAT8_UNPACKED = FLOAT8_MODULE._replace(beyond=FEW_ROWS)
 FLOAT8_BLOCKS_UNPACKED = FLOAT8_BLOCKS_MODULE._replace(beyond=FEW_ROWS)

@@ -7,12 +7,13 @@ list of made-up words.
 import contextlib
 import logging
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
+
+from .model_folder import model_folder
 
 WEIGHT_STD = 0.02
 POSITIONS = 4096  # of the tables of rotary embedding
@@ -38,8 +39,8 @@ def build(path: Path, config: ModelConfig, precision: str, seed: int) -> None:
         UsageError: a package is missing, or the shape is not one that can be built.
     """
     check_builds(config, precision)
-    with tempfile.TemporaryDirectory(prefix="latmodel-") as folder:
-        source, cache = Path(folder) / "source", Path(folder) / "cache"
+    with model_folder() as folder:
+        source, cache = folder / "source", folder / "cache"
         _write_source(source, config, seed)
         # The builder prints what it does, a line a tensor.
         logging.disable(logging.INFO)

@@ -34,6 +34,7 @@ PREFERENCE = ("CUDA", "ROCm", "Metal", "Vulkan", "OpenCL", "CPU")
 NATIVE = {"nvidia": "CUDA", "amd": "ROCm", "apple": "Metal", "intel": "Vulkan"}
 MOST_SCORES = 500  # that a profile may hold of a phase
 ENOUGH_DEVICES = 9  # of a backend, for an interval of its own: of fewer the tenth may be worse than all
+SHOWN_BY = 3  # devices that must have run a width, for it to count as measured
 DIGITS = 4
 
 
@@ -144,6 +145,25 @@ def _by_phase(held_out: Sequence[HeldOut], backend: str | None) -> dict[str, lis
     return {phase: _thinned(values) for phase, values in found.items()}
 
 
+def narrowest(rows: Sequence[Row]) -> dict[str, float]:
+    """By backend of GPUs the least width of a model, per core of its device, that several devices have run.
+
+    Of narrower ones the products have too few tiles for the cores, and kernels are too short to hide their launches: an
+    H100 reads a prompt with 1024 wide layers at half the speed that the law gives (`benchmarks/boards`, llama-bench).
+    """
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row.test.phase == "prefill":
+            of_backend, name = found.setdefault(row.device.backend, {}), row.device.name
+            width = row.test.config.hidden_size / row.device.cores
+            of_backend[name] = min(of_backend.get(name, width), width)
+    return {
+        backend: rounded(sorted(widths.values())[SHOWN_BY - 1])
+        for backend, widths in found.items()
+        if len(widths) >= ENOUGH_DEVICES
+    }
+
+
 def _thinned(ranked: list[float]) -> list[float]:
     """The largest of every few, so that a profile may hold them and no quantile shrinks."""
     step = -(-len(ranked) // MOST_SCORES)
@@ -163,6 +183,7 @@ def main() -> None:
         "date": str(date.today()),
         "source": "llama-bench and LocalScore figures in issues, discussions and repositories, named at each device",
         "scores": backends,
+        "narrowest": narrowest(gpus.rows),
         "devices": dict(sorted(devices.items())),
     }
     TARGET.write_text(json.dumps(made, indent=None, separators=(",", ":")).replace('},"', '},\n"') + "\n")

@@ -187,10 +187,8 @@ def attention_op(attention: Attention, step: Step, implementation: Implementatio
         step.batch_size, attention.heads, kv_heads, attention.head_dim,
         step.new_tokens, step.context, seen, window, path.splits,
     )  # fmt: skip
-    return OpCost(
-        "attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved,
-        path.kernels + padding, 0.0, 0.0, 0.0, 1.0, 1.0, shape,
-    )  # fmt: skip
+    kernels = path.kernels + padding
+    return OpCost("attention", step.attention_kind, width * (4.0 * pairs), 0.0, cache, moved, kernels, attention=shape)
 
 
 def written_ops(attention: Attention, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
