@@ -212,3 +212,9 @@ def test_the_interval_of_an_engine_is_of_single_loads() -> None:
         for load, seconds in enumerate((1.0, 2.0, 4.0))
     ])  # fmt: skip
     assert loads_of(log) == {"a": pytest.approx([-math.log(2.0), 0.0, math.log(2.0)])}
+
+
+def test_the_reference_is_a_model_that_every_calibration_times() -> None:
+    for few_rows in (True, False):
+        plan = {case.name: case.config for case in engine_cases.cases(few_rows)}
+        assert {plan[name] for name in reference.CASES.values()} == {reference.MODEL}

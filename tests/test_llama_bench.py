@@ -54,6 +54,9 @@ def test_a_cold_first_repeat_does_not_count(tmp_path: Path) -> None:
         ('[{"latency": 3}]', "'n_prompt' is missing"),
         ('{"n_prompt": 1', "llama-bench -o json"),
         (json.dumps([{**PROMPT, "avg_ts": 0.0}]), "no speed in tokens per second"),
+        (json.dumps([{**PROMPT, "avg_ts": "fast"}]), "fast is no speed in tokens per second"),
+        (json.dumps([{**PROMPT, "samples_ts": [1.0, None]}]), "no speed in tokens per second"),
+        (json.dumps([{**PROMPT, "n_prompt": "all"}]), "must be whole numbers"),
         (json.dumps([{**PROMPT, "model_type": "llama 7B"}]), "names no known weight format"),
         (json.dumps([BOTH]), "no test of a prompt or of generation alone"),
     ],
@@ -97,6 +100,8 @@ def test_own_runs_pin_the_device(tmp_path: Path) -> None:
     pinned = Predictor(read_profile(tmp_path / "narrow.json"), "llama.cpp")
     assert not any("hidden_size" in line for line in pinned.predict(narrow, work).extrapolated_because)
     assert any("hidden_size" in line for line in pinned.predict(narrower, work).extrapolated_because)
+    # One that is narrower yet is as unsure as it was, whatever the run says of others.
+    assert _width(pinned.predict(narrower, work)) >= 0.999 * _width(before.predict(narrower, work))
     assert any("before" in line and "now" in line for line in lines)
 
 

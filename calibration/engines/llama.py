@@ -67,7 +67,7 @@ def llama_run(case: Case, arena: Arena, device: torch.device) -> Run:
     if case.part == "blocks":
         config = case.shape.model_copy(update={"vocab_size": 1})
         return _blocks(case, llama(config, arena, device), device)
-    return _model(case, llama(case.shape, arena, device), device)
+    return model_run(case, llama(case.shape, arena, device), device)
 
 
 def filled_caches(case: Case, device: torch.device) -> list[Cache]:
@@ -139,7 +139,8 @@ def _heads(case: Case, arena: Arena, device: torch.device) -> Run:
     return run
 
 
-def _model(case: Case, model: Any, device: torch.device) -> Run:
+def model_run(case: Case, model: Any, device: torch.device) -> Run:
+    """A function that runs the case once on a whole model that is there already."""
     tokens = case_tokens(case, device)
     keep = 0 if case.workload.logits == "all" else 1
     kept = _cache_of(model, filled_caches(case, device)) if case.cached else None

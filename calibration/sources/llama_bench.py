@@ -8,6 +8,7 @@ names the model's type and its size but no dimensions, which must come with it.
 import csv
 import io
 import json
+import math
 import re
 import statistics
 from collections.abc import Iterable
@@ -208,16 +209,19 @@ def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) ->
         missing = [key for key in ("n_prompt", "n_gen", "avg_ts", "model_type") if key not in entry]
         if missing:
             raise UsageError(f"{path}: {missing[0]!r} is missing: this is no output of llama-bench -o json, jsonl, csv")
-        prompt, new = int(entry["n_prompt"]), int(entry["n_gen"])
+        try:
+            prompt, new, depth = (int(entry.get(key) or 0) for key in ("n_prompt", "n_gen", "n_depth"))
+        except (TypeError, ValueError):
+            raise UsageError(f"{path}: n_prompt, n_gen, n_depth must be whole numbers, as llama-bench has it") from None
         if (prompt > 0) == (new > 0):
             continue
         speed = _speed(entry)
         if not 0 < speed < 1e9:
-            raise UsageError(f"{path}: avg_ts is {speed}: no speed in tokens per second")
+            raise UsageError(f"{path}: {entry['avg_ts']!s:.40} is no speed in tokens per second")
         tests.append(SpeedTest(
             path.name, device, backend, "", str(entry.get("flash_attn", "0")).lower() in ("1", "true"),
             str(entry["model_type"]), config, _weights(str(entry["model_type"]), path), None,
-            "prefill" if prompt else "decode", int(entry.get("n_depth", 0) or 0), prompt or new,
+            "prefill" if prompt else "decode", depth, prompt or new,
             (prompt or 1) / speed,
         ))  # fmt: skip
     if not tests:
@@ -226,9 +230,13 @@ def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) ->
 
 
 def _speed(entry: dict[str, Any]) -> float:
-    """Tokens per second: the median of the repeats, where they are told; of three the first may be a cold one."""
+    """Tokens per second: the median of the repeats, where they are told; of three the first may be a cold one. NaN for
+    what is no number."""
     repeats = entry.get("samples_ts")
-    return statistics.median(map(float, repeats)) if isinstance(repeats, list) and repeats else float(entry["avg_ts"])
+    try:
+        return statistics.median(map(float, repeats if isinstance(repeats, list) and repeats else [entry["avg_ts"]]))
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _entries(path: Path) -> Iterable[dict[str, Any]]:

@@ -24,6 +24,7 @@ from ..published.llama_cpp.law import Problem, Row, row_of
 from ..sources.llama_bench import SpeedTest, read_own_runs
 
 LEVEL = 0.9
+MOST_EXTRAPOLATION = 100.0  # that a profile may hold
 LEAST = 1e-6  # bytes: no logarithm of nothing
 
 
@@ -58,7 +59,8 @@ def fit_llama_bench(
     moved = fit_hierarchy(rows, problem.predict, problem.seconds, start, OWN_EFFECTS, np.full(len(rows), NOISE))
     after = np.log(problem.seconds / problem.predict(moved.coefficients(rows)))
     scores: Mapping[str, list[float]] = own_scores(profile.gpu) or dict(part.conformal_scores)  # type: ignore[arg-type]
-    changed = _moved(_reaching(part, config.hidden_size), moved, rows[0], len(rows), scores)
+    reached = _reaching(part, config.hidden_size, scores)
+    changed = _moved(reached, moved, rows[0], len(rows), scores)
     path = out or Path("profiles") / f"{profile.gpu}.json"
     write_profile(profile.model_copy(update={"runtimes": {**profile.runtimes, LLAMA_CPP.name: changed}}), path)
     for test, old, new in zip(tests, before, after, strict=True):
@@ -88,12 +90,20 @@ def _start(part: RuntimePart, tests: Sequence[SpeedTest]) -> dict[str, Floats]:
     return {**values, "pass_s": np.full(len(tests), part.coefficients["pass_s"].value)}
 
 
-def _reaching(part: RuntimePart, width: float) -> RuntimePart:
-    """The runtime where a model of this width counts as measured."""
-    if "hidden_size" not in part.ranges:
-        return part
-    low, high = part.ranges["hidden_size"]
-    return part.model_copy(update={"ranges": {**part.ranges, "hidden_size": (min(low, width), max(high, width))}})
+def _reaching(part: RuntimePart, width: float, scores: Mapping[str, Sequence[float]]) -> RuntimePart:
+    """The runtime where a model of this width counts as measured, and others that do not are as unsure as before: what
+    one run says of the device is no word on them (an H100's, by `benchmarks/llama_cpp_board.py`)."""
+    ranges, known = dict(part.ranges), part.conformal_scores
+    if "hidden_size" in ranges:
+        low, high = ranges["hidden_size"]
+        ranges["hidden_size"] = (min(low, width), max(high, width))
+    widths = [
+        tuple(conformal_quantile(table[phase], LEVEL) for table in (known, scores))
+        for phase in ("prefill", "decode") if known.get(phase) and scores.get(phase)
+    ]  # fmt: skip
+    narrower = max((before / now for before, now in widths if now > 0.0), default=1.0)
+    factor = min(part.extrapolation_factor * max(narrower, 1.0), MOST_EXTRAPOLATION)
+    return part.model_copy(update={"ranges": ranges, "extrapolation_factor": factor})
 
 
 def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mapping[str, list[float]]) -> RuntimePart:

@@ -10,6 +10,7 @@ from .options import WHOLE
 # The engines, and the weights that each is measured with unless told.
 ENGINES = {"llama.cpp": "q4_0", "onnxruntime": "int4", "vllm": "bf16"}
 ON_GPU = ("vllm",)
+DRIFT_TO_SAY = 0.02  # log units
 ENGINE_OPTIONS = ("weights", "ubatch", "flash_attention", "kv_cache")
 
 engine_options = (
@@ -120,9 +121,6 @@ def verify_engine(predictor: Any, workload: Any, options: dict[str, Any]) -> Non
             f"off by {100 * row.worst:.1f} %, more than --tolerance {100 * options['tolerance']:.0f} %; "
             "calibrate on this machine"
         )
-
-
-DRIFT_TO_SAY = 0.02
 
 
 def say_drift(row: Any) -> None:

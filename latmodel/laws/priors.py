@@ -33,7 +33,6 @@ SLOWDOWN, SPEEDUP, IDLE = (1.0, 20.0), (1e-3, 50.0), (1e-5, 10.0)
 BOOST = (1e-4, 0.9)
 PART_OF_CACHE, CLIFF = (1e-3, 2.0), (1e-2, 2.0)
 ROWS, POSITIONS, COLUMNS = (1.0, 64.0), (1.0, 4096.0), (0.1, 4096.0)
-PASSES = (0.01, 20.0)
 
 # Values are near the means of fits to published kernel timings of A100, H100, H200, B200, L40S and RTX PRO 6000
 # (docs/accuracy.md); attention floors are lower, for those rows include the write of the KV cache. Those of products
@@ -43,7 +42,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "gemm.floor_s": Prior(2.3e-6, 0.20, *TIME, "launch to end of an empty kernel"),
     "gemm.compute_efficiency": Prior(0.83, 0.12, *RATE, "share of the dense peak that large tiles sustain"),
     "gemm.small_tile_efficiency": Prior(0.86, 0.18, 0.05, 1.0, "rate of 64-wide tiles against large ones"),
-    "gemm.prologue_k": Prior(145.0, 0.30, *POSITIONS, "columns of k worth of time to fill and drain a tile"),
+    "gemm.prologue_k": Prior(145.0, 0.30, 1.0, 4096.0, "columns of k worth of time to fill and drain a tile"),
     "gemm.wave_rounding": Prior(0.40, 0.50, *SHARE, "share of a partly filled last wave that is lost"),
     "gemm.split_k_s": Prior(4.1e-6, 0.20, *TIME, "splitting k over idle SMs and adding the parts"),
     "gemm.tile_bandwidth": Prior(2.7, 0.50, 0.1, 100.0, "bandwidth that one tile alone draws, against its SM's share"),
@@ -97,7 +96,7 @@ DEVICE_PRIORS: dict[str, Prior] = {
         0.80, 0.20, *BANDWIDTH, "share of the bandwidth of large pointwise kernels"
     ),
     "pointwise.cache_share": Prior(0.30, 0.50, 0.01, 1.0, "part of the cache that holds a chain's values"),
-    "pointwise.cache_speedup": Prior(3.0, 0.30, *SLOWDOWN, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
+    "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
     "pointwise.strided_rate": Prior(0.35, 0.40, *SHARE, "rate of that cache through views that are not contiguous"),
     "pointwise.summed_s": Prior(5e-10, 0.50, *VALUE_TIME, "one more value in a row that a norm adds up"),
 }
@@ -109,17 +108,17 @@ CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
     "cpu.weight_bandwidth": Prior(0.80, 0.40, *STREAM, "share of the measured read bandwidth on weights"),
     "cpu.near_cache": Prior(0.06, 0.70, *PART_OF_CACHE, "share of the cache: weights half found near by a second row"),
-    "cpu.repack": Prior(1.5, 0.70, *PASSES, "more passes over the weights where a product repacks them"),
+    "cpu.repack": Prior(1.5, 0.70, 0.01, 20.0, "more passes over the weights where a product repacks them"),
     "cpu.repack_rows": Prior(4.0, 0.0, *ROWS, "rows from which a product repacks its weights"),
     "cpu.call_s": Prior(1.0e-5, 1.0, *TIME, "fixed time of a product that repacks"),
     "cpu.output_s": Prior(3.0e-9, 1.0, *VALUE_TIME, "time to start on one row of the weights otherwise"),
     "cpu.misfit_slowdown": Prior(1.05, 0.10, *SLOWDOWN, "compute where a dimension is no multiple of 8"),
     "cpu.overlap_gap": Prior(0.80, 0.30, *SHARE, "share of the shorter of compute and memory that is not hidden"),
-    "cpu.prefill_efficiency": Prior(0.40, 0.60, *TRAFFIC, "attention in prefill: share of the measured peak"),
+    "cpu.prefill_efficiency": Prior(0.40, 0.60, 0.005, 20.0, "attention in prefill: share of the measured peak"),
     "cpu.attention_rows": Prior(4.0, 0.50, 0.01, 100.0, "packing a key for a block of queries, in queries of one"),
     "cpu.decode_efficiency": Prior(0.06, 0.60, 0.001, 20.0, "attention in decode: share of the measured peak"),
     "cpu.cache_bandwidth": Prior(0.80, 0.40, *STREAM, "share of the measured read bandwidth on the KV cache"),
-    "cpu.pointwise_bandwidth": Prior(0.80, 0.60, *PASSES, "pointwise traffic over the read bandwidth; caches help"),
+    "cpu.pointwise_bandwidth": Prior(0.80, 0.60, 0.01, 20.0, "pointwise traffic over the read bandwidth; caches help"),
     # Of recurrent layers; values from one Zen 5 core, PyTorch 2.13, taken operator by operator.
     "cpu.conv_call_s": Prior(2.5e-4, 0.50, *TIME, "fixed time of a depthwise convolution, its code cold"),
     "cpu.conv_bandwidth": Prior(0.13, 0.40, *TRAFFIC, "traffic of a depthwise convolution over the read bandwidth"),
@@ -148,7 +147,7 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.eight_rows_flops_per_s": Prior(9e10, 1.0, *FLOPS_PER_S, "products of 8 rows, reading included, FLOP/s"),
     "ggml.row_tile": Prior(4.0, 1.0, *ROWS, "rows multiplied at once by packed weights, what is left one by one"),
     "ggml.narrow_cache": Prior(1.0, 1.0, *RATIO, "more time to read a KV cache of few values a position"),
-    "ggml.query_tile": Prior(64.0, 1.0, *POSITIONS, "queries of a prompt computed together, fewer one by one"),
+    "ggml.query_tile": Prior(64.0, 1.0, 1.0, 4096.0, "queries of a prompt computed together, fewer one by one"),
 }
 
 RUNTIME_PRIORS: dict[str, Prior] = {
@@ -157,7 +156,7 @@ RUNTIME_PRIORS: dict[str, Prior] = {
     "prefill_block_s": Prior(3.0e-5, 0.9, *BLOCK_TIME, "more of it in prefill: a new cache layer"),
     "pass_s": Prior(4.0e-4, 0.7, *PASS_TIME, "host time of a pass: masks, positions, synchronisation"),
     "token_s": Prior(1.0e-4, 0.9, *PASS_TIME, "host time of argmax and appending the token"),
-    "gap_s": Prior(4e-7, 0.70, *LAUNCH_TIME, "device time between two kernels beyond their floors"),
+    "gap_s": Prior(4e-7, 0.70, 1e-9, 1e-3, "device time between two kernels beyond their floors"),
     "overlap_loss": Prior(0.02, 0.70, *SHARE, "share of the shorter timeline that is not hidden"),
 }
 

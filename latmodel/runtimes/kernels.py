@@ -70,7 +70,7 @@ NF4_ON_H100 = (
 )
 NF4_MODULE = WeightKernel(
     name="nf4", way=Way.FUSED, launches=8.0, rows=5.0, source=NF4_ON_H100, gpus=("nvidia-h100-80gb-hbm3",),
-    beyond=UNPACKED._replace(launches=14.0, source=NF4_ON_H100, gpus=("nvidia-h100-80gb-hbm3",)),
+    beyond=UNPACKED._replace(launches=14.0),
 )  # fmt: skip
 # Modules that nobody timed: no slower than 16 bits until somebody does, but perhaps as costly to the host as NF4's.
 MODULE_UNTIMED = FUSED_UNTIMED._replace(most_launches=14.0)
