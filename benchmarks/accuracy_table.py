@@ -51,6 +51,9 @@ CAUTIONS = """## Cautions
   8 % in decode. With 5.5 % for that, wide models would have 1.10 to 1.12 on an A100 and 1.12 to 1.13 on an H100. So
   two errors cancel for wide models, more or less. Intervals of narrow ones in graphs and in vLLM are narrower than
   they should be.
+- Rows left out come from fits under the profile's learned corrections, as predictions do: what a fit misses without
+  them is no measure of what a prediction misses with them. Two models of four give the residuals of such a fit. All
+  eight rows of Transformers outside are the 32B's with prompts of 14k and more, all six of vLLM's of quantised weights.
 - Each source of whole models is one machine a card, with its host, its board and its versions. An interval is for
   many such machines, so that as packaged nearly all rows of a machine are inside or nearly all are not. Were every
   interval of exactly 90 %, all rows of five machines would be inside more often than not (0.9^5 = 0.59). So the lines

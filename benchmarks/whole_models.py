@@ -7,12 +7,15 @@ Three tables. *As packaged*: the profile in the package, its error and the share
 constants of some runtimes were fitted to some of these rows, which `seen` says. *Left out*: the host's terms fitted
 (`calibration.fit`) to the 16-bit rows of the other models, or of the other device. *Cases*: single figures that people
 reported, by the command that asks for them. Figures are by source, device, runtime and format, never pooled alone.
+*Over all rows left out*: with the model left out (intervals for the host of the others, which the fit saw), with the
+device left out (any host), and of cards known by data sheet, to whose rows nothing was fitted (any host).
 """
 
 import argparse
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +25,6 @@ from whole_model_rows import Row, read_rows
 
 from calibration.fit import make
 from calibration.fit.few_rows import joined_ranges, joined_scores
-from calibration.fit.setup import Setup
 from calibration.fit.start import refinement, subject
 from calibration.observations.record import Observation
 from latmodel.device.hosts import Host
@@ -108,7 +110,7 @@ def fitted_profile(rows: Sequence[Row], of: Callable[[Row], str] | None = None) 
     coefficients, implementation = task.start.runtimes[first.runtime]
     if first.attention is not None:
         implementation = implementation.with_attention(first.attention)
-    start = Setup(task.start.sheet, task.start.device, {first.runtime: (coefficients, implementation)})
+    start = replace(task.start, runtimes={first.runtime: (coefficients, implementation)})
     free = {name: prior for name, prior in task.free.items() if name.startswith("runtime.")}
     part = profile.runtimes[first.runtime]
     # What a graph replay does not have is held at zero.
@@ -247,12 +249,14 @@ def seen() -> list[str]:
 def coverage(found: Results) -> list[str]:
     """Rows inside their intervals and the median width of those: by what was known of the device, and left out."""
     sheets = {gpu: load_profile(gpu).quality.kind == "data-sheet" for gpu in {one.row.gpu for one in found.packaged}}
+    unseen = [one for one in found.packaged if sheets[one.row.gpu] and (one.row.owner, one.row.runtime) not in SEEN]
     parts = {
         "as packaged, any host, device measured": [one for one in found.packaged if not sheets[one.row.gpu]],
         "as packaged, by data sheet": [one for one in found.packaged if sheets[one.row.gpu]],
         "as packaged, without the spread of hosts": found.own_host,
         "the model left out, on the host of the others": found.models,
         "the device left out, any host": found.devices,
+        "over all rows left out (model, device, data sheet)": [*found.models, *found.devices, *unseen],
     }
     return [_covered(name, some) for name, some in parts.items() if some]
 

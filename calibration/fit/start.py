@@ -90,22 +90,24 @@ def subject(gpu: str, prior: Profile | None) -> Subject:
 
 
 def refinement(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:
-    """Start and priors: the data sheet's, moved to what a prior profile holds."""
+    """Start and priors: the data sheet's, moved to what a prior profile holds; what it learned of kernels stays."""
     base = _from_sheet(device, dtype, runtimes, prior)
     if prior is None:
         return base
     kernels_of = next((name for name in runtimes if name in prior.runtimes), None)
     coefficients, _ = prior.device_coefficients(dtype, kernels_of)
     known = {f"device.{name}": item for name, item in prior.device_table(dtype, kernels_of)[0].items()}
-    table = dict(base.start.runtimes)
+    table, correctors = dict(base.start.runtimes), {}
     for name in runtimes:
         if name in prior.runtimes:
             part = prior.runtimes[name]
             table[name] = (prior.runtime_coefficients(name), IMPLEMENTATIONS[part.implementation])
             known |= {f"runtime.{name}.{key}": item for key, item in part.coefficients.items()}
+            if (corrector := prior.corrector(dtype, name)) is not None:
+                correctors[name] = corrector
     usable = {name: item for name, item in known.items() if item.value > 0.0 and item.status != "fixed"}
     free = make.tightened(base.free, usable, loosen_hosts=True)
-    return make.Problem(Setup(base.start.sheet, coefficients, table), free, annealed_fit)
+    return make.Problem(Setup(base.start.sheet, coefficients, table, correctors), free, annealed_fit)
 
 
 def _from_sheet(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:

@@ -142,13 +142,16 @@ def build(
 def _device_part(
     device: Subject, fitted: Fitted, dtype: DType, prior: Profile | None, runtimes: Sequence[str]
 ) -> DevicePart:
-    """The common kernels: as fitted, unless the prior gives a runtime kernels of its own, which then take the fit."""
+    """The common kernels: as fitted, unless the prior gives a runtime kernels of its own, which then take the fit.
+
+    The fit was made under the prior's corrections (`refinement`), which the profile therefore keeps.
+    """
     if prior is None:
         return DevicePart(sheet=device.sheet, coefficients={dtype: make.device_table(fitted)})
     if all(name in prior.runtimes and prior.runtimes[name].device for name in runtimes):
         return prior.device
     tables = {**prior.device.coefficients, dtype: make.device_table(fitted)}
-    return DevicePart(sheet=prior.device.sheet, coefficients=tables)
+    return prior.device.model_copy(update={"coefficients": tables})
 
 
 def fold_names(rows: Sequence[Observation]) -> list[str]:
@@ -166,7 +169,7 @@ def _runtime_part(
     own = {rows[0].dtype: make.device_table(fitted)} if before is not None and before.device else {}
     return make.runtime_part(
         fitted, name, host="as observed", machine=machine_key(), note="", device=own, conformal_scores=scores,
-        ranges=joined_ranges(before, some),
+        corrected=[] if before is None else before.corrected, ranges=joined_ranges(before, some),
         layers=sorted(measured_layers(some).union(before.layers if before is not None else ())),
         memory_overhead_bytes=before.memory_overhead_bytes if before is not None else 0.6e9,
     )  # fmt: skip

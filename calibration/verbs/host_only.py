@@ -114,7 +114,9 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     known = {name: item for name, item in known.items() if item.value > 0.0}
     free = make.tightened(make.runtime_priors(runtime), known, loosen_hosts=True)
     table = {runtime: (prior.runtime_coefficients(runtime), IMPLEMENTATIONS[part.implementation])}
-    start = Setup(prior.sheet(dtype), prior.device_coefficients(dtype, runtime)[0], table)
+    corrector = prior.corrector(dtype, runtime)
+    correctors = {} if corrector is None else {runtime: corrector}
+    start = Setup(prior.sheet(dtype), prior.device_coefficients(dtype, runtime)[0], table, correctors)
     fitted = make.Problem(start, {name: free[name] for name in known if name in free}).solve(rows)
     fitted_part = make.runtime_part(fitted, runtime, host=host).coefficients
     date = datetime.date.today().isoformat()
