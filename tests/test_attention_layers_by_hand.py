@@ -16,7 +16,7 @@ from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.layers.layer import Layer, Linear, part_of
 from latmodel.model.layers.norm import RMS, Norm
 from latmodel.model.layers.shared_attention import SharedAttention
-from latmodel.model.ops import AttentionShape, OpCost, OpKind, pointwise
+from latmodel.model.ops import AttentionShape, OpCost, OpKind, pointwise, walked
 from latmodel.model.step import Step
 
 WRITES, MASKS = COUNTED.with_attention("writes"), COUNTED.with_attention("masks")
@@ -112,8 +112,12 @@ def test_attention_and_its_cache(step: Step, window: float | None) -> None:
     assert set(ops) == {"attention", "kv_cache"}
     shape = AttentionShape(2.0, 8.0, 2.0, 64.0, new, step.context, seen, window, False)
     assert ops["attention"].attention == shape
-    in_place = by_name(layer.context_ops(step, JOINED, N))
-    assert in_place["kv_cache"].activation_bytes == 2 * 256 * new * 2 * 5
+    in_place = by_name(layer.context_ops(step, JOINED, N))["kv_cache"]
+    assert in_place.activation_bytes == 2 * 256 * new * 2 * 5
+    # Keys and values of 2 heads in 2 sequences, each in kernels of its own over a view; not so where all is contiguous.
+    assert (in_place.strided, in_place.k) == (True, 19 * walked(2 * 128 * new))
+    plain = by_name(layer.context_ops(step, JOINED._replace(strided=False), N))["kv_cache"]
+    assert (plain.strided, plain.k, ops["kv_cache"].strided) == (False, 0.0, False)
 
 
 @pytest.mark.parametrize("step", SEEN, ids=str)

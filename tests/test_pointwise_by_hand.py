@@ -44,6 +44,10 @@ def test_traffic_is_the_caches_as_far_as_it_holds_the_values(elements: float, mo
     # Views that are not contiguous are walked at a quarter of the cache's rate.
     strided = PointwiseLaw(C, WIDE).terms(op._replace(strided=True))[0]
     assert strided == pytest.approx(max(nbytes / (CACHED * 0.25), seconds))
+    # Few of them take what a thread walks of each kernel, beside that.
+    walks, steps = PointwiseLaw(C._replace(walked_s=2e-7), WIDE), op._replace(strided=True, k=12.0)
+    assert walks.terms(steps) == pytest.approx((strided + 12 * 2e-7, 6e-6, 0.0))
+    assert PointwiseLaw(C, WIDE).terms(steps)[0] == strided
     for summed in (1e3, 1e6, np.array([1e3, 1e6])):
         found = PointwiseLaw(C, WIDE).terms(op._replace(k=summed))[0]
         assert found == pytest.approx(np.maximum(seconds, summed * 1e-9))

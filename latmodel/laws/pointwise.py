@@ -1,6 +1,6 @@
 """Device time of pointwise kernels: traffic, of which a cache holds some between two passes."""
 
-from ..arrays import maximum
+from ..arrays import is_array, maximum
 from ..model.ops import OpCost
 from .coefficients import PointwiseCoefficients, Sheet
 from .terms import COLD, Conditions, Terms
@@ -22,21 +22,26 @@ class PointwiseLaw:
         self._walked = self._cached / c.strided_rate
         self._held_bytes = c.cache_share * sheet.cache_bytes
         self._saved = self._per_byte - self._cached
+        self._walks = is_array(c.walked_s) or c.walked_s > 0.0
 
     def terms(self, op: OpCost, _known: Conditions = COLD[False]) -> Terms:
         """Seconds of pointwise kernels, and their floors: what the cache holds between two passes is read from there.
 
         nbytes / cache rate + max(nbytes − held, 0) · (1 / memory rate − 1 / cache rate), with the maximum drawn
         outside; memory rate = B · bandwidth_efficiency, cache rate = cache_speedup times that (and strided_rate of it
-        over views), held = passes · cache_share · C. At least summed_s for each value of a row that a norm adds up.
-        Views that are not contiguous are walked value by value, slower than the cache gives them; one block of threads
-        adds up a row, which takes its time however few rows there are.
+        over views), held = passes · cache_share · C. At least summed_s for each value of a row that a norm adds up: one
+        block of threads adds up a row, which takes its time however few rows there are. Views that are not contiguous
+        are walked value by value, slower than the cache gives them, and however few there are in walked_s for each that
+        a thread walks (on an H100 1.2 µs a kernel for one, 2 for the four that a thread has at most).
         """
-        nbytes, summed = op.activation_bytes, op.k
+        nbytes, one_by_one = op.activation_bytes, op.k
         held_s = self._held_bytes * op.passes * self._saved
         seconds = maximum(nbytes * (self._walked if op.strided else self._cached), nbytes * self._per_byte - held_s)
-        if type(summed) is not float or summed:
-            seconds = maximum(seconds, summed * self._c.summed_s)
+        if op.strided:
+            if self._walks:
+                seconds = seconds + one_by_one * self._c.walked_s
+        elif type(one_by_one) is not float or one_by_one:
+            seconds = maximum(seconds, one_by_one * self._c.summed_s)
         return seconds, op.kernels * self._c.floor_s, 0.0
 
     def copy_terms(self, op: OpCost, _known: Conditions = COLD[False]) -> Terms:

@@ -93,9 +93,11 @@ def mixed_times(model: Architecture, prompt: Step, decode: Step, work: Work, tar
     blocks = Load(0.0, 0.0, 0.0)
     for group in model.groups:
         block, aligned = group.block, group.block.aligned
-        one = load(dense_ops(block, model.hidden_size, rows, implementation, numbers), target, COLD[aligned])
+        dense = dense_ops(block, model.hidden_size, rows, implementation, numbers)
+        gap_s = target.block_gap_s(dense, aligned)
+        one = load(dense, target, COLD[aligned], gap_s)
         for step in (prompt, decode):
-            one = one.plus(load(context_ops(block, step, implementation, numbers), target, COLD[aligned]))
+            one = one.plus(load(context_ops(block, step, implementation, numbers), target, COLD[aligned], gap_s))
         blocks = blocks.plus(one.times(group.count))
     logits = (prompt.rows if work.logits_all else prompt.batch_size) + decode.batch_size
     head = head_load(model, rows, logits, numbers, target)
