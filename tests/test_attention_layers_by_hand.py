@@ -16,7 +16,7 @@ from latmodel.model.layers.kv_cache import append_op
 from latmodel.model.layers.layer import Layer, Linear, part_of
 from latmodel.model.layers.norm import RMS, Norm
 from latmodel.model.layers.shared_attention import SharedAttention
-from latmodel.model.ops import AttentionShape, OpCost, OpKind, pointwise, walked
+from latmodel.model.ops import AttentionShape, OpCost, OpKind, pointwise
 from latmodel.model.step import Step
 
 WRITES, MASKS = COUNTED.with_attention("writes"), COUNTED.with_attention("masks")
@@ -115,7 +115,8 @@ def test_attention_and_its_cache(step: Step, window: float | None) -> None:
     in_place = by_name(layer.context_ops(step, JOINED, N))["kv_cache"]
     assert in_place.activation_bytes == 2 * 256 * new * 2 * 5
     # Keys and values of 2 heads in 2 sequences, each in kernels of its own over a view; not so where all is contiguous.
-    assert (in_place.strided, in_place.k) == (True, 19 * walked(2 * 128 * new))
+    assert (in_place.strided, in_place.kernels, in_place.m) == (True, 19, new)
+    assert in_place.m * in_place.n == in_place.m * in_place.k == 2 * 128 * new
     plain = by_name(layer.context_ops(step, JOINED._replace(strided=False), N))["kv_cache"]
     assert (plain.strided, plain.k, ops["kv_cache"].strided) == (False, 0.0, False)
 

@@ -12,7 +12,7 @@ from latmodel.model.formats import FORMATS, Numbers
 from latmodel.model.implementation import AttentionPath
 from latmodel.model.kernels import UNPACKED, Way, WeightKernel
 from latmodel.model.layers.unpacking import float8_product, with_unpacking
-from latmodel.model.ops import OpCost, OpKind, gemm, pointwise, walked
+from latmodel.model.ops import OpCost, OpKind, gemm, pointwise
 from latmodel.model.step import Step, attended_pairs, seen_positions
 from latmodel.runtimes.serving import SERVING
 
@@ -225,19 +225,10 @@ def test_what_most_runtimes_do_and_do_not() -> None:
 
 
 def test_rotary_embedding() -> None:
-    found = COUNTED.rope(8.0, 2.0, 2.0)
-    assert (found.bytes, found.kernels, found.strided, found.k) == (10 * 17 * 2, 5.0, False, 0.0)
-    assert JOINED.rope(8.0, 2.0, 2.0).strided
-
-
-@pytest.mark.parametrize(
-    ("values", "each"), [(0, 0), (1, 1), (64, 1), (128, 1), (129, 2), (256, 2), (384, 3), (385, 4), (512, 4), (1e6, 4)]
-)
-def test_what_a_thread_walks_of_a_view(values: float, each: float) -> None:
-    """128 threads a block, four values a thread at most; half of the kernels turn queries, half keys."""
-    assert walked(values) == each
-    assert walked(np.array([values])).tolist() == [each]
-    assert JOINED.rope(values, 64.0, 2.0).k == 0.5 * JOINED.rope_kernels * (each + 1.0)
+    found = COUNTED.rope(4.0, 1.0, 2.0, 2.0)
+    assert (found.bytes, found.kernels, found.passes, found.strided, found.k) == (10 * 17 * 2, 5.0, 17.0, False, 0.0)
+    # Over views half of the kernels are for queries, half for keys.
+    assert JOINED.rope(4.0, 1.0, 2.0, 2.0) == found._replace(strided=True, m=2.0, n=4.0, k=1.0)
 
 
 # --- Steps ----------------------------------------------------------------------------------------

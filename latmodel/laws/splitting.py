@@ -16,16 +16,24 @@ SPLIT_ROWS, SPLIT_K = 64.0, 2560.0
 def unsplit(ops: Sequence[OpCost], *, aligned: bool = False) -> Array:
     """1 where no product among some operators splits k, else 0; `aligned`: all sizes are multiples of 8."""
     split: Array = 0.0
+    seen = set()  # products that differ in columns alone are alike where these are aligned
     for op in ops:
-        if op.kind is GEMM:
-            split = maximum(split, _splits(op, aligned))
+        if op.kind is not GEMM or (not is_array(op.m) and op.m > SPLIT_ROWS):
+            continue
+        if aligned:
+            one = id(op.m), id(op.k)
+            if one in seen:
+                continue
+            seen.add(one)
+        split = maximum(split, _splits(op, aligned))
+        if type(split) is float and split:
+            break
     return 1.0 - split
 
 
 def _splits(op: OpCost, aligned: bool) -> Array:
     """1 where a product splits k, else 0."""
-    few = indicator(op.m <= SPLIT_ROWS, op.m) if is_array(op.m) else float(op.m <= SPLIT_ROWS)
-    if not is_array(few) and not few:
-        return 0.0
-    long = few * (indicator(op.k >= SPLIT_K, op.k) if is_array(op.k) else float(op.k >= SPLIT_K))
+    long: Array = indicator(op.k >= SPLIT_K, op.k) if is_array(op.k) else float(op.k >= SPLIT_K)
+    if is_array(op.m):
+        long = long * indicator(op.m <= SPLIT_ROWS, op.m)
     return long if aligned else long * (1.0 - maximum(misfit(op.n), misfit(op.k)))

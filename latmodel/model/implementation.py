@@ -10,7 +10,7 @@ from ..arrays import Array, indicator, is_array, maximum
 from ..errors import UsageError
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
-from .ops import OpCost, pointwise, walked
+from .ops import POINTWISE, OpCost, pointwise
 from .record import Record
 from .step import Step
 
@@ -130,10 +130,10 @@ class Implementation(Record):
         """Seconds by which a pass takes longer because its weights are quantised, whatever the model."""
         return 0.0 if form is None else self.kernel(form).step_s
 
-    def rope(self, queries: Array, keys: Array, bytes_each: float) -> OpCost:
-        """Rotary embedding of so many values of queries, and of keys; half of the kernels are for each."""
-        steps = (walked(queries) + walked(keys)) * (0.5 * self.rope_kernels) if self.strided else 0.0
-        return pointwise(
-            "rope", queries + keys, moves=self.rope_moves, kernels=self.rope_kernels, bytes_each=bytes_each,
-            summed=steps, strided=self.strided,
-        )  # fmt: skip
+    def rope(self, queries: Array, keys: Array, rows: Array, bytes_each: float) -> OpCost:
+        """Rotary embedding of so many values of queries and of keys a row; half of the kernels are for each."""
+        values, moves, kernels = (queries + keys) * rows, self.rope_moves, self.rope_kernels
+        if not self.strided:
+            return pointwise("rope", values, moves=moves, kernels=kernels, bytes_each=bytes_each)
+        moved = values * (moves * bytes_each)
+        return OpCost("rope", POINTWISE, 0.0, 0.0, 0.0, moved, kernels, rows, queries, keys, 1.0, moves, None, True)

@@ -6,7 +6,7 @@ Costs are plain numbers or arrays; what an operator does *not* count is said whe
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..arrays import Array, ceil, minimum
+from ..arrays import Array
 from .record import Record
 
 
@@ -26,9 +26,6 @@ class OpKind(StrEnum):
 
 
 FLOAT32_BYTES = 4.0
-# A kernel of PyTorch over views: a block has so many threads, each of which walks up to so many 16-bit values one by
-# one (`elementwise_kernel<128, 4>` in a profiler's trace of an H100).
-WALKING_THREADS, MOST_WALKED = 128.0, 4.0
 MMA_ROWS = 16.0  # a tensor-core instruction works on 16 rows: fewer tokens than that cost the same
 # Bound once: looking a member up in its class costs as much as making an operator.
 GEMM, POINTWISE = OpKind.GEMM, OpKind.POINTWISE
@@ -60,8 +57,8 @@ class OpCost(Record):
     `kind` says which law times it. `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in use;
     `cache_bytes` the KV cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each
     of which the host launches. `m`, `n`, `k` are the GEMM that tiling needs (of a pointwise chain `k` is what its
-    kernels sum in a row, or over views the values that a thread of each walks one by one, summed), `attention` the
-    dimensions that attention needs.
+    kernels sum in a row; over views, half of the kernels work on `m` rows of `n` values, half on as many of `k`),
+    `attention` the dimensions that attention needs.
     """
 
     name: str
@@ -101,23 +98,15 @@ def gemm(
     )  # fmt: skip
 
 
-def walked(values: Array) -> Array:
-    """Values that a thread of a kernel over views walks one by one: min(⌈values / 128⌉, 4)."""
-    return minimum(ceil(values * (1.0 / WALKING_THREADS)), MOST_WALKED)
-
-
 def pointwise(
     name: str, elements: Array, *, moves: float, kernels: float, bytes_each: float, summed: Array = 0.0,
-    strided: bool = False,
 ) -> OpCost:  # fmt: skip
     """A chain of `kernels` pointwise kernels that together read and write `moves` values per element.
 
     FLOPs are not counted: they are never what binds. `summed` values of a row are added up by one block of threads (a
-    norm's width, times its norms). `strided` says that the values are not contiguous; `summed` is then what threads
-    walk one by one, over all kernels of the chain (`walked`).
+    norm's width, times its norms).
     """
     # By position, the quickest way to make one: a prediction makes some thirty.
     return OpCost(
-        name, POINTWISE, 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves,
-        None, strided,
-    )  # fmt: skip
+        name, POINTWISE, 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves
+    )

@@ -25,9 +25,12 @@ class Target(Record):
     implementation: Implementation
     corrector: Corrector | None = None
     laws: DeviceLaws = field(init=False, repr=False, compare=False)  # of the device's coefficients and sheet
+    waits_unsplit: bool = field(init=False, repr=False, compare=False)  # whether gaps depend on the products at all
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "laws", DeviceLaws(self.device, self.sheet))
+        more = self.runtime.unsplit_gap_s
+        object.__setattr__(self, "waits_unsplit", is_array(more) or more > 0.0)
 
     def every_logit(self, work: "Work") -> bool:
         """Whether a prompt's logits are computed at all positions, asked for or not."""
@@ -41,14 +44,7 @@ class Target(Record):
         a mixed model it is the block that decides, which is assumed, or the graph.
         """
         r = self.runtime
-        if not self.waits_unsplit:
-            return r.gap_s
-        return r.gap_s + r.unsplit_gap_s * unsplit(dense, aligned=aligned)
-
-    @property
-    def waits_unsplit(self) -> bool:
-        """Whether the gap depends on the products at all."""
-        return is_array(self.runtime.unsplit_gap_s) or self.runtime.unsplit_gap_s > 0.0
+        return r.gap_s + r.unsplit_gap_s * unsplit(dense, aligned=aligned) if self.waits_unsplit else r.gap_s
 
     def on_slower_host(self, factor: float, engine: float) -> "Target":
         """The same device on a host that takes `factor` times as long for everything, a serving engine's own part

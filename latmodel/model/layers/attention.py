@@ -91,8 +91,7 @@ class Attention(Layer):
         each = numbers.activation_bytes
         ops = [one.op(rows, numbers) for one in self.linears(hidden, fused=implementation.fuses_projections)]
         if self.rotary:
-            turned = rows * self.rotary
-            ops.append(implementation.rope(self.query_width * turned, self.key_width * turned, each))
+            ops.append(implementation.rope(self.query_width, self.key_width, rows * self.rotary, each))
         if self.qk_norm:
             elements = (self.query_width + self.key_width) * (0.5 * rows)
             ops.append(RMS.op("qk_norm", elements, self.head_dim, implementation, numbers, count=2.0))
