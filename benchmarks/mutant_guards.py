@@ -148,7 +148,9 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "blocks_by_hand", "toy_layer", "attention_paths", "quantization", "llama_cpp", "extrapolation", "transformer",
     ),
     "latmodel/predict/acceptance.py": ("predictions_by_hand", "energy", "generation", "drafted"),
-    "latmodel/predict/bounds.py": ("operators_by_hand", "toy_layer", "memory", "sibling", "attention_paths"),
+    "latmodel/predict/bounds.py": (
+        "timelines_by_hand", "operators_by_hand", "toy_layer", "memory", "sibling", "attention_paths",
+    ),
     "latmodel/predict/breakdown.py": ("toy_layer", "float8", "explain", "rows", "operators_by_hand"),
     "latmodel/predict/capacity.py": ("formats", "room", "generation"),
     "latmodel/predict/chunks.py": ("generation", "energy", "drafted"),
@@ -157,7 +159,8 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/predict/energy.py": ("energy", "rows"),
     "latmodel/predict/extrapolation.py": ("extrapolation", "power", "toy_runtime", "energy", "step", "quantization"),
     "latmodel/predict/forward.py": (
-        "forward", "quantization", "power", "windows", "explain", "llama_cpp", "properties", "roofline",
+        "timelines_by_hand", "passes_by_hand", "forward", "quantization", "power", "windows", "explain", "llama_cpp",
+        "properties", "roofline",
     ),
     "latmodel/predict/generation.py": ("predictions_by_hand", "energy", "generation", "drafted"),
     "latmodel/predict/inputs.py": ("energy", "step", "generation", "toy_layer"),
@@ -165,7 +168,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/predict/notes.py": (
         "predictions_by_hand", "llama_cpp", "intervals", "float8", "extrapolation", "explain", "weight_kernels",
     ),
-    "latmodel/predict/passes.py": ("energy", "step", "generation"),
+    "latmodel/predict/passes.py": ("timelines_by_hand", "passes_by_hand", "energy", "step", "generation"),
     "latmodel/predict/prediction.py": ("room", "extrapolation", "intervals", "hosts", "properties", "energy"),
     "latmodel/predict/predictor.py": (
         "predictions_by_hand", "extrapolation", "hosts", "energy", "llama_cpp", "verify", "step",
@@ -173,10 +176,10 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/predict/self_drafts.py": ("generation", "energy"),
     "latmodel/predict/step_prediction.py": ("energy", "step", "generation"),
     "latmodel/predict/target.py": (
-        "predictions_by_hand", "memory", "sibling", "plan", "attention_paths", "energy", "generation",
+        "passes_by_hand", "predictions_by_hand", "memory", "sibling", "plan", "attention_paths", "energy", "generation",
     ),
     "latmodel/predict/tensor_parallel.py": ("tensor_parallel", "properties"),
-    "latmodel/predict/timeline.py": ("toy_layer", "forward", "memory", "sibling", "timeline"),
+    "latmodel/predict/timeline.py": ("timelines_by_hand", "toy_layer", "forward", "memory", "sibling", "timeline"),
     "latmodel/predict/training.py": ("predictions_by_hand", "training"),
     "latmodel/predict/waterfall.py": ("explain", "rows"),
     "latmodel/search/archive.py": ("llama_cpp", "room", "goals", "energy"),
