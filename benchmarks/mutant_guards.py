@@ -147,34 +147,38 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/model/transformer.py": (
         "blocks_by_hand", "toy_layer", "attention_paths", "quantization", "llama_cpp", "extrapolation", "transformer",
     ),
-    "latmodel/predict/acceptance.py": ("predictions_by_hand", "energy", "generation", "drafted"),
+    "latmodel/predict/acceptance.py": (
+        "self_drafts_by_hand", "predictions_by_hand", "ways_by_hand", "energy", "generation", "drafted",
+    ),
     "latmodel/predict/bounds.py": (
         "timelines_by_hand", "operators_by_hand", "toy_layer", "memory", "sibling", "attention_paths",
     ),
     "latmodel/predict/breakdown.py": ("toy_layer", "float8", "explain", "rows", "operators_by_hand"),
     "latmodel/predict/capacity.py": ("formats", "room", "generation"),
-    "latmodel/predict/chunks.py": ("generation", "energy", "drafted"),
+    "latmodel/predict/chunks.py": ("ways_by_hand", "generation", "energy", "drafted"),
     "latmodel/predict/columns.py": ("extrapolation", "llama_cpp", "room", "float8", "hosts"),
     "latmodel/predict/ends.py": ("predictions_by_hand", "memory", "sibling", "attention_paths", "extrapolation"),
-    "latmodel/predict/energy.py": ("energy", "rows"),
+    "latmodel/predict/energy.py": ("ends_by_hand", "energy", "rows"),
     "latmodel/predict/extrapolation.py": ("extrapolation", "power", "toy_runtime", "energy", "step", "quantization"),
     "latmodel/predict/forward.py": (
         "timelines_by_hand", "passes_by_hand", "forward", "quantization", "power", "windows", "explain", "llama_cpp",
         "properties", "roofline",
     ),
-    "latmodel/predict/generation.py": ("predictions_by_hand", "energy", "generation", "drafted"),
+    "latmodel/predict/generation.py": ("ways_by_hand", "predictions_by_hand", "energy", "generation", "drafted"),
     "latmodel/predict/inputs.py": ("energy", "step", "generation", "toy_layer"),
     "latmodel/predict/intervals.py": ("sibling", "hosts", "intervals", "energy", "goals"),
     "latmodel/predict/notes.py": (
         "predictions_by_hand", "llama_cpp", "intervals", "float8", "extrapolation", "explain", "weight_kernels",
     ),
     "latmodel/predict/passes.py": ("timelines_by_hand", "passes_by_hand", "energy", "step", "generation"),
-    "latmodel/predict/prediction.py": ("room", "extrapolation", "intervals", "hosts", "properties", "energy"),
+    "latmodel/predict/prediction.py": (
+        "ends_by_hand", "room", "extrapolation", "intervals", "hosts", "properties", "energy",
+    ),
     "latmodel/predict/predictor.py": (
         "predictions_by_hand", "extrapolation", "hosts", "energy", "llama_cpp", "verify", "step",
     ),
-    "latmodel/predict/self_drafts.py": ("generation", "energy"),
-    "latmodel/predict/step_prediction.py": ("energy", "step", "generation"),
+    "latmodel/predict/self_drafts.py": ("self_drafts_by_hand", "generation", "energy"),
+    "latmodel/predict/step_prediction.py": ("ends_by_hand", "energy", "step", "generation"),
     "latmodel/predict/target.py": (
         "passes_by_hand", "predictions_by_hand", "memory", "sibling", "plan", "attention_paths", "energy", "generation",
     ),
@@ -182,13 +186,13 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/predict/timeline.py": ("timelines_by_hand", "toy_layer", "forward", "memory", "sibling", "timeline"),
     "latmodel/predict/training.py": ("predictions_by_hand", "training"),
     "latmodel/predict/waterfall.py": ("explain", "rows"),
-    "latmodel/search/archive.py": ("llama_cpp", "room", "goals", "energy"),
-    "latmodel/search/branch_and_bound.py": ("llama_cpp", "room", "hosts", "energy", "search", "goals"),
-    "latmodel/search/charged.py": ("energy", "goals"),
-    "latmodel/search/dominance.py": ("dominance", "search", "goals"),
+    "latmodel/search/archive.py": ("fronts_by_hand", "llama_cpp", "room", "goals", "energy"),
+    "latmodel/search/branch_and_bound.py": ("boxes_by_hand", "llama_cpp", "room", "hosts", "energy", "search", "goals"),
+    "latmodel/search/charged.py": ("boxes_by_hand", "energy", "goals"),
+    "latmodel/search/dominance.py": ("fronts_by_hand", "dominance", "search", "goals"),
     "latmodel/search/frontier.py": ("predictions_by_hand", "room", "energy", "rows", "training"),
     "latmodel/search/steps.py": ("predictions_by_hand", "explain", "rows"),
-    "latmodel/search/tables.py": ("llama_cpp", "room", "energy", "hosts", "search"),
+    "latmodel/search/tables.py": ("boxes_by_hand", "llama_cpp", "room", "energy", "hosts", "search"),
 }
 # fmt: on
 
@@ -203,4 +207,7 @@ EQUIVALENT: dict[str, str] = {
     "latmodel/laws/corrector.py:4096 → 4097": "the same of single shapes",
     "latmodel/laws/gemm.py:4096 → 4097": "how many numbers of rows are kept: what is not is worked out anew, the same",
     "latmodel/laws/gemm.py:len(self._rows) < MAX_ROWS → len(self._rows) >= MAX_ROWS": "the same: none is kept",
+    "latmodel/predict/self_drafts.py:40 → 41": "how much of a wrong name a message shows",
+    "latmodel/predict/predictor.py:16384 → 16385": "rows at a time: each is priced as it would be alone",
+    "latmodel/search/branch_and_bound.py:32768 → 32769": "when what was found is merged: the front is the same",
 }
