@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture
 from latmodel.predict.generation import generate
 from latmodel.predict.inputs import work_of
+from latmodel.search import branch_and_bound
 from latmodel.search.archive import Front
 from latmodel.search.branch_and_bound import Boxes, Effort, Search, split, spread, whole
 from latmodel.search.charged import NO_CHARGE, Charge
@@ -20,7 +21,9 @@ from latmodel.search.goals import SHAPE, Corner, Limit, Objective, Scenario, mea
 from latmodel.search.space import SearchSpace
 from latmodel.search.tables import SLACK, Tables, _suffix_minima, parts, tables, thinned
 
-TOY = toy_predictor()
+PROFILE = toy_predictor().profile
+EAGER = PROFILE.runtimes["eager"].model_copy(update={"memory_overhead_bytes": 3e8})
+TOY = Predictor(PROFILE.model_copy(update={"runtimes": {"eager": EAGER}}))
 SPACE = SearchSpace(
     num_hidden_layers=(2, 5, 9), hidden_size=(512, 1024, 1536), intermediate_size=(100, 1001, 1024, 3000), head_dim=(64, 128),
     vocab_size=(1000, 32000), tie_word_embeddings=(True, False),
@@ -45,7 +48,8 @@ def every(table: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("part", [(0, 3), (1, 2), (1, 3)])
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_layers_add_up_to_whole_models(name: str, part: tuple[int, int]) -> None:
+def test_layers_add_up_to_whole_models(name: str, part: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latmodel.search.tables.CHUNK", 5)  # FFN sizes costed at a time
     workload = WORKLOADS[name]
     table = table_of(workload, part)
     shapes = every(table)
@@ -108,6 +112,8 @@ def test_a_space_is_cut_by_hidden_size() -> None:
     """Four FFN sizes each: no part has more than asked for, unless one hidden size alone has."""
     assert parts(SPACE, 8) == [(0, 2), (2, 3)] and parts(SPACE, 7) == parts(SPACE, 1) == [(0, 1), (1, 2), (2, 3)]
     assert parts(SPACE, 12) == parts(SPACE) == [(0, 3)] and parts(SPACE, 11) == [(0, 2), (2, 3)]
+    five = SPACE.pin(hidden_size=(512, 1024, 1536, 2048, 2560))
+    assert parts(five, 8) == [(0, 2), (2, 4), (4, 5)] and parts(five, 12) == [(0, 3), (3, 5)]
 
 
 def test_few_of_many_values_keep_both_ends() -> None:
@@ -221,6 +227,46 @@ def test_boxes_are_dropped_by_what_bounds_them_alone() -> None:
     best = Front(np.array([[-1e15, 0.0]]), np.zeros((1, 8), dtype=np.int64))
     assert found._may_hold(boxes, best).size == 0
     assert len(found._price(boxes, best)) == 0
+
+
+class Recorder:
+    """A front that covers nothing and keeps what it was asked."""
+
+    def covers(self, bounds: np.ndarray) -> np.ndarray:
+        self.bounds = bounds
+        return np.zeros(bounds.shape[1], dtype=bool)
+
+
+def test_a_box_is_bounded_by_its_corners() -> None:
+    """Parameters by the largest shape, to the last digits; a response by the smallest, and never beyond any."""
+    found, _ = search([Objective("params"), Objective("response")])
+    table, asked = found.tables[0], Recorder()
+    stem = np.arange(len(table.stems), dtype=np.int32)
+    for sides in ((0, 3, 0, 2), (1, 2, 0, 1), (2, 2, 1, 1), (0, 1, 1, 2)):
+        boxes = Boxes(stem, *(np.full(stem.size, side, dtype=np.int32) for side in sides))
+        assert found._may_hold(boxes, cast(Front, asked)).tolist() == stem.tolist()
+        owner, ffn, depth = spread(boxes)
+        shapes = Corner(found.tables, owner, ffn + table.offset[owner], found.depths[depth])
+        least = [goal.of(shapes).reshape(stem.size, -1).min(axis=1) for goal in found.goals]
+        assert asked.bounds[0] == pytest.approx(least[0], rel=1e-8)
+        assert (asked.bounds[1] <= least[1]).all() and (asked.bounds[1] > 0.9 * least[1]).all()
+
+
+def test_what_has_no_bound_is_looked_at_shape_by_shape() -> None:
+    bounded, _ = search([Objective("params"), Objective("throughput")])
+    assert (bounded.leaf, bounded.batch) == (branch_and_bound.LEAF, branch_and_bound.BATCH)
+    free, _ = search([Objective("params"), Objective(lambda shapes: shapes["hidden_size"])])
+    assert (free.leaf, free.batch) == (branch_and_bound.SCAN_LEAF, branch_and_bound.SCAN_BATCH)
+
+
+def test_small_boxes_are_priced_and_large_ones_cut() -> None:
+    """Half of the shapes keep the limit; boxes of one shape each find them without pricing many others."""
+    seconds = np.sort(table_of(WORKLOADS["plain"]).forecast(*every(table_of(WORKLOADS["plain"]))).response_s)
+    half = float(seconds[seconds.size // 2])
+    found, effort = search([Objective("params"), Objective("response")], [Objective("response").at_most(half)])
+    found.leaf = 1
+    assert len(found.run(Front.empty(2))) > 1
+    assert effort.boxes > len(found.tables[0].stems) and effort.priced <= 1.1 * seconds.size / 2
 
 
 def test_what_a_response_is_charged_by_hand() -> None:

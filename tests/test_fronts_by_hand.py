@@ -77,6 +77,10 @@ def test_rows_are_sorted_by_the_goals_in_turn_then_by_shape(seed: int) -> None:
         assert keys == sorted(keys) and sorted(order.tolist()) == list(range(30))
 
 
+def test_ties_in_the_first_goal_alone_are_ordered_by_the_next() -> None:
+    assert _order(np.array([[1.0, 5.0], [0.0, 4.0], [1.0, 3.0]]), np.zeros((3, 2))).tolist() == [1, 2, 0]
+
+
 def test_stairs_fall_strictly_and_runs_begin_where_something_changes() -> None:
     assert _staircase(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 4.0], [4.0, 6.0], [5.0, 3.0]])).tolist() == [
         True, False, True, False, True
@@ -129,6 +133,12 @@ def test_staircases_find_the_least_of_all_rows_before_a_point(axis: int, count: 
     assert some.least(far).tolist() == [np.inf, rows[:, some.last].min()]
 
 
+def test_rows_far_from_zero_are_told_apart() -> None:
+    rows = planted(0, 90, 3) + np.array([1e9, 0.0, 0.0])
+    some, points = Stairs(rows), rows + 0.5
+    assert some.order[0] == 0 and np.array_equal(some.least(points.T), by_looking(rows, points, some.order))
+
+
 def test_a_row_is_not_known_to_points_in_its_own_cell_and_those_before() -> None:
     rows = planted(0, 30, 5)
     some = Stairs(rows)
@@ -175,7 +185,7 @@ def test_a_grid_knows_the_rows_before_a_cell(goals: int, monkeypatch: pytest.Mon
         assert min(below, default=np.inf) <= value <= min(strictly, default=np.inf)
     monkeypatch.setattr(dominance, "GRID_CELLS", 1)
     coarse = Grid(np.arange(100.0)[:, None] + np.zeros(goals))
-    assert [edges.size for edges in coarse.edges] == [4] * (goals - 1)
+    assert all(edges.tolist() == pytest.approx([0, 33, 66, 99]) for edges in coarse.edges)
 
 
 def test_three_goals_have_staircases_and_more_a_grid() -> None:

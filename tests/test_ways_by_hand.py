@@ -191,6 +191,16 @@ def test_memory_of_a_draft_by_what_it_shares() -> None:
     blocks = generate(TOY, MODEL, work, way=draft(work, 3, 0.5, "first blocks", first_blocks(MODEL, 2)))
     assert blocks.peak_memory_bytes == memory.peak_bytes
     assert blocks.prefill_s == TOY.predict(SHAPE, work).prefill_s
+    first = generate(TOY, MODEL, work, way=draft(work, 3, 0.5, "", first_blocks(MODEL, 2)))
+    read = float(TOY.step(first_blocks(MODEL, 2), Step(100)).device_s)  # the prompt, which it need not read
+    assert first.device_s - blocks.device_s == pytest.approx(read, rel=1e-6)
+    # A draft in a format whose kernels hold a workspace: that of the larger counts.
+    packed = work.model_copy(update={"weights": "int4-gptq"})
+    held = TOY.memory(LITTLE, work_of(packed)._replace(new=53.0))
+    drafted = generate(TOY, MODEL, work, way=draft(packed, 3, 0.5))
+    assert held.overhead_bytes > memory.overhead_bytes == 0.0
+    kept = memory.weight_bytes + memory.cache_bytes + held.weight_bytes + held.cache_bytes + held.overhead_bytes
+    assert drafted.peak_memory_bytes == pytest.approx(kept + max(memory.transient_bytes, held.transient_bytes))
     module = generate(TOY, MODEL, work, way=draft(work, 3, 0.5, "module"))
     words = 65536 * 512 * 2  # the table that is the model's
     assert found.peak_memory_bytes - module.peak_memory_bytes == pytest.approx(words, rel=1e-6)
@@ -208,8 +218,12 @@ def test_denoised_blocks_are_whole_and_have_all_logits() -> None:
     assert found.device_s == pytest.approx(device_s(SHAPE, 100, 30, 2) + busy, rel=1e-9)
     assert found.peak_memory_bytes == TOY.memory(MODEL, work_of(work)._replace(new=65.0)).peak_bytes
     assert "a pass of 16 tokens over 130 cached: never measured" in found.extrapolated_because
-    single = generate(TOY, MODEL, work, way=Denoising(1, 3)).extrapolated_because
-    assert not any("a pass of 1 tokens" in line for line in single)
+    one, two = (generate(TOY, MODEL, work, way=Denoising(size, 3)).extrapolated_because for size in (1, 2))
+    assert not any("a pass of 1 tokens" in line for line in one) and any("a pass of 2 tokens" in line for line in two)
+    plain = work.model_copy(update={"cached_tokens": 0})
+    one, two = (generate(TOY, MODEL, plain, chunks=Chunks(size)).extrapolated_because for size in (1, 2))
+    assert not any("a pass of" in line for line in one)
+    assert "a pass of 2 tokens over 98 cached: never measured" in two
 
 
 def test_what_binds_is_that_of_the_longest_part() -> None:
