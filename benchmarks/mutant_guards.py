@@ -168,7 +168,9 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/predict/capacity.py": ("columns_by_hand", "formats", "room", "generation"),
     "latmodel/predict/chunks.py": ("ways_by_hand", "generation", "energy", "drafted"),
     "latmodel/predict/columns.py": ("columns_by_hand", "extrapolation", "llama_cpp", "room", "float8", "hosts"),
-    "latmodel/predict/ends.py": ("predictions_by_hand", "memory", "sibling", "attention_paths", "extrapolation"),
+    "latmodel/predict/ends.py": (
+        "ends_by_hand", "predictions_by_hand", "memory", "sibling", "attention_paths", "extrapolation",
+    ),
     "latmodel/predict/energy.py": ("ends_by_hand", "energy", "rows"),
     "latmodel/predict/extrapolation.py": (
         "columns_by_hand", "extrapolation", "power", "toy_runtime", "energy", "step", "quantization",
@@ -179,7 +181,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "latmodel/predict/generation.py": ("ways_by_hand", "predictions_by_hand", "energy", "generation", "drafted"),
     "latmodel/predict/inputs.py": ("columns_by_hand", "energy", "step", "generation", "toy_layer"),
-    "latmodel/predict/intervals.py": ("sibling", "hosts", "intervals", "energy", "goals"),
+    "latmodel/predict/intervals.py": ("ends_by_hand", "sibling", "hosts", "intervals", "energy", "goals"),
     "latmodel/predict/notes.py": (
         "explained_by_hand", "predictions_by_hand", "llama_cpp", "intervals", "float8", "extrapolation", "explain",
         "weight_kernels",
@@ -189,7 +191,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "ends_by_hand", "room", "extrapolation", "intervals", "hosts", "properties", "energy",
     ),
     "latmodel/predict/predictor.py": (
-        "predictions_by_hand", "ends_by_hand", "explained_by_hand", "extrapolation", "hosts", "energy", "llama_cpp",
+        "ends_by_hand", "predictions_by_hand", "explained_by_hand", "extrapolation", "hosts", "energy", "llama_cpp",
         "verify", "step",
     ),
     "latmodel/predict/self_drafts.py": ("self_drafts_by_hand", "generation", "energy"),
@@ -197,7 +199,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/predict/target.py": (
         "passes_by_hand", "predictions_by_hand", "memory", "sibling", "plan", "attention_paths", "energy", "generation",
     ),
-    "latmodel/predict/tensor_parallel.py": ("tensor_parallel", "properties"),
+    "latmodel/predict/tensor_parallel.py": ("ends_by_hand", "tensor_parallel", "properties"),
     "latmodel/predict/timeline.py": ("timelines_by_hand", "toy_layer", "forward", "memory", "sibling", "timeline"),
     "latmodel/predict/training.py": ("worth_by_hand", "predictions_by_hand", "training"),
     "latmodel/predict/waterfall.py": ("explained_by_hand", "explain", "rows"),
@@ -233,4 +235,6 @@ EQUIVALENT: dict[str, str] = {
     "latmodel/search/branch_and_bound.py:8 → 9": "when boxes are priced shape by shape: the answer is the same",
     "latmodel/predict/capacity.py:min(2 * high, limit) → max(2 * high, limit)": "bisection from the other end",
     "latmodel/predict/columns.py:24 → 25": "bytes that are allocated and let go, for the allocator alone",
+    "latmodel/search/steps.py:here['num_key_value_heads'] + step → here['num_key_value_heads'] - step": "the same two",
+    "latmodel/predict/training.py:40 → 41": "how much of a wrong name a message shows",
 }

@@ -1,6 +1,7 @@
 """Ends of intervals by hand: of a step, of a prediction, of many; energy and money of a response."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,22 @@ from search_toy import toy_predictor
 
 from latmodel import ModelConfig, Predictor, Step, Workload
 from latmodel.device.datasheets import datasheets
+from latmodel.device.hosts import SAME_HOST, HostFactors
+from latmodel.errors import UsageError
+from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
+from latmodel.model.formats import FORMATS
+from latmodel.model.layers.experts import Experts
+from latmodel.model.layers.joined_input import JoinedInput
+from latmodel.model.layers.mamba2 import Mamba2
+from latmodel.predict.ends import ends_of
 from latmodel.predict.energy import Power, cost_per_million, power_of, response_energy
-from latmodel.predict.forward import Times
+from latmodel.predict.forward import Times, forecast
+from latmodel.predict.inputs import work_of
 from latmodel.predict.intervals import Interval
 from latmodel.predict.passes import PassTimes
 from latmodel.predict.prediction import Ends, Explained, Predictions, Source, Values, joined_ends, one_prediction
 from latmodel.predict.step_prediction import interval_width, step_prediction
+from latmodel.predict.tensor_parallel import share_of
 
 # --- Energy and money; one step -------------------------------------------------------------------
 
@@ -157,3 +168,94 @@ def test_a_slower_host_s_predictor_and_those_of_both_ends() -> None:
         )
     alone = Predictor(rtx.profile, host="published")
     assert alone.at_end("low", work) is alone
+
+
+def test_what_a_predictor_says_of_memory_steps_and_ranges() -> None:
+    toy, work = toy_predictor(), Workload(prompt_tokens=64, new_tokens=8)
+    memory = toy.memory(SHAPE.architecture(), work_of(work))
+    assert memory.cache_bytes == 12 * 72 * 2 * 2 * 64 * 2  # 72 positions, keys and values of two heads of 64, 16 bits
+    found, alone = toy.predict(SHAPE, work), forecast(SHAPE.architecture(), work_of(work), toy.target("bfloat16"))
+    assert found.prefill_s_per_layer == pytest.approx(alone.prefill_blocks_s / 12)
+    assert found.decode_s_per_layer == pytest.approx(alone.decode_blocks_s / 12)
+    for prefix, fits in ((28, True), (29, False)):  # 64 of the prompt and 8 more: a table of 100 is full
+        learned = replace(SHAPE.architecture(), positions=100.0)
+        if fits:
+            assert toy.predict(learned, work.model_copy(update={"cached_tokens": prefix})).response_s > 0.0
+        else:
+            with pytest.raises(UsageError, match="101 positions"):
+                toy.predict(learned, work.model_copy(update={"cached_tokens": prefix}))
+    retained = toy.memory(SHAPE.architecture(), work_of(work), retained=10.0)
+    assert retained.cache_bytes == 12 * 82 * 2 * 2 * 64 * 2
+    assert toy.step(SHAPE, Step(5, 100)).extrapolated_because == ("a pass of 5 tokens over 100 cached: never measured",)
+    assert toy.step(SHAPE, Step([5, 6], 100)).extrapolated_because == ()
+    shapes = {key: np.array([float(value)] * 2) for key, value in SHAPE.model_dump().items()}
+    ranges = {**toy.profile.runtimes["eager"].ranges, "prompt_tokens": (1.0, 1000.0)}
+    part = toy.profile.runtimes["eager"].model_copy(update={"ranges": ranges})
+    narrow = Predictor(toy.profile.model_copy(update={"runtimes": {"eager": part}}))
+    assert narrow.extrapolates(shapes).tolist() == [0.0, 0.0]
+    assert narrow.extrapolates(shapes, Workload(prompt_tokens=1001)).tolist() == [1.0, 1.0]
+
+
+# --- The ends themselves --------------------------------------------------------------------------
+
+
+def test_ends_are_on_the_fastest_and_the_slowest_host_with_their_own_kernels() -> None:
+    """A format that nobody timed on the card has its overhead at the slow end alone, on the profile's own host too."""
+    own, form = Predictor.load("3090").target("bfloat16"), FORMATS["int4-awq"]
+    engine = own._replace(runtime=own.runtime._replace(step_s=3.0, sequence_s=2.0))
+    assert ends_of(engine, SAME_HOST, None, "card") is None
+    assert ends_of(engine, SAME_HOST, form, "nvidia-a100-sxm4-80gb") is None
+    untimed = ends_of(engine, SAME_HOST, form, "card")
+    assert untimed is not None and untimed[0].runtime == untimed[1].runtime == engine.runtime
+    assert untimed[0].implementation != untimed[1].implementation != engine.implementation
+    for hides, least in ((True, 0.0), (False, 0.5)):
+        ends = ends_of(engine, HostFactors(0.5, 4.0, hides), None, "card")
+        assert ends is not None
+        assert (ends[0].runtime.step_s, ends[0].runtime.sequence_s) == (least * 3.0, least * 2.0)
+        assert ends[0].runtime.launch_s == 0.5 * engine.runtime.launch_s
+        assert (ends[1].runtime.step_s, ends[1].runtime.launch_s) == (12.0, 4.0 * engine.runtime.launch_s)
+        assert ends[0].implementation is ends[1].implementation is engine.implementation
+
+
+@pytest.mark.parametrize("weights", [None, "int4-awq"])
+def test_times_at_both_ends_are_those_of_their_targets(weights: str | None) -> None:
+    predictor, workload = Predictor.load("3090"), Workload(weights=weights, prompt_tokens=64, new_tokens=8)
+    found = predictor.predict_many(SHAPE.model_dump(), workload).ends
+    model, work = SHAPE.architecture(), work_of(workload)
+    own, *targets = predictor.targets("bfloat16", work.numbers.format)
+    assert found is not None
+    for side, target in zip(found, targets, strict=True):
+        alone = forecast(model, work, target)
+        assert [float(column[0]) for column in side] == pytest.approx((alone.prefill_s, alone.step_s, alone.response_s))
+    for name, target in zip(("low", "high"), targets, strict=True):
+        there = predictor.at_end(name, workload).target("bfloat16", work.numbers.format)  # type: ignore[arg-type]
+        assert there.implementation == target.implementation
+    assert (targets[0].implementation == own.implementation) == (weights is None)
+
+
+def test_an_engine_that_may_hide_its_step_has_none_at_the_fast_end() -> None:
+    predictor = Predictor.load("a100", "vllm")
+    own, fast, slow = (target.runtime.step_s for target in predictor.targets("bfloat16"))
+    low, high = (predictor.at_end(end, Workload()).target("bfloat16").runtime.step_s for end in ("low", "high"))  # type: ignore[arg-type]
+    assert predictor._hosts.hides_engine and own > 0.0
+    assert (low, fast) == (0.0, 0.0) and high == pytest.approx(slow) == pytest.approx(predictor._hosts.slowest * own)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Block(None, FeedForward(512.0)), Block(Attention(8.0, 8.0, 64.0), None), Block(Mamba2(4.0, 16.0, 2.0, 8.0), FeedForward(512.0)),
+        Block(Attention(8.0, 8.0, 64.0), Experts(8.0, 2.0, 512.0)), Block(Attention(7.0, 7.0, 64.0), FeedForward(512.0)),
+        Block(Attention(8.0, 8.0, 64.0), FeedForward(511.0)), Block(Attention(12.0, 3.0, 64.0), FeedForward(512.0)),
+    ],
+)  # fmt: skip
+def test_only_blocks_of_attention_and_a_dense_ffn_that_divide_are_cut(block: Block) -> None:
+    good = Group(2.0, Block(Attention(8.0, 2.0, 64.0), FeedForward(512.0)))
+    cut = share_of(Architecture((good,), 256.0, 100.0), 4).groups[0].block
+    assert cut == Block(Attention(2.0, 1.0, 64.0), FeedForward(128.0))
+    for groups in ((Group(1.0, block),), (good, Group(1.0, block))):
+        with pytest.raises(UsageError, match="--devices"):
+            share_of(Architecture(groups, 256.0, 100.0), 4)
+    for changes in ({"vocab_size": 102.0}, {"stem": (JoinedInput(),)}):
+        with pytest.raises(UsageError, match="vocabulary"):
+            share_of(replace(Architecture((good,), 256.0, 100.0), **changes), 4)

@@ -1,10 +1,13 @@
 """Where seconds go by hand: rows of operators, parts of a response, one step more or less, and what a price rests on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from search_toy import toy_predictor
 
 from latmodel import ModelConfig, Predictor, Workload
+from latmodel.device.engine_options import EngineOptions
 from latmodel.device.hosts import SAME_HOST, HostFactors
 from latmodel.errors import ProfileError
 from latmodel.laws.dispatch import op_seconds
@@ -66,6 +69,18 @@ def test_arithmetic_binds_long_products_and_memory_what_reads() -> None:
     eight = breakdown(toy_predictor(float8=True), wide, work.model_copy(update={"weights": "fp8"}))
     down = next(row for row in eight if row["operator"] == "down_proj")
     assert down["mfu"] == pytest.approx(down["flops"] / down["device_s"] / 142e12)
+
+
+@pytest.mark.parametrize(("compute_s", "bound"), [(1.0, "compute"), (0.99, "memory")])
+def test_half_of_a_kernel_s_time_makes_it_bound_by_arithmetic(
+    compute_s: float, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = SimpleNamespace(seconds=2.0, compute_s=compute_s)
+    monkeypatch.setattr("latmodel.predict.breakdown.op_seconds", lambda *_, **__: time)
+    assert {row["bound"] for row in breakdown(QUICK, SHAPE, Workload())} == {bound}
+    time.seconds = 0.0
+    rows = breakdown(QUICK, SHAPE, Workload())
+    assert {(row["mfu"], row["mbu"], row["bound"]) for row in rows} == {(0.0, 0.0, "host")}
 
 
 # --- Parts of a response --------------------------------------------------------------------------
@@ -229,7 +244,8 @@ def test_notes_of_formats_say_what_was_not_timed() -> None:
         and "scales by block" in of_h100[1][0]
         and "scales by block" not in of_h100[0][0]
     )
-    assert "% off on shapes held out" in of_h100[0][0]
+    error = next(row.mape_percent for row in h100.profile.quality.errors if row.phase == "gemm fp8")
+    assert f"({error:.1f} % off on shapes held out)" in of_h100[0][0]
     blind = h100.profile.model_copy(update={"quality": h100.profile.quality.model_copy(update={"errors": []})})
     assert (
         "off on shapes" not in format_notes(blind, h100.target("bfloat16").implementation, Workload(weights="fp8"))[0]
@@ -244,6 +260,11 @@ def test_a_cache_in_a_format_that_the_runtime_does_not_have_is_refused() -> None
     check_cache(part, implementation, Workload())
     with pytest.raises(ProfileError, match="no cache in q8_0"):
         check_cache(part, implementation, Workload(kv_cache="q8_0"))
-    theirs = llama.profile.runtimes["llama.cpp"]
-    if theirs.engine is None:
-        check_cache(theirs, llama.target("bfloat16").implementation, Workload(kv_cache="q8_0"))
+    llama_cpp = llama.target("bfloat16").implementation
+    for measured, asked, advice in ((None, "q8_0", "leave out --kv-cache"), ("q8_0", None, "use --kv-cache q8_0")):
+        engine = EngineOptions(kv_cache=measured)
+        theirs = part.model_copy(update={"engine": engine})
+        check_cache(theirs, llama_cpp, Workload(kv_cache=measured))
+        with pytest.raises(ProfileError, match=advice):
+            check_cache(theirs, llama_cpp, Workload(kv_cache=asked))
+    check_cache(part, llama_cpp, Workload(kv_cache="q8_0"))

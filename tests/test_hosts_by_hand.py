@@ -87,3 +87,21 @@ def test_a_machine_is_known_by_a_hash_of_its_id_processor_and_cards(
     monkeypatch.setattr(machine, "IDENTITIES", ())
     monkeypatch.setattr(machine.platform, "node", lambda: "name")
     assert machine.machine_key.__wrapped__() == hashlib.sha256(b"name\nCPU\na\nb").hexdigest()[:16]
+
+
+def test_processors_and_cards_are_read_where_linux_tells_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card" / "information").write_text("Model: x\nGPU UUID: \t GPU-1:2\n")
+    (tmp_path / "cpuinfo").write_text("vendor_id : y\nmodel name\t: Some: CPU \nmodel name : other\n")
+    monkeypatch.setattr(machine, "Path", lambda name: tmp_path / "cpuinfo" if name == "/proc/cpuinfo" else tmp_path)
+    assert machine._card_ids() == ["GPU-1:2"] and machine.cpu_model() == "Some: CPU"
+    (tmp_path / "cpuinfo").write_text("nothing")
+    monkeypatch.setattr(machine.platform, "processor", lambda: "")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "arm")
+    assert machine.cpu_model() == "arm"
+    monkeypatch.setattr(machine.platform, "machine", lambda: "")
+    assert machine.cpu_model() == "CPU"
+    monkeypatch.setattr(machine.platform, "processor", lambda: "own")
+    assert machine.cpu_model() == "own"

@@ -1,6 +1,7 @@
 """Training by hand, FLOP by FLOP and byte by byte; rows of a frontier, thinned and compared; what 1 % buys."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from search_toy import toy_predictor
 from toy import model
 
 from latmodel import ModelConfig, Workload
-from latmodel.errors import UsageError
+from latmodel.errors import LatmodelError, UsageError
 from latmodel.model.architecture import Architecture, Block, FeedForward, Group
 from latmodel.predict.training import STATE_BYTES, TrainingPlan, forward_flops, training, training_bytes
 from latmodel.search.branch_and_bound import Effort
@@ -111,6 +112,14 @@ def test_a_row_is_a_shape_with_all_that_is_predicted_of_it() -> None:
     assert some.quality.tolist() == [10.0, 30.0] and some.config(0) == small and len(front.take(slice(1))) == 1
     assert thin(front, 3) is front and thin(front) is front and len(thin(front, 2)) == 2
     assert len(thin(front_of([0] * 21))) == 1 and len(front_of([0] * 20)) == len(thin(front_of([0] * 20)))
+
+
+def test_a_picture_is_drawn_by_what_was_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Frontier, "drawing", None)
+    with pytest.raises(LatmodelError, match=r"latmodel\.report"):
+        front_of([0]).plot()
+    monkeypatch.setattr(Frontier, "drawing", SimpleNamespace(draw=lambda front, path: (len(front), path), html=len))
+    assert front_of([0, 1]).plot("p") == (2, "p") and front_of([0, 1])._repr_html_() == 2  # type: ignore[comparison-overlap]
 
 
 def test_thinning_in_no_order_and_within_rounding() -> None:
