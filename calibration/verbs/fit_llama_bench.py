@@ -25,7 +25,7 @@ from ..sources.llama_bench import SpeedTest, read_own_runs
 
 LEVEL = 0.9
 MOST_EXTRAPOLATION = 100.0  # that a profile may hold
-LEAST = 1e-6  # bytes: no logarithm of nothing
+LEAST = {"score_bytes": 1e-6, "prompt_launch_s": 1e-9}  # no logarithm of nothing
 
 
 def fit_llama_bench(
@@ -85,8 +85,9 @@ def _start(part: RuntimePart, tests: Sequence[SpeedTest]) -> dict[str, Floats]:
     values["product_flops_per_core"] = column("product_flops_per_s")
     values["token_attention_flops_per_core"] = column("token_attention_flops_per_s")
     values["cache_ratio"] = column("cache_efficiency") / column("bandwidth_efficiency")
-    scores = [part.formats[test.weights].get("ggml.score_bytes") for test in tests]
-    values["score_bytes"] = np.array([max(one.value, LEAST) if one else LEAST for one in scores])
+    for name, least in LEAST.items():
+        known = [part.formats[test.weights].get(f"ggml.{name}") for test in tests]
+        values[name] = np.array([max(one.value, least) if one else least for one in known])
     return {**values, "pass_s": np.full(len(tests), part.coefficients["pass_s"].value)}
 
 
@@ -115,7 +116,7 @@ def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mappin
         "product_flops_per_s": by["product_flops_per_core"], "attention_ratio": by["attention_ratio"],
         "cache_efficiency": by["bandwidth_efficiency"] * by["cache_ratio"], "unpack_passes": 1.0,
         "token_attention_flops_per_s": 1.0,
-        "launch_s": by["launch_s"], "score_bytes": 1.0,
+        "launch_s": by["launch_s"], "prompt_launch_s": by["prompt_launch_s"], "score_bytes": 1.0,
     }  # fmt: skip
     formats = {
         name: {f"ggml.{key}": _scaled(table, key, times[key]) for key in GGML_FITTED if f"ggml.{key}" in table}
