@@ -103,12 +103,13 @@ def device_entries(side: Side) -> dict[str, Any]:
 
 
 def _entry(device: Device, rows: Sequence[Row], side: Side) -> dict[str, Any]:
+    numbers = [row.test.number for row in rows if row.test.number]
     return {
         "title": device.title, "backend": device.backend, "generation": device.generation.name,
         "bandwidth_bytes_per_s": device.bandwidth_bytes_per_s, "memory_bytes": device.memory_bytes,
         "cores": device.cores, "sheet_source": device.source, "rows": len(rows),
         "sources": sorted({row.test.source.split(" via ")[0][:60] for row in rows})[:4],
-        **tables_of(side, device),
+        **({"builds": [min(numbers), max(numbers)]} if numbers else {}), **tables_of(side, device),
     }  # fmt: skip
 
 
@@ -140,8 +141,7 @@ def _by_phase(held_out: Sequence[HeldOut], backend: str | None) -> dict[str, lis
         if len(by_device(of_phase)) < ENOUGH_DEVICES:
             return {}
         found[phase] = [rounded(value) for value in scores(of_phase)]
-    found["response"] = sorted(found["prefill"] + found["decode"])
-    return found
+    return found  # none of a response, which is as far off as its parts (`predict.intervals`)
 
 
 def narrowest(rows: Sequence[Row]) -> dict[str, float]:
