@@ -122,6 +122,11 @@ class Tables:
             "tie_word_embeddings": chosen.tie_word_embeddings,
         }
 
+    def counted(self, stem: Array, ffn: Array, depth: Array) -> dict[str, Array]:
+        """The same with their parameter counts, under the names that scores of quality read."""
+        every, inner = self.parameters(stem, ffn, depth)
+        return {**self.columns(stem, ffn, depth), "num_parameters": every, "non_embedding_parameters": inner}
+
 
 def parts(space: SearchSpace, entries: int = PART_ENTRIES) -> list[tuple[int, int]]:
     """The space cut into ranges of hidden sizes (first, end) of at most about `entries` FFN sizes each."""
