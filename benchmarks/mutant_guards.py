@@ -210,6 +210,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/search/dominance.py": ("fronts_by_hand", "dominance", "search", "goals"),
     "latmodel/search/frontier.py": ("worth_by_hand", "predictions_by_hand", "room", "energy", "rows", "training"),
     "latmodel/search/steps.py": ("explained_by_hand", "worth_by_hand", "predictions_by_hand", "explain", "rows"),
+    "latmodel/search/tabled.py": ("boxes_by_hand", "splitting_by_hand", "search"),
     "latmodel/search/tables.py": ("boxes_by_hand", "llama_cpp", "room", "energy", "hosts", "search"),
 }
 # fmt: on

@@ -109,7 +109,8 @@ def test_what_measurements_say_nothing_of_stands_at_its_prior() -> None:
             assert (one.value, one.stderr_log) == (prior.value, prior.spread), where
             seen.add(where.split()[-1])
         elif one.status == "undetermined":
-            assert 0.7 * prior.spread <= one.stderr_log <= prior.spread * 1.0001, where
+            # A standard error is the mean of two estimates, of which the jackknife may exceed the prior a little.
+            assert 0.7 * prior.spread <= one.stderr_log <= 1.02 * prior.spread, where
             seen.add(where.split()[-1])
     assert len(seen) > 50
 
