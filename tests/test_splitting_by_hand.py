@@ -14,7 +14,10 @@ from latmodel.model.transformer import dense_ops
 from latmodel.predict.breakdown import breakdown
 from latmodel.predict.chunks import Chunks, chunked_prefill
 from latmodel.predict.forward import block_cost, block_load
+from latmodel.predict.inputs import work_of
 from latmodel.predict.waterfall import MEANING, waterfall
+from latmodel.search.space import SearchSpace
+from latmodel.search.tables import parts, tables
 
 GAP, MORE = 3e-7, 2e-6
 PLAIN = TARGET._replace(runtime=RUNTIME._replace(gap_s=GAP))
@@ -96,3 +99,31 @@ def test_a_chunk_that_is_mixed_with_other_sequences_waits_by_all_their_rows() ->
     attention_twice = 1.0 + WAITS.implementation.cache_kernels + WAITS.implementation.attention.kernels - 1.0
     waited = device_s(64, MORE) - device_s(64, 0.0)
     assert waited == pytest.approx(4.0 * MORE * (kernels + attention_twice), rel=1e-9)
+
+
+@pytest.mark.parametrize("prompt", [40, 512])
+def test_a_search_s_tables_know_it_of_both_layers_together(prompt: int) -> None:
+    """Of widths 512 and 3072 with FFNs of 2048 and 4096, the first with the first alone splits no product."""
+    workload = Workload(prompt_tokens=prompt, new_tokens=8)
+    space = SearchSpace(
+        num_hidden_layers=[4], hidden_size=[512, 3072], intermediate_size=[2048, 4096], head_dim=(64,), group_size=(1, 1),
+        vocab_size=1000, tie_word_embeddings=True,
+    )  # fmt: skip
+    predictors = [toy_predictor(launch_s=1e-9, block_s=1e-9, unsplit_gap_s=more) for more in (MORE, 0.0)]
+    (part,) = parts(space)
+    found, plain = (tables(one, space, work_of(workload), "bfloat16", part) for one in predictors)
+    waits = []
+    for stem, hidden in enumerate(found.stems.hidden_size.tolist()):
+        for ffn in range(found.offset[stem], found.offset[stem] + found.ffn_count[stem]):
+            rows = np.array([stem]), np.array([ffn]), np.array([4.0])
+            config = ModelConfig(num_hidden_layers=4, hidden_size=hidden, intermediate_size=int(found.ffn_sizes[ffn]),
+                                 head_dim=64, num_attention_heads=hidden // 64, vocab_size=1000, tie_word_embeddings=True)  # fmt: skip
+            alone, times = predictors[0].predict(config, workload), found.forecast(*rows)
+            assert (times.prefill_s[0], times.step_s[0]) == pytest.approx((alone.prefill_s, alone.decode_s_per_token))
+            more = found.forecast(*rows).step_s - plain.forecast(*rows).step_s
+            at_prompt = found.forecast(*rows).prefill_s - plain.forecast(*rows).prefill_s
+            waits.append((bool(more > 1e-9), bool(at_prompt > 1e-9)))
+            seconds = found.device_s(*rows) - plain.device_s(*rows)
+            assert seconds[0] == pytest.approx(at_prompt[0] + 8 * more[0], rel=1e-6, abs=1e-12)
+    assert [one for one, _ in waits] == [True, False, False, False]
+    assert [one for _, one in waits] == ([True] * 4 if prompt > 64 else [True, False, False, False])
