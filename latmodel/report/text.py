@@ -1,5 +1,7 @@
 """Results → table, CSV, JSON or Markdown text. The caller prints; only here are units converted and numbers rounded."""
 
+import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -40,9 +42,6 @@ def render(
 
 def _csv(rows: Sequence[Row]) -> str:
     """Every field of every row; a list's entries are joined by "; ", what is None is empty."""
-    import csv
-    import io
-
     out = io.StringIO()
     if rows:
         names = list(dict.fromkeys(name for row in rows for name in row))
