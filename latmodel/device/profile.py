@@ -110,6 +110,7 @@ class RuntimePart(_Part):
     layers: list[str] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
     engine: EngineOptions | None = None  # under which an engine that runs whole models was measured
+    builds: tuple[int, int] | None = None  # lowest and highest build number of the engine's runs, where they say
     dtypes: list[DType] = []  # all that it computes in; empty: any
 
     @property
