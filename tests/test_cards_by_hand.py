@@ -188,7 +188,7 @@ def test_an_eager_floor_is_no_shorter_than_on_a_card_ahead(monkeypatch: pytest.M
 
 
 def test_siblings_reach_what_their_law_says_and_none_is_calibrated() -> None:
-    found, reached = dict((card.name, rates) for card, rates in siblings_rates()), datasheet_prior()["reached"]
+    found, reached = {card.name: rates for card, rates in siblings_rates()}, datasheet_prior()["reached"]
     assert not found.keys() & reached.keys() and {"nvidia-a30", "nvidia-rtx-a6000", "nvidia-h100-pcie"} <= found.keys()
     card, sibling = datasheet("nvidia-rtx-a6000"), datasheet("nvidia-a40")
     theirs, own = (full_rates(sheet_of(one, "bfloat16")) for one in (sibling, card))

@@ -120,7 +120,7 @@ def test_a_prefill_is_the_larger_of_two_planes() -> None:
 
 
 def program_of(scores: Any, predictor: Predictor = TOY, workload: Workload = PLAIN) -> LayerProgram:
-    return LayerProgram(costs_of(predictor, workload), np.array(scores, dtype=float), 1.0)
+    return LayerProgram(costs_of(predictor, workload), np.array(scores, dtype=float), 0.01)
 
 
 SCORES = [[5.0, 4.0, 3.0, 0.0], [1.0, 2.0, 4.0, -1.0], [6.0, 1.0, 2.0, 0.5]]
