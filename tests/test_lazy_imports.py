@@ -45,7 +45,7 @@ def test_help_loads_neither_numpy_nor_pydantic() -> None:
 
 # Verb → packages and modules that it has no use for, and that would make it slower to start.
 EVERYWHERE = (
-    "subprocess", "multiprocessing", "asyncio", "scipy", "numpy.ma", "latmodel.pruning", "latmodel.quality.user",
+    "subprocess", "multiprocessing", "asyncio", "scipy", "numpy.ma", "rich", "latmodel.pruning", "latmodel.quality.user",
     "latmodel.quality.check", "latmodel.device.llama_cpp", "latmodel.device.uncalibrated", "latmodel.device.card_law",
     "latmodel.device.format_support", "latmodel.predict.training", "latmodel.predict.energy", "latmodel.predict.generation",
     "latmodel.predict.passes", "latmodel.predict.capacity", "latmodel.report.generated", "latmodel.configs.families",
@@ -54,11 +54,11 @@ EVERYWHERE = (
     "latmodel.search.per_layer",
 )  # fmt: skip
 UNUSED = {
-    "--help": ("latmodel.report", "latmodel.model", "latmodel.device", "latmodel.units", "rich", *EVERYWHERE),
+    "--help": ("latmodel.report", "latmodel.model", "latmodel.device", "latmodel.units", *EVERYWHERE),
     "predict 80x576": ("latmodel.search", "latmodel.predict.breakdown", "latmodel.cli.search_options", *EVERYWHERE),
-    "predict 80x576 --format json": ("rich", "latmodel.quality", "latmodel.search", *EVERYWHERE),
+    "predict 80x576 --format json": ("latmodel.quality", "latmodel.search", *EVERYWHERE),
     "frontier --budget 5.5s": ("latmodel.search.trained", "latmodel.predict.breakdown", *EVERYWHERE),
-    "frontier --budget 5.5s --format json": ("rich", "latmodel.search.trained", *EVERYWHERE),
+    "frontier --budget 5.5s --format json": ("latmodel.search.trained", *EVERYWHERE),
     "explain 80x576": EVERYWHERE,
     "compare 80x576 48x768": EVERYWHERE,
 }

@@ -19,8 +19,8 @@ from ..model.implementation import AttentionPath, Implementation
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
 from ..version import __version__
+from .coefficient import AroundOne, NonNegative, check_names, check_values
 from .coefficient import Coefficient as Coefficient  # noqa: PLC0414  # whoever builds a profile takes it from here
-from .coefficient import NonNegative, check_names, check_values
 from .engine_options import EngineOptions
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -104,11 +104,13 @@ class RuntimePart(_Part):
     device: dict[DType, dict[str, Coefficient]] = {}  # of the device, where its own kernels are not the common ones
     formats: dict[str, dict[str, Coefficient]] = {}  # of the device, by the weights' format, where each has kernels
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
+    host_range: AroundOne = (1.0, 1.0)  # of its time, nine of ten: few rows leave that open
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     layers: list[str] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
     engine: EngineOptions | None = None  # under which an engine that runs whole models was measured
+    builds: tuple[int, int] | None = None  # lowest and highest build number of the engine's runs, where they say
     dtypes: list[DType] = []  # all that it computes in; empty: any
 
     @property

@@ -195,6 +195,7 @@ class GgmlCoefficients(Record):
     token_attention_flops_per_s: float
     unpack_passes: float
     launch_s: float
+    prompt_launch_s: float = 0.0  # more than `launch_s`, of a product of many rows
     score_bytes: float = 0.0  # none with flash attention
     two_rows_flops_per_s: float = 0.0
     four_rows_flops_per_s: float = 0.0

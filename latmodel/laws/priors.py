@@ -128,8 +128,8 @@ CPU_PRIORS: dict[str, Prior] = {
 
 # Profiles of before, or of other devices, have none of these, and none of their time.
 OPTIONAL = frozenset({
-    "ggml.score_bytes", "ggml.two_rows_flops_per_s", "ggml.four_rows_flops_per_s", "ggml.eight_rows_flops_per_s",
-    "ggml.row_tile", "ggml.query_tile", "ggml.narrow_cache",
+    "ggml.prompt_launch_s", "ggml.score_bytes", "ggml.two_rows_flops_per_s", "ggml.four_rows_flops_per_s",
+    "ggml.eight_rows_flops_per_s", "ggml.row_tile", "ggml.query_tile", "ggml.narrow_cache",
 })  # fmt: skip
 # Of llama.cpp: the fit over published runs has its own hierarchy, so that only the bounds and the meanings count here.
 GGML_PRIORS: dict[str, Prior] = {
@@ -141,6 +141,7 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.token_attention_flops_per_s": Prior(1e12, 1.0, 1e7, 1e17, "attention of one token: arithmetic, FLOP/s"),
     "ggml.unpack_passes": Prior(0.5, 0.7, 1e-4, 100.0, "passes over 16-bit weights in a product of more rows"),
     "ggml.launch_s": Prior(3e-6, 0.7, *TIME, "time of a product with the small operators around it"),
+    "ggml.prompt_launch_s": Prior(1e-5, 0.7, *TIME, "more of it for a product of more than 8 rows"),
     "ggml.score_bytes": Prior(30.0, 1.0, 1e-6, 1e4, "bytes moved for each score of a prompt's attention"),
     "ggml.two_rows_flops_per_s": Prior(5e10, 1.0, *FLOPS_PER_S, "products of 2 rows, reading included, FLOP/s"),
     "ggml.four_rows_flops_per_s": Prior(7e10, 1.0, *FLOPS_PER_S, "products of 4 rows, reading included, FLOP/s"),

@@ -161,6 +161,11 @@ class Tables:
             "tie_word_embeddings": chosen.tie_word_embeddings,
         }
 
+    def counted(self, stem: Array, ffn: Array, depth: Array) -> dict[str, Array]:
+        """The same with their parameter counts, under the names that scores of quality read."""
+        every, inner = self.parameters(stem, ffn, depth)
+        return {**self.columns(stem, ffn, depth), "num_parameters": every, "non_embedding_parameters": inner}
+
 
 def _at(column: Array, rows: Array) -> Array:
     """Entries of a column, or the number that all rows share."""
