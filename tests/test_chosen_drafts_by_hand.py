@@ -66,6 +66,23 @@ def test_of_equal_slopes_the_lower_line_and_of_equal_lines_one() -> None:
     assert later.levels.tolist() == [0.0, 5.0] and later.least(np.array([0.5]), np.array([5.0]))[1].tolist() == [1]
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_an_envelope_is_the_least_of_all_lines_that_fit(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    count = 1 + 2 * seed
+    slope, offset, kept = random.integers(1, 9, count) * 1.0, random.random(count), random.integers(0, 4, count) * 1.0
+    checks, room = (side.ravel() for side in np.meshgrid([0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 9.0], np.arange(-1.0, 5.0)))
+    found = envelope(slope, offset, kept)
+    least, draft = found.least(checks, room)
+    every = np.where(kept <= room[:, None], offset + slope * checks[:, None], np.inf)
+    assert least == pytest.approx(every.min(axis=1)) and ((draft >= 0) == np.isfinite(least)).all()
+    chosen = np.flatnonzero(draft >= 0)
+    assert every[chosen, draft[chosen]] == pytest.approx(least[chosen])
+    for row in range(len(found.levels)):  # each line of a level is the least somewhere
+        some = found.draft[row][found.draft[row] >= 0]
+        assert (np.diff(slope[some]) < 0).all() and (np.diff(offset[some]) > 0).all()
+
+
 # --- Drafts ---------------------------------------------------------------------------------------
 
 

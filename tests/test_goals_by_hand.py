@@ -13,8 +13,8 @@ from latmodel.errors import BudgetError, UsageError
 from latmodel.predict.inputs import work_of
 from latmodel.quality import score
 from latmodel.search.goals import Corner, Limit, Objective, Scenario, call, measures, objective_named
-from latmodel.search.run import best_per_depth, frontier
-from latmodel.search.scored import ScoreObjective, best_row, near_usual, quality_from
+from latmodel.search.run import best_per_depth, frontier, measure_of
+from latmodel.search.scored import Scored, ScoreObjective, best_row, near_usual, quality_from
 from latmodel.search.space import MAX_VALUES, SearchSpace, Span, expand
 from latmodel.search.tables import tables
 
@@ -272,3 +272,29 @@ def test_the_best_of_each_depth_is_the_largest_that_keeps_the_budget() -> None:
         kept = (shapes[2] == depth) & (many.response_s <= budget)
         assert found.num_parameters[row] == many.num_parameters[kept].max()
     assert many.num_parameters[shapes[2] == 20.0].max() > found.num_parameters[0]
+    with pytest.raises(BudgetError, match="answers within"):
+        best_per_depth(QUICK, (20, 12), SPACE, WORK, budget_s=1e-9, quality="params")
+
+
+def test_scores_by_name_search_near_the_usual_and_functions_where_they_are_told() -> None:
+    assert measure_of(worth, None, SPACE, None) == (worth, SPACE) and measure_of("params", None, None, None) == (
+        "params",
+        None,
+    )
+    assert measure_of("effective-params", None, None, ["params", "response"]) == ("effective-params", None)
+    measure, space = measure_of("effective-params", None, None, None)
+    assert isinstance(measure, ScoreObjective) and space == near_usual(SearchSpace())
+
+
+def test_rows_of_a_score_are_ranked_and_the_best_is_one() -> None:
+    found = frontier(QUICK, SPACE.pin(num_hidden_layers=(4, 8, 12, 20)), WORK, quality="effective-params")
+    scored = Scored(found, score("effective-params"))
+    rows, counts = scored.rows(np.arange(len(found))), found.num_parameters
+    assert [row["rank_by_params"] for row in rows] == [1 + int((counts > one).sum()) for one in counts]
+    best = [index for index, row in enumerate(rows) if row["best"]]
+    assert best == [scored.best] == [best_row(found)] and not rows[best[0]]["tied"]
+    assert all(row["quality_low"] <= row["quality"] <= row["quality_high"] for row in rows)
+    assert scored.rows(np.array([1]))[0] == rows[1] and scored.tied.tolist() == [row["tied"] for row in rows]
+    quantised = frontier(QUICK, SPACE, WORK.model_copy(update={"weights": "int8"}), quality="effective-params")
+    marks = [Scored(one, score("effective-params")).rows(np.array([0]))[0]["flags"] for one in (quantised, found)]
+    assert ["quantised" in mark for mark in marks] == [True, False]
