@@ -181,7 +181,9 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "latmodel/predict/generation.py": ("ways_by_hand", "predictions_by_hand", "energy", "generation", "drafted"),
     "latmodel/predict/inputs.py": ("columns_by_hand", "energy", "step", "generation", "toy_layer"),
-    "latmodel/predict/intervals.py": ("ends_by_hand", "sibling", "hosts", "intervals", "energy", "goals"),
+    "latmodel/predict/intervals.py": (
+        "widths_by_hand", "ends_by_hand", "sibling", "hosts", "intervals", "energy", "goals",
+    ),
     "latmodel/predict/notes.py": (
         "explained_by_hand", "predictions_by_hand", "llama_cpp", "intervals", "float8", "extrapolation", "explain",
         "weight_kernels",
@@ -223,7 +225,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/search/per_layer/swaps.py": ("layer_sums_by_hand",),
     "latmodel/search/run.py": ("goals_by_hand", "frontier"),
     "latmodel/search/scored.py": ("goals_by_hand", "frontier"),
-    "latmodel/search/space.py": ("goals_by_hand", "search"),
+    "latmodel/search/space.py": ("spaces_by_hand", "goals_by_hand", "search"),
     "latmodel/search/steps.py": ("explained_by_hand", "worth_by_hand", "predictions_by_hand", "explain", "rows"),
     "latmodel/search/tables.py": ("boxes_by_hand", "llama_cpp", "room", "energy", "hosts", "search"),
 }

@@ -68,6 +68,13 @@ def test_whose_host_an_interval_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     for other in (fitted, fitted.model_copy(update={"machine": "abd"})):
         with pytest.raises(UsageError, match="--host-only"):
             host_of(profile(other), name, "this")
+    few = here.model_copy(update={"host_range": (0.5, 3.0)})  # as well known as few rows tell
+    assert host_of(profile(few), name, None) == ("this", HostFactors(0.5, 3.0))
+    assert host_of(profile(few), name, "published") == ("published", HostFactors(0.5, 3.0))
+    fastest, slowest, _ = other_hosts(seconds)
+    for low, high in ((0.5, 3.0), (0.01 * fastest, 100.0 * slowest)):
+        open_ = few.model_copy(update={"host_range": (low, high)})
+        assert host_of(profile(open_), name, "any") == ("any", HostFactors(min(fastest, low), max(slowest, high)))
     graph = toy.model_copy(update={"runtimes": {"graph": fitted}})
     assert host_of(graph, "graph", "any") == ("any", other_hosts(hosts.typical_host_s()))
 
