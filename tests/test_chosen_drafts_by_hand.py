@@ -1,5 +1,6 @@
 """Drafts that a search chooses by hand: envelopes of few lines, checks against single passes, what is refused."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,17 +8,19 @@ import pytest
 from search_toy import toy_predictor
 
 from latmodel import ModelConfig, SearchSpace, Workload
-from latmodel.errors import UsageError
+from latmodel.errors import BudgetError, UsageError
+from latmodel.model.memory import Memory
 from latmodel.predict.acceptance import expected_tokens
 from latmodel.predict.generation import Draft, generate
 from latmodel.predict.inputs import work_of
 from latmodel.search.drafted.break_even import _least, break_even
 from latmodel.search.drafted.check import check_tables
-from latmodel.search.drafted.drafts import MOST_DRAFTS, draft_costs, drafts_of, grid
+from latmodel.search.drafted.drafts import MOST_DRAFTS, DraftCosts, draft_costs, drafts_of, grid
 from latmodel.search.drafted.envelope import envelope
-from latmodel.search.drafted.search import Round, frontier_with_draft
-from latmodel.search.goals import Corner, Scenario
+from latmodel.search.drafted.search import Round, Together, frontier_with_draft
+from latmodel.search.goals import Corner, Objective, Scenario
 from latmodel.search.tables import Tables
+from latmodel.units import show_seconds
 
 TOY = toy_predictor()
 QUICK = toy_predictor(launch_s=1e-6, block_s=1e-6, prefill_block_s=0.0, pass_s=1e-5, token_s=1e-6)
@@ -218,3 +221,42 @@ def test_a_lookahead_that_cannot_be_is_refused(lookahead: Any) -> None:
         frontier_with_draft(TOY, 0.5, SPACE, WORK, drafts=DRAFTS, lookaheads=(1, lookahead))
     with pytest.raises(UsageError, match="lookahead"):
         frontier_with_draft(TOY, 0.5, SPACE, WORK, drafts=DRAFTS, lookaheads=())
+
+
+def test_a_draft_whose_own_transient_does_not_fit_gives_way_to_the_next() -> None:
+    """Kept bytes of 10, 20 and 30, and 50 more that the first one holds at its peak; 7 beside the target's."""
+    memory = Memory(np.array([8.0, 15, 25]), np.array([2.0, 5, 5]), np.array([50.0, 1, 1]), np.array([0.0, 1, 0]))
+    costs = DraftCosts(np.zeros(3), np.zeros(3), np.ones(3), memory)
+    one = Round(2, costs, np.ones(3), np.array([1.0, 2.0, 3.0]), envelope(np.ones(3), np.arange(3.0), np.zeros(3)))
+    index, least = np.array([0, 0, 0, 0, -1, 0]), np.array([2.0, 2.0, 2.0, 2.0, np.inf, 2.0])
+    beside = np.array([70.0, 62.0, 61.9, 26.9, 99.0, 27.0])
+    Together._refit(one, np.ones(6), beside, np.full(6, 5.0), np.array(2.0), least, index)
+    assert index.tolist() == [0, 0, 1, -1, -1, 1] and least.tolist() == [2.0, 2.0, 3.0, np.inf, np.inf, 3.0]
+    larger = Round(2, costs._replace(memory=memory._replace(overhead_bytes=np.array([0.0, 9, 0]))), *one[2:])
+    index, least = np.array([0, 0]), np.array([2.0, 2.0])
+    Together._refit(larger, np.ones(2), np.array([33.0, 37.0]), np.full(2, 5.0), np.full(2, 2.0), least, index)
+    assert index.tolist() == [-1, 1]  # 34 of the second, 37 of the third
+    whole = Round.of(TOY, drafts_of(DRAFTS, 0.7, 65536), WORK, 2)
+    kept = whole.costs.memory.weight_bytes + whole.costs.memory.cache_bytes
+    assert set(whole.least.levels.tolist()) <= set(kept.tolist())
+
+
+def test_what_no_target_keeps_is_named() -> None:
+    asked: dict[str, Any] = {"drafts": DRAFTS, "lookaheads": (2,), "quality": "params"}
+    found = frontier_with_draft(QUICK, 0.9, SPACE, WORK, **asked, limits=[Objective("params").at_least(1e8)])
+    assert found.quality.tolist() == [TARGET.architecture().num_parameters] and found.searched == 1
+    best = show_seconds(float(found.response_s[0]))
+    with pytest.raises(BudgetError, match=f"any of these drafts: the quickest takes {re.escape(best)};"):
+        frontier_with_draft(QUICK, 0.9, SPACE, WORK, **asked, budget_s=0.5 * float(found.response_s[0]))
+    kept = frontier_with_draft(QUICK, 0.9, SPACE, WORK, **asked, budget_s=1.01 * float(found.response_s[0]))
+    assert kept.draft.tolist() == found.draft.tolist() and kept.budget_s == 1.01 * float(found.response_s[0])
+    for budget in (None, 1.0):
+        with pytest.raises(BudgetError, match="fits in"):
+            frontier_with_draft(QUICK, 0.9, SPACE, WORK, **asked, memory_bytes=1e6, budget_s=budget)
+    for metric in ("decode", "energy", "cost"):
+        with pytest.raises(UsageError, match="with a draft only --budget"):
+            frontier_with_draft(QUICK, 0.9, SPACE, WORK, **asked, limits=[Objective(metric).at_most(1.0)])
+    with pytest.raises(UsageError, match="one --vocab at a time"):
+        frontier_with_draft(QUICK, 0.9, SPACE.pin(vocab_size=(9, 10)), WORK, **asked)
+    with pytest.raises(UsageError, match="--generate 0"):
+        frontier_with_draft(QUICK, 0.9, SPACE, Workload(new_tokens=0), **asked)
