@@ -27,6 +27,12 @@ def test_other_hosts_lie_as_the_known_ones_do(monkeypatch: pytest.MonkeyPatch) -
     assert HostFactors(1.0, 1.0) == SAME_HOST and not SAME_HOST.hides_engine
 
 
+def test_known_hosts_are_those_of_the_sources() -> None:
+    """Milliseconds of a block: the means and slopes that the table's names tell of."""
+    known = {name.split("(")[1][:12]: 1e3 * seconds for name, seconds in hosts.KNOWN_HOSTS.items()}
+    assert 0.67 <= known["hbfreed/infe"] <= 0.70 and all(0.4 <= value <= 1.4 for value in known.values())
+
+
 def part_of(**status: str) -> Any:
     toy = toy_predictor().profile.runtimes["eager"]
     table = {
