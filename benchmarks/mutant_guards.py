@@ -261,4 +261,7 @@ EQUIVALENT: dict[str, str] = {
     "latmodel/predict/columns.py:24 → 25": "bytes that are allocated and let go, for the allocator alone",
     "latmodel/search/steps.py:here['num_key_value_heads'] + step → here['num_key_value_heads'] - step": "the same two",
     "latmodel/predict/training.py:40 → 41": "how much of a wrong name a message shows",
+    "latmodel/quality/constants.py:0.0555 + b_error → 0.0555 - b_error": "errors of both signs are taken",
+    "latmodel/quality/constants.py:5.039 + a_error → 5.039 - a_error": "likewise",
+    "latmodel/quality/constants.py:4096 → 4097": "points of a curve that is interpolated, exact to 1e-4",
 }

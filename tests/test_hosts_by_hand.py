@@ -3,6 +3,7 @@
 import hashlib
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from search_toy import toy_predictor
 from latmodel.device import hosts, machine
 from latmodel.device.hosts import SAME_HOST, HostFactors, block_launches, host_of, is_guessed, is_measured, other_hosts
 from latmodel.device.profile import Profile
+from latmodel.device.store import load_profile
 from latmodel.errors import UsageError
 
 
@@ -118,3 +120,24 @@ def test_processors_and_cards_are_read_where_linux_tells_of_them(
     assert machine.cpu_model() == "CPU"
     monkeypatch.setattr(machine.platform, "processor", lambda: "own")
     assert machine.cpu_model() == "own"
+    told: list[list[str]] = []
+
+    def run(words: list[str], **_: Any) -> Any:
+        told.append(words)
+        return SimpleNamespace(stdout="Apple M2 Max\n")
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    assert machine.cpu_model() == "own" and not told
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    assert machine.cpu_model() == "Apple M2 Max" and told[0][-1] == "machdep.cpu.brand_string"
+
+
+def test_a_slower_host_s_profile_may_have_an_engine_of_its_own() -> None:
+    profile = load_profile("a100", "vllm")
+    own = profile.runtimes["vllm"].coefficients
+    for engine, step in ((None, 2.0), (0.0, 0.0), (5.0, 5.0)):
+        slower = hosts.with_slower_host(profile, "vllm", 2.0, engine).runtimes["vllm"].coefficients
+        assert slower["step_s"].value == pytest.approx(step * own["step_s"].value) and own["step_s"].value > 0.0
+        assert slower["launch_s"].value == pytest.approx(2.0 * own["launch_s"].value)
+        assert slower["gap_s"] == own["gap_s"] and slower["overlap_loss"] == own["overlap_loss"]

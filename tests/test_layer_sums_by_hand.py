@@ -64,6 +64,7 @@ def test_sums_of_layers_are_whole_models(predictor: Predictor, workload: Workloa
     )
     assert costs.cuts_last == (predictor is CASES[3][0]) and costs.new == workload.new_tokens
     assert len(costs.largest_bytes) == (3 if workload.weights == "int4-gptq" else 1)
+    assert costs.fixed.largest_bytes[1:].tolist() == [0.0] * (len(costs.largest_bytes) - 1)
     assert costs.fixed.prefill_s == pytest.approx(float(costs.response(np.zeros(7)) - costs.new * costs.fixed.around.step(
         0.0, 0.0, 0.0, costs.loss)))  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from latmodel import ModelConfig
 from latmodel.errors import UsageError
 from latmodel.quality import band, best, compare, flags, score, tied
 from latmodel.quality.compare import NOT_COVERED
@@ -20,7 +21,7 @@ from latmodel.quality.constants import (
 from latmodel.quality.effective import distance, effective_parameters
 from latmodel.quality.laws import BESIROGLU, HOFFMANN, KAPLAN
 from latmodel.quality.scores import EffectiveScore, LossScore, named_score
-from latmodel.quality.shapes import column, common_shape
+from latmodel.quality.shapes import column, common_shape, with_counts
 
 # --- Laws of loss ---------------------------------------------------------------------------------
 
@@ -141,10 +142,22 @@ def test_scores_and_their_bands_by_hand() -> None:
     assert score("params")(SHAPES).tolist() == [6e8, 7e8, 8e8] and score("params").corners(SHAPES).shape == (1, 3)
     assert score("non-embedding-params")({**SHAPES, "non_embedding_parameters": 5.0}).tolist() == [5.0] * 3
     assert TWO.capped({**SHAPES, "hidden_size": 200 * np.exp([1.99, 2.01, -2.01])}).tolist() == [False, True, True]
+    tight = EffectiveScore("tight", (LAW, ShapeConstants(0.1, 20.0, 0.0, 1.0)))  # the central law's cap counts
+    assert not tight.capped({**SHAPES, "hidden_size": 200 * np.exp([1.5, -1.5, 0.0])}).any()
     assert loss.capped(SHAPES)[1] == np.False_ and not score("params").capped(SHAPES).any()
     with pytest.raises(UsageError, match="column hidden_size"):
         column({"a": 1.0}, "hidden_size")
     assert common_shape({"a": np.zeros((2, 1)), "b": np.zeros(3)}) == (2, 3)
+
+
+def test_counts_beside_and_without_the_embedding() -> None:
+    shape = ModelConfig(
+        num_hidden_layers=3, hidden_size=128, intermediate_size=256, vocab_size=1000, tie_word_embeddings=False
+    )
+    found = with_counts(shape.model_dump())
+    block = 2 * 128 * 128 + 2 * 128 * 64 * shape.num_key_value_heads + 3 * 128 * 256 + 2 * 128
+    assert found["non_embedding_parameters"] == 3 * block + 128
+    assert found["num_parameters"] == found["non_embedding_parameters"] + 2 * 1000 * 128
 
 
 def test_scores_by_name() -> None:
@@ -230,6 +243,8 @@ def test_flags_of_ratios_and_kinds() -> None:
     assert found.words((0,)) == ["pruned"] and found.words((2,)) == ["ffn ratio", "kv groups", "pruned"]
     narrow = flags(score("params"), {**shapes, "intermediate_size": 2499.0, "num_attention_heads": 64.0})
     assert narrow.ffn_ratio.tolist() == [True] * 3 and narrow.kv_groups.tolist() == [False, False, True]
-    assert not flags(score("params"), {"num_parameters": np.ones(2)}).ffn_ratio.any() and "mixture" in NOT_COVERED
+    for one in ("intermediate_size", "hidden_size"):
+        assert not flags(score("params"), {"num_parameters": np.ones(2), one: 9.0}).ffn_ratio.any()
+    assert "mixture" in NOT_COVERED
     with pytest.raises(UsageError, match="unknown kind of model 'x'"):
         flags(score("params"), shapes, kinds=("x",))
