@@ -263,8 +263,7 @@ def test_exchanges_of_one_and_of_two_against_trying_them(predictor: Predictor, w
 
 def test_the_dearest_pair_is_exchanged_where_no_single_one_gains() -> None:
     """Worth comes from giving the large block to the other layer: two exchanges at once, each alone breaks the budget."""
-    scores = [[0.0, 5.0, -99.0, -99.0], [9.0, 0.0, -99.0, -99.0]]
-    program = LayerProgram(costs_of(TOY, LONG), np.array(scores), 1.0)
+    program = LayerProgram(costs_of(TOY, LONG), np.array([[0.0, 5.0, -99.0, -99.0], [9.0, 0.0, -99.0, -99.0]]), 1.0)
     costs = program.costs
     one_large = float(costs.response(costs.total(np.array([0, 1]))))
     swaps = Swaps(program, Limits(one_large * 1.0001, 1e15))
