@@ -105,6 +105,7 @@ class PointwiseCoefficients(FixedRecord):
     cache_speedup: float
     strided_rate: float
     summed_s: float
+    walked_s: float = 0.0  # of PyTorch's kernels over views, where one was calibrated
 
 
 class QuantizeCoefficients(FixedRecord):
@@ -203,6 +204,7 @@ GGML_FITTED = tuple(name for name in GgmlCoefficients.__match_args__ if name != 
 class RuntimeCoefficients(FixedRecord):
     """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's.
 
+    `unsplit_gap_s` is more of it in a graph, in blocks of which no product splits k (`splitting.unsplit`).
     What an engine does between passes (`step_s`, and `sequence_s` for each sequence in the batch) nothing hides; a
     runtime that is a loop in Python has `token_s` instead, which runs beside the device.
     """
@@ -216,6 +218,7 @@ class RuntimeCoefficients(FixedRecord):
     overlap_loss: float
     step_s: float = 0.0
     sequence_s: float = 0.0
+    unsplit_gap_s: float = 0.0
 
 
 HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host
@@ -232,7 +235,8 @@ Device = DeviceCoefficients | CpuCoefficients | GgmlCoefficients
 
 
 def device_coefficients(values: Mapping[str, float], micro_batch: float | None = None) -> Device:
-    """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none.
+    """Coefficients from `family.name` → value; those without a default must be there, and those of `float8.family.name`
+    all or none.
 
     `micro_batch` are the rows that one pass computes at once, of the laws that ask; None: all.
     """
@@ -248,7 +252,7 @@ def device_coefficients(values: Mapping[str, float], micro_batch: float | None =
 
 
 def _named(family: Any, prefix: str, values: Mapping[str, float]) -> Any:
-    return family(**{name: values[prefix + name] for name in family.__match_args__})
+    return family(**{name: values[prefix + name] for name in family.__match_args__ if prefix + name in values})
 
 
 def coefficient_values(device: Device) -> dict[str, float]:
