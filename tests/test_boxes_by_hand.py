@@ -13,6 +13,7 @@ from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture
 from latmodel.predict.generation import generate
 from latmodel.predict.inputs import work_of
+from latmodel.quality.shapes import with_counts
 from latmodel.search import branch_and_bound
 from latmodel.search.archive import Front
 from latmodel.search.branch_and_bound import Boxes, Effort, Search, split, spread, whole
@@ -65,6 +66,9 @@ def test_layers_add_up_to_whole_models(name: str, part: tuple[int, int], monkeyp
         assert found == pytest.approx(expected, rel=1e-9)
     tables_words = (2 - columns["tie_word_embeddings"]) * columns["vocab_size"] * columns["hidden_size"]
     assert table.parameters(*shapes)[1] == pytest.approx(many.num_parameters - tables_words)
+    counted = table.counted(*shapes)
+    for key, expected in with_counts(columns).items():
+        assert counted[key] == pytest.approx(expected, rel=1e-12), key
     stem, ffn, depth = table.rows_of({key: column.astype(np.int64) for key, column in columns.items()})
     assert all(np.array_equal(a, b) for a, b in zip((stem, ffn, depth), shapes, strict=True))
     row = len(shapes[0]) // 2

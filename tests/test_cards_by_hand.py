@@ -17,10 +17,12 @@ from latmodel.device.card_law import (
     law_values,
     native_dtype,
     sheet_of,
+    siblings_rates,
 )
 from latmodel.device.chips import at_memory, memory_ratio, power_factor, shares_waves, sibling_of
 from latmodel.device.datasheets import DataSheet, datasheet
 from latmodel.device.power import lowered_values, sustained_share, with_power_limit
+from latmodel.device.prior import datasheet_prior
 from latmodel.device.profile import Profile
 from latmodel.device.room import Room, room
 from latmodel.errors import UsageError
@@ -72,6 +74,9 @@ def test_a_lower_limit_scales_rates_and_widens_what_they_bind() -> None:
     assert scores["response"] == pytest.approx([0.1 + math.log(2) / 3] * 20)
     assert half.runtimes["eager"].note == "at 350 of 700 W long products are priced 37 % slower"
     assert with_power_limit(profile, 700.0).device == profile.device
+    assert (
+        "priced 60 % slower" in with_power_limit(profile, 175.0).runtimes["eager"].note
+    )  # a quarter: 0.397 of the rate
     assert with_power_limit(profile, 140.0).runtimes["eager"].conformal_scores["prefill"][0] > 0.5
     for watts in (139.9, 700.1, math.nan):
         with pytest.raises(UsageError, match="takes 140 to 700 W"):
@@ -169,6 +174,7 @@ def test_no_rate_is_out_of_the_order_of_sheets(monkeypatch: pytest.MonkeyPatch) 
     assert [_no_longer(CARD, "s", seconds) for seconds in (4.0, 6.0)] == [4.0, 5.0]
     monkeypatch.setattr(card_law, "_rates", lambda *, with_siblings: iter(()))
     assert _in_order(CARD, "rate", 5.0, common=True) == 5.0 and _no_longer(CARD, "s", 6.0) == 6.0
+    assert _in_order(CARD, "rate", 0.01, common=True) == 0.01
 
 
 def test_an_eager_floor_is_no_shorter_than_on_a_card_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +182,18 @@ def test_an_eager_floor_is_no_shorter_than_on_a_card_ahead(monkeypatch: pytest.M
     monkeypatch.setattr(card_law, "datasheet_prior", lambda: {"eager_floors": {"ahead": {"a": 9.0, "b": 3.0}}})
     monkeypatch.setattr(card_law, "datasheet", lambda name: ahead)
     assert eager_floors(CARD, {"a": 5.0, "b": 5.0, "c": 1.0}, 2.0) == {"a": 7.0, "b": 5.0, "c": 1.0}
+    assert eager_floors(CARD, {"a": 10.0, "c": 0.01}, 0.0) == {"a": 10.0, "c": 0.01}
     monkeypatch.setattr(card_law, "sibling_of", lambda card: "ahead")
     assert eager_floors(CARD, {"a": 5.0}, 2.0) == {"a": 5.0}
+
+
+def test_siblings_reach_what_their_law_says_and_none_is_calibrated() -> None:
+    found, reached = {card.name: rates for card, rates in siblings_rates()}, datasheet_prior()["reached"]
+    assert not found.keys() & reached.keys() and {"nvidia-a30", "nvidia-rtx-a6000", "nvidia-h100-pcie"} <= found.keys()
+    card, sibling = datasheet("nvidia-rtx-a6000"), datasheet("nvidia-a40")
+    theirs, own = (full_rates(sheet_of(one, "bfloat16")) for one in (sibling, card))
+    values = law_values(card, sibling, {name: reached["nvidia-a40"][name] / full for name, full in theirs.items()})
+    assert found[card.name] == pytest.approx({name: values[name] * full for name, full in own.items()})
 
 
 def test_coefficients_of_a_card_with_and_without_a_sibling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from search_toy import toy_predictor
 from latmodel import ModelConfig, Predictor, Step, Workload
 from latmodel.device.datasheets import datasheets
 from latmodel.device.hosts import SAME_HOST, HostFactors
+from latmodel.device.links import link_of
 from latmodel.errors import UsageError
 from latmodel.model.architecture import Architecture, Attention, Block, FeedForward, Group
 from latmodel.model.formats import FORMATS
@@ -24,7 +25,7 @@ from latmodel.predict.intervals import Interval
 from latmodel.predict.passes import PassTimes
 from latmodel.predict.prediction import Ends, Explained, Predictions, Source, Values, joined_ends, one_prediction
 from latmodel.predict.step_prediction import interval_width, step_prediction
-from latmodel.predict.tensor_parallel import share_of
+from latmodel.predict.tensor_parallel import share_of, together
 
 # --- Energy and money; one step -------------------------------------------------------------------
 
@@ -239,6 +240,25 @@ def test_an_engine_that_may_hide_its_step_has_none_at_the_fast_end() -> None:
     low, high = (predictor.at_end(end, Workload()).target("bfloat16").runtime.step_s for end in ("low", "high"))  # type: ignore[arg-type]
     assert predictor._hosts.hides_engine and own > 0.0
     assert (low, fast) == (0.0, 0.0) and high == pytest.approx(slow) == pytest.approx(predictor._hosts.slowest * own)
+
+
+def test_several_devices_add_their_sums_to_times_and_ends_alike() -> None:
+    h100, model = Predictor.load("h100", "vllm"), SHAPE.architecture()
+    work = Workload(prompt_tokens=64, new_tokens=8, batch_size=2)
+    part = h100.profile.runtimes["vllm"].model_copy(update={"conformal_scores": {}})
+    blind = Predictor(h100.profile.model_copy(update={"runtimes": {"vllm": part}}), "vllm")
+    link = link_of(h100.profile.gpu, 2)
+    # Two a block and one of the embedding, of 512 values of 16 bits in each row.
+    sums = {"prefill_s": 25 * link.all_reduce_s(128 * 1024.0), "decode_s_per_token": 25 * link.all_reduce_s(2 * 1024.0)}
+    sums["response_s"] = sums["prefill_s"] + 8 * sums["decode_s_per_token"]
+    for predictor in (h100, blind):
+        alone, both = predictor.predict(share_of(model, 2), work).as_dict(), together(predictor, model, work, 2)
+        for name, added in sums.items():
+            for end in ("", "_low", "_high"):
+                before = alone[f"{name}{end}"]
+                expected = None if before is None else pytest.approx(before + added, rel=1e-12)
+                assert both[f"{name}{end}"] == expected
+        assert (alone["response_s_low"] is None) == (predictor is blind) and both["extrapolated"]
 
 
 @pytest.mark.parametrize(

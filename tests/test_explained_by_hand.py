@@ -219,6 +219,10 @@ def test_notes_say_whose_host_an_interval_is_for() -> None:
     ]
     wide = [note for note in host_notes(profile, name, "any", others) if "0.5 to 2 times" in note]
     assert len(wide) == 1 and "--host-only" in wide[0]
+    for low, high, told in ((0.5, 0.71, 1), (0.5, 0.7, 0), (1.0, 1.0, 0)):  # a ratio of 1.4 and more is worth a word
+        few = profile.model_copy(update={"runtimes": {name: part.model_copy(update={"host_range": (low, high)})}})
+        assert sum("few rows" in note for note in host_notes(few, name, "published", SAME_HOST)) == told
+        assert not any("few rows" in note for note in host_notes(few, name, "any", others))
     toy = TOY.profile
     assert host_notes(toy, "eager", "published", others) == host_notes(toy, "eager", "any", others) == []
     noted = toy.model_copy(update={"runtimes": {"eager": toy.runtimes["eager"].model_copy(update={"note": "mind"})}})

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from search_toy import toy_predictor
 from latmodel.device import hosts, machine
 from latmodel.device.hosts import SAME_HOST, HostFactors, block_launches, host_of, is_guessed, is_measured, other_hosts
 from latmodel.device.profile import Profile
+from latmodel.device.store import load_profile
 from latmodel.errors import UsageError
 
 
@@ -25,6 +27,12 @@ def test_other_hosts_lie_as_the_known_ones_do(monkeypatch: pytest.MonkeyPatch) -
     # Two norms and two sums, rotary embedding, SiLU and product, cache, attention, seven products.
     assert block_launches() == 2 * (8 + 1) + 10 + 2 + 2 + 1 + 7
     assert HostFactors(1.0, 1.0) == SAME_HOST and not SAME_HOST.hides_engine
+
+
+def test_known_hosts_are_those_of_the_sources() -> None:
+    """Milliseconds of a block: the means and slopes that the table's names tell of."""
+    known = {name.split("(")[1][:12]: 1e3 * seconds for name, seconds in hosts.KNOWN_HOSTS.items()}
+    assert 0.67 <= known["hbfreed/infe"] <= 0.70 and all(0.4 <= value <= 1.4 for value in known.values())
 
 
 def part_of(**status: str) -> Any:
@@ -68,6 +76,13 @@ def test_whose_host_an_interval_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     for other in (fitted, fitted.model_copy(update={"machine": "abd"})):
         with pytest.raises(UsageError, match="--host-only"):
             host_of(profile(other), name, "this")
+    few = here.model_copy(update={"host_range": (0.5, 3.0)})  # as well known as few rows tell
+    assert host_of(profile(few), name, None) == ("this", HostFactors(0.5, 3.0))
+    assert host_of(profile(few), name, "published") == ("published", HostFactors(0.5, 3.0))
+    fastest, slowest, _ = other_hosts(seconds)
+    for low, high in ((0.5, 3.0), (0.01 * fastest, 100.0 * slowest)):
+        open_ = few.model_copy(update={"host_range": (low, high)})
+        assert host_of(profile(open_), name, "any") == ("any", HostFactors(min(fastest, low), max(slowest, high)))
     graph = toy.model_copy(update={"runtimes": {"graph": fitted}})
     assert host_of(graph, "graph", "any") == ("any", other_hosts(hosts.typical_host_s()))
 
@@ -105,3 +120,24 @@ def test_processors_and_cards_are_read_where_linux_tells_of_them(
     assert machine.cpu_model() == "CPU"
     monkeypatch.setattr(machine.platform, "processor", lambda: "own")
     assert machine.cpu_model() == "own"
+    told: list[list[str]] = []
+
+    def run(words: list[str], **_: Any) -> Any:
+        told.append(words)
+        return SimpleNamespace(stdout="Apple M2 Max\n")
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    assert machine.cpu_model() == "own" and not told
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    assert machine.cpu_model() == "Apple M2 Max" and told[0][-1] == "machdep.cpu.brand_string"
+
+
+def test_a_slower_host_s_profile_may_have_an_engine_of_its_own() -> None:
+    profile = load_profile("a100", "vllm")
+    own = profile.runtimes["vllm"].coefficients
+    for engine, step in ((None, 2.0), (0.0, 0.0), (5.0, 5.0)):
+        slower = hosts.with_slower_host(profile, "vllm", 2.0, engine).runtimes["vllm"].coefficients
+        assert slower["step_s"].value == pytest.approx(step * own["step_s"].value) and own["step_s"].value > 0.0
+        assert slower["launch_s"].value == pytest.approx(2.0 * own["launch_s"].value)
+        assert slower["gap_s"] == own["gap_s"] and slower["overlap_loss"] == own["overlap_loss"]

@@ -83,6 +83,28 @@ def test_boards_of_one_kind_alone_are_merged() -> None:
     assert [row["odd"] for row in odd_boards([one, two])] == [False, False]
 
 
+def test_a_merged_profile_is_the_first_s_with_the_last_date() -> None:
+    toy = toy_predictor().profile
+    first, second = (
+        toy.model_copy(
+            update={
+                "name": name, "title": title, "provenance": toy.provenance.model_copy(update={"date": date, "rows": rows}),
+            }
+        )
+        for name, title, date, rows in (("a", "One", "2025-03-01", "x" * 1990), ("b" * 1990, "Two", "2025-02-01", "y" * 20))
+    )  # fmt: skip
+    found = merge([first, second], "all")
+    assert (found.title, found.provenance.date) == (
+        "One",
+        "2025-03-01",
+    ) and found.provenance.rows == "x" * 1990 + "; " + "y" * 8
+    assert len(found.provenance.source) == 2000 and found.provenance.source.startswith("2 profiles merged: a, b")
+    assert (
+        _mean([number(1.0, status="boundary"), number(1.0)]).status == "boundary"
+        and Coefficient(value=1.0).stderr_log == 0.0
+    )
+
+
 KNOWN = {
     "a": Prior(1.0, 1.0, 0.5, 2.0, "m"),
     "b": Prior(1.0, 1.0, 0.5, 2.0, "m"),

@@ -5,17 +5,15 @@ attention in prefill and in decode, and of pointwise kernels.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..arrays import Array
 from ..model.ops import MMA_ROWS
-from ..model.record import Record
+from ..model.record import FixedRecord
 from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet(Record):
+class Sheet(FixedRecord):
     """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units.
 
     `matrix_rows` is what one instruction of its matrix units works on; 1 where it has none. `vector_rows` of them take
@@ -31,8 +29,7 @@ class Sheet(Record):
     vector_rows: float = MMA_ROWS
 
 
-@dataclass(frozen=True, slots=True)
-class GemmCoefficients(Record):
+class GemmCoefficients(FixedRecord):
     """Of `gemm.GemmLaw`."""
 
     floor_s: float
@@ -54,8 +51,7 @@ class GemmCoefficients(Record):
     cache_width: float
 
 
-@dataclass(frozen=True, slots=True)
-class PrefillCoefficients(Record):
+class PrefillCoefficients(FixedRecord):
     """Of `attention.prefill_seconds`."""
 
     floor_s: float
@@ -80,8 +76,7 @@ class PrefillCoefficients(Record):
     cache_width: float
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeCoefficients(Record):
+class DecodeCoefficients(FixedRecord):
     """Of `attention.decode_seconds`."""
 
     floor_s: float
@@ -101,8 +96,7 @@ class DecodeCoefficients(Record):
     cache_width: float
 
 
-@dataclass(frozen=True, slots=True)
-class PointwiseCoefficients(Record):
+class PointwiseCoefficients(FixedRecord):
     """Of `pointwise.PointwiseLaw`."""
 
     floor_s: float
@@ -114,8 +108,7 @@ class PointwiseCoefficients(Record):
     walked_s: float = 0.0  # of PyTorch's kernels over views, where one was calibrated
 
 
-@dataclass(frozen=True, slots=True)
-class QuantizeCoefficients(Record):
+class QuantizeCoefficients(FixedRecord):
     """Of the kernels before a product of 8-bit floats that quantise its input: a pointwise one's, and time by row."""
 
     floor_s: float
@@ -137,16 +130,14 @@ class QuantizeCoefficients(Record):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Float8(Record):
+class Float8(FixedRecord):
     """Products of 8-bit floats, in a table of their own: `float8.Float8Law`."""
 
     gemm: GemmCoefficients
     quantize: QuantizeCoefficients
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceCoefficients(Record):
+class DeviceCoefficients(FixedRecord):
     """What is fitted of a device, for one dtype, by family. Efficiencies are fractions of the data sheet."""
 
     gemm: GemmCoefficients
@@ -156,8 +147,7 @@ class DeviceCoefficients(Record):
     float8: Float8 | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CpuCoefficients(Record):
+class CpuCoefficients(FixedRecord):
     """What is fitted of a CPU, for one dtype: of `cpu.cpu_seconds`. Its data sheet is a measured ceiling."""
 
     compute_efficiency: float
@@ -180,8 +170,7 @@ class CpuCoefficients(Record):
     solve_efficiency: float
 
 
-@dataclass(frozen=True, slots=True)
-class GgmlCoefficients(Record):
+class GgmlCoefficients(FixedRecord):
     """What is fitted of llama.cpp on a device, for one weight format: of `ggml.product_terms` and its neighbours.
 
     Shares are of the data-sheet bandwidth, rates FLOP/s of the whole device. What is 0 by default was measured on this
@@ -212,8 +201,7 @@ ONE_PASS = 1e9  # micro-batch rows of a runtime that has none
 GGML_FITTED = tuple(name for name in GgmlCoefficients.__match_args__ if name != "micro_batch_rows")
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeCoefficients(Record):
+class RuntimeCoefficients(FixedRecord):
     """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's.
 
     `unsplit_gap_s` is more of it in a graph, in blocks of which no product splits k (`splitting.unsplit`).

@@ -4,19 +4,18 @@ Kernels are launches of one operator; `moves` are the values read and written pe
 own dtype (a float32 intermediate counts twice).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..arrays import Array, indicator, is_array, maximum
 from ..errors import UsageError
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
 from .ops import POINTWISE, OpCost, pointwise
-from .record import Record
+from .record import FixedRecord
 from .step import Step
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionPath(Record):
+class AttentionPath(FixedRecord):
     """One of a runtime's ways to attend (`--attention`); always built by keyword."""
 
     name: str
@@ -44,8 +43,7 @@ class AttentionPath(Record):
         return masked * indicator(kv_heads > 1.0, kv_heads) if is_array(masked) or masked else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Implementation(Record):
+class Implementation(FixedRecord):
     """Kernels and traffic of the operators between the matrix products of one block; always built by keyword."""
 
     name: str
