@@ -66,6 +66,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "latmodel/laws/priors.py": ("priors", "cpu_law", "toy_layer", "observations", "fit"),
     "latmodel/laws/quantised.py": ("pointwise_by_hand", "extrapolation", "hosts", "energy", "weight_kernels"),
+    "latmodel/laws/splitting.py": ("splitting_by_hand", "per_layer"),
     "latmodel/laws/terms.py": (
         "attention_by_hand", "sibling", "roofline", "attention_paths", "quantization", "windows", "explain", "kernels",
         "properties",
@@ -233,6 +234,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/search/scored.py": ("goals_by_hand", "spaces_by_hand", "frontier"),
     "latmodel/search/space.py": ("spaces_by_hand", "goals_by_hand", "search"),
     "latmodel/search/steps.py": ("explained_by_hand", "worth_by_hand", "predictions_by_hand", "explain", "rows"),
+    "latmodel/search/tabled.py": ("boxes_by_hand", "splitting_by_hand", "search"),
     "latmodel/search/tables.py": ("boxes_by_hand", "llama_cpp", "room", "energy", "hosts", "search"),
 }
 # fmt: on

@@ -20,7 +20,8 @@ from latmodel.search.branch_and_bound import Boxes, Effort, Search, split, sprea
 from latmodel.search.charged import NO_CHARGE, Charge
 from latmodel.search.goals import SHAPE, Corner, Limit, Objective, Scenario, measures
 from latmodel.search.space import SearchSpace
-from latmodel.search.tables import SLACK, Tables, _suffix_minima, parts, tables, thinned
+from latmodel.search.tabled import _suffix_minima
+from latmodel.search.tables import SLACK, Tables, parts, tables, thinned
 
 PROFILE = toy_predictor().profile
 EAGER = PROFILE.runtimes["eager"].model_copy(update={"memory_overhead_bytes": 3e8})

@@ -14,7 +14,7 @@ from latmodel.laws.dispatch import op_seconds
 from latmodel.model.formats import FORMATS
 from latmodel.model.ops import OpCost, OpKind, gemm, pointwise
 from latmodel.model.step import Step
-from latmodel.predict.breakdown import breakdown
+from latmodel.predict.breakdown import Run, breakdown
 from latmodel.predict.notes import check_cache, format_notes, host_notes
 from latmodel.predict.timeline import mean_overlapped
 from latmodel.predict.waterfall import DEVICE_PARTS, HOST_PARTS, _op_parts, _shared, _shared_mean, waterfall
@@ -120,8 +120,8 @@ def test_an_operator_s_seconds_go_to_its_arithmetic_or_to_its_bytes() -> None:
     target = TOY.target("bfloat16")
     long, short = gemm("g", 8192.0, 4096.0, 4096.0, 2.0, 2.0), gemm("g", 1.0, 4096.0, 4096.0, 2.0, 2.0)
     for op in (long, short, pointwise("p", 1e7, moves=2.0, kernels=1.0, bytes_each=2.0)):
-        time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s)
-        found, work, fixed = _op_parts(3.0, op, target), 3 * time.work_s, 3 * time.fixed_s
+        time = op_seconds(op, target.sheet, target.device, 5e-7)
+        found, work, fixed = _op_parts(Run(3.0, op, 5e-7), target), 3 * time.work_s, 3 * time.fixed_s
         assert found["kernel floors"] == pytest.approx(fixed) and sum(found.values()) == pytest.approx(work + fixed)
         if op is long:
             assert found["arithmetic"] == pytest.approx(work)
@@ -129,7 +129,7 @@ def test_an_operator_s_seconds_go_to_its_arithmetic_or_to_its_bytes() -> None:
             for part, nbytes in (("weights", op.weight_bytes), ("KV cache", 0.0), ("activations", op.activation_bytes)):
                 assert found[part] == pytest.approx(work * nbytes / op.bytes)
     nothing = OpCost("p", OpKind.POINTWISE, kernels=2.0)
-    assert set(_op_parts(3.0, nothing, target)) == {"kernel floors"}
+    assert set(_op_parts(Run(3.0, nothing, 5e-7), target)) == {"kernel floors"}
 
 
 def test_two_timelines_share_what_does_not_hide() -> None:

@@ -46,6 +46,18 @@ def test_a_board_s_distance_is_in_standard_errors() -> None:
     assert _distance(number(2.0), [number(1.0)])[0] == pytest.approx(2.0) and ODD == 3.0
 
 
+def test_a_term_that_one_of_the_profiles_lacks_is_in_none_that_is_merged() -> None:
+    toy = toy_predictor().profile
+    term = "pointwise.walked_s"
+    table = {name: one for name, one in toy.device.coefficients["bfloat16"].items() if name != term}
+    device = toy.device.model_copy(update={"coefficients": {"bfloat16": table}})
+    old = toy.model_copy(update={"name": "old", "device": device})
+    for pair in ([toy, old], [old, toy]):
+        assert merge(pair, "both").device.coefficients["bfloat16"].keys() == table.keys()
+        assert {row["board"] for row in odd_boards(pair)} == {"toy", "old"}
+    assert term in merge([toy, toy], "both").device.coefficients["bfloat16"]
+
+
 @pytest.mark.parametrize(("count", "step"), [(500, 1), (501, 2), (1000, 2), (1001, 3)])
 def test_pooled_scores_are_thinned_from_the_largest_down(count: int, step: int) -> None:
     some = [float(n) for n in range(count)]

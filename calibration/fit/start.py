@@ -106,7 +106,8 @@ def refinement(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Pr
             table[name] = (prior.runtime_coefficients(name), IMPLEMENTATIONS[part.implementation])
             known |= {f"runtime.{name}.{key}": item for key, item in part.coefficients.items()}
     usable = {name: item for name, item in known.items() if item.value > 0.0 and item.status != "fixed"}
-    free = make.tightened(base.free, usable, loosen_hosts=True)
+    graphs = {name: prior for one in runtimes for name, prior in make.graph_priors(one).items() if name in usable}
+    free = make.tightened({**base.free, **graphs}, usable, loosen_hosts=True)
     solver = partial(annealed_fit, known_error=law_error_before(prior.runtimes.get(kernels_of or "")))
     return make.Problem(Setup(base.start.sheet, coefficients, table), free, solver)
 

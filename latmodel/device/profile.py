@@ -13,7 +13,7 @@ from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients,
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.corrector import Corrector
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, GRAPH_PRIORS, RUNTIME_PRIORS, device_priors
 from ..model.config import DType
 from ..model.implementation import AttentionPath, Implementation
 from ..model.layers.registry import KINDS
@@ -140,7 +140,7 @@ class RuntimePart(_Part):
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
-        check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS)
+        check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS | GRAPH_PRIORS)
         return table
 
     @field_validator("device")

@@ -93,10 +93,13 @@ def mixed_times(model: Architecture, prompt: Step, decode: Step, work: Work, tar
     rows, numbers, implementation = prompt.rows + decode.rows, work.numbers, target.implementation
     each = []
     for group in model.groups:
-        block, known = group.block, COLD[group.block.aligned]
-        dense = load(dense_ops(block, model.hidden_size, rows, implementation, numbers), target, known)
-        attends = [load(context_ops(block, step, implementation, numbers), target, known) for step in (prompt, decode)]
-        each.append(reduce(Load.plus, attends, dense).times(group.count))
+        block, aligned = group.block, group.block.aligned
+        products = dense_ops(block, model.hidden_size, rows, implementation, numbers)
+        known, gap_s = COLD[aligned], target.block_gap_s(products, aligned)
+        one = load(products, target, known, gap_s)
+        for step in (prompt, decode):
+            one = one.plus(load(context_ops(block, step, implementation, numbers), target, known, gap_s))
+        each.append(one.times(group.count))
     blocks = reduce(Load.plus, each)
     logits = (prompt.rows if work.logits_all else prompt.batch_size) + decode.batch_size
     head = head_load(model, rows, logits, numbers, target)

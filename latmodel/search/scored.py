@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class ScoreObjective:
     """A quality score as a search wants one: a function of Hugging Face names, with what is known of its growth."""
 
     score: Score
-    counted: bool = True  # shapes come with their parameter counts
+    counted: ClassVar[bool] = True  # shapes come with their parameter counts
 
     @property
     def __name__(self) -> str:
