@@ -231,7 +231,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "latmodel/search/per_layer/program.py": ("layer_sums_by_hand",),
     "latmodel/search/per_layer/swaps.py": ("layer_sums_by_hand",),
     "latmodel/search/run.py": ("goals_by_hand", "frontier"),
-    "latmodel/search/scored.py": ("goals_by_hand", "frontier"),
+    "latmodel/search/scored.py": ("goals_by_hand", "spaces_by_hand", "frontier"),
     "latmodel/search/space.py": ("spaces_by_hand", "goals_by_hand", "search"),
     "latmodel/search/steps.py": ("explained_by_hand", "worth_by_hand", "predictions_by_hand", "explain", "rows"),
     "latmodel/search/tabled.py": ("boxes_by_hand", "splitting_by_hand", "search"),

@@ -15,7 +15,7 @@ from latmodel.predict.generation import Draft, generate
 from latmodel.predict.inputs import work_of
 from latmodel.search.drafted.break_even import _least, break_even
 from latmodel.search.drafted.check import check_tables
-from latmodel.search.drafted.drafts import MOST_DRAFTS, DraftCosts, draft_costs, drafts_of, grid
+from latmodel.search.drafted.drafts import LOOKAHEADS, MOST_DRAFTS, DraftCosts, draft_costs, drafts_of, grid
 from latmodel.search.drafted.envelope import envelope
 from latmodel.search.drafted.search import Round, Together, frontier_with_draft
 from latmodel.search.goals import Corner, Objective, Scenario
@@ -95,7 +95,7 @@ def test_every_depth_with_every_width() -> None:
     assert found["vocab_size"].tolist() == [1000] * 4
     whole = grid(7)
     assert (whole["num_hidden_layers"].max(), whole["hidden_size"].min(), whole["hidden_size"].max()) == (24, 256, 4096)
-    assert whole["vocab_size"].size == 24 * 31
+    assert whole["vocab_size"].size == 24 * 31 and LOOKAHEADS == (1, 2, 3, 4, 5, 6, 7, 8)
 
 
 def test_drafts_know_their_acceptance_and_share_the_vocabulary() -> None:

@@ -197,6 +197,22 @@ def test_what_a_predictor_says_of_memory_steps_and_ranges() -> None:
     assert narrow.extrapolates(shapes, Workload(prompt_tokens=1001)).tolist() == [1.0, 1.0]
 
 
+def test_rows_are_priced_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor, work = Predictor.load("3090"), Workload(prompt_tokens=64, new_tokens=8)
+    columns = {
+        "num_hidden_layers": np.array([4, 5, 6, 7, 8]),
+        "hidden_size": np.array([512, 640, 768, 896, 1024]),
+        "batch_size": 2,
+    }
+    whole = predictor.predict_many(columns, work)
+    ends = [end.tolist() for end in whole.low_high("response")]
+    monkeypatch.setattr("latmodel.predict.predictor.CHUNK", 2)
+    parts = predictor.predict_many(columns, work)
+    assert len(parts) == 5 and parts.response_s.tolist() == whole.response_s.tolist()
+    assert [end.tolist() for end in parts.low_high("response")] == ends
+    assert parts[4] == whole[4]
+
+
 # --- The ends themselves --------------------------------------------------------------------------
 
 

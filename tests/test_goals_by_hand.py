@@ -223,3 +223,40 @@ def test_rows_of_a_score_are_ranked_and_the_best_is_one() -> None:
     quantised = frontier(QUICK, SPACE, WORK.model_copy(update={"weights": "int8"}), quality="effective-params")
     marks = [Scored(one, score("effective-params")).rows(np.array([0]))[0]["flags"] for one in (quantised, found)]
     assert ["quantised" in mark for mark in marks] == [True, False]
+
+
+def test_where_no_shape_is_within_the_measured_ratios_none_is_called_best() -> None:
+    """4096 wide and one or two deep: beyond the cap of the penalty, 20 · e^2.8 at the reference."""
+    space = SearchSpace(
+        num_hidden_layers=(1, 2), hidden_size=4096, intermediate_size=(8192, 12288), head_dim=128, group_size=4
+    )
+    found = frontier(QUICK, space, WORK, quality="effective-params")
+    scored = Scored(found, score("effective-params"))
+    assert scored.best is None and best_row(found) == 0 and len(found) > 1
+    assert scored.tied.tolist() == [False] * len(found)
+    assert not any(row["best"] or row["tied"] for row in scored.rows(np.arange(len(found))))
+
+
+def test_limits_that_hold_alone_and_not_together_are_told_so() -> None:
+    every = frontier(QUICK, SPACE, WORK, quality="params")
+    fastest, largest = float(every.response_s.min()), float(every.num_parameters.max())
+    with pytest.raises(
+        BudgetError, match=r"the quickest among those that keep the other limits, 20 layers x hidden 2048 x FFN 4096"
+    ):
+        frontier(
+            QUICK,
+            SPACE,
+            WORK,
+            budget_s=1.01 * fastest,
+            limits=[Objective("params").at_least(largest)],
+            quality="params",
+        )
+    with pytest.raises(BudgetError, match="the quickest, 12 layers x hidden 1024"):
+        frontier(
+            QUICK,
+            SPACE,
+            WORK,
+            budget_s=0.5 * fastest,
+            limits=[Objective("params").at_least(9 * largest)],
+            quality="params",
+        )

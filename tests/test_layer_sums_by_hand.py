@@ -223,7 +223,7 @@ def test_whole_numbers_and_what_a_share_reads_as() -> None:
     assert program.read(core, share).tolist() == [
         int(core.choice[core.layer.tolist().index(layer)]) for layer in (0, 1, 2)
     ]
-    assert Limits(10.0, 100.0).tightened(0.1) == (9.0, 90.0) and Limits(None, 100.0).tightened(0.5) == (None, 50.0)
+    assert (Limits(10.0, 100.0).tightened(0.1), Limits(None, 100.0).tightened(0.5)) == ((9.0, 90.0), (None, 50.0))
 
 
 # --- Exchanges ------------------------------------------------------------------------------------
@@ -235,8 +235,8 @@ ALL = Core(*(column.ravel() for column in np.indices((3, 4))))
 def test_exchanges_of_one_and_of_two_against_trying_them(predictor: Predictor, workload: Workload) -> None:
     program = program_of(SCORES, predictor, workload)
     costs = program.costs
-    for time_share, memory_share in ((0.6, 0.8), (0.3, 1.0), (0.9, 0.4)):
-        limits = limits_at(program, time_share, memory_share)
+    for shares in ((0.6, 0.8), (0.3, 1.0), (0.9, 0.4)):
+        limits = limits_at(program, *shares)
         swaps, kept = Swaps(program, limits), judged(program, limits)
         for picked in SOME[::4]:
             chosen = np.array(picked)
@@ -271,15 +271,14 @@ def test_the_dearest_pair_is_exchanged_where_no_single_one_gains() -> None:
     assert swaps.improve(core, np.zeros(8), np.array([0, 1])).tolist() == [1, 0]
 
 
-# --- The whole search -----------------------------------------------------------------------------
-
-
 def test_an_answer_says_what_it_is() -> None:
     asked: dict[str, Any] = {"hidden_size": 512, "vocab_size": 8000, "workload": PLAIN}
     found = search_layers(TOY, BLOCKS, np.array(SCORES), budget_s=10.0, gap=1e-9, **asked)
     assert (found.choices, found.score) == ((0, 2, 0), 15.0) and found.bound >= 15.0 and 0.0 <= found.gap < 1e-6
     assert found.architecture == whole((0, 2, 0)) and found.prediction == TOY.predict(whole((0, 2, 0)), PLAIN)
     assert found.additive_s == pytest.approx(found.prediction.response_s, rel=1e-9)
+    early = search_layers(TOY, BLOCKS, np.array(SCORES), budget_s=0.8 * found.additive_s, gap=0.5, **asked)
+    assert early.gap == pytest.approx((early.bound - early.score) / early.score, abs=1e-12) and early.gap <= 0.5
     for budget in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(UsageError, match="budget_s"):
             search_layers(TOY, BLOCKS, np.array(SCORES), budget_s=budget, **asked)

@@ -83,3 +83,13 @@ def test_free_ratios_and_groups_are_held_near_the_usual() -> None:
     assert quality_from("params", None) == ("params", None) and isinstance(
         quality_from("effective-params", None)[0], ScoreObjective
     )
+
+
+def test_what_a_space_looks_at_where_nothing_is_said() -> None:
+    space = SearchSpace()
+    assert (space.depths[0], space.depths[-1], space.depths.size) == (4, 128, 125)
+    assert (space.hiddens[0], space.hiddens[-1], space.hiddens.size) == (256, 16384, 253)
+    assert (space.head_dim, space.vocab_size, space.tie_word_embeddings) == ((64, 128), (65536,), (True,))
+    assert (space.intermediate_ratio, space.intermediate_step, space.group_size) == ((2.0, 5.0), (64,), (1, 8))
+    with pytest.raises(UsageError, match=r"2\.0e\+07 combinations"):
+        SearchSpace(hidden_size=Span(64, 64_000, 64), head_dim=64, num_key_value_heads=Span(1, 20_001))
