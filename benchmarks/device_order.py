@@ -52,6 +52,9 @@ MEASURED = (
            "columns take 1.04 times as long, attention of a prompt 1.02, of a token 1.05"),
     Reason(("gb200", "gb300"), ("b200",), "cuda-graph 12x1024 decode", f"{KERNELS}: attention of a token takes 1.05 "
            "(GB200) and 1.02 (GB300) times as long, small products of 1 row 1.04 and 1.00"),
+    Reason(("b200", "gb200", "gb300"), ("h200", "h200-nvl"), "cuda-graph 12x1024 decode", "kernels of an H100's graph "
+           "follow each other 0.3 us sooner where a product of the block splits k, as here (a profiler's trace of 80 "
+           "graphs); nobody traced a Blackwell's graph, which is priced without that"),
     Reason(("geforce-rtx-4090",), (*GA102, "geforce-rtx-5080"), "cuda-graph 12x1024 decode", "29 models on an RTX 3090 "
            "(hbfreed/inference-pareto) leave 2.8 us for splitting k in a small product, kernels of Llama-3.1-8B in "
            "vLLM on an RTX 4090 (casys-kaist/LLMServingSim, samples swing by 15-25 %) 4.0 us; neither tells it well, "

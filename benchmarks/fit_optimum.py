@@ -31,9 +31,8 @@ from calibration.measure.simulated import Disturbance, SimulatedLab
 from calibration.measure.summary import combine, observations
 from calibration.observations.evidence import evidence
 from calibration.observations.record import Observation, read_observations, shape_of
-from calibration.published.boards import BOARDS, read_board, read_models
+from calibration.published.boards import BOARDS, board_problem, read_board, read_models
 from calibration.verbs.simulated_board import Records
-from latmodel.device.datasheets import datasheet
 from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
 from latmodel.laws.priors import Prior
@@ -104,14 +103,13 @@ def board(count: int, seed: int) -> None:
     """The first calibrated board: its fit, and whole models that were never fitted."""
     one = BOARDS[0]
     rows = independent(read_board(one))
-    kernels = {name: make.implementation_of(name) for name in sorted({row.runtime for row in rows})}
-    task = problem("cuda", make.sheet_of(datasheet(one.card), rows[0].dtype), kernels)
+    task = board_problem(one, rows)
     first = starts(one.card, task, rows, count, seed)
     bootstrap(task, rows, first, BOOTSTRAPS, seed)
     cold_errors(task, rows)
     models = read_models(one)
     off = make.residuals_of(first, models)
-    for runtime in kernels:
+    for runtime in task.start.runtimes:
         mine = [i for i, row in enumerate(models) if row.runtime == runtime]
         for row in make.error_rows(f"whole models, {runtime}", [models[i] for i in mine], [off[i] for i in mine]):
             print(f"  {row.split}, {row.phase}: {row.mape_percent:.2f} % of {row.rows}")

@@ -11,9 +11,9 @@ One model's runs from an empty cache are then given to `latmodel fit --from llam
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from calibration.verbs.fit_llama_bench import fit_llama_bench
 from latmodel.device.profile_file import read_profile
@@ -25,9 +25,21 @@ RUNS = Path(__file__).parent / "boards" / f"{CARD}-llama-bench.jsonl"
 OWN = ((4096, "q4_k_m"), (3072, "q4_0"))  # width and format of the model whose runs are one's own
 
 
-def compare(rows: Sequence[dict[str, Any]], predictor: Predictor) -> None:
-    """Median error and coverage by phase and width."""
-    found: dict[tuple[str, int], list[tuple[float, bool]]] = {}
+class Found(NamedTuple):
+    """A run against its prediction: predicted / measured - 1, and whether its interval holds it."""
+
+    error: float
+    inside: bool
+
+
+def kept_runs() -> list[dict[str, Any]]:
+    """The board's rows, as llama-bench wrote them, with the model's dimensions and format."""
+    return [json.loads(line) for line in RUNS.read_text().splitlines()]
+
+
+def compare(rows: Sequence[dict[str, Any]], predictor: Predictor) -> dict[tuple[str, int], list[Found]]:
+    """Every run against its prediction, by phase and width."""
+    found: dict[tuple[str, int], list[Found]] = {}
     for row in rows:
         prompt, new, depth = row["n_prompt"], row["n_gen"], row["n_depth"]
         seconds = 1.0 / statistics.median(row["samples_ts"]) * (prompt or 1)
@@ -38,20 +50,25 @@ def compare(rows: Sequence[dict[str, Any]], predictor: Predictor) -> None:
         p = predictor.predict(ModelConfig(**row["config"]), workload)
         name = "prefill_s" if prompt else "decode_s_per_token"
         key = ("prefill" if prompt else "decode", row["config"]["hidden_size"])
-        found.setdefault(key, []).append((getattr(p, name) / seconds - 1.0, p.holds(name, seconds)))
+        error, inside = getattr(p, name) / seconds - 1.0, p.holds(name, seconds)
+        found.setdefault(key, []).append(Found(error, inside))
+    return found
+
+
+def lines(found: Mapping[tuple[str, int], Sequence[Found]]) -> Iterator[str]:
+    """Median error and coverage by phase and width."""
     for (phase, width), some in sorted(found.items()):
-        errors = [error for error, _ in some]
-        print(
+        errors = [one.error for one in some]
+        yield (
             f"  {phase:8s} {width} wide: median error {100 * statistics.median(map(abs, errors)):3.0f} %, "
-            f"bias {100 * statistics.median(errors):+3.0f} %, {sum(inside for _, inside in some)} of {len(some)} inside"
+            f"bias {100 * statistics.median(errors):+3.0f} %, {sum(one.inside for one in some)} of {len(some)} inside"
         )
 
 
 def main() -> None:
     """Print both comparisons."""
-    rows = [json.loads(line) for line in RUNS.read_text().splitlines()]
-    print("as packaged")
-    compare(rows, Predictor.load(CARD, "llama.cpp"))
+    rows = kept_runs()
+    print("as packaged", *lines(compare(rows, Predictor.load(CARD, "llama.cpp"))), sep="\n")
     for width, form in OWN:
         own = [
             row for row in rows
@@ -63,7 +80,8 @@ def main() -> None:
             runs.write_text("\n".join(json.dumps({key: row[key] for key in told}) for row in own))
             for line in fit_llama_bench(CARD, [runs], ModelConfig(**own[0]["config"]), None, out):
                 print(line.replace(name, ""))
-            compare([row for row in rows if row not in own], Predictor(read_profile(out), "llama.cpp"))
+            others = [row for row in rows if row not in own]
+            print(*lines(compare(others, Predictor(read_profile(out), "llama.cpp"))), sep="\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Any
 
 from latmodel import Predictor, Profile
 from latmodel.laws.float8 import FLOAT8_PRIORS
-from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS
+from latmodel.laws.priors import DEVICE_PRIORS, GRAPH_PRIORS, RUNTIME_PRIORS
 
 
 def toy_predictor(*, float8: bool = False, **changes: float) -> Predictor:
@@ -14,6 +14,7 @@ def toy_predictor(*, float8: bool = False, **changes: float) -> Predictor:
     """
     device = {name: {"value": changes.get(name, prior.value)} for name, prior in DEVICE_PRIORS.items()}
     runtime = {name: {"value": changes.get(name, prior.value)} for name, prior in RUNTIME_PRIORS.items()}
+    runtime |= {name: {"value": changes[name]} for name in GRAPH_PRIORS if name in changes}
     profile: dict[str, Any] = {
         "schema_version": 2,
         "name": "toy",

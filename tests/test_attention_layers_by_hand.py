@@ -112,8 +112,13 @@ def test_attention_and_its_cache(step: Step, window: float | None) -> None:
     assert set(ops) == {"attention", "kv_cache"}
     shape = AttentionShape(2.0, 8.0, 2.0, 64.0, new, step.context, seen, window, False)
     assert ops["attention"].attention == shape
-    in_place = by_name(layer.context_ops(step, JOINED, N))
-    assert in_place["kv_cache"].activation_bytes == 2 * 256 * new * 2 * 5
+    in_place = by_name(layer.context_ops(step, JOINED, N))["kv_cache"]
+    assert in_place.activation_bytes == 2 * 256 * new * 2 * 5
+    # Keys and values of 2 heads in 2 sequences, each in kernels of its own over a view; not so where all is contiguous.
+    assert (in_place.strided, in_place.kernels, in_place.m) == (True, 19, new)
+    assert in_place.m * in_place.n == in_place.m * in_place.k == 2 * 128 * new
+    plain = by_name(layer.context_ops(step, JOINED._replace(strided=False), N))["kv_cache"]
+    assert (plain.strided, plain.k, ops["kv_cache"].strided) == (False, 0.0, False)
 
 
 @pytest.mark.parametrize("step", SEEN, ids=str)

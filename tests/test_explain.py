@@ -20,7 +20,13 @@ from latmodel.search.steps import one_steps
 
 PREDICTORS = [
     Predictor.load(gpu, runtime)
-    for gpu, runtime in (("3090", "transformers-eager"), ("3090", "cuda-graph"), ("h100", "vllm"), ("a100", None))
+    for gpu, runtime in (
+        ("3090", "transformers-eager"),
+        ("3090", "cuda-graph"),
+        ("h100", "cuda-graph"),
+        ("h100", "vllm"),
+        ("a100", None),
+    )
 ]
 
 

@@ -1,14 +1,16 @@
 """`latmodel fit` on a handful of times: what is refused, what is warned of, and intervals that agree."""
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("scipy")
 
-from calibration.fit.few_rows import ENOUGH, joined_ranges, joined_scores, shape_key, usable
+from calibration.fit.few_rows import ENOUGH, _log_likelihood, joined_ranges, joined_scores, shape_key, usable
 from calibration.observations.record import Observation
 from calibration.observations.table import COLUMNS, read_table, template
 from calibration.verbs.fit import fit_observations
@@ -92,6 +94,60 @@ def test_one_row_of_a_slower_host_is_taken_as_the_host_s_and_said(tmp_path: Path
     assert intervals[1].width("decode", False) >= intervals[0].width("decode", False)
     calm, _ = fitted(tmp_path, [row(32, 1.1)])
     assert not any("leads to expect" in line for line in calm)
+
+
+def test_a_row_that_the_device_binds_leaves_the_host_open(tmp_path: Path) -> None:
+    """A large model a third slower says nothing sure of the host: the interval of a narrow one still holds its old time.
+
+    Its device may be slower, or its attention another one. Of a host twice as fast nothing speaks either.
+    """
+    large = {"hidden_size": 5120, "intermediate_size": 13824, "num_attention_heads": 40, "num_key_value_heads": 40}
+    model = ModelConfig(num_hidden_layers=4, vocab_size=32768, tie_word_embeddings=True, **large)
+    work = Workload(prompt_tokens=2048, new_tokens=0)
+    seconds = Predictor(PRIOR, RUNTIME).predict(model, work).prefill_s
+    wide = row(4, phase="prefill", **model.model_dump()) | {"prompt_tokens": 2048, "seconds": 1.3 * seconds}
+    _, out = fitted(tmp_path, [wide])
+    after = read_profile(out)
+    low, high = after.runtimes[RUNTIME].host_range
+    assert low < 0.7 and high >= 1.0
+    narrow = ModelConfig(num_hidden_layers=48, hidden_size=640, num_attention_heads=10, vocab_size=32768)
+    short = Workload(prompt_tokens=32, new_tokens=64)
+    true_s = Predictor(PRIOR, RUNTIME).predict(narrow, short).response_s
+    p = Predictor(after, RUNTIME, host="this").predict(narrow, short)
+    assert p.response_s_low < true_s < p.response_s_high
+
+
+def test_a_row_that_the_host_binds_tells_the_host(tmp_path: Path) -> None:
+    """To the formulas' error: 5 % of the packaged profile, so that nine hosts of ten are within some 15 %."""
+    _, out = fitted(tmp_path, [row(32, 1.5)])
+    low, high = read_profile(out).runtimes[RUNTIME].host_range
+    assert 0.8 < low < 0.97 and 1.03 < high < 1.25
+
+
+def test_more_rows_leave_less_of_the_host_open(tmp_path: Path) -> None:
+    reach = []
+    for depths in (DEPTHS[:1], DEPTHS):
+        _, out = fitted(tmp_path, [row(depth, 1.2) for depth in depths])
+        low, high = read_profile(out).runtimes[RUNTIME].host_range
+        reach.append(high / low)
+    assert reach[1] < reach[0]
+
+
+def test_likelihood_of_a_host_is_that_of_a_mixture_of_two_normals() -> None:
+    """Written out with matrices: noise and a common error for each shape, and one more error common to all rows."""
+    rows = [observed(noise=0.02), observed(noise=0.05, phase="prefill", timing="wall", new_tokens=0)]
+    rows.append(Observation.model_validate({**row(20), "noise": 0.03}))
+    law, points = 0.07, np.array([[0.1, 0.0, -0.05], [0.02, 0.2, 0.4]])
+    same = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    as_said = np.diag([0.02**2, 0.05**2, 0.03**2]) + law**2 * same
+    mistaken = as_said + math.log(2.0) ** 2
+
+    def density(point: np.ndarray, covariance: np.ndarray) -> float:
+        return math.exp(-0.5 * point @ np.linalg.inv(covariance) @ point) / math.sqrt(np.linalg.det(covariance))
+
+    expected = [math.log(0.9 * density(x, as_said) + 0.1 * density(x, mistaken)) for x in points]
+    found = _log_likelihood(points, rows, law)
+    assert found[1] - found[0] == pytest.approx(expected[1] - expected[0], rel=1e-9)
 
 
 def test_intervals_of_few_rows_agree_and_are_no_narrower(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from latmodel.model.ops import AttentionShape, OpCost, OpKind, gemm, pointwise
 B = 1e11
 C = GgmlCoefficients(
     bandwidth_efficiency=0.5, vector_flops_per_s=2e11, product_flops_per_s=1e12, attention_ratio=0.25, cache_efficiency=0.2,
-    token_attention_flops_per_s=5e10, unpack_passes=0.8, launch_s=3e-6, score_bytes=30.0, micro_batch_rows=512.0,
+    token_attention_flops_per_s=5e10, unpack_passes=0.8, launch_s=3e-6, prompt_launch_s=2e-5, score_bytes=30.0,
+    micro_batch_rows=512.0,
 )  # fmt: skip
 CPU = C._replace(two_rows_flops_per_s=1e11, four_rows_flops_per_s=1.5e11, eight_rows_flops_per_s=3e11)
 PACKED = CPU._replace(row_tile=4.0)
@@ -38,7 +39,8 @@ def test_a_product_reads_few_rows_and_unpacks_for_many(m: float, repeat: float) 
     few = m <= 8.0
     compute = 2 * weights * m / (2e11 if few else 1e12)
     moved = weights * 0.5 / (B * 0.5) if few else batches * 0.8 * 2 * weights / B
-    expected = (compute + moved, batches * repeat * 3e-6, compute)
+    launch_s = 3e-6 if few else 2.3e-5
+    expected = (compute + moved, batches * repeat * launch_s, compute)
     assert product_terms(product(m, repeat), C, SHEET) == pytest.approx(expected)
     work, floor, _ = product_terms(product(np.array([m, 4.0]), repeat), C, SHEET)  # type: ignore[arg-type]
     assert (work[0], floor[0]) == pytest.approx(expected[:2])
@@ -129,7 +131,7 @@ def test_recurrences_are_their_traffic_and_launches_and_pointwise_operators_noth
 def test_what_is_not_fitted_is_nothing() -> None:
     """A profile without the terms of a CPU, of scores or of a narrow cache has none of their time."""
     few = GgmlCoefficients(0.5, 2e11, 1e12, 0.25, 0.2, 5e10, 0.8, 3e-6)
-    assert few == C._replace(score_bytes=0.0)
+    assert few == C._replace(score_bytes=0.0, prompt_launch_s=0.0)
     assert few.micro_batch_rows == 512.0
     cpu_only = (few.two_rows_flops_per_s, few.four_rows_flops_per_s, few.eight_rows_flops_per_s)
     assert (*cpu_only, few.row_tile, few.narrow_cache, few.query_tile) == (0.0,) * 6
@@ -137,7 +139,7 @@ def test_what_is_not_fitted_is_nothing() -> None:
 
 def test_coefficients_go_to_names_and_back() -> None:
     values = coefficient_values(PACKED)
-    assert values["ggml.row_tile"] == 4.0 and "ggml.micro_batch_rows" not in values and len(values) == 15
+    assert values["ggml.row_tile"] == 4.0 and "ggml.micro_batch_rows" not in values and len(values) == 16
     assert device_coefficients(values, 512.0) == PACKED
     # All rows at once where nobody says how many; what an older profile lacks is not there.
     assert device_coefficients(values) == PACKED._replace(micro_batch_rows=1e9)

@@ -45,7 +45,7 @@ def test_help_loads_neither_numpy_nor_pydantic() -> None:
 
 # Verb → packages and modules that it has no use for, and that would make it slower to start.
 EVERYWHERE = (
-    "subprocess", "multiprocessing", "asyncio", "scipy", "numpy.ma", "latmodel.pruning", "latmodel.quality.user",
+    "subprocess", "multiprocessing", "asyncio", "scipy", "numpy.ma", "rich", "latmodel.pruning", "latmodel.quality.user",
     "latmodel.quality.check", "latmodel.device.llama_cpp", "latmodel.device.uncalibrated", "latmodel.device.card_law",
     "latmodel.device.format_support", "latmodel.predict.training", "latmodel.predict.energy", "latmodel.predict.generation",
     "latmodel.predict.passes", "latmodel.predict.capacity", "latmodel.report.generated", "latmodel.configs.families",
@@ -54,11 +54,11 @@ EVERYWHERE = (
     "latmodel.search.per_layer",
 )  # fmt: skip
 UNUSED = {
-    "--help": ("latmodel.report", "latmodel.model", "latmodel.device", "latmodel.units", "rich", *EVERYWHERE),
+    "--help": ("latmodel.report", "latmodel.model", "latmodel.device", "latmodel.units", *EVERYWHERE),
     "predict 80x576": ("latmodel.search", "latmodel.predict.breakdown", "latmodel.cli.search_options", *EVERYWHERE),
-    "predict 80x576 --format json": ("rich", "latmodel.quality", "latmodel.search", *EVERYWHERE),
+    "predict 80x576 --format json": ("latmodel.quality", "latmodel.search", *EVERYWHERE),
     "frontier --budget 5.5s": ("latmodel.search.trained", "latmodel.predict.breakdown", *EVERYWHERE),
-    "frontier --budget 5.5s --format json": ("rich", "latmodel.search.trained", *EVERYWHERE),
+    "frontier --budget 5.5s --format json": ("latmodel.search.trained", *EVERYWHERE),
     "explain 80x576": EVERYWHERE,
     "compare 80x576 48x768": EVERYWHERE,
 }
@@ -66,12 +66,33 @@ UNUSED = {
 
 @pytest.mark.parametrize("command", UNUSED)
 def test_a_verb_loads_nothing_that_it_has_no_use_for(command: str) -> None:
+    # What numpy loads by itself, as early releases load `numpy.ma`, no verb can help.
     code = f"from latmodel.cli import group; group.main({command.split()!r}, standalone_mode=False)"
-    shown = f"{code}\nimport sys; print(*sys.modules)"
+    own = "" if command == "--help" else "import numpy; own = set(sys.modules) - {'numpy'}\n"
+    shown = f"import sys; own = set()\n{own}{code}\nprint(*set(sys.modules) - own)"
     run = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.splitlines()[-1].split())
     assert "click" in loaded
     assert sorted(loaded & set(UNUSED[command])) == []
+
+
+# Verb → data classes of ours that it may load, each of which compiles source: what is made once is a `FixedRecord`.
+DATA_CLASSES = {"predict 80x576": 23, "frontier --budget 5.5s": 36}
+
+
+@pytest.mark.parametrize("command", DATA_CLASSES)
+def test_a_verb_compiles_few_classes(command: str) -> None:
+    code = (
+        f"from latmodel.cli import group; group.main({command.split()!r}, standalone_mode=False)\n"
+        "import dataclasses, sys\n"
+        "modules = [module for name, module in list(sys.modules.items()) if name.startswith('latmodel.')]\n"
+        "print(*{kind.__qualname__ for module in modules for kind in vars(module).values()\n"
+        "        if isinstance(kind, type) and '__dataclass_fields__' in vars(kind)})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = run.stdout.splitlines()[-1].split()
+    assert "OpCost" in found
+    assert len(found) <= DATA_CLASSES[command]
 
 
 def test_modules_that_are_named_as_unused_exist() -> None:

@@ -58,6 +58,7 @@ def test_a_cold_first_repeat_does_not_count(tmp_path: Path) -> None:
         (json.dumps([{**PROMPT, "samples_ts": [1.0, None]}]), "no speed in tokens per second"),
         (json.dumps([{**PROMPT, "n_prompt": "all"}]), "must be whole numbers"),
         (json.dumps([{**PROMPT, "model_type": "llama 7B"}]), "names no known weight format"),
+        (json.dumps([{**PROMPT, "build_number": "new"}]), "build_number new is no whole number"),
         (json.dumps([BOTH]), "no test of a prompt or of generation alone"),
     ],
 )
@@ -103,6 +104,35 @@ def test_own_runs_pin_the_device(tmp_path: Path) -> None:
     # One that is narrower yet is as unsure as it was, whatever the run says of others.
     assert _width(pinned.predict(narrower, work)) >= 0.999 * _width(before.predict(narrower, work))
     assert any("before" in line and "now" in line for line in lines)
+
+
+def _fitted(folder: Path, prior: Path | None, *builds: tuple[str, int]) -> tuple[list[str], Path]:
+    """Lines that `fit` prints of one run by each build, and the profile."""
+    rows = [{**PROMPT, "build_commit": commit, "build_number": number} for commit, number in builds]
+    runs, out = folder / "runs.json", folder / f"{len(builds)}-{prior is None}.json"
+    runs.write_text(json.dumps(rows))
+    return list(fit_llama_bench("7900 xtx", [runs], LLAMA_7B, None if prior is None else str(prior), out)), out
+
+
+def test_runs_of_another_build_are_said_to_be(tmp_path: Path) -> None:
+    low, high = Predictor.load("7900 xtx", "llama.cpp").profile.runtimes["llama.cpp"].builds or (0, 0)
+    assert 0 < low <= high < 11549
+    lines, profile = _fitted(tmp_path, None, ("a1b2c3d", 11549))
+    assert any("build 11549 (a1b2c3d)" in line and f"of {low} to {high}" in line for line in lines)
+    part = read_profile(profile).runtimes["llama.cpp"]
+    assert part.builds == (11549, 11549) and part.note.endswith("moved by 1 rows of its own, of build 11549 (a1b2c3d)")
+    # What is now behind the profile is of that build.
+    assert not any("note: runs" in line for line in _fitted(tmp_path, profile, ("a1b2c3d", 11549))[0])
+    lines, profile = _fitted(tmp_path, profile, ("a1b2c3d", 11549), ("e4f5a6b", 11600))
+    assert any("several builds" in line and "11549 (a1b2c3d), 11600 (e4f5a6b)" in line for line in lines)
+    assert read_profile(profile).runtimes["llama.cpp"].builds == (11549, 11600)
+
+
+def test_a_run_that_tells_no_build_is_no_other(tmp_path: Path) -> None:
+    lines, profile = _fitted(tmp_path, None, ("", 0))
+    assert not any("note: runs" in line for line in lines)
+    packaged = Predictor.load("7900 xtx", "llama.cpp").profile.runtimes["llama.cpp"]
+    assert read_profile(profile).runtimes["llama.cpp"].builds == packaged.builds
 
 
 def test_a_mean_of_speeds_is_predicted_as_one() -> None:

@@ -293,8 +293,8 @@ def test_operators_are_built_with_what_is_not_said_left_out() -> None:
     assert gemm("g", 3.0, 5.0, 7.0, 0.5, 2.0) == OpCost("g", OpKind.GEMM, 210.0, 17.5, 0.0, 72.0, 1.0, 3.0, 5.0, 7.0)
     chain = pointwise("p", 10.0, moves=3.0, kernels=4.0, bytes_each=2.0)
     assert chain == OpCost("p", OpKind.POINTWISE, activation_bytes=60.0, kernels=4.0, passes=3.0)
-    rows = pointwise("p", 10.0, moves=3.0, kernels=4.0, bytes_each=2.0, summed=5.0, strided=True)
-    assert rows == chain._replace(k=5.0, strided=True)
+    rows = pointwise("p", 10.0, moves=3.0, kernels=4.0, bytes_each=2.0, summed=5.0)
+    assert rows == chain._replace(k=5.0)
     assert replace(product, weight_bytes=1.0, cache_bytes=2.0, activation_bytes=4.0).bytes == 7.0
     with pytest.raises(TypeError, match="colour"):
         chain._replace(colour=1.0)

@@ -21,6 +21,7 @@ PREDICTORS = [
     toy_predictor(launch_s=3e-7, block_s=1e-6, prefill_block_s=1e-6, token_s=1e-6, pass_s=1e-6),
     toy_predictor(launch_s=2e-6, block_s=2e-6, overlap_loss=0.0),
     toy_predictor(launch_s=0.0, block_s=0.0, prefill_block_s=0.0),  # a graph: no host time a layer
+    toy_predictor(launch_s=0.0, block_s=0.0, prefill_block_s=0.0, unsplit_gap_s=3e-6),  # whose gap depends on the block
 ]
 
 

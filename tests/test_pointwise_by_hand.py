@@ -19,7 +19,7 @@ from latmodel.laws.corrector import Corrector
 from latmodel.laws.dispatch import op_seconds
 from latmodel.laws.float8 import Float8Law
 from latmodel.laws.gemm import GemmLaw, Tile
-from latmodel.laws.pointwise import PointwiseLaw
+from latmodel.laws.pointwise import PointwiseLaw, walked
 from latmodel.laws.quantised import dequantize_seconds
 from latmodel.laws.terms import Conditions
 from latmodel.model.ops import OpCost, OpKind, gemm, pointwise
@@ -44,9 +44,23 @@ def test_traffic_is_the_caches_as_far_as_it_holds_the_values(elements: float, mo
     # Views that are not contiguous are walked at a quarter of the cache's rate.
     strided = PointwiseLaw(C, WIDE).terms(op._replace(strided=True))[0]
     assert strided == pytest.approx(max(nbytes / (CACHED * 0.25), seconds))
+    # Few of them take what a thread walks of each kernel, beside that.
+    walks, views = PointwiseLaw(C._replace(walked_s=2e-7), WIDE), op._replace(strided=True, m=2.0, n=450.0, k=65.0)
+    assert walks.terms(views) == pytest.approx((strided + 3 * (4 + 2) / 2 * 2e-7, 6e-6, 0.0))
+    assert PointwiseLaw(C, WIDE).terms(views)[0] == strided
     for summed in (1e3, 1e6, np.array([1e3, 1e6])):
         found = PointwiseLaw(C, WIDE).terms(op._replace(k=summed))[0]
         assert found == pytest.approx(np.maximum(seconds, summed * 1e-9))
+
+
+@pytest.mark.parametrize(
+    ("values", "each"), [(0, 0), (1, 1), (64, 1), (128, 1), (129, 2), (256, 2), (384, 3), (385, 4), (512, 4), (1e6, 4)]
+)
+def test_what_a_thread_walks_of_a_view(values: float, each: float) -> None:
+    """128 threads a block, four values a thread at most."""
+    assert walked(float(values)) == each
+    for some in ([values], [values, 1.0], [values, 513.0]):
+        assert np.broadcast_to(walked(np.array(some, dtype=float)), len(some))[0] == each
 
 
 @pytest.mark.parametrize("elements", [1e3, 1e5, 2e5, 3e5, 1e7])

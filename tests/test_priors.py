@@ -16,6 +16,7 @@ from latmodel.laws.priors import (
     ENGINE_PRIORS,
     GGML_PRIORS,
     OPTIONAL,
+    PYTORCH_ONLY,
     RUNTIME_PRIORS,
     Prior,
     device_priors,
@@ -51,7 +52,7 @@ def fitted() -> dict[str, list[float]]:
     return found
 
 
-@pytest.mark.parametrize("name", DEVICE_PRIORS)
+@pytest.mark.parametrize("name", sorted(DEVICE_PRIORS.keys() - {*PYTORCH_ONLY}))
 def test_packaged_coefficients_lie_within_their_bounds_and_about_the_prior(name: str) -> None:
     prior, values = DEVICE_PRIORS[name], fitted()[name]
     assert all(prior.low <= value <= prior.high for value in values)
@@ -89,7 +90,7 @@ def test_a_profile_may_hold_what_lies_within_the_bounds_ends_included(name: str)
 
 
 def test_profiles_without_newer_terms_of_llama_cpp_are_read() -> None:
-    assert GGML_PRIORS.keys() > OPTIONAL and "ggml.launch_s" not in OPTIONAL
+    assert GGML_PRIORS.keys() > OPTIONAL - {*PYTORCH_ONLY} and "ggml.launch_s" not in OPTIONAL
 
 
 def held() -> Iterator[tuple[str, Coefficient, Prior]]:
@@ -108,7 +109,8 @@ def test_what_measurements_say_nothing_of_stands_at_its_prior() -> None:
             assert (one.value, one.stderr_log) == (prior.value, prior.spread), where
             seen.add(where.split()[-1])
         elif one.status == "undetermined":
-            assert 0.7 * prior.spread <= one.stderr_log <= prior.spread * 1.0001, where
+            # A standard error is the mean of two estimates, of which the jackknife may exceed the prior a little.
+            assert 0.7 * prior.spread <= one.stderr_log <= 1.02 * prior.spread, where
             seen.add(where.split()[-1])
     assert len(seen) > 50
 

@@ -25,7 +25,7 @@ def _held_out(title: str, log_ratio: float) -> HeldOut:
 def test_a_device_of_many_rows_counts_as_one_of_few() -> None:
     single = [_held_out(f"d{number}", 0.01 * number) for number in range(1, 20)]
     many = [_held_out("d5", 0.05) for _ in range(500)]
-    assert scores(single) == scores(single + many)
+    assert scores(single + many) == pytest.approx(scores(single))
     # Nineteen devices and the next: nine in ten of twenty are eighteen.
     assert conformal_quantile(scores(single), 0.9) == pytest.approx(0.18)
 

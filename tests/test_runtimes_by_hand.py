@@ -225,9 +225,10 @@ def test_what_most_runtimes_do_and_do_not() -> None:
 
 
 def test_rotary_embedding() -> None:
-    found = COUNTED.rope(10.0, 2.0)
-    assert (found.bytes, found.kernels, found.strided) == (10 * 17 * 2, 5.0, False)
-    assert JOINED.rope(10.0, 2.0).strided
+    found = COUNTED.rope(4.0, 1.0, 2.0, 2.0)
+    assert (found.bytes, found.kernels, found.passes, found.strided, found.k) == (10 * 17 * 2, 5.0, 17.0, False, 0.0)
+    # Over views half of the kernels are for queries, half for keys.
+    assert JOINED.rope(4.0, 1.0, 2.0, 2.0) == found._replace(strided=True, m=2.0, n=4.0, k=1.0)
 
 
 # --- Steps ----------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from latmodel.search.tables import parts
 
 EAGER = toy_predictor()
 GRAPH = toy_predictor(launch_s=1e-6, block_s=1e-6, pass_s=1e-5, token_s=1e-5)
+SPLITTING = toy_predictor(launch_s=1e-9, block_s=1e-9, pass_s=1e-5, token_s=1e-5, unsplit_gap_s=2e-6)
 NO_LOSS = toy_predictor(overlap_loss=0.0)
 EIGHT = toy_predictor(float8=True)
 
@@ -66,6 +67,7 @@ WORKLOADS = [
     Workload(),
     Workload(prompt_tokens=3000, new_tokens=7),
     Workload(batch_size=16),
+    Workload(prompt_tokens=40, new_tokens=20),
     Workload(weights="int4-gptq"),
     Workload(weights="int8", kv_cache="fp8", batch_size=4),
     Workload(weights="fp8", batch_size=4),
@@ -91,7 +93,7 @@ spaces = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(
     data=st.data(),
-    predictor=st.sampled_from([EAGER, GRAPH, NO_LOSS, EIGHT]),
+    predictor=st.sampled_from([EAGER, GRAPH, SPLITTING, NO_LOSS, EIGHT]),
     workload=st.sampled_from(WORKLOADS),
     tightness=st.floats(0.02, 1.2),
 )

@@ -119,6 +119,18 @@ def test_without_a_profile_times_refine_the_data_sheet() -> None:
     assert [implementation.name for _, implementation in one.start.runtimes.values()] == ["transformers", "torch"]
 
 
+def test_the_gap_of_blocks_that_split_nothing_is_free_where_a_profile_has_it() -> None:
+    name = "runtime.cuda-graph.unsplit_gap_s"
+    h100 = load_profile("h100")
+    one = refinement(subject("h100", None), "bfloat16", [RUNTIME, "cuda-graph"], h100)
+    seen = h100.runtimes["cuda-graph"].coefficients["unsplit_gap_s"].value
+    assert one.free[name].value == one.start.runtimes["cuda-graph"][0].unsplit_gap_s == seen > 0.0
+    assert f"runtime.{RUNTIME}.unsplit_gap_s" not in one.free  # no graph
+    for card, prior in (("3090", CARD), ("h100", None)):
+        other = refinement(subject(card, None), "bfloat16", ["cuda-graph"], prior)
+        assert name not in other.free and other.start.runtimes["cuda-graph"][0].unsplit_gap_s == 0.0
+
+
 def test_with_a_profile_they_start_from_what_it_holds() -> None:
     """A host's coefficients stay within a factor of 1.65 (0.5) or what they were; those of no use are the sheet's."""
     prior = with_values(

@@ -44,7 +44,7 @@ COUNTED = Implementation(
 )
 # One that joins what it can and has kernels of its own for latents and recurrences.
 JOINED = COUNTED._replace(
-    name="joined", absorbs_latents=True, fuses_scans=True, fuses_projections=True, cache_copies=0.0, strided_rope=True
+    name="joined", absorbs_latents=True, fuses_scans=True, fuses_projections=True, cache_copies=0.0, strided=True
 )
 
 # Weights of three bytes, activations of two, a cache of five: a sum tells which was counted.

@@ -19,7 +19,7 @@ from latmodel.errors import LatmodelError
 from latmodel.laws.priors import Prior
 
 from ..observations.evidence import Evidence
-from .fit import Fitted, Stop, fitted_at, used_by
+from .fit import FEWEST_SHAPES, Fitted, Stop, fitted_at, used_by
 from .objective import Objective, Vector, floored, pseudo_huber
 from .setup import Setup
 
@@ -51,6 +51,7 @@ def annealed_fit(
     free: Mapping[str, Prior],
     begin: Mapping[str, float] | None = None,
     law_error: float | None = None,
+    known_error: float = 0.0,
 ) -> Fitted:
     """Find the free coefficients that explain the evidence best, wherever the search begins.
 
@@ -60,6 +61,7 @@ def annealed_fit(
         free: prior of each coefficient to find, by `device.NAME` or `runtime.RUNTIME.NAME`.
         begin: values to start from; the priors' if None.
         law_error: standard deviation of the formulas' own error (log units); estimated if None.
+        known_error: what it was in an earlier fit, which stands where the rows are of too few shapes to tell.
 
     Raises:
         LatmodelError: the solver ran out of evaluations, or failed; its message is in the error.
@@ -67,12 +69,19 @@ def annealed_fit(
     objective = Objective(pieces, start, free)
     logs = objective.means if begin is None else np.log([begin[name] for name in objective.names])
     logs = _descend(objective, logs, SOFT)
-    error = estimated_law_error(objective, logs) if law_error is None else law_error
+    least = known_error if _few_shapes(pieces) else 0.0
+    error = max(least, estimated_law_error(objective, logs)) if law_error is None else law_error
     logs = _descend(objective.blurred(error), logs, SHARP)
     if law_error is None:  # once more, now that the fit is close
-        error = estimated_law_error(objective, logs)
+        error = max(least, estimated_law_error(objective, logs))
     blurred = objective.blurred(error)
     return _finished(blurred, _jumped(blurred, logs), error)
+
+
+def _few_shapes(pieces: Sequence[Evidence]) -> bool:
+    """Whether rows are of so few shapes that coefficients may take up what the formulas miss."""
+    shapes = {shape for piece in pieces for shape in piece.shapes}
+    return 0 < len(shapes) < FEWEST_SHAPES
 
 
 def estimated_law_error(objective: Objective, logs: Vector) -> float:

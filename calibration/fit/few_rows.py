@@ -4,12 +4,19 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from latmodel.device.hosts import block_launches
 from latmodel.device.profile import RuntimePart
 from latmodel.errors import UsageError
+from latmodel.laws.coefficients import RuntimeCoefficients
 from latmodel.model.config import CONFIG_FIELDS
 
-from ..observations.record import Observation
+from ..observations.evidence import evidence
+from ..observations.record import Observation, shape_of
 from . import make
+from .fit import Fitted
+from .objective import Vector, floored
 
 EXCLUDED = ("noisy", "throttled", "drifting")  # flags of rows that are not fitted; "throttled:heat" is one
 TELLS = ("seconds", "noise", "flags", "source", "name")  # fields that do not say what was run
@@ -18,6 +25,11 @@ ABSURD = math.log(8.0)  # of one row against the others: another unit, another m
 ODD = math.log(1.4)  # the same, worth a word
 FAR = math.log(30.0)  # of all rows against the profile: hosts of one device differ by three at most
 UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1e-3: "thousandths", 60.0: "minutes", 1 / 60.0: "minutes"}
+TYPICAL_DEPTH = 32.0  # blocks of the model whose host time is meant
+HOST_GRID = np.linspace(-2.0, 2.0, 401)  # log factors on a host's time
+Range = tuple[float, float]
+MISTAKEN, MISTAKEN_BY = 0.1, math.log(2.0)  # how often rows are of something else than they say, and by how much
+HALF_WITHIN = 0.6745
 ENOUGH = 9  # held-out rows from which their own 90 % quantile exists
 
 
@@ -105,6 +117,66 @@ def _cause(factor: float) -> str:
 
 def _label(row: Observation) -> str:
     return row.name or f"{row.num_hidden_layers} x {row.hidden_size} {row.phase}"
+
+
+def law_error_before(part: RuntimePart | None) -> float:
+    """Standard deviation of the formulas' error (log units) by what a profile missed so far; 0 without a profile.
+
+    Half of a normal distribution lies within 0.6745 standard deviations. A few rows cannot tell how far the formulas
+    are off: believed to their noise alone, the device's error would be taken for a host that is slow.
+    """
+    scores = [] if part is None else [score for some in part.conformal_scores.values() for score in some]
+    return statistics.median(scores) / HALF_WITHIN if scores else 0.0
+
+
+def host_range(fitted: Fitted, runtime: str, rows: Sequence[Observation], expected: RuntimeCoefficients) -> Range:
+    """Factors on the fitted host's time between which it lies nine times of ten, by what these rows say of it.
+
+    The posterior of one factor on all of a host's times, on a grid: its prior is log-normal about the host that was
+    expected (`HOST_SPREAD`), its likelihood that of the rows' log residuals (`_log_likelihood`). No standard error will
+    do: where the device binds, a row says that the host is no slower, and of a faster one nothing.
+    """
+    host, _ = fitted.setup.runtimes[runtime]
+    shift = math.log(_typical_s(expected) / _typical_s(host)) if _typical_s(host) > 0.0 else 0.0
+    factors = np.exp(HOST_GRID)[:, None]
+    slower = fitted.setup.target(runtime).on_slower_host(factors, factors)  # type: ignore[arg-type]
+    residuals = np.empty((len(HOST_GRID), len(rows)))
+    for piece in evidence(rows):
+        residuals[:, piece.index] = np.log(np.asarray(piece.predict(slower), dtype=np.float64) / piece.seconds)
+    logs = _log_likelihood(residuals, rows, fitted.law_error) - 0.5 * ((HOST_GRID - shift) / make.HOST_SPREAD) ** 2
+    weight = np.cumsum(np.exp(logs - logs.max()))
+    low, high = np.exp(np.interp([0.05, 0.95], weight / weight[-1], HOST_GRID)).tolist()
+    return min(float(f"{low:.4g}"), 1.0), max(float(f"{high:.4g}"), 1.0)
+
+
+def _log_likelihood(residuals: Vector, rows: Sequence[Observation], law_error: float) -> Vector:
+    """Of log residuals [points, rows], up to a constant, at each point.
+
+    Errors are the rows' noise and the formulas' own, which rows of a shape have in common. Or, `MISTAKEN` times of all,
+    the rows are of something else than they say (another attention kernel, version, power limit), and all are off by
+    one factor more: log-normal, a factor of two or so. Covariances of this form have closed inverses (Sherman and
+    Morrison 1950).
+    """
+    weights = 1.0 / floored(np.array([row.noise for row in rows])) ** 2
+    squares, slopes, curvature = np.zeros(len(residuals)), np.zeros(len(residuals)), 0.0
+    shapes = list(map(shape_of, rows))
+    for shape in set(shapes):
+        mine = [i for i, one in enumerate(shapes) if one == shape]
+        some, weight = residuals[:, mine], weights[mine]
+        sums, shared = some @ weight, 1.0 + law_error**2 * weight.sum()
+        squares += some**2 @ weight - law_error**2 * sums**2 / shared
+        slopes += sums / shared
+        curvature += weight.sum() / shared
+    wider = 1.0 + MISTAKEN_BY**2 * curvature
+    as_said = -0.5 * squares + math.log(1.0 - MISTAKEN)
+    mistaken = -0.5 * (squares - MISTAKEN_BY**2 * slopes**2 / wider) + math.log(MISTAKEN / math.sqrt(wider))
+    return np.asarray(np.logaddexp(as_said, mistaken))
+
+
+def _typical_s(host: RuntimeCoefficients) -> float:
+    """Host seconds of a decode step of a Llama of `TYPICAL_DEPTH` blocks."""
+    block = block_launches() * host.launch_s + host.block_s
+    return TYPICAL_DEPTH * block + host.pass_s + host.token_s + host.step_s
 
 
 def joined_ranges(before: RuntimePart | None, rows: Sequence[Observation]) -> dict[str, tuple[float, float]]:

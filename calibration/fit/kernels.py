@@ -14,7 +14,7 @@ from latmodel.laws.correction import Correction, decode_features, gemm_features,
 from latmodel.laws.correction_part import Family
 from latmodel.laws.corrector import Corrector
 from latmodel.laws.float8 import FLOAT8_PRIORS
-from latmodel.laws.priors import Prior
+from latmodel.laws.priors import PYTORCH_ONLY, Prior
 from latmodel.model.implementation import Implementation
 from latmodel.predict.intervals import conformal_quantile
 from latmodel.runtimes.registry import IMPLEMENTATIONS
@@ -64,7 +64,7 @@ class Kernels:
 
 def start_at(sheet: Any, runtime: str) -> Setup:
     """Where a fit of kernels starts: priors, with plain PyTorch around them (which no kernel depends on)."""
-    start = make.setup_at_priors(sheet, {runtime: PLAIN.name})
+    start = make.setup_at_priors(sheet, {runtime: PLAIN.name}).moved({f"device.{name}": 0.0 for name in PYTORCH_ONLY})
     return start.moved({f"device.{FLOAT8}.{name}": prior.value for name, prior in FLOAT8_PRIORS.items()})
 
 
@@ -72,7 +72,8 @@ def family_priors(family: str, *, hot: bool) -> dict[str, Prior]:
     """Priors of one family's coefficients; published products of 8-bit floats are all hot."""
     if family == "gemm8":
         return {f"device.{FLOAT8}.{name}": prior for name, prior in FLOAT8_PRIORS.items()}
-    return {k: prior for k, prior in make.device_priors(hot=hot).items() if k.startswith(f"device.{family}.")}
+    every, unseen = make.device_priors(hot=hot), {f"device.{name}" for name in PYTORCH_ONLY}
+    return {k: prior for k, prior in every.items() if k.startswith(f"device.{family}.") and k not in unseen}
 
 
 def fit_law(

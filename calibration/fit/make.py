@@ -9,7 +9,15 @@ from latmodel.device.card_law import sheet_of
 from latmodel.device.profile import FLOAT8, Coefficient, ErrorRow, RuntimePart
 from latmodel.device.uncalibrated import sheet_part
 from latmodel.laws.coefficients import RuntimeCoefficients, Sheet, coefficient_values, device_coefficients
-from latmodel.laws.priors import DEVICE_PRIORS, ENGINE_PRIORS, RUNTIME_PRIORS, SERVED_ONLY, Prior, prior_values
+from latmodel.laws.priors import (
+    DEVICE_PRIORS,
+    ENGINE_PRIORS,
+    GRAPH_PRIORS,
+    RUNTIME_PRIORS,
+    SERVED_ONLY,
+    Prior,
+    prior_values,
+)
 from latmodel.model.architecture import LAYER_SIZES
 from latmodel.model.config import CONFIG_FIELDS
 from latmodel.runtimes.registry import IMPLEMENTATIONS
@@ -80,6 +88,11 @@ def runtime_priors(runtime: str, kind: str = "cuda") -> dict[str, Prior]:
         priors = {name: prior for name, prior in priors.items() if name not in NO_LAUNCHES}
         priors |= {name: priors[name]._replace(value=value) for name, value in GRAPH_VALUES.items()}
     return {f"runtime.{runtime}.{name}": prior for name, prior in priors.items()}
+
+
+def graph_priors(runtime: str) -> dict[str, Prior]:
+    """Priors of what a graph's replay shows on some devices alone, for a runtime of such a device."""
+    return {f"runtime.{runtime}.{name}": prior for name, prior in GRAPH_PRIORS.items()}
 
 
 def tightened(
@@ -197,7 +210,7 @@ def coefficient_table(
     A fit in stages calls a coefficient undetermined where its last stage added nothing; here it counts as fitted if all
     stages together narrowed the data sheet's prior.
     """
-    wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS | ENGINE_PRIORS
+    wide = DEVICE_PRIORS if prefix == "device." else RUNTIME_PRIORS | ENGINE_PRIORS | GRAPH_PRIORS
     table = {}
     for name, value in values.items():
         one = fitted.get(prefix + name, Coefficient(value=value, status="fixed"))

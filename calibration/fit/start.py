@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from latmodel.device.datasheets import datasheet
@@ -15,6 +16,7 @@ from latmodel.runtimes.registry import IMPLEMENTATIONS
 from ..observations.record import Observation
 from . import make
 from .anneal import annealed_fit
+from .few_rows import law_error_before
 from .fit import Fitted
 from .make import Problem, runtime_priors, setup_at_priors
 from .make import device_priors as gpu_priors
@@ -106,8 +108,10 @@ def refinement(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Pr
             if (corrector := prior.corrector(dtype, name)) is not None:
                 correctors[name] = corrector
     usable = {name: item for name, item in known.items() if item.value > 0.0 and item.status != "fixed"}
-    free = make.tightened(base.free, usable, loosen_hosts=True)
-    return make.Problem(Setup(base.start.sheet, coefficients, table, correctors), free, annealed_fit)
+    graphs = {name: prior for one in runtimes for name, prior in make.graph_priors(one).items() if name in usable}
+    free = make.tightened({**base.free, **graphs}, usable, loosen_hosts=True)
+    solver = partial(annealed_fit, known_error=law_error_before(prior.runtimes.get(kernels_of or "")))
+    return make.Problem(Setup(base.start.sheet, coefficients, table, correctors), free, solver)
 
 
 def _from_sheet(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:

@@ -119,7 +119,7 @@ def cost_of(op: Kind, rows: Sequence[OperatorObservation], implementation: Imple
     if op == "pointwise":
         return OpCost("pointwise", POINTWISE, activation_bytes=_column(rows, "moved_bytes"), passes=2.0)
     if op == "rope":
-        return implementation.rope(m * n, size)
+        return implementation.rope(n, 0.0, m, size)
     if op == "norm":
         return pointwise(
             op, m * n, moves=implementation.norm_moves, kernels=implementation.norm_kernels, bytes_each=size, summed=n

@@ -5,6 +5,7 @@ The card's own coefficients stay those of the published kernels, a serving frame
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Board(NamedTuple):
     host: str
     source: str
     notes: tuple[str, ...]
+    traced: tuple[str, ...] = ()  # runtimes whose graphs were traced: their gap depends on what splits k
 
 
 BOARDS = (
@@ -36,6 +38,7 @@ BOARDS = (
         "measured by this project on one H100 with torch 2.11.0, Transformers 5.17, driver 580.159.04, CUDA 13.0",
         ("calibrated on 2026-11-25 with 40 shapes in two rounds; noise between them 1.9 % (transformers-eager), "
          "0.3 % (cuda-graph)",),
+        traced=("cuda-graph",),
     ),
 )  # fmt: skip
 
@@ -65,9 +68,8 @@ def board_of(card: str) -> Board | None:
 
 def with_board(profile: Profile, board: Board, rows: Sequence[Observation]) -> Profile:
     """The profile with the board's runtimes as calibrated, each with PyTorch's kernels of its own."""
-    dtype, runtimes = rows[0].dtype, sorted({row.runtime for row in rows})
-    kernels = {name: make.implementation_of(name) for name in runtimes}
-    task = problem("cuda", make.sheet_of(datasheet(board.card), dtype), kernels)
+    task = board_problem(board, rows)
+    kernels = {name: make.implementation_of(name) for name in task.start.runtimes}
     about = About(
         name=profile.name, gpu=profile.gpu, title=profile.title, host=board.host, source=board.source,
         notes=board.notes, implementations=kernels,
@@ -89,6 +91,16 @@ def with_board(profile: Profile, board: Board, rows: Sequence[Observation]) -> P
     quality = Quality(kind="calibrated", errors=[*profile.quality.errors, *errors])
     changed = {"runtimes": {**profile.runtimes, **parts}, "quality": quality, "provenance": provenance}
     return profile.model_copy(update=changed)
+
+
+def board_problem(board: Board, rows: Sequence[Observation]) -> make.Problem:
+    """The fit to what was observed on a board."""
+    kernels = {name: make.implementation_of(name) for name in sorted({row.runtime for row in rows})}
+    task = problem("cuda", make.sheet_of(datasheet(board.card), rows[0].dtype), kernels)
+    free = dict(task.free)
+    for name in board.traced:
+        free |= make.graph_priors(name)
+    return replace(task, free=free)
 
 
 def read_board(board: Board, folder: Path = FOLDER) -> list[Observation]:

@@ -30,7 +30,7 @@ from latmodel.device.profile import (
 from latmodel.device.profile_file import write_profile
 from latmodel.errors import UsageError
 from latmodel.laws.correction_part import CorrectionPart, Family
-from latmodel.laws.priors import DEVICE_PRIORS, Prior, prior_values
+from latmodel.laws.priors import DEVICE_PRIORS, PYTORCH_ONLY, Prior, prior_values
 
 from ..fit import make
 from ..fit.kernels import (
@@ -156,7 +156,7 @@ def _profile(
     card: DataSheet, source: str, families: Mapping[str, Evidence], outcomes: Mapping[str, Outcome]
 ) -> Profile:
     table = {name: Coefficient(value=value, stderr_log=DEVICE_PRIORS[name].spread, status="prior")
-             for name, value in prior_values(DEVICE_PRIORS).items()}  # fmt: skip
+             for name, value in prior_values(DEVICE_PRIORS).items() if name not in PYTORCH_ONLY}  # fmt: skip
     fitted = {
         family: make.coefficient_table(values_of(o.kernels), o.kernels.coefficients, "device.")
         for family, o in outcomes.items()

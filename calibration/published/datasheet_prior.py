@@ -22,7 +22,7 @@ from latmodel.device.hosts import is_measured
 from latmodel.device.profile import Phase, Profile
 from latmodel.device.profile_file import read_profile
 from latmodel.laws.coefficients import Sheet
-from latmodel.laws.priors import DEVICE_PRIORS
+from latmodel.laws.priors import DEVICE_PRIORS, PYTORCH_ONLY
 
 from ..fit import make
 from ..fit.fit import fit
@@ -92,6 +92,8 @@ def common(cards: Sequence[str], profiles: Sequence[Profile]) -> dict[str, tuple
     for family in FAMILIES:
         law |= values_of(Kernels(family, pooled(cards, family), {}))
     for name, prior in DEVICE_PRIORS.items():
+        if name in PYTORCH_ONLY:
+            continue
         values = [p.device.coefficients[DTYPE][name].value for p in profiles]
         value = law.get(name, prior.value)
         # A yes or no is no size; what no published kernel shows is the prior's in every profile, which is no agreement.

@@ -248,7 +248,7 @@ def packaged_file(rows: Losses, date: str) -> dict[str, object]:
     band = hull(list(fitted.values()), PUBLISHED_BAND)
     return {
         "constants": _rounded(shape_constants(main.values)) | {"cap": shape_constants(main.values).cap},
-        "band": {each.name: [round(v, 4) for v in getattr(band, each.name)] for each in fields(band)},
+        "band": {name: [round(v, 4) for v in ends] for name, ends in band._asdict().items()},
         "levine": {"k": round(levine[0], 4), "band": [round(min(levine), 4), round(max(levine), 4)]},
         "provenance": {
             "source": SOURCE,

@@ -14,7 +14,7 @@ from latmodel.device.datasheets import datasheet
 from latmodel.device.profile import Coefficient, DevicePart, ErrorRow, Profile, Provenance, Quality, RuntimePart
 from latmodel.device.profile_file import write_profile
 from latmodel.device.uncalibrated import derived_scores
-from latmodel.laws.priors import DEVICE_PRIORS, RUNTIME_PRIORS
+from latmodel.laws.priors import DEVICE_PRIORS, PYTORCH_ONLY, RUNTIME_PRIORS
 
 from ..fit import make
 from ..fit.fit import fit
@@ -79,7 +79,9 @@ def models(data: Path) -> list[Observation]:
 def problem(data: Path) -> make.Problem:
     """The fit to whole models, with priors from the kernels."""
     start = make.setup_at_priors(make.sheet_of(datasheet(CARD), "bfloat16"), {RUNTIME: "transformers"})
-    priors = make.device_priors()
+    unseen = {f"device.{name}" for name in PYTORCH_ONLY}
+    start = start.moved(dict.fromkeys(unseen, 0.0))
+    priors = {name: prior for name, prior in make.device_priors().items() if name not in unseen}
     wave, prologue = "device.gemm.wave_rounding", "device.gemm.prologue_k"
     priors[wave] = priors[wave]._replace(value=WAVE_ROUNDING)
     priors[prologue] = priors[prologue]._replace(value=PROLOGUE_K, spread=PROLOGUE_ERROR)

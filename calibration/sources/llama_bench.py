@@ -222,11 +222,19 @@ def read_own_runs(path: Path, config: ModelConfig, device: str, backend: str) ->
             path.name, device, backend, "", str(entry.get("flash_attn", "0")).lower() in ("1", "true"),
             str(entry["model_type"]), config, _weights(str(entry["model_type"]), path), None,
             "prefill" if prompt else "decode", depth, prompt or new,
-            (prompt or 1) / speed,
+            (prompt or 1) / speed, str(entry.get("build_commit") or "")[:40], _own_number(entry, path),
         ))  # fmt: skip
     if not tests:
         raise UsageError(f"{path}: no test of a prompt or of generation alone; run llama-bench -p 512 -n 128 -o jsonl")
     return tests
+
+
+def _own_number(entry: dict[str, Any], path: Path) -> int | None:
+    """llama.cpp's build number, None where none is told (0: built outside its repository)."""
+    try:
+        return int(entry.get("build_number") or 0) or None
+    except (TypeError, ValueError):
+        raise UsageError(f"{path}: build_number {entry['build_number']!s:.40} is no whole number") from None
 
 
 def _speed(entry: dict[str, Any]) -> float:

@@ -13,7 +13,7 @@ from latmodel.errors import ProfileError, UsageError
 from latmodel.model.config import DType
 
 from ..fit import make
-from ..fit.few_rows import check_against, joined_ranges, joined_scores, merged_duplicates, shape_key, usable
+from ..fit.few_rows import check_against, host_range, joined_ranges, joined_scores, merged_duplicates, shape_key, usable
 from ..fit.fit import Fitted
 from ..fit.outcome import measured_layers
 from ..fit.report import fit_report
@@ -126,7 +126,7 @@ def build(
         errors += make.error_rows("out of sample (cross-validation)", rows, held_out)
     parts = dict(prior.runtimes) if prior is not None else {}
     for name in runtimes:
-        parts[name] = _runtime_part(fitted, name, rows, held_out, parts.get(name))
+        parts[name] = _runtime_part(task, fitted, name, rows, held_out, parts.get(name))
     profile = Profile(
         schema_version=2, name=device.name, gpu=device.name, title=device.title,
         device=_device_part(device, fitted, dtype, prior, runtimes), runtimes=parts,
@@ -161,15 +161,18 @@ def fold_names(rows: Sequence[Observation]) -> list[str]:
 
 
 def _runtime_part(
-    fitted: Fitted, name: str, rows: Sequence[Observation], held_out: Sequence[float] | None, before: RuntimePart | None
-) -> RuntimePart:
+    task: make.Problem, fitted: Fitted, name: str, rows: Sequence[Observation], held_out: Sequence[float] | None,
+    before: RuntimePart | None,
+) -> RuntimePart:  # fmt: skip
     mine = [i for i, row in enumerate(rows) if row.runtime == name]
     some = [rows[i] for i in mine]
     scores = joined_scores(before, some, None if held_out is None else [held_out[i] for i in mine])
     own = {rows[0].dtype: make.device_table(fitted)} if before is not None and before.device else {}
     return make.runtime_part(
         fitted, name, host="as observed", machine=machine_key(), note="", device=own, conformal_scores=scores,
-        corrected=[] if before is None else before.corrected, ranges=joined_ranges(before, some),
+        corrected=[] if before is None else before.corrected,
+        host_range=host_range(fitted, name, some, task.start.runtimes[name][0]),
+        ranges=joined_ranges(before, some),
         layers=sorted(measured_layers(some).union(before.layers if before is not None else ())),
         memory_overhead_bytes=before.memory_overhead_bytes if before is not None else 0.6e9,
     )  # fmt: skip

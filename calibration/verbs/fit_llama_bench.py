@@ -24,8 +24,9 @@ from ..published.llama_cpp.law import Problem, Row, row_of
 from ..sources.llama_bench import SpeedTest, read_own_runs
 
 LEVEL = 0.9
+MOST_NAMED = 4  # builds in a note
 MOST_EXTRAPOLATION = 100.0  # that a profile may hold
-LEAST = 1e-6  # bytes: no logarithm of nothing
+LEAST = {"score_bytes": 1e-6, "prompt_launch_s": 1e-9}  # no logarithm of nothing
 
 
 def fit_llama_bench(
@@ -60,7 +61,7 @@ def fit_llama_bench(
     after = np.log(problem.seconds / problem.predict(moved.coefficients(rows)))
     scores: Mapping[str, list[float]] = own_scores(profile.gpu) or dict(part.conformal_scores)  # type: ignore[arg-type]
     reached = _reaching(part, config.hidden_size, scores)
-    changed = _moved(reached, moved, rows[0], len(rows), scores)
+    changed = _moved(reached, moved, rows, scores)
     path = out or Path("profiles") / f"{profile.gpu}.json"
     write_profile(profile.model_copy(update={"runtimes": {**profile.runtimes, LLAMA_CPP.name: changed}}), path)
     for test, old, new in zip(tests, before, after, strict=True):
@@ -68,6 +69,7 @@ def fit_llama_bench(
             f"{test.phase:8} {test.depth}+{test.tokens} {test.weights}: measured / predicted was "
             f"{float(np.exp(old)):.2f}, is {float(np.exp(new)):.2f}"
         )
+    yield from _other_builds(part, tests)
     for phase in ("prefill", "decode"):
         was, now = (conformal_quantile(table.get(phase, []), LEVEL) for table in (part.conformal_scores, scores))
         yield f"{phase}: 90 % interval ×/÷ {float(np.exp(was)):.2f} before, ×/÷ {float(np.exp(now)):.2f} now"
@@ -85,8 +87,9 @@ def _start(part: RuntimePart, tests: Sequence[SpeedTest]) -> dict[str, Floats]:
     values["product_flops_per_core"] = column("product_flops_per_s")
     values["token_attention_flops_per_core"] = column("token_attention_flops_per_s")
     values["cache_ratio"] = column("cache_efficiency") / column("bandwidth_efficiency")
-    scores = [part.formats[test.weights].get("ggml.score_bytes") for test in tests]
-    values["score_bytes"] = np.array([max(one.value, LEAST) if one else LEAST for one in scores])
+    for name, least in LEAST.items():
+        known = [part.formats[test.weights].get(f"ggml.{name}") for test in tests]
+        values[name] = np.array([max(one.value, least) if one else least for one in known])
     return {**values, "pass_s": np.full(len(tests), part.coefficients["pass_s"].value)}
 
 
@@ -106,26 +109,60 @@ def _reaching(part: RuntimePart, width: float, scores: Mapping[str, Sequence[flo
     return part.model_copy(update={"ranges": ranges, "extrapolation_factor": factor})
 
 
-def _moved(part: RuntimePart, moved: Fitted, row: Row, rows: int, scores: Mapping[str, list[float]]) -> RuntimePart:
+def _builds(tests: Sequence[SpeedTest]) -> tuple[int, int] | None:
+    """The lowest and the highest build number of runs; None where none tells."""
+    numbers = [test.number for test in tests if test.number]
+    return (min(numbers), max(numbers)) if numbers else None
+
+
+def _named(tests: Sequence[SpeedTest]) -> str:
+    """The builds of runs, "11549 (a1b2c3d)", or nothing."""
+    found = {f"{test.number or 'without a number'} ({test.setup or 'no commit'})" for test in tests
+             if test.number or test.setup}  # fmt: skip
+    return ", ".join(sorted(found)[:MOST_NAMED])
+
+
+def _other_builds(part: RuntimePart, tests: Sequence[SpeedTest]) -> Iterator[str]:
+    """That the runs are of other builds of llama.cpp than those behind the profile, or of several: kernels differ."""
+    own, known = _builds(tests), part.builds
+    if own is None:
+        return
+    if own[0] < own[1]:
+        yield f"note: runs of several builds of llama.cpp, whose kernels may differ: {_named(tests)}"
+    if known is None:
+        yield f"note: runs of llama.cpp's build {_named(tests)}; those behind the profile state none"
+    elif own[0] < known[0] or own[1] > known[1]:
+        yield (
+            f"note: runs of llama.cpp's build {_named(tests)}; those behind the profile are of "
+            f"{known[0]} to {known[1]}, whose kernels may differ: what your runs do not show is still theirs"
+        )
+
+
+def _moved(
+    part: RuntimePart, moved: Fitted, rows: Sequence[Row], scores: Mapping[str, list[float]]
+) -> RuntimePart:  # fmt: skip
     """The runtime with every format's coefficients multiplied by what the rows say of the device."""
-    factors = Fitted(dict.fromkeys(moved.start, 1.0), moved.effects, moved.values).coefficients([row])
+    factors = Fitted(dict.fromkeys(moved.start, 1.0), moved.effects, moved.values).coefficients(rows[:1])
     by = {name: float(value[0]) for name, value in factors.items()}
     times = {
         "bandwidth_efficiency": by["bandwidth_efficiency"], "vector_flops_per_s": by["vector_flops_per_core"],
         "product_flops_per_s": by["product_flops_per_core"], "attention_ratio": by["attention_ratio"],
         "cache_efficiency": by["bandwidth_efficiency"] * by["cache_ratio"], "unpack_passes": 1.0,
         "token_attention_flops_per_s": 1.0,
-        "launch_s": by["launch_s"], "score_bytes": 1.0,
+        "launch_s": by["launch_s"], "prompt_launch_s": by["prompt_launch_s"], "score_bytes": 1.0,
     }  # fmt: skip
     formats = {
         name: {f"ggml.{key}": _scaled(table, key, times[key]) for key in GGML_FITTED if f"ggml.{key}" in table}
         for name, table in part.formats.items()
     }
     pass_s = Coefficient(value=part.coefficients["pass_s"].value * by["pass_s"])
+    tests = [row.test for row in rows]
+    told = f", of build {_named(tests)}" if _named(tests) else ""
     return part.model_copy(
         update={
             "formats": formats, "coefficients": {**part.coefficients, "pass_s": pass_s}, "conformal_scores": scores,
-            "note": f"{part.note}; moved by {rows} rows of its own"[:2000],
+            "note": f"{part.note}; moved by {len(rows)} rows of its own{told}"[:2000],
+            "builds": _builds(tests) or part.builds,
         }
     )  # fmt: skip
 

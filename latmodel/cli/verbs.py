@@ -29,9 +29,9 @@ VERBS = {
     "report": ("report", "report", "One HTML file to look at and play with: frontier, sliders, parts, rooflines."),
     "verify": ("calibrate", "verify", "Build and run the real model, compare it with the prediction."),
 }
-# Objects that are made before cycles among them are looked for, against Python's 700: a verb's imports make a hundred
-# thousand that stay, and walking over them again and again took a tenth of a short command's time.
-OBJECTS_BEFORE_A_COLLECTION = 50_000
+# Objects that are made before cycles among them are looked for, against Python's 700: a verb's imports make eighty
+# thousand that stay, and one walk over fifty thousand of them takes a twentieth of a short command's time.
+OBJECTS_BEFORE_A_COLLECTION = 200_000
 # What a group without a verb raises; clicks before 8.2 show the help themselves.
 NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
     kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind is not None

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..laws.priors import OPTIONAL, Prior
 
 NonNegative = Annotated[float, Field(ge=0, le=1e24, allow_inf_nan=False)]
+AroundOne = tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(ge=1, le=1e3)]]  # two factors
 
 
 class Coefficient(BaseModel):

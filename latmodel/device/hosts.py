@@ -92,8 +92,9 @@ def is_guessed(part: RuntimePart) -> bool:
 def host_of(profile: Profile, runtime: str, host: Host | None) -> tuple[Host, HostFactors]:
     """Whose host an interval is for, and the factors on the profile's host that it must hold.
 
-    `None` is "this" where the runtime was measured on this machine, else "any". A host that is a prior is the typical
-    one, from which others lie as far as the known hosts do; that of a graph replay is hardly there.
+    `None` is "this" where the runtime was measured on this machine, else "any". A host that was fitted to a few rows
+    is known as well as they tell. A host that is a prior is the typical one, from which others lie as far
+    as the known hosts do; that of a graph replay is hardly there.
 
     Raises:
         UsageError: "this" where nothing was measured on this machine.
@@ -106,10 +107,12 @@ def host_of(profile: Profile, runtime: str, host: Host | None) -> tuple[Host, Ho
             f"`latmodel calibrate --gpu {profile.gpu} --runtime {runtime} --host-only`, or use --host any"
         )
     chosen = host or ("this" if here else "any")
+    own = HostFactors(*part.host_range)
     if chosen != "any":
-        return chosen, SAME_HOST
+        return chosen, own
     if is_measured(part):
-        return chosen, _others(profile)
+        others = _others(profile)
+        return chosen, HostFactors(min(others.fastest, own.fastest), max(others.slowest, own.slowest))
     guessed = other_hosts(typical_host_s())._replace(hides_engine=True)
     return chosen, guessed if is_guessed(part) else SAME_HOST
 

@@ -130,6 +130,7 @@ def runtime_part(name: str) -> RuntimePart:
                 "note": _note(entry),
                 "coefficients": coefficients,
                 "formats": {form: _law(entry, form) for form in entry["formats"]},
+                "builds": entry.get("builds"),
                 "conformal_scores": made["scores"][entry["backend"]]["own" if entry["rows"] else "unseen"],
                 "ranges": {"prompt_tokens": [1, 65536], "batch_size": [1, 1], **_widths(made, entry)},
             }

@@ -77,7 +77,8 @@ def _own_kernels(profile: Profile) -> list[str]:
 
 
 def _merged(tables: Sequence[Mapping[str, Coefficient]]) -> dict[str, Coefficient]:
-    return {name: _mean([table[name] for table in tables]) for name in tables[0]}
+    """What all have: profiles of another release may lack terms of a law."""
+    return {name: _mean([table[name] for table in tables]) for name in tables[0] if all(name in t for t in tables)}
 
 
 def _pooled(scores: Sequence[Sequence[float]]) -> list[float]:
@@ -107,7 +108,8 @@ def odd_boards(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for index, (profile, table) in enumerate(zip(profiles, named, strict=True)):
         others = [other for i, other in enumerate(named) if i != index]
-        away = {name: _distance(item, [other[name] for other in others]) for name, item in table.items()}
+        away = {name: _distance(item, [other[name] for other in others]) for name, item in table.items()
+                if all(name in other for other in others)}  # fmt: skip
         name = max(away, key=lambda key: abs(away[key][1]))
         ratio, sigmas = away[name]
         rows.append(

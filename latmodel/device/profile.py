@@ -13,14 +13,14 @@ from ..laws.coefficients import Device, DeviceCoefficients, RuntimeCoefficients,
 from ..laws.correction_part import CorrectionPart, Family, check_family, corrections_of
 from ..laws.corrector import Corrector
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, RUNTIME_PRIORS, device_priors
+from ..laws.priors import ENGINE_PRIORS, GGML_PRIORS, GRAPH_PRIORS, RUNTIME_PRIORS, device_priors
 from ..model.config import DType
 from ..model.implementation import AttentionPath, Implementation
 from ..model.layers.registry import KINDS
 from ..runtimes.registry import IMPLEMENTATIONS
 from ..version import __version__
+from .coefficient import AroundOne, NonNegative, check_names, check_values
 from .coefficient import Coefficient as Coefficient  # noqa: PLC0414  # whoever builds a profile takes it from here
-from .coefficient import NonNegative, check_names, check_values
 from .engine_options import EngineOptions
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -104,11 +104,13 @@ class RuntimePart(_Part):
     device: dict[DType, dict[str, Coefficient]] = {}  # of the device, where its own kernels are not the common ones
     formats: dict[str, dict[str, Coefficient]] = {}  # of the device, by the weights' format, where each has kernels
     corrected: list[Family] = []  # families whose kernels, in this runtime, are those that the corrections saw
+    host_range: AroundOne = (1.0, 1.0)  # of its time, nine of ten: few rows leave that open
     conformal_scores: dict[Phase, Annotated[list[NonNegative], Field(max_length=500)]] = {}
     ranges: dict[RangeName, tuple[Finite, Finite]] = {}
     layers: list[str] = []  # measured kinds besides attention and dense feed-forward layers
     extrapolation_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
     engine: EngineOptions | None = None  # under which an engine that runs whole models was measured
+    builds: tuple[int, int] | None = None  # lowest and highest build number of the engine's runs, where they say
     dtypes: list[DType] = []  # all that it computes in; empty: any
 
     @property
@@ -138,7 +140,7 @@ class RuntimePart(_Part):
     @field_validator("coefficients")
     @classmethod
     def _complete(cls, table: dict[str, Coefficient]) -> dict[str, Coefficient]:
-        check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS)
+        check_names(table, RUNTIME_PRIORS, "coefficients", ENGINE_PRIORS | GRAPH_PRIORS)
         return table
 
     @field_validator("device")

@@ -5,17 +5,15 @@ attention in prefill and in decode, and of pointwise kernels.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..arrays import Array
 from ..model.ops import MMA_ROWS
-from ..model.record import Record
+from ..model.record import FixedRecord
 from .priors import CPU_PRIORS, GGML_PRIORS, device_priors
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet(Record):
+class Sheet(FixedRecord):
     """Data-sheet constants of a device, for one dtype, and its peak for 8-bit floats (0: none). SI units.
 
     `matrix_rows` is what one instruction of its matrix units works on; 1 where it has none. `vector_rows` of them take
@@ -31,8 +29,7 @@ class Sheet(Record):
     vector_rows: float = MMA_ROWS
 
 
-@dataclass(frozen=True, slots=True)
-class GemmCoefficients(Record):
+class GemmCoefficients(FixedRecord):
     """Of `gemm.GemmLaw`."""
 
     floor_s: float
@@ -54,8 +51,7 @@ class GemmCoefficients(Record):
     cache_width: float
 
 
-@dataclass(frozen=True, slots=True)
-class PrefillCoefficients(Record):
+class PrefillCoefficients(FixedRecord):
     """Of `attention.prefill_seconds`."""
 
     floor_s: float
@@ -80,8 +76,7 @@ class PrefillCoefficients(Record):
     cache_width: float
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeCoefficients(Record):
+class DecodeCoefficients(FixedRecord):
     """Of `attention.decode_seconds`."""
 
     floor_s: float
@@ -101,8 +96,7 @@ class DecodeCoefficients(Record):
     cache_width: float
 
 
-@dataclass(frozen=True, slots=True)
-class PointwiseCoefficients(Record):
+class PointwiseCoefficients(FixedRecord):
     """Of `pointwise.PointwiseLaw`."""
 
     floor_s: float
@@ -111,10 +105,10 @@ class PointwiseCoefficients(Record):
     cache_speedup: float
     strided_rate: float
     summed_s: float
+    walked_s: float = 0.0  # of PyTorch's kernels over views, where one was calibrated
 
 
-@dataclass(frozen=True, slots=True)
-class QuantizeCoefficients(Record):
+class QuantizeCoefficients(FixedRecord):
     """Of the kernels before a product of 8-bit floats that quantise its input: a pointwise one's, and time by row."""
 
     floor_s: float
@@ -136,16 +130,14 @@ class QuantizeCoefficients(Record):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Float8(Record):
+class Float8(FixedRecord):
     """Products of 8-bit floats, in a table of their own: `float8.Float8Law`."""
 
     gemm: GemmCoefficients
     quantize: QuantizeCoefficients
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceCoefficients(Record):
+class DeviceCoefficients(FixedRecord):
     """What is fitted of a device, for one dtype, by family. Efficiencies are fractions of the data sheet."""
 
     gemm: GemmCoefficients
@@ -155,8 +147,7 @@ class DeviceCoefficients(Record):
     float8: Float8 | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CpuCoefficients(Record):
+class CpuCoefficients(FixedRecord):
     """What is fitted of a CPU, for one dtype: of `cpu.cpu_seconds`. Its data sheet is a measured ceiling."""
 
     compute_efficiency: float
@@ -179,8 +170,7 @@ class CpuCoefficients(Record):
     solve_efficiency: float
 
 
-@dataclass(frozen=True, slots=True)
-class GgmlCoefficients(Record):
+class GgmlCoefficients(FixedRecord):
     """What is fitted of llama.cpp on a device, for one weight format: of `ggml.product_terms` and its neighbours.
 
     Shares are of the data-sheet bandwidth, rates FLOP/s of the whole device. What is 0 by default was measured on this
@@ -195,6 +185,7 @@ class GgmlCoefficients(Record):
     token_attention_flops_per_s: float
     unpack_passes: float
     launch_s: float
+    prompt_launch_s: float = 0.0  # more than `launch_s`, of a product of many rows
     score_bytes: float = 0.0  # none with flash attention
     two_rows_flops_per_s: float = 0.0
     four_rows_flops_per_s: float = 0.0
@@ -210,10 +201,10 @@ ONE_PASS = 1e9  # micro-batch rows of a runtime that has none
 GGML_FITTED = tuple(name for name in GgmlCoefficients.__match_args__ if name != "micro_batch_rows")
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeCoefficients(Record):
+class RuntimeCoefficients(FixedRecord):
     """What is fitted of a runtime on one host. `gap_s` is device time, all else is the host's.
 
+    `unsplit_gap_s` is more of it in a graph, in blocks of which no product splits k (`splitting.unsplit`).
     What an engine does between passes (`step_s`, and `sequence_s` for each sequence in the batch) nothing hides; a
     runtime that is a loop in Python has `token_s` instead, which runs beside the device.
     """
@@ -227,6 +218,7 @@ class RuntimeCoefficients(Record):
     overlap_loss: float
     step_s: float = 0.0
     sequence_s: float = 0.0
+    unsplit_gap_s: float = 0.0
 
 
 HOST_TERMS = ("launch_s", "block_s", "prefill_block_s", "pass_s", "token_s")  # of a runtime: seconds of its host
@@ -243,7 +235,8 @@ Device = DeviceCoefficients | CpuCoefficients | GgmlCoefficients
 
 
 def device_coefficients(values: Mapping[str, float], micro_batch: float | None = None) -> Device:
-    """Coefficients from `family.name` → value; all names must be there, those of `float8.family.name` all or none.
+    """Coefficients from `family.name` → value; those without a default must be there, and those of `float8.family.name`
+    all or none.
 
     `micro_batch` are the rows that one pass computes at once, of the laws that ask; None: all.
     """
@@ -259,7 +252,7 @@ def device_coefficients(values: Mapping[str, float], micro_batch: float | None =
 
 
 def _named(family: Any, prefix: str, values: Mapping[str, float]) -> Any:
-    return family(**{name: values[prefix + name] for name in family.__match_args__})
+    return family(**{name: values[prefix + name] for name in family.__match_args__ if prefix + name in values})
 
 
 def coefficient_values(device: Device) -> dict[str, float]:

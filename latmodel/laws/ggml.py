@@ -27,7 +27,13 @@ def product_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
 
     Up to 8 rows: weight bytes / (B · bandwidth_efficiency) + FLOPs / vector_flops_per_s. From 9 rows:
     FLOPs / product_flops_per_s + micro-batches · unpack_passes · 2 bytes a weight / B. Both + launch_s a product and
-    micro-batch. Where few rows were measured apart they follow `_few_rows`.
+    micro-batch, from 9 rows on + prompt_launch_s: kernels that convert the rows and join parts of tiles, on few of a
+    large chip's cores. Where few rows were measured apart they follow `_few_rows`.
+
+    That time is the device's, not a host's that runs beside it. A micro-batch like the last one is replayed as a CUDA
+    graph, of a prompt too (llama.cpp b11549, `ggml_backend_cuda_graph_compute`). On an H100 prompts of 512 tokens are,
+    and still take their FLOPs and some 36 us a product within 10 % at widths of 1024 to 4096. Of a maximum of both the
+    rate of arithmetic would have to double between 2048 and 4096.
     """
     batches = ceil(op.m * (1.0 / c.micro_batch_rows))
     weights = op.n * op.k * (2.0 * op.repeat)  # bytes, were they of 16 bits; FLOPs of a row
@@ -41,7 +47,8 @@ def product_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Terms:
     unpack = batches * weights * (c.unpack_passes / sheet.bandwidth_bytes_per_s)
     compute = op.flops * (matrix * (1.0 / c.product_flops_per_s) + (1.0 - matrix) * (1.0 / c.vector_flops_per_s))
     work = compute + matrix * unpack + (1.0 - matrix) * read
-    return work, batches * (op.repeat * c.launch_s), compute
+    launch_s = c.launch_s + matrix * c.prompt_launch_s
+    return work, batches * (op.repeat * launch_s), compute
 
 
 def _few_rows(m: Array, weights: Array, one: Array, row: Array, pass_s: Array, c: GgmlCoefficients) -> Array:

@@ -99,10 +99,13 @@ DEVICE_PRIORS: dict[str, Prior] = {
     "pointwise.cache_speedup": Prior(3.0, 0.30, 1.0, 20.0, "last-level cache over DRAM bandwidth: 2-5 on GPUs"),
     "pointwise.strided_rate": Prior(0.35, 0.40, *SHARE, "rate of that cache through views that are not contiguous"),
     "pointwise.summed_s": Prior(5e-10, 0.50, *VALUE_TIME, "one more value in a row that a norm adds up"),
+    "pointwise.walked_s": Prior(1.5e-7, 0.50, *TIME, "one more value that a thread walks in a kernel over views"),
 }
 
 # Of attention that writes the KV cache as well, a serving framework's: nothing of the sort in PyTorch.
 SERVED_ONLY = ("prefill.write_s",)
+# Of PyTorch's kernels over views, where a calibration saw them: none of the sort is published.
+PYTORCH_ONLY = ("pointwise.walked_s",)
 
 CPU_PRIORS: dict[str, Prior] = {
     "cpu.compute_efficiency": Prior(0.90, 0.30, *RATE, "share of the measured peak that large products sustain"),
@@ -128,8 +131,8 @@ CPU_PRIORS: dict[str, Prior] = {
 
 # Profiles of before, or of other devices, have none of these, and none of their time.
 OPTIONAL = frozenset({
-    "ggml.score_bytes", "ggml.two_rows_flops_per_s", "ggml.four_rows_flops_per_s", "ggml.eight_rows_flops_per_s",
-    "ggml.row_tile", "ggml.query_tile", "ggml.narrow_cache",
+    *PYTORCH_ONLY, "ggml.prompt_launch_s", "ggml.score_bytes", "ggml.row_tile", "ggml.query_tile", "ggml.narrow_cache",
+    "ggml.two_rows_flops_per_s", "ggml.four_rows_flops_per_s", "ggml.eight_rows_flops_per_s",
 })  # fmt: skip
 # Of llama.cpp: the fit over published runs has its own hierarchy, so that only the bounds and the meanings count here.
 GGML_PRIORS: dict[str, Prior] = {
@@ -141,6 +144,7 @@ GGML_PRIORS: dict[str, Prior] = {
     "ggml.token_attention_flops_per_s": Prior(1e12, 1.0, 1e7, 1e17, "attention of one token: arithmetic, FLOP/s"),
     "ggml.unpack_passes": Prior(0.5, 0.7, 1e-4, 100.0, "passes over 16-bit weights in a product of more rows"),
     "ggml.launch_s": Prior(3e-6, 0.7, *TIME, "time of a product with the small operators around it"),
+    "ggml.prompt_launch_s": Prior(1e-5, 0.7, *TIME, "more of it for a product of more than 8 rows"),
     "ggml.score_bytes": Prior(30.0, 1.0, 1e-6, 1e4, "bytes moved for each score of a prompt's attention"),
     "ggml.two_rows_flops_per_s": Prior(5e10, 1.0, *FLOPS_PER_S, "products of 2 rows, reading included, FLOP/s"),
     "ggml.four_rows_flops_per_s": Prior(7e10, 1.0, *FLOPS_PER_S, "products of 4 rows, reading included, FLOP/s"),
@@ -167,6 +171,11 @@ RUNTIME_PRIORS: dict[str, Prior] = {
 ENGINE_PRIORS: dict[str, Prior] = {
     "step_s": Prior(1.3e-3, 0.40, *LONG_TIME, "time of an engine between two passes"),
     "sequence_s": Prior(4e-5, 0.60, *TIME, "more of it for each sequence of the batch"),
+}
+
+# Of a device graph alone, where it was seen: on an H100.
+GRAPH_PRIORS: dict[str, Prior] = {
+    "unsplit_gap_s": Prior(3e-7, 0.70, 1e-9, 1e-3, "more of the gap in blocks of which no product splits k"),
 }
 
 

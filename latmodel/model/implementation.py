@@ -4,19 +4,18 @@ Kernels are launches of one operator; `moves` are the values read and written pe
 own dtype (a float32 intermediate counts twice).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..arrays import Array, indicator, is_array, maximum
 from ..errors import UsageError
 from .formats import WeightFormat
 from .kernels import UNPACKED, Way, WeightKernel
-from .ops import OpCost, pointwise
-from .record import Record
+from .ops import POINTWISE, OpCost, pointwise
+from .record import FixedRecord
 from .step import Step
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionPath(Record):
+class AttentionPath(FixedRecord):
     """One of a runtime's ways to attend (`--attention`); always built by keyword."""
 
     name: str
@@ -44,8 +43,7 @@ class AttentionPath(Record):
         return masked * indicator(kv_heads > 1.0, kv_heads) if is_array(masked) or masked else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Implementation(Record):
+class Implementation(FixedRecord):
     """Kernels and traffic of the operators between the matrix products of one block; always built by keyword."""
 
     name: str
@@ -76,7 +74,7 @@ class Implementation(Record):
     other_kernel: WeightKernel = UNPACKED
     unpack_moves: float = 2.0  # values moved for each weight that is unpacked: written out once, read back once
     # What most runtimes do not do.
-    strided_rope: bool = False  # rotary embedding on transposed views of queries and keys
+    strided: bool = False  # rotary embedding, and what writes keys and values to their place, on transposed views
     fuses_projections: bool = False  # queries, keys and values in one product, gate and up in another
     multiplies_float8: bool = False  # fp8 weights are multiplied as such: the device has products of 8-bit floats
     micro_batch: float | None = None  # tokens that one pass computes at once; None: all of them
@@ -130,9 +128,10 @@ class Implementation(Record):
         """Seconds by which a pass takes longer because its weights are quantised, whatever the model."""
         return 0.0 if form is None else self.kernel(form).step_s
 
-    def rope(self, values: Array, bytes_each: float) -> OpCost:
-        """Rotary embedding of so many values of queries and keys."""
-        return pointwise(
-            "rope", values, moves=self.rope_moves, kernels=self.rope_kernels, bytes_each=bytes_each,
-            strided=self.strided_rope,
-        )  # fmt: skip
+    def rope(self, queries: Array, keys: Array, rows: Array, bytes_each: float) -> OpCost:
+        """Rotary embedding of so many values of queries and of keys a row; half of the kernels are for each."""
+        values, moves, kernels = (queries + keys) * rows, self.rope_moves, self.rope_kernels
+        if not self.strided:
+            return pointwise("rope", values, moves=moves, kernels=kernels, bytes_each=bytes_each)
+        moved = values * (moves * bytes_each)
+        return OpCost("rope", POINTWISE, 0.0, 0.0, 0.0, moved, kernels, rows, queries, keys, 1.0, moves, None, True)

@@ -57,7 +57,8 @@ class OpCost(Record):
     `kind` says which law times it. `flops` counts a multiply-add as two. `weight_bytes` are parameters, cold in use;
     `cache_bytes` the KV cache; `activation_bytes` everything else read or written. `kernels` are device kernels, each
     of which the host launches. `m`, `n`, `k` are the GEMM that tiling needs (of a pointwise chain `k` is what its
-    kernels sum in a row), `attention` the dimensions that attention needs.
+    kernels sum in a row; over views, half of the kernels work on `m` rows of `n` values, half on as many of `k`),
+    `attention` the dimensions that attention needs.
     """
 
     name: str
@@ -99,15 +100,13 @@ def gemm(
 
 def pointwise(
     name: str, elements: Array, *, moves: float, kernels: float, bytes_each: float, summed: Array = 0.0,
-    strided: bool = False,
 ) -> OpCost:  # fmt: skip
     """A chain of `kernels` pointwise kernels that together read and write `moves` values per element.
 
     FLOPs are not counted: they are never what binds. `summed` values of a row are added up by one block of threads (a
-    norm's width, times its norms). `strided` says that the values are not contiguous.
+    norm's width, times its norms).
     """
     # By position, the quickest way to make one: a prediction makes some thirty.
     return OpCost(
-        name, POINTWISE, 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves,
-        None, strided,
-    )  # fmt: skip
+        name, POINTWISE, 0.0, 0.0, 0.0, elements * (moves * bytes_each), kernels, 0.0, 0.0, summed, 1.0, moves
+    )

@@ -1,9 +1,9 @@
 """A prediction by operator: FLOPs, bytes, device and host time, utilisation, and what binds each."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..laws.dispatch import op_seconds
+from ..laws.dispatch import OpTime, op_seconds
 from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
 from ..model.ops import OpCost, OpKind
@@ -12,6 +12,18 @@ from ..model.transformer import context_ops, dense_ops, head_ops
 from .inputs import work_of
 from .predictor import Predictor
 from .target import Target
+
+
+class Run(NamedTuple):
+    """An operator, how often the model runs it, and the gap between its kernels, seconds."""
+
+    times: float
+    op: OpCost
+    gap_s: float
+
+    def time(self, target: Target) -> OpTime:
+        """Of one of them."""
+        return op_seconds(self.op, target.sheet, target.device, self.gap_s, corrector=target.corrector)
 
 
 def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload: Workload) -> list[dict[str, Any]]:
@@ -26,35 +38,31 @@ def breakdown(predictor: Predictor, model: ModelConfig | Architecture, workload:
     logit_rows = prefill.rows if target.every_logit(work) else work.batch
     rows = []
     for step, logits in ((prefill, logit_rows), (last, work.batch)):
-        for count, op in operators(architecture, step, logits, target, workload):
-            rows.append(_row(count, op, step.phase, target))
+        for run in operators(architecture, step, logits, target, workload):
+            rows.append(_row(run, step.phase, target))
     return rows
 
 
-def operators(
-    model: Architecture, step: Step, logit_rows: float, target: Target, workload: Workload
-) -> Iterator[tuple[float, OpCost]]:
-    """Every operator of one step with how often the model runs it; blocks first, then what lies around them."""
+def operators(model: Architecture, step: Step, logit_rows: float, target: Target, workload: Workload) -> Iterator[Run]:
+    """Every operator of one step; blocks first, then what lies around them."""
     yield from block_operators(model, step, target, workload)
     for op in head_ops(model, step.rows, logit_rows, target.implementation, workload.numbers()):
-        yield 1.0, op
+        yield Run(1.0, op, target.runtime.gap_s)
 
 
-def block_operators(
-    model: Architecture, step: Step, target: Target, workload: Workload
-) -> Iterator[tuple[float, OpCost]]:
-    """Every operator of the blocks in one step with how often the model runs it."""
+def block_operators(model: Architecture, step: Step, target: Target, workload: Workload) -> Iterator[Run]:
+    """Every operator of the blocks in one step."""
     implementation, numbers = target.implementation, workload.numbers()
     for group in model.groups:
-        for op in (
-            *dense_ops(group.block, model.hidden_size, step.rows, implementation, numbers),
-            *context_ops(group.block, step, implementation, numbers),
-        ):
-            yield group.count, op
+        dense = dense_ops(group.block, model.hidden_size, step.rows, implementation, numbers)
+        gap_s = target.block_gap_s(dense)
+        for op in (*dense, *context_ops(group.block, step, implementation, numbers)):
+            yield Run(group.count, op, gap_s)
 
 
-def _row(count: float, op: OpCost, phase: str, target: Target) -> dict[str, Any]:
-    time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s, corrector=target.corrector)
+def _row(run: Run, phase: str, target: Target) -> dict[str, Any]:
+    count, op, _ = run
+    time = run.time(target)
     seconds = count * time.seconds
     host = count * op.kernels * target.runtime.launch_s
     rate = target.sheet.float8_flops_per_s if op.kind is OpKind.GEMM8 else target.sheet.peak_flops_per_s

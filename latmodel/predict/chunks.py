@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,13 +91,16 @@ def mixed_times(model: Architecture, prompt: Step, decode: Step, work: Work, tar
     """One pass of a prompt's tokens and of others' next ones (Agrawal et al. 2024, "Sarathi-Serve", arXiv 2403.02310):
     products of all their rows together, attention of each kind apart, logits of the last of each sequence."""
     rows, numbers, implementation = prompt.rows + decode.rows, work.numbers, target.implementation
-    blocks = Load(0.0, 0.0, 0.0)
+    each = []
     for group in model.groups:
         block, aligned = group.block, group.block.aligned
-        one = load(dense_ops(block, model.hidden_size, rows, implementation, numbers), target, COLD[aligned])
+        products = dense_ops(block, model.hidden_size, rows, implementation, numbers)
+        known, gap_s = COLD[aligned], target.block_gap_s(products, aligned)
+        one = load(products, target, known, gap_s)
         for step in (prompt, decode):
-            one = one.plus(load(context_ops(block, step, implementation, numbers), target, COLD[aligned]))
-        blocks = blocks.plus(one.times(group.count))
+            one = one.plus(load(context_ops(block, step, implementation, numbers), target, known, gap_s))
+        each.append(one.times(group.count))
+    blocks = reduce(Load.plus, each)
     logits = (prompt.rows if work.logits_all else prompt.batch_size) + decode.batch_size
     head = head_load(model, rows, logits, numbers, target)
     together = work._replace(batch=prompt.batch_size + decode.batch_size, logits_all=True)

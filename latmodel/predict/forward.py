@@ -105,9 +105,10 @@ def block_load(block: Block, hidden: Array, step: Step, numbers: Numbers, target
     implementation, aligned = target.implementation, block.aligned
     dense = dense_ops(block, hidden, step.rows, implementation, numbers)
     context = context_ops(block, step, implementation, numbers)
+    gap_s = target.block_gap_s(dense, aligned)
     if step.phase == "decode":
-        return load(dense, target, COLD[aligned]).plus(load(context, target, COLD[aligned]))
-    return load([*dense, *context], target, COLD[aligned])
+        return load(dense, target, COLD[aligned], gap_s).plus(load(context, target, COLD[aligned], gap_s))
+    return load([*dense, *context], target, COLD[aligned], gap_s)
 
 
 def growing_loads(
@@ -115,12 +116,15 @@ def growing_loads(
 ) -> tuple[Load, Load]:
     """One block in the first and the last of passes whose cache grows evenly."""
     ops = dense_ops(block, hidden, at_first.rows, target.implementation, numbers)
-    dense = load(ops, target, COLD[block.aligned])
-    first, last = _context_loads(block, at_first, at_last, numbers, target)
+    gap_s = target.block_gap_s(ops, block.aligned)
+    dense = load(ops, target, COLD[block.aligned], gap_s)
+    first, last = _context_loads(block, at_first, at_last, numbers, target, gap_s)
     return dense.plus(first), dense.plus(last)
 
 
-def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers, target: Target) -> tuple[Load, Load]:
+def _context_loads(
+    block: Block, at_first: Step, at_last: Step, numbers: Numbers, target: Target, gap_s: Array
+) -> tuple[Load, Load]:
     """What depends on the context, in the first and the last of such passes.
 
     Where a window fills during the generation, the first step is moved so that a straight line to the last has the mean
@@ -134,7 +138,7 @@ def _context_loads(block: Block, at_first: Step, at_last: Step, numbers: Numbers
     shares = at_first.phase == "decode" and alone[:1] == [True] and alone.count(True) == 1
     if shares and isinstance(device, DeviceCoefficients):
         known = Conditions(False, block.aligned, decode_law(first[0], device.decode, target.sheet))
-    ends = load(first, target, known), load(last, target, known)
+    ends = load(first, target, known, gap_s), load(last, target, known, gap_s)
     fills_at = block.fills_at
     return ends if fills_at is None else (_straightened(*ends, at_first.context, at_last.context, fills_at), ends[1])
 
@@ -269,8 +273,9 @@ def host_seconds(depth: Array, blocks: Cost, target: Target) -> tuple[Array, Arr
     return prefill, blocks.first.kernels * r.launch_s + depth * r.block_s
 
 
-def load(ops: list[OpCost], target: Target, known: Conditions = COLD[False]) -> Load:
-    """Kernels and device time of operators run one after another, of which so much is known."""
+def load(ops: list[OpCost], target: Target, known: Conditions = COLD[False], gap_s: Array = None) -> Load:
+    """Kernels and device time of operators run one after another, of which so much is known; `gap_s` between two of
+    their kernels, the runtime's if None."""
     laws, corrector = target.laws, target.corrector
     kernels: Array = None
     work = fixed = compute = 0.0
@@ -289,5 +294,5 @@ def load(ops: list[OpCost], target: Target, known: Conditions = COLD[False]) -> 
     return (
         Load(0.0, 0.0, 0.0)
         if kernels is None
-        else Load(kernels, work + (fixed + kernels * target.runtime.gap_s), compute)
+        else Load(kernels, work + (fixed + kernels * (target.runtime.gap_s if gap_s is None else gap_s)), compute)
     )

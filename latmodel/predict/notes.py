@@ -9,6 +9,8 @@ from ..model.implementation import Implementation
 from ..model.kernels import Way
 from ..runtimes.llama_cpp import LLAMA_CPP
 
+OPEN_HOST = 1.4  # ratio of the ends of a host's time that is worth a word
+
 
 def check_cache(part: RuntimePart, implementation: Implementation, workload: Workload) -> None:
     """Refuse a format of the KV cache that the runtime does not have, or that its engine was not measured with.
@@ -70,7 +72,13 @@ def host_notes(profile: Profile, runtime: str, host: Host, factors: HostFactors)
     notes = [part.note] if part.note else []
     if host == "published" and is_measured(part):
         notes.append(f"intervals are for the host that was measured alone: {part.host}")
-    if factors != SAME_HOST and is_measured(part):
+    low, high = part.host_range
+    if host != "any" and high > OPEN_HOST * low:
+        notes.append(
+            f"host time follows from few rows, which leave {low:.2g} to {high:.2g} times it open: a time of a narrow "
+            "model says more of it"
+        )
+    if host == "any" and factors != SAME_HOST and is_measured(part):
         notes.append(
             f"host time was measured on {part.host}; intervals hold on any machine with this device, hosts of "
             f"{factors.fastest:.2g} to {factors.slowest:.2g} times that: --host published is for that one alone, "

@@ -125,7 +125,7 @@ def one_prediction(
     With `ends`, the times on the fastest and the slowest host, an interval is as wide as those and the residuals are in
     quadrature (`lower_end`); without, it is that of the profile's own host.
     """
-    outside, own = values.outside > 0.0, own_times(values)
+    outside, own = bool(values.outside), own_times(values)
     share = own.prefill / own.response if own.response else 1.0
     widths = source.interval.widths(outside, share)
     fast, slow = ends or Ends(own, own)
@@ -255,7 +255,7 @@ class Predictions:
     @property
     def extrapolated(self) -> Array:
         """Whether a dimension lies outside what the profile was fitted on."""
-        return self.values.outside > 0.0
+        return self.values.outside.astype(bool)
 
     @property
     def bound(self) -> Array:

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..laws.dispatch import op_seconds
 from ..model.architecture import Architecture
 from ..model.config import ModelConfig, Workload
-from ..model.ops import OpCost
 from ..model.step import Step
-from .breakdown import block_operators, operators
+from .breakdown import Run, block_operators, operators
 from .forward import blocks_cost, engine_seconds, head_cost, host_seconds
 from .inputs import work_of
 from .predictor import Predictor
@@ -86,13 +84,14 @@ class _Device(NamedTuple):
 
 
 def _device(model: Architecture, step: Step, logit_rows: float, target: Target, workload: Workload) -> _Device:
-    each = [_op_parts(count, op, target) for count, op in operators(model, step, logit_rows, target, workload)]
+    each = [_op_parts(run, target) for run in operators(model, step, logit_rows, target, workload)]
     inside = sum(1 for _ in block_operators(model, step, target, workload))
     return _Device(_sum(*each[:inside]), _sum(*each[inside:]))
 
 
-def _op_parts(count: float, op: OpCost, target: Target) -> Seconds:
-    time = op_seconds(op, target.sheet, target.device, target.runtime.gap_s, corrector=target.corrector)
+def _op_parts(run: Run, target: Target) -> Seconds:
+    count, op, _ = run
+    time = run.time(target)
     work, fixed = count * float(time.work_s), count * float(time.fixed_s)
     if 2.0 * float(time.compute_s) >= float(time.seconds):
         return {"arithmetic": work, "kernel floors": fixed}

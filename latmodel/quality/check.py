@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +156,7 @@ def _own_constants(table: Ablation, members: NDArray[np.intp]) -> OwnConstants |
         return None
     rmse = np.empty((len(_K_GRID), len(_RATIO_GRID)))
     for (i, k), (j, ratio) in itertools.product(enumerate(_K_GRID), enumerate(_RATIO_GRID)):
-        law = replace(DEFAULT, k=float(k), ratio_at_reference=float(ratio))
+        law = DEFAULT._replace(k=float(k), ratio_at_reference=float(ratio))
         sizes = effective_parameters(table.parameters, table.layers, table.hidden, law)
         rmse[i, j] = _gap_rmse(sizes, table.loss, members)
     row, col = (int(index) for index in np.unravel_index(int(rmse.argmin()), rmse.shape))

@@ -1,11 +1,10 @@
 """Bands, ties and warnings: how far a score may be trusted for each shape."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import UsageError
+from ..model.record import FixedRecord
 from .scores import Score
 from .shapes import Array, Bools, Shapes, column, common_shape
 
@@ -35,8 +34,7 @@ def band(score: Score, shapes: Shapes) -> tuple[Array, Array]:
     return corners.min(axis=0), corners.max(axis=0)
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(FixedRecord):
     """Shapes over a reference, both under the same constants each time; ratios of parameters."""
 
     ratio: Array
@@ -93,8 +91,7 @@ def best(score: Score, shapes: Shapes, time_s: ArrayLike) -> int | None:
     return int(np.where(rivals, np.asarray(time_s, dtype=np.float64), np.inf).argmin())
 
 
-@dataclass(frozen=True)
-class Flags:
+class Flags(FixedRecord):
     """Reasons to trust a score less, per shape."""
 
     extrapolated: Bools

@@ -4,7 +4,6 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import UsageError
+from ..model.record import FixedRecord
 from .shapes import Array
 
 # Size at which `ratio_at_reference` is quoted; inside the measured range, so it is well pinned.
@@ -40,8 +40,7 @@ class ShapeLaw(Protocol):
         """ln of the best hidden_size / num_hidden_layers, for models of so many parameters."""
 
 
-@dataclass(frozen=True)
-class ShapeConstants:
+class ShapeConstants(FixedRecord):
     """`N_eff = N exp(-k z^2)`, `z = ln(d/L) - ln r*`, `r* = ratio_at_reference (N / 5e8)^exponent`.
 
     Raises:
@@ -84,8 +83,7 @@ class ShapeConstants:
         return np.asarray(self.exponent * np.log(size) + offset, dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class LevineConstants:
+class LevineConstants(FixedRecord):
     """The best ratio by Levine et al. 2020, "Limits to Depth Efficiencies of Self-Attention" (2006.12467).
 
     A width of `exp(a + b L)` is the least at which L layers are all of use: `a = 5.039 +- 0.030`,
@@ -112,8 +110,7 @@ class LevineConstants:
         return np.asarray(np.interp(log_size, log_sizes, log_ratios), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class ConstantsBand:
+class ConstantsBand(FixedRecord):
     """Intervals of the three constants, over refits of different loss tables. Not a confidence level."""
 
     k: tuple[float, float]
@@ -140,8 +137,7 @@ class ConstantsBand:
 PUBLISHED_BAND = ConstantsBand(k=(0.044, 0.067), ratio_at_reference=(18.5, 28.0), exponent=(0.05, 0.26))
 
 
-@dataclass(frozen=True)
-class Fitted:
+class Fitted(FixedRecord):
     """What the packaged file holds: the constants, their band, the same for Levine's optimum, provenance."""
 
     constants: ShapeConstants

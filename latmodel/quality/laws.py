@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import UsageError
+from ..model.record import FixedRecord
 from .shapes import Array, Bools
 
 # Fewer cannot train a language model of any size considered here.
@@ -16,8 +16,7 @@ LEAST_TOKENS = 1e6
 MOST_TOKENS = 1e15
 
 
-@dataclass(frozen=True)
-class LossLaw:
+class LossLaw(FixedRecord):
     """A law `loss(parameters, tokens)`; `size_column` names the column that its authors counted."""
 
     name: str

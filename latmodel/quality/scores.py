@@ -1,12 +1,12 @@
 """Quality scores by name. Every score is higher for the better model; a loss is negated."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ..errors import UsageError
+from ..model.record import FixedRecord
 from .constants import DEFAULT_LAWS, LEVINE_LAWS, ShapeLaw
 from .effective import distance, effective_parameters
 from .laws import BESIROGLU, LAWS, LossLaw
@@ -58,8 +58,7 @@ def _nowhere(shapes: Shapes) -> Bools:
     return np.zeros(common_shape(shapes), dtype=np.bool_)
 
 
-@dataclass(frozen=True)
-class CountScore:
+class CountScore(FixedRecord):
     """A plain parameter count: blind to shape."""
 
     name: str
@@ -82,8 +81,7 @@ class CountScore:
         return _nowhere(shapes)
 
 
-@dataclass(frozen=True)
-class EffectiveScore:
+class EffectiveScore(FixedRecord):
     """Effective parameters under a shape law; `laws` is the central one, then the corners of its band."""
 
     name: str
@@ -112,8 +110,7 @@ class EffectiveScore:
         return np.broadcast_to(effective_parameters(*_dimensions(shapes), law), common_shape(shapes))
 
 
-@dataclass(frozen=True)
-class LossScore:
+class LossScore(FixedRecord):
     """Minus the loss, in nats per token, of a law in a parameter count or in effective parameters."""
 
     name: str

@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from .column import Column, is_number
+from .aligned import GAP, aligned, column_widths
+from .column import Column
 
 FALLBACK_COLUMNS = 100  # where there is no terminal and COLUMNS is not set
-GAP = 2  # between columns, of which the box takes one
 LEAST_WORDS = 24  # characters that a column of words gets at least
 WIDE = ContextVar("WIDE", default=False)  # every column, whatever the terminal (`--wide`)
 
@@ -24,7 +24,7 @@ def fitted_table(
     columns: Sequence[Column], cells: Sequence[Sequence[str]], *, title: str = "", styles: Sequence[str] = ()
 ) -> str:
     """An aligned table of the columns that fit, under its title."""
-    widths = _widths(columns, cells)
+    widths = column_widths(columns, cells)
     chosen = _chosen(columns, widths)
     width = sum(widths[i] + GAP for i in chosen) if WIDE.get() else terminal_width()
     body = _drawn([columns[i] for i in chosen], [[row[i] for i in chosen] for row in cells], width, styles)
@@ -33,34 +33,15 @@ def fitted_table(
 
 def whole_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
     """An aligned table of all columns, whatever the terminal."""
-    return _drawn(columns, cells, sum(width + GAP for width in _widths(columns, cells)))
-
-
-def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
-    return [max([len(column.heading), *(len(row[i]) for row in cells)]) for i, column in enumerate(columns)]
+    return _drawn(columns, cells, sum(width + GAP for width in column_widths(columns, cells)))
 
 
 def _drawn(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int, styles: Sequence[str] = ()) -> str:
-    from rich.box import Box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    line = "  ──" if _encodes("─") else "  --"
-    box = Box(f"    \n    \n {line[2]}  \n    \n    \n    \n    \n    \n")
-    shown = Table(box=box, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
-    for i, (column, least) in enumerate(zip(columns, _widths(columns, cells), strict=True)):
-        numeric = all(is_number(row[i]) for row in cells)
-        shown.add_column(
-            column.heading, justify="right" if numeric else "left", no_wrap=not column.wraps,
-            overflow="fold" if column.wraps else "crop", min_width=None if column.wraps else least,
-        )  # fmt: skip
-    for number, row in enumerate(cells):
-        shown.add_row(*map(Text, row), style=styles[number] if styles else None)
-    console = Console(width=width, force_terminal=coloured(), no_color=not coloured(), highlight=False, emoji=False)
-    with console.capture() as capture:
-        console.print(shown)
-    return "\n".join(row.rstrip() for row in capture.get().splitlines())
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return aligned(
+        columns, cells, width, styles=styles if coloured() else None,
+        ascii_lines=not encoding.lower().startswith("utf"),
+    )  # fmt: skip
 
 
 def paragraph(text: str) -> str:
@@ -87,11 +68,3 @@ def _chosen(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
             taken.append(i)
             left -= least[i] + GAP
     return sorted(taken)
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -10,7 +10,7 @@ from ..device.store import list_profiles, list_uncalibrated
 from ..device.uncalibrated import datasheet_profile
 from ..errors import ProfileError
 from ..laws.float8 import FLOAT8_PRIORS
-from ..laws.priors import ENGINE_PRIORS, RUNTIME_PRIORS, Prior, device_priors
+from ..laws.priors import ENGINE_PRIORS, GRAPH_PRIORS, RUNTIME_PRIORS, Prior, device_priors
 from ..units import show_bytes
 from .column import Column, Row
 
@@ -50,7 +50,7 @@ def _named(profile: Profile) -> Iterator[tuple[str, Coefficient, Prior]]:
             yield f"device.{dtype}.{name}", item, (FLOAT8_PRIORS if dtype == FLOAT8 else device_priors(table))[name]
     for runtime, part in profile.runtimes.items():
         for name, item in part.coefficients.items():
-            yield f"runtime.{runtime}.{name}", item, (RUNTIME_PRIORS | ENGINE_PRIORS)[name]
+            yield f"runtime.{runtime}.{name}", item, (RUNTIME_PRIORS | ENGINE_PRIORS | GRAPH_PRIORS)[name]
         for dtype, table in part.device.items():
             for name, item in table.items():
                 yield f"runtime.{runtime}.device.{dtype}.{name}", item, device_priors(table)[name]

@@ -14,7 +14,7 @@ TORCH = Implementation(
     # As Transformers writes it: x·cos, negate, concatenate, ·sin, sum, for queries and for keys.
     rope_kernels=10,
     rope_moves=10,
-    strided_rope=True,
+    strided=True,
     activation_kernels=2,  # SiLU reads and writes, the product reads two and writes
     activation_moves=5,
     residual_kernels=1,

@@ -25,7 +25,7 @@ TRANSFORMERS = Implementation(
     # x·cos, rotate_half (negate, concatenate), ·sin, sum, for queries and for keys: 2 + 1 + 2 + 2 + 3 values.
     rope_kernels=10,
     rope_moves=10,
-    strided_rope=True,  # on the transposed views that attention takes
+    strided=True,  # on the transposed views that attention takes
     activation_kernels=2,  # SiLU reads and writes, the product reads two and writes
     activation_moves=5,
     residual_kernels=1,

@@ -19,8 +19,6 @@ class Front:
 
     def __init__(self, values: Array, shapes: Array) -> None:
         self.values, self.shapes = values, shapes
-        if values.shape[1] == 2:
-            self._least = np.concatenate(([np.inf], values[:, 1]))  # of the second goal, up to each row
 
     @classmethod
     def empty(cls, goals: int, columns: int = 8) -> "Front":
@@ -33,16 +31,24 @@ class Front:
     def covers(self, bounds: Array) -> Array:
         """Where a row is as good as a bound in every goal; goals × boxes. Of three goals it may miss some."""
         if self.values.shape[1] == 2:
-            return self._least[np.searchsorted(self.values[:, 0], bounds[0], side="right")] <= bounds[1]
+            first, least = self._stairs
+            return least[first[:-1].searchsorted(bounds[0], side="right")] <= bounds[1]
         return self._known.least(bounds) <= bounds[self._known.last] if len(self) else self._none(bounds)
 
     def beats(self, values: Array) -> Array:
         """Where a row is as good in every goal and better in one; goals × shapes. Of three goals it may miss some."""
         if self.values.shape[1] == 2:
-            left = self._least[np.searchsorted(self.values[:, 0], values[0], side="left")]
-            right = self._least[np.searchsorted(self.values[:, 0], values[0], side="right")]
-            return (left <= values[1]) | (right < values[1])
+            # No two rows have the same first goal: of those up to and with an equal one, there is one more at most.
+            first, least = self._stairs
+            below = first[:-1].searchsorted(values[0], side="left")
+            return (least[below] <= values[1]) | (least[below + (first[below] == values[0])] < values[1])
         return self._known.least(values) < values[self._known.last] if len(self) else self._none(values)
+
+    @cached_property
+    def _stairs(self) -> tuple[Array, Array]:
+        """Of two goals: the first, rising, with an end that nothing equals; the least of the second before each."""
+        first, second = self.values.T
+        return np.concatenate((first, [np.nan])), np.concatenate(([np.inf], second))
 
     @cached_property
     def _known(self) -> Known:

@@ -181,8 +181,7 @@ def thin_indices(response_s: Array, rows: int) -> Array:
     if (np.diff(scale) > 1e-9).any():
         return _distinct(np.linspace(0, len(response_s) - 1, rows))
     wanted = np.linspace(scale[0], scale[-1], rows)
-    first_within = np.searchsorted(-scale, -wanted)  # of the rows that answer by then, the most capable
-    return _distinct(np.clip(first_within, 0, len(response_s) - 1))
+    return _distinct(np.searchsorted(-scale, -wanted))  # of the rows that answer by then, the most capable
 
 
 def _distinct(rows: Array) -> Array:

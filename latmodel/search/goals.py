@@ -28,12 +28,8 @@ METRICS = (*PARAMETER_COUNTS, *TIMES, "memory", "throughput", *CHARGES)
 # What is better larger.
 GAINS = (*PARAMETER_COUNTS, "throughput")
 UNITS = {
-    "prefill": "s",
-    "decode": "s_per_token",
-    "response": "s",
-    "memory": "bytes",
-    "throughput": "tokens_per_s",
-} | CHARGES
+    "prefill": "s", "decode": "s_per_token", "response": "s", "memory": "bytes", "throughput": "tokens_per_s"
+} | CHARGES  # fmt: skip
 
 Function = Callable[[Mapping[str, Array]], Array]
 End = Literal["value", "low", "high"]
@@ -214,7 +210,8 @@ class Measure:
     def _value(self, shapes: Corner) -> Array:
         metric, table = self.objective.metric, shapes.tables[self.scenario]
         if callable(metric):
-            return call(metric, self.objective.name, shapes.columns())
+            columns = table.counted if getattr(metric, "counted", False) else table.columns
+            return call(metric, self.objective.name, columns(shapes.stem, shapes.ffn, shapes.depth))
         if metric in PARAMETER_COUNTS:
             return table.parameters(shapes.stem, shapes.ffn, shapes.depth)[PARAMETER_COUNTS.index(metric)]
         if metric == "memory":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class ScoreObjective:
     """A quality score as a search wants one: a function of Hugging Face names, with what is known of its growth."""
 
     score: Score
+    counted: ClassVar[bool] = True  # shapes come with their parameter counts
 
     @property
     def __name__(self) -> str:
@@ -33,8 +34,8 @@ class ScoreObjective:
         return self.score.monotone_in_depth
 
     def __call__(self, shapes: Mapping[str, Array]) -> Array:
-        """The score of each shape."""
-        return self.score(with_counts(shapes))
+        """The score of each shape; a search gives their counts, too."""
+        return self.score(shapes if "num_parameters" in shapes else with_counts(shapes))
 
 
 def quality_from(spec: str, tokens: float | None) -> tuple[Any, Score | None]:

@@ -4,21 +4,23 @@ A shape is a stem (hidden size, attention, vocabulary), an FFN size and a depth.
 and for each (hidden size, FFN size) hold all that millions of shapes cost.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
+from ..laws.splitting import unsplit
 from ..model.architecture import Architecture, Attention, Block, FeedForward, Group
 from ..model.config import MAX_DIMENSION
 from ..model.memory import Memory, workspace_of
 from ..model.totals import Workspace, num_parameters
+from ..model.transformer import dense_ops
 from ..predict.forward import Cost, Forecast, Load, block_cost, head_cost, respond
 from ..predict.predictor import Predictor
 from ..predict.target import Target, Work
 from .space import SearchSpace, Stems
+from .tabled import Blocks, TabledLayer, at, blocks, tabled, workspace_at
 
 # FFN entries tabled at once: a space is cut by hidden size into parts of about this many, so memory stays flat.
 PART_ENTRIES = 250_000
@@ -26,48 +28,6 @@ PART_ENTRIES = 250_000
 CHUNK = 16_384
 # Room for rounding: bounds and values add the same numbers in another order.
 SLACK = 1e-9
-
-
-class TabledLayer(NamedTuple):
-    """What one layer (or the head) of each row of a table costs; a number where all rows share it."""
-
-    prefill_kernels: Array
-    decode_kernels: Array
-    prefill_s: Array
-    first_s: Array
-    last_s: Array
-    parameters: Array
-    weight_bytes: Array
-    cache_bytes: Array
-    transient_bytes: Array
-    output_bytes: Array  # `layers.weights.Workspace` of this layer: the wider of a block's two counts
-    unpacked_bytes: Array
-
-    def prefill_kernels_at(self, rows: Array) -> Array:
-        """Kernels of the pass over a prompt of some rows."""
-        return _at(self.prefill_kernels, rows)
-
-    def joined(self, others: Sequence["TabledLayer"]) -> "TabledLayer":
-        """Rows of this and the others, one after another; shared numbers stay numbers."""
-        parts = (self, *others)
-        return TabledLayer(
-            *(np.concatenate(columns) if np.ndim(columns[0]) else columns[0] for columns in zip(*parts, strict=True))
-        )
-
-    def suffix_minima(self, ends: Array) -> "TabledLayer":
-        """The least of each row and the later rows of its segment (`ends`: where each segment ends)."""
-        return TabledLayer(*(_suffix_minima(column, ends) if np.ndim(column) else column for column in self))
-
-
-def _suffix_minima(column: Array, ends: Array) -> Array:
-    falls = np.diff(column) < 0.0
-    falls[ends[:-1] - 1] = False  # from one segment to the next
-    if not falls.any():
-        return column
-    least = np.empty_like(column)
-    for start, end in zip((0, *ends[:-1]), ends, strict=True):
-        least[start:end] = np.minimum.accumulate(column[start:end][::-1])[::-1]
-    return least
 
 
 @dataclass(frozen=True)
@@ -91,26 +51,27 @@ class Tables:
 
     def forecast(self, stem: Array, ffn: Array, depth: Array, least: bool = False) -> Forecast:
         """Times of shapes; with `least`, but for rounding no more than those of any shape with as large an FFN."""
-        a, f, h = self.attention, self.ffn_least if least else self.ffn, self.head
-        kernels = (_at(a.decode_kernels, stem) + _at(f.decode_kernels, ffn)) * depth
-        decode_s = f.first_s[ffn]  # an FFN costs every decode step the same
-        blocks = Cost(
-            _load(
-                (_at(a.prefill_kernels, stem) + _at(f.prefill_kernels, ffn)) * depth,
-                (a.prefill_s[stem] + f.prefill_s[ffn]) * depth,
-            ),
-            _load(kernels, (a.first_s[stem] + decode_s) * depth),
-            _load(kernels, (a.last_s[stem] + decode_s) * depth),
+        each, h = self.blocks(stem, ffn, least), self.head
+        kernels = each.decode_kernels * depth
+        together = Cost(
+            Load(each.prefill_kernels * depth, each.prefill_s * depth, 0.0),
+            Load(kernels, each.first_s * depth, 0.0),
+            Load(kernels, each.last_s * depth, 0.0),
         )
-        decode = _load(_at(h.decode_kernels, stem), h.first_s[stem])
-        head = Cost(_load(_at(h.prefill_kernels, stem), h.prefill_s[stem]), decode, decode)
-        return respond(depth, blocks, head, self.work, self.target)
+        decode = Load(at(h.decode_kernels, stem), h.first_s[stem], 0.0)
+        head = Cost(Load(at(h.prefill_kernels, stem), h.prefill_s[stem], 0.0), decode, decode)
+        return respond(depth, together, head, self.work, self.target)
+
+    def blocks(self, stem: Array, ffn: Array, least: bool = False) -> Blocks:
+        """One block of each shape; `least` as in `forecast`."""
+        of_ffn = self.ffn_least if least else self.ffn
+        return blocks(self.attention, stem, of_ffn, ffn, self.target.runtime.unsplit_gap_s)
 
     def device_s(self, stem: Array, ffn: Array, depth: Array, least: bool = False) -> Array:
         """Seconds of kernels in a whole response of shapes; `least` as in `forecast`."""
-        a, f, h = self.attention, self.ffn_least if least else self.ffn, self.head
-        step = (0.5 * (a.first_s[stem] + a.last_s[stem]) + f.first_s[ffn]) * depth + h.first_s[stem]
-        return (a.prefill_s[stem] + f.prefill_s[ffn]) * depth + h.prefill_s[stem] + self.work.new * step
+        each, h = self.blocks(stem, ffn, least), self.head
+        step = 0.5 * (each.first_s + each.last_s) * depth + h.first_s[stem]
+        return each.prefill_s * depth + h.prefill_s[stem] + self.work.new * step
 
     def parameters(self, stem: Array, ffn: Array, depth: Array) -> tuple[Array, Array]:
         """All parameters of shapes, and those outside embedding and LM head."""
@@ -125,7 +86,7 @@ class Tables:
     def memory(self, stem: Array, ffn: Array, depth: Array) -> Memory:
         """What fills the memory at the peak of shapes."""
         a, f = self.attention, self.ffn
-        held = _workspace(a, stem).joined(_workspace(f, ffn)).total_bytes
+        held = workspace_at(a, stem).joined(workspace_at(f, ffn)).total_bytes
         return Memory(
             (a.weight_bytes[stem] + f.weight_bytes[ffn]) * depth + self.head.weight_bytes[stem],
             a.cache_bytes[stem] * depth,
@@ -161,14 +122,10 @@ class Tables:
             "tie_word_embeddings": chosen.tie_word_embeddings,
         }
 
-
-def _at(column: Array, rows: Array) -> Array:
-    """Entries of a column, or the number that all rows share."""
-    return column[rows] if np.ndim(column) else column
-
-
-def _load(kernels: Array, seconds: Array) -> Load:
-    return Load(kernels, seconds, 0.0)
+    def counted(self, stem: Array, ffn: Array, depth: Array) -> dict[str, Array]:
+        """The same with their parameter counts, under the names that scores of quality read."""
+        every, inner = self.parameters(stem, ffn, depth)
+        return {**self.columns(stem, ffn, depth), "num_parameters": every, "non_embedding_parameters": inner}
 
 
 def parts(space: SearchSpace, entries: int = PART_ENTRIES) -> list[tuple[int, int]]:
@@ -228,6 +185,8 @@ class _Pricing:
 
     def __init__(self, predictor: Predictor, work: Work, target: Target) -> None:
         self.predictor, self.work, self.target = predictor, work, target
+        # What the products of both layers of a block decide together is added to their sums (`tabled.blocks`).
+        self.alone = target._replace(runtime=target.runtime._replace(unsplit_gap_s=0.0))
 
     def attention(self, stems: Stems, hidden: Array, vocab: Array, tie: Array) -> TabledLayer:
         """Every stem's attention; the transient memory of its model goes with it."""
@@ -247,32 +206,29 @@ class _Pricing:
         return joined._replace(last_s=joined.first_s)  # no context in it
 
     def _layer(self, block: Block, hidden: Array, vocab: Array, tie: Array) -> TabledLayer:
-        cost = block_cost(block, hidden, self.work, self.target)
+        cost = block_cost(block, hidden, self.work, self.alone)
         one, none = (Architecture((Group(count, block),), hidden, vocab, tie) for count in (1.0, 0.0))
         memory, without = (self.predictor.memory(model, self.work) for model in (one, none))
         held = memory._replace(weight_bytes=memory.weight_bytes - without.weight_bytes)
         parameters = num_parameters(one) - num_parameters(none)
-        return _layer(cost, hidden, parameters, held, workspace_of(one, self.work.numbers, self.target.implementation))
+        space = workspace_of(one, self.work.numbers, self.target.implementation)
+        return tabled(cost, self._unsplit(block, hidden), hidden, parameters, held, space)
+
+    def _unsplit(self, block: Block, hidden: Array) -> tuple[Array, Array]:
+        """1 where none of a layer's products splits k, in a prefill and in a decode step; 0 where nothing asks."""
+        if not self.target.waits_unsplit:
+            return 0.0, 0.0
+        implementation, numbers = self.target.implementation, self.work.numbers
+        at_prompt, at_step = (
+            unsplit(dense_ops(block, hidden, rows, implementation, numbers), aligned=block.aligned)
+            for rows in (self.work.prefill().rows, self.work.batch)
+        )
+        return at_prompt, at_step
 
     def head(self, hidden: Array, vocab: Array, tie: Array) -> tuple[TabledLayer, float]:
         """Embedding, final norm and LM head; and the runtime's own memory."""
         model = Architecture((), hidden, vocab, tie)
         memory = self.predictor.memory(model, self.work)
         cost = head_cost(model, self.work, self.target)
-        layer = _layer(cost, hidden, num_parameters(model), memory._replace(cache_bytes=0.0), Workspace())
+        layer = tabled(cost, (0.0, 0.0), hidden, num_parameters(model), memory._replace(cache_bytes=0.0), Workspace())
         return layer, float(memory.overhead_bytes)
-
-
-def _workspace(layer: TabledLayer, rows: Array) -> Workspace:
-    return Workspace(_at(layer.output_bytes, rows), _at(layer.unpacked_bytes, rows))
-
-
-def _layer(cost: Cost, like: Array, parameters: Array, held: Memory, space: Workspace) -> TabledLayer:
-    def full(value: Array) -> Array:
-        return np.array(np.broadcast_to(value, like.shape), dtype=np.float64)
-
-    return TabledLayer(
-        cost.prefill.kernels, cost.first.kernels, full(cost.prefill.seconds), full(cost.first.seconds),
-        full(cost.last.seconds), full(parameters), full(held.weight_bytes), held.cache_bytes,
-        full(held.transient_bytes), *space,
-    )  # fmt: skip

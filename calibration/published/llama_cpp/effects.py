@@ -26,6 +26,7 @@ START = {
     "token_attention_flops_per_core": 1e11,
     "unpack_passes": 0.5,
     "launch_s": 3e-6,
+    "prompt_launch_s": 1e-5,
     "score_bytes": 20.0,
     "pass_s": 3e-4,
 }
@@ -203,6 +204,9 @@ EFFECTS = (
     Effect("launch_s", "device", _device, 0.2),
     Effect("launch_s", "build", _build, 0.5),
     Effect("launch_s", "one by one", _one_by_one, 0.7),  # Metal's kernels until 2025, and more of them
+    Effect("prompt_launch_s", "backend", _backend, 0.7),
+    Effect("prompt_launch_s", "generation", _generation, 0.4),
+    Effect("prompt_launch_s", "build", _build, 0.5),
     Effect("pass_s", "backend", _backend, 0.7),
     Effect("pass_s", "device", _device, 0.3),
 )
@@ -216,6 +220,7 @@ OWN_EFFECTS = tuple(
         ("attention_ratio", 0.3),
         ("cache_ratio", 0.3),
         ("launch_s", 0.3),
+        ("prompt_launch_s", 0.3),
         ("pass_s", 0.3),
     )
 )
@@ -231,6 +236,7 @@ CPU_START = {
     "product_flops_per_core": 1e11,
     "token_attention_flops_per_core": 1e10,
     "score_bytes": 0.01,  # a CPU's softmax works on what its cache holds
+    "prompt_launch_s": 1e-9,  # none: what a CPU does around a product of many rows, it does to each row
 }
 NOISE = 0.06  # scatter of a row in log units where nothing else is known
 ROWS_THAT_COUNT = 10  # of one device: more of them share the weight of so many, for they repeat the device's own ways

@@ -10,6 +10,7 @@ import numpy as np
 
 from latmodel.predict.intervals import conformal_quantile
 
+from ..pooled import pooled_scores
 from .effects import CPU_EFFECTS, CPU_START, EFFECTS, NOISE, OWN_EFFECTS, START, noise_of
 from .hierarchy import Fitted, fit_hierarchy
 from .law import Problem, Row
@@ -132,21 +133,9 @@ def median_error_by_device(some: Sequence[HeldOut]) -> float:
     return float(np.median([np.median(np.abs(np.expm1(-np.array(logs)))) for logs in by_device(some).values()]))
 
 
-SCORES_A_DEVICE = 3
-
-
 def scores(some: Sequence[HeldOut]) -> list[float]:
-    """|log ratio| for a conformal interval of a row of the next device: three of each device, so that each counts once.
-
-    Rows of one device are alike, so that their number is no evidence: a device has weight 1 / (devices + 1), and so has
-    the next one, whose rows may be worse than all (Lee, Barber and Willett 2023, "Distribution-free inference with
-    hierarchical data"). `conformal_quantile` adds one score for it; the largest stands for the others.
-    """
-    kept: list[float] = []
-    for logs in by_device(some).values():
-        ranked = sorted(abs(value) for value in logs)
-        kept += [ranked[(2 * pick + 1) * len(ranked) // (2 * SCORES_A_DEVICE)] for pick in range(SCORES_A_DEVICE)]
-    return sorted(kept) + [max(kept)] * (SCORES_A_DEVICE - 1) if kept else []
+    """|log ratio| for a conformal interval of a random row of the next device (`pooled.pooled_scores`)."""
+    return pooled_scores(list(by_device(some).values()))
 
 
 def coverage(some: Sequence[HeldOut], level: float = 0.9) -> float:

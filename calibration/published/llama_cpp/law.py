@@ -178,6 +178,7 @@ def ggml_of(values: dict[str, Any], cores: Any) -> GgmlCoefficients:
         token_attention_flops_per_s=values["token_attention_flops_per_core"] * cores,
         unpack_passes=values["unpack_passes"],
         launch_s=values["launch_s"],
+        prompt_launch_s=values.get("prompt_launch_s", 0.0),
         score_bytes=values["score_bytes"],
         narrow_cache=values.get("narrow_cache", 0.0),
         **few_rows,

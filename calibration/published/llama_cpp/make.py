@@ -32,7 +32,6 @@ TARGET = Path(latmodel.__file__).parent / "device" / "llama_cpp.json"
 # Where a device was measured under several, the one that its maker's own toolkit gives comes first.
 PREFERENCE = ("CUDA", "ROCm", "Metal", "Vulkan", "OpenCL", "CPU")
 NATIVE = {"nvidia": "CUDA", "amd": "ROCm", "apple": "Metal", "intel": "Vulkan"}
-MOST_SCORES = 500  # that a profile may hold of a phase
 ENOUGH_DEVICES = 9  # of a backend, for an interval of its own: of fewer the tenth may be worse than all
 SHOWN_BY = 3  # devices that must have run a width, for it to count as measured
 DIGITS = 4
@@ -104,12 +103,13 @@ def device_entries(side: Side) -> dict[str, Any]:
 
 
 def _entry(device: Device, rows: Sequence[Row], side: Side) -> dict[str, Any]:
+    numbers = [row.test.number for row in rows if row.test.number]
     return {
         "title": device.title, "backend": device.backend, "generation": device.generation.name,
         "bandwidth_bytes_per_s": device.bandwidth_bytes_per_s, "memory_bytes": device.memory_bytes,
         "cores": device.cores, "sheet_source": device.source, "rows": len(rows),
         "sources": sorted({row.test.source.split(" via ")[0][:60] for row in rows})[:4],
-        **tables_of(side, device),
+        **({"builds": [min(numbers), max(numbers)]} if numbers else {}), **tables_of(side, device),
     }  # fmt: skip
 
 
@@ -141,15 +141,15 @@ def _by_phase(held_out: Sequence[HeldOut], backend: str | None) -> dict[str, lis
         if len(by_device(of_phase)) < ENOUGH_DEVICES:
             return {}
         found[phase] = [rounded(value) for value in scores(of_phase)]
-    found["response"] = sorted(found["prefill"] + found["decode"])
-    return {phase: _thinned(values) for phase, values in found.items()}
+    return found  # none of a response, which is as far off as its parts (`predict.intervals`)
 
 
 def narrowest(rows: Sequence[Row]) -> dict[str, float]:
     """By backend of GPUs the least width of a model, per core of its device, that several devices have run.
 
-    Of narrower ones the products have too few tiles for the cores, and kernels are too short to hide their launches: an
-    H100 reads a prompt with 1024 wide layers at half the speed that the law gives (`benchmarks/boards`, llama-bench).
+    Of narrower ones products have too few tiles for the cores, and most of the time is `prompt_launch_s`, which is
+    known by backend and hardly by device: an H100's prompts through layers of 1024 are 18 % off
+    (`benchmarks/llama_cpp_board.py`).
     """
     found: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -162,12 +162,6 @@ def narrowest(rows: Sequence[Row]) -> dict[str, float]:
         for backend, widths in found.items()
         if len(widths) >= ENOUGH_DEVICES
     }
-
-
-def _thinned(ranked: list[float]) -> list[float]:
-    """The largest of every few, so that a profile may hold them and no quantile shrinks."""
-    step = -(-len(ranked) // MOST_SCORES)
-    return ranked[step - 1 :: step]
 
 
 def main() -> None:

@@ -88,12 +88,12 @@ class Attention(Layer):
 
     def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Projections, rotary embedding, norms of queries and keys, the output's gate."""
-        each, turned = numbers.activation_bytes, self.query_width + self.key_width
+        each = numbers.activation_bytes
         ops = [one.op(rows, numbers) for one in self.linears(hidden, fused=implementation.fuses_projections)]
         if self.rotary:
-            ops.append(implementation.rope(turned * (rows * self.rotary), each))
+            ops.append(implementation.rope(self.query_width, self.key_width, rows * self.rotary, each))
         if self.qk_norm:
-            elements = turned * (0.5 * rows)
+            elements = (self.query_width + self.key_width) * (0.5 * rows)
             ops.append(RMS.op("qk_norm", elements, self.head_dim, implementation, numbers, count=2.0))
         if self.output_gate or self.head_gate:
             ops.append(pointwise("gate", self.output_width * rows, moves=5.0, kernels=2.0, bytes_each=each))

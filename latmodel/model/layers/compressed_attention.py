@@ -59,9 +59,10 @@ class CompressedAttention(Layer):
 
     def dense_ops(self, hidden: Array, rows: Array, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """All products; rotary embedding, norms and the pooling."""
-        each, turned = numbers.activation_bytes, (self.heads + 1.0) * self.head_dim * rows
+        each = numbers.activation_bytes
         pooled = pointwise("pool", hidden * rows, moves=8.0, kernels=12.0 if self.rate else 0.0, bytes_each=each)
-        return [*(one.op(rows, numbers) for one in self.linears(hidden)), implementation.rope(turned, each), pooled]
+        rope = implementation.rope(self.heads * self.head_dim, self.head_dim, rows, each)
+        return [*(one.op(rows, numbers) for one in self.linears(hidden)), rope, pooled]
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:
         """Attention to the window and to the entries, or those chosen; scores of the indexer for all entries.

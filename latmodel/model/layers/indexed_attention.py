@@ -55,8 +55,8 @@ class IndexedAttention(Layer):
         ops = self.attention.dense_ops(hidden, rows, implementation, numbers)
         if self.indexer is not None:
             ops += [one.op(rows, numbers) for one in self.indexer.linears(hidden)]
-            turned = (self.indexer.heads + 1.0) * self.indexer.head_dim * rows
-            ops.append(implementation.rope(turned, numbers.activation_bytes))
+            key = self.indexer.head_dim
+            ops.append(implementation.rope(self.indexer.heads * key, key, rows, numbers.activation_bytes))
         return ops
 
     def context_ops(self, step: Step, implementation: Implementation, numbers: Numbers) -> list[OpCost]:

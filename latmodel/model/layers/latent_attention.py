@@ -46,7 +46,6 @@ class LatentAttention(Layer):
         normed, norms = self.latent_rank, 1.0
         if self.query_rank is not None:
             normed, norms = self.latent_rank + self.query_rank, 2.0
-        turned = (self.heads + 1.0) * self.rope_dim * rows
         gate: list[OpCost] = []
         if self.gate_width is not None:
             gated = self.heads * self.value_dim * rows
@@ -60,7 +59,7 @@ class LatentAttention(Layer):
                 "latent_norm", normed * rows, moves=implementation.norm_moves,
                 kernels=implementation.norm_kernels * norms, bytes_each=numbers.activation_bytes, summed=normed,
             ),
-            implementation.rope(turned, numbers.activation_bytes),
+            implementation.rope(self.heads * self.rope_dim, self.rope_dim, rows, numbers.activation_bytes),
             self._output(hidden).op(rows, numbers),
             *gate,
         ]  # fmt: skip

@@ -39,7 +39,7 @@ class SharedAttention(Layer):
         a, each = self.attention, numbers.activation_bytes
         ops = [one.op(rows, numbers) for one in self.linears(hidden)]
         if a.rotary:
-            ops.append(implementation.rope(a.query_width * (rows * a.rotary), each))
+            ops.append(implementation.rope(a.query_width, 0.0, rows * a.rotary, each))
         if a.qk_norm:
             ops.append(RMS.op("qk_norm", a.query_width * rows, a.head_dim, implementation, numbers))
         return ops

@@ -12,6 +12,7 @@ from ...predict.target import Work
 from ...predict.timeline import mean_overlapped
 from ..goals import Corner, Scenario
 from ..space import SearchSpace
+from ..tabled import at
 from ..tables import Tables, tables
 
 
@@ -52,12 +53,10 @@ def check_tables(space: SearchSpace, where: Scenario, lookahead: int, part: tupl
 
 
 def _blocks(table: Tables, shapes: Corner) -> Load:
-    attention, ffn = table.attention, table.ffn_least if shapes.least else table.ffn
-    kernels = attention.prefill_kernels_at(shapes.stem) + ffn.prefill_kernels_at(shapes.ffn)
-    seconds = (attention.prefill_s[shapes.stem] + ffn.prefill_s[shapes.ffn]) * shapes.depth
-    return Load(kernels * shapes.depth, seconds, 0.0)
+    each = table.blocks(shapes.stem, shapes.ffn, shapes.least)
+    return Load(each.prefill_kernels * shapes.depth, each.prefill_s * shapes.depth, 0.0)
 
 
 def _head(table: Tables, shapes: Corner) -> Load:
     head = table.head
-    return Load(head.prefill_kernels_at(shapes.stem), head.prefill_s[shapes.stem], np.zeros(shapes.size))
+    return Load(at(head.prefill_kernels, shapes.stem), head.prefill_s[shapes.stem], np.zeros(shapes.size))
