@@ -39,6 +39,7 @@ class Record:
 class _Fixed(type):
     """Makes a class of its annotations: slots, defaults, and the fields' names; `field(init=False)` is a slot alone."""
 
+    field_names: frozenset[str]
     field_defaults: dict[str, Any]
     field_values: Callable[[Any], Any]  # of all fields of a record at once
 
@@ -47,6 +48,7 @@ class _Fixed(type):
         defaults = {slot: namespace.pop(slot) for slot in slots if slot in namespace}
         names = tuple(slot for slot in slots if not isinstance(defaults.get(slot), Field))
         made = super().__new__(mcs, name, bases, {**namespace, "__slots__": slots, "__match_args__": names})
+        made.field_names = frozenset(names)
         made.field_defaults = {slot: value for slot, value in defaults.items() if slot in names}
         made.field_values = attrgetter(*names) if names else id
         return made
@@ -64,17 +66,16 @@ def _annotated(namespace: Mapping[str, Any]) -> tuple[str, ...]:
 class FixedRecord(Record, metaclass=_Fixed):
     """A record that is made once: as a frozen data class with slots, with one copy of each method for all classes.
 
-    Its fields stand in one class; what it derives from has none.
+    Its fields stand in one class, beside no class variables; what it derives from has none.
     """
 
     def __init__(self, *values: Any, **named: Any) -> None:
         kind = type(self)
         names: tuple[str, ...] = self.__match_args__
         given = {**kind.field_defaults, **dict(zip(names, values, strict=False)), **named}
-        if len(values) > len(names) or len(given) > len(names) or not named.keys().isdisjoint(names[: len(values)]):
-            raise TypeError(f"{kind.__name__} takes each of {', '.join(names)} once, and nothing else")
-        if missing := [name for name in names if name not in given]:
-            raise TypeError(f"{kind.__name__} lacks {', '.join(missing)}")
+        twice = values and (len(values) > len(names) or not named.keys().isdisjoint(names[: len(values)]))
+        if twice or given.keys() != kind.field_names:
+            raise TypeError(f"{kind.__name__} takes {', '.join(names)}: each once, and what has no default always")
         for name, value in given.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
