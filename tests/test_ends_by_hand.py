@@ -287,8 +287,11 @@ def test_several_devices_add_their_sums_to_times_and_ends_alike() -> None:
 )  # fmt: skip
 def test_only_blocks_of_attention_and_a_dense_ffn_that_divide_are_cut(block: Block) -> None:
     good = Group(2.0, Block(Attention(8.0, 2.0, 64.0), FeedForward(512.0)))
-    cut = share_of(Architecture((good,), 256.0, 100.0), 4).groups[0].block
-    assert cut == Block(Attention(2.0, 1.0, 64.0), FeedForward(128.0))
+    whole = share_of(Architecture((good,), 256.0, 100.0), 4)
+    cut = whole.groups[0].block
+    assert (whole.vocab_size, whole.hidden_size) == (25.0, 256.0) and cut == Block(
+        Attention(2.0, 1.0, 64.0), FeedForward(128.0)
+    )
     for groups in ((Group(1.0, block),), (good, Group(1.0, block))):
         with pytest.raises(UsageError, match="--devices"):
             share_of(Architecture(groups, 256.0, 100.0), 4)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from latmodel.predict.inputs import work_of
 from latmodel.quality import score
 from latmodel.quality.shapes import with_counts
 from latmodel.search.goals import Corner, Limit, Objective, Scenario, call, measures, objective_named
-from latmodel.search.run import best_per_depth, frontier, measure_of
+from latmodel.search.run import best_per_depth, frontier, job_of, measure_of
 from latmodel.search.scored import Scored, ScoreObjective, best_row, near_usual
 from latmodel.search.space import SearchSpace
 from latmodel.search.tables import tables
+from latmodel.units import show_seconds
 
 TOY, QUICK = toy_predictor(), toy_predictor(launch_s=0.0, block_s=0.0, prefill_block_s=0.0, pass_s=0.0, token_s=0.0)
 H100 = Predictor.load("h100", "vllm")
@@ -260,3 +262,17 @@ def test_limits_that_hold_alone_and_not_together_are_told_so() -> None:
             limits=[Objective("params").at_least(9 * largest)],
             quality="params",
         )
+
+
+def test_a_first_look_at_a_large_space_is_a_front_to_prune_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few sizes and depths of each hidden size: here of all, so that it is the whole answer."""
+    job = job_of(QUICK, SPACE, WORK, None, None, "params", None, (), (), False)
+    assert len(job.look()) == 0
+    monkeypatch.setattr("latmodel.search.job.PART_ENTRIES", len(SPACE))
+    assert len(job.look()) == 0
+    monkeypatch.setattr("latmodel.search.job.PART_ENTRIES", len(SPACE) - 1)
+    front, whole = job.look(), frontier(QUICK, SPACE, WORK, quality="params")
+    assert np.sort(front.values[:, 0]) == pytest.approx(np.sort(whole.response_s), rel=1e-12) and len(front) > 2
+    quickest = show_seconds(float(whole.response_s.min()))
+    with pytest.raises(BudgetError, match=f"FFN 2048, takes {re.escape(quickest)}; raise --budget or widen"):
+        frontier(QUICK, SPACE, WORK, budget_s=0.9 * float(whole.response_s.min()), quality="params")

@@ -8,6 +8,7 @@ from search_toy import toy_predictor
 
 from latmodel.device.coefficient import Coefficient, check_names, check_values
 from latmodel.device.merge import LEAST_SPREAD, ODD, _distance, _mean, _pooled, merge, odd_boards
+from latmodel.device.profile import RuntimePart
 from latmodel.errors import ProfileError
 from latmodel.laws.priors import OPTIONAL, Prior
 
@@ -123,3 +124,17 @@ def test_a_table_has_every_name_and_values_in_range() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=word):
             check_names(table, KNOWN, "w")
+
+
+def test_a_coefficient_is_a_number_that_is_not_negative_and_a_host_s_range_holds_one() -> None:
+    for value in (0.0, 1e24):
+        assert Coefficient(value=value).value == value
+    for value in (-1e-9, 1.01e24, math.nan, math.inf):
+        with pytest.raises(ValueError, match="value"):
+            Coefficient(value=value)
+    part = toy_predictor().profile.runtimes["eager"].model_dump()
+    for good in ((1.0, 1.0), (1e-3, 1.0), (1.0, 1e3)):
+        assert RuntimePart.model_validate({**part, "host_range": good}).host_range == good
+    for bad in ((1.01, 1.0), (1.0, 0.99), (0.0, 1.0), (1.0, 1001.0)):
+        with pytest.raises(ValueError, match="host_range"):
+            RuntimePart.model_validate({**part, "host_range": bad})
