@@ -48,7 +48,9 @@ def groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
 def fitted(rows: Sequence[Row]) -> Profile:
     """What `latmodel fit` makes of the rows."""
     prior = load_profile(rows[0].gpu)
-    return build(subject(prior.gpu, prior), [observation(row) for row in rows], prior, ["few rows"])[0]
+    return build(subject(prior.gpu, prior), [observation(row) for row in rows], prior, ["few rows"], rows[0].attention)[
+        0
+    ]
 
 
 def line(rows: Sequence[Row], count: int) -> list[str]:

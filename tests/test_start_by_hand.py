@@ -132,7 +132,7 @@ def test_the_gap_of_blocks_that_split_nothing_is_free_where_a_profile_has_it() -
 
 
 def test_with_a_profile_they_start_from_what_it_holds() -> None:
-    """A host's coefficients stay within a factor of 1.65 (0.5) or what they were; those of no use are the sheet's."""
+    """A host's coefficients stay within a factor of 1.65 (0.5) or what they were; what is fixed or nothing there is held."""
     prior = with_values(
         launch_s=(2e-5, "fitted"), pass_s=(3e-4, "undetermined"), token_s=(9e-4, "fixed"), block_s=(0.0, "fitted")
     )  # fmt: skip
@@ -143,7 +143,9 @@ def test_with_a_profile_they_start_from_what_it_holds() -> None:
     free = {name.rsplit(".", 1)[1]: p for name, p in one.free.items() if name.startswith(f"runtime.{RUNTIME}.")}
     assert free["launch_s"].value == 2e-5 and free["launch_s"].spread == pytest.approx(0.6, rel=2e-3)
     assert free["pass_s"].value == 3e-4
-    assert free["token_s"] == RUNTIME_PRIORS["token_s"] and free["block_s"] == RUNTIME_PRIORS["block_s"]
+    assert "token_s" not in free and "block_s" not in free
+    assert (start[RUNTIME][0].token_s, start[RUNTIME][0].block_s) == (9e-4, 0.0)
+    assert "runtime.my-own.token_s" in one.free
     known, _ = prior.device_table("bfloat16", RUNTIME)
     name = "gemm.bandwidth_efficiency"
     assert one.free[f"device.{name}"].value == known[name].value

@@ -91,11 +91,26 @@ def subject(gpu: str, prior: Profile | None) -> Subject:
     return Subject("cpu", prior.title, "cpu", prior.device.sheet)
 
 
-def refinement(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Profile | None) -> make.Problem:
-    """Start and priors: the data sheet's, moved to what a prior profile holds; what it learned of kernels stays."""
+def refinement(
+    device: Subject, dtype: DType, runtimes: Sequence[str], prior: Profile | None, attention: str | None = None
+) -> make.Problem:
+    """Start and priors: the data sheet's, moved to what a prior profile holds; what it learned of kernels stays.
+
+    `attention` is how the rows to be fitted attended, where that is not the runtimes' own way.
+
+    Raises:
+        ProfileError: no such device, or a CPU that was never calibrated.
+        UsageError: a runtime has no such attention.
+    """
     base = _from_sheet(device, dtype, runtimes, prior)
-    if prior is None:
-        return base
+    task = base if prior is None else _moved_to(prior, base, dtype, runtimes)
+    if attention is None:
+        return task
+    table = {name: (own, way.with_attention(attention)) for name, (own, way) in task.start.runtimes.items()}
+    return replace(task, start=replace(task.start, runtimes=table))
+
+
+def _moved_to(prior: Profile, base: make.Problem, dtype: DType, runtimes: Sequence[str]) -> make.Problem:
     kernels_of = next((name for name in runtimes if name in prior.runtimes), None)
     coefficients, _ = prior.device_coefficients(dtype, kernels_of)
     known = {f"device.{name}": item for name, item in prior.device_table(dtype, kernels_of)[0].items()}
@@ -103,13 +118,16 @@ def refinement(device: Subject, dtype: DType, runtimes: Sequence[str], prior: Pr
     for name in runtimes:
         if name in prior.runtimes:
             part = prior.runtimes[name]
-            table[name] = (prior.runtime_coefficients(name), IMPLEMENTATIONS[part.implementation])
+            table[name] = (prior.runtime_coefficients(name), part.measured_as)
             known |= {f"runtime.{name}.{key}": item for key, item in part.coefficients.items()}
             if (corrector := prior.corrector(dtype, name)) is not None:
                 correctors[name] = corrector
     usable = {name: item for name, item in known.items() if item.value > 0.0 and item.status != "fixed"}
     graphs = {name: prior for one in runtimes for name, prior in make.graph_priors(one).items() if name in usable}
-    free = make.tightened({**base.free, **graphs}, usable, loosen_hosts=True)
+    # What the profile holds fixed, or has not, stays so: a host that launches graphs spends nothing on kernels.
+    others = tuple(f"runtime.{name}." for name in runtimes if name not in prior.runtimes)
+    left = {name: one for name, one in {**base.free, **graphs}.items() if name in usable or name.startswith(others)}
+    free = make.tightened(left, usable, loosen_hosts=True)
     solver = partial(annealed_fit, known_error=law_error_before(prior.runtimes.get(kernels_of or "")))
     return make.Problem(Setup(base.start.sheet, coefficients, table, correctors), free, solver)
 

@@ -24,11 +24,16 @@ from ..published import cards as published
 from ..published.families import SOURCES
 from ..sources import depth_width
 
+UNKNOWN_OVERHEAD = 0.6e9  # bytes of a runtime that nobody measured
+# What rows of times say nothing of stays as the profile has it.
+KEPT = ("memory_cache_copies", "unpack_moves", "formats", "corrected", "extrapolation_factor", "engine", "dtypes")
 MAX_FOLDS = 20  # cross-validation leaves out this many groups of rows in turn at most
 
 
-def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | None, out: Path | None) -> Iterator[str]:
-    """Fit, write the profile, and yield the lines of the report.
+def fit_observations(
+    gpu: str, files: Sequence[Path], form: str, prior: str | None, out: Path | None, attention: str | None = None
+) -> Iterator[str]:
+    """Fit, write the profile, and yield the lines of the report; `attention` is how the measured runs attended.
 
     Raises:
         UsageError: no file, an unknown format, or a row that is wrong; file, row and field are named.
@@ -38,6 +43,8 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
     if form in SOURCES:
         if prior is not None:
             raise UsageError(f"--prior does not apply to --from {form}: those fits start at the data sheet")
+        if attention is not None:
+            raise UsageError(f"--attention does not apply to --from {form}: those are kernels, not runs")
         yield from _fit_published(datasheet(gpu), files, form, out)
         return
     if form not in READERS:
@@ -45,11 +52,16 @@ def fit_observations(gpu: str, files: Sequence[Path], form: str, prior: str | No
     if not files:
         raise UsageError("give at least one --observations FILE; `latmodel fit --template` prints one to fill in")
     read = [row for path in files for row in READERS[form](path)]
-    yield from fit_rows(name, read, [path.name for path in files], prior, out)
+    yield from fit_rows(name, read, [path.name for path in files], prior, out, attention)
 
 
 def fit_rows(
-    name: str, read: Sequence[Observation], sources: Sequence[str], prior: str | None, out: Path | None
+    name: str,
+    read: Sequence[Observation],
+    sources: Sequence[str],
+    prior: str | None,
+    out: Path | None,
+    attention: str | None = None,
 ) -> Iterator[str]:
     """Fit observations of one device, write the profile, and yield the lines of the report.
 
@@ -66,8 +78,8 @@ def fit_rows(
     known = _prior(name, prior)
     device = subject(name, known)
     rows, warnings = merged_duplicates(rows)
-    warnings += _unlike_the_profile(device, rows, known)
-    profile, fitted = build(device, rows, known, sources)
+    warnings += _unlike_the_profile(device, rows, known, attention)
+    profile, fitted = build(device, rows, known, sources, attention)
     path = out or Path("profiles") / f"{name}.json"
     write_profile(profile, path)
     yield fit_report(fitted, profile, rows[0].dtype, "table")
@@ -79,9 +91,11 @@ def _device_name(gpu: str) -> str:
     return "cpu" if gpu == "cpu" else datasheet(gpu).name
 
 
-def _unlike_the_profile(device: Subject, rows: Sequence[Observation], prior: Profile | None) -> list[str]:
+def _unlike_the_profile(
+    device: Subject, rows: Sequence[Observation], prior: Profile | None, attention: str | None
+) -> list[str]:
     """Warnings on rows that are unlike each other, by what the profile (or the data sheet) leads to expect of them."""
-    start = refinement(device, rows[0].dtype, sorted({row.runtime for row in rows}), prior).start
+    start = refinement(device, rows[0].dtype, sorted({row.runtime for row in rows}), prior, attention).start
     return check_against(rows, [-residual for residual in make.residuals_at(start, rows)])
 
 
@@ -112,12 +126,16 @@ def _prior(device: str, name: str | None) -> Profile | None:
 
 
 def build(
-    device: Subject, rows: Sequence[Observation], prior: Profile | None, files: Sequence[str]
+    device: Subject,
+    rows: Sequence[Observation],
+    prior: Profile | None,
+    files: Sequence[str],
+    attention: str | None = None,
 ) -> tuple[Profile, Fitted]:
     """The profile that observations of one dtype and any runtimes make, refined from `prior` if there is one."""
     dtype = rows[0].dtype
     runtimes = sorted({row.runtime for row in rows})
-    task = refinement(device, dtype, runtimes, prior)
+    task = refinement(device, dtype, runtimes, prior, attention)
     fitted = task.solve(rows)
     groups = fold_names(rows)
     held_out = make.leave_out(task, rows, groups, warm=False) if len(set(groups)) > 1 else None
@@ -168,13 +186,13 @@ def _runtime_part(
     some = [rows[i] for i in mine]
     scores = joined_scores(before, some, None if held_out is None else [held_out[i] for i in mine])
     own = {rows[0].dtype: make.device_table(fitted)} if before is not None and before.device else {}
+    kept = {} if before is None else {field: getattr(before, field) for field in KEPT}
     return make.runtime_part(
-        fitted, name, host="as observed", machine=machine_key(), note="", device=own, conformal_scores=scores,
-        corrected=[] if before is None else before.corrected,
+        fitted, name, host="as observed", machine=machine_key(), note="", device=own, conformal_scores=scores, **kept,
         host_range=host_range(fitted, name, some, task.start.runtimes[name][0]),
         ranges=joined_ranges(before, some),
         layers=sorted(measured_layers(some).union(before.layers if before is not None else ())),
-        memory_overhead_bytes=before.memory_overhead_bytes if before is not None else 0.6e9,
+        memory_overhead_bytes=before.memory_overhead_bytes if before is not None else UNKNOWN_OVERHEAD,
     )  # fmt: skip
 
 

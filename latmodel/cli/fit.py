@@ -29,6 +29,12 @@ TOOLS = ("vllm-bench", "optimum-benchmark")
               )  # fmt: skip
 @click.option("--prior", type=Source(), default=None, metavar="PROFILE",
               help="Profile to refine. [default: the device's own, or its data sheet]")  # fmt: skip
+@click.option(
+    "--attention",
+    default=None,
+    metavar="NAME",
+    help="How the runs attended, as `predict --attention` has it. [default: the runtime's]",
+)
 @click.option("--out", type=OutputFile(), default=None,
               help="Profile to write. [default: ./profiles/NAME.json]")  # fmt: skip
 def fit(**options: Any) -> None:
@@ -44,6 +50,8 @@ def fit(**options: Any) -> None:
         return
     if options["gpu"] is None:
         raise UsageError("give --gpu NAME: the device that was measured")
+    if options["attention"] is not None and options["format_"] in (LLAMA_BENCH, *TOOLS):
+        raise UsageError(f"--attention does not go with --from {options['format_']}: its files say what ran")
     if options["format_"] == LLAMA_BENCH:
         for line in load("verbs.fit_llama_bench").fit_llama_bench(
             options["gpu"], list(options["observations"]), _llama(options["config"]), options["prior"], options["out"]
@@ -61,8 +69,9 @@ def fit(**options: Any) -> None:
         raise UsageError(f"--config goes with --from {', '.join((LLAMA_BENCH, *TOOLS))} alone")
     verb = load("verbs.fit")
     for line in verb.fit_observations(
-        options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"]
-    ):
+        options["gpu"], list(options["observations"]), options["format_"], options["prior"], options["out"],
+        options["attention"],
+    ):  # fmt: skip
         click.echo(paragraph(line))
 
 
