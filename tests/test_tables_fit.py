@@ -122,6 +122,13 @@ def test_marks_have_a_legend(run: Callable[..., str]) -> None:
     assert "\n! " in text
 
 
+def test_a_mark_that_did_not_fit_has_no_legend(run: Callable[..., str]) -> None:
+    """The score is beyond what it was fitted on; a narrow terminal has no room for it, nor words of its mark."""
+    wide, narrow = (run(width, "predict", "128x16384") for width in (200, 60))
+    assert " ?" in wide and "\n? " in wide
+    assert "?" not in narrow
+
+
 @pytest.mark.parametrize("words", [lists[0] for lists in PRINTS.values()], ids=lambda words: words[0])
 def test_forty_columns_are_enough(words: list[str], run: Callable[..., str]) -> None:
     assert max(map(len, run(40, *words).splitlines())) <= 40

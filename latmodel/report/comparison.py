@@ -49,7 +49,7 @@ def compare(
             row["notes"] = [*row["notes"], *said]
         return Answer(render(rows, output_format, []), notes_of(rows))
     text = render(rows, output_format, _columns(rows, predictors[0]), title=_title(workloads[0]))
-    return Answer("\n".join([text, paragraph("\n".join([*said, *legend(rows)]))]), notes_of(rows))
+    return Answer("\n".join([text, paragraph("\n".join([*said, *legend(rows, text)]))]), notes_of(rows))
 
 
 def _fastest(rows: Sequence[dict[str, Any]]) -> str:

@@ -41,7 +41,7 @@ def frontier_text(front: "Frontier", limit: int, output_format: Any, notes: Sequ
     text = render(rows, output_format, _columns(front, score), title=_title(front), styles=styles)
     if output_format == "md":
         return text
-    return "\n".join([text, paragraph("\n".join([*said, *legend(rows)]))])
+    return "\n".join([text, paragraph("\n".join([*said, *legend(rows, text)]))])
 
 
 def _columns(front: "Frontier", score: Any) -> list[Column]:

@@ -43,7 +43,7 @@ def predict_over(
     columns += [_column(name) for name in over]
     columns += prediction_columns(predictor.interval.level)
     text = render(rows, output_format, columns, title=f"{predictor.profile.title}, {predictor.runtime}")
-    after = "" if output_format == "md" else "\n" + paragraph("\n".join(legend(rows)[1:]))
+    after = "" if output_format == "md" else "\n" + paragraph("\n".join(legend(rows, text)[1:]))
     return Answer(text + after.rstrip("\n"), notes_of(rows)), rows
 
 

@@ -58,7 +58,7 @@ def predict_one(
     columns += [*_generation_columns(generation), *(LIMIT_COLUMNS if limits else [])]
     tables = [render([row], output_format, columns, title=title)]
     if output_format == "table":
-        tables[0] += "\n" + paragraph("\n".join(legend([row])))
+        tables[0] += "\n" + paragraph("\n".join(legend([row], tables[0])))
     if operators:
         tables.append(render(parts, output_format, BREAKDOWN_COLUMNS))
     return Answer("\n\n".join(tables), row["notes"])

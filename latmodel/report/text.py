@@ -117,13 +117,16 @@ def _on_measured_host(row: Row) -> str:
 MEASURED_HOST_COLUMN = Column("measured host", _on_measured_host, 5)
 
 
-def legend(rows: Sequence[Row]) -> list[str]:
-    """One line for each mark that the columns above use in these rows."""
+def legend(rows: Sequence[Row], shown: str) -> list[str]:
+    """One line for each mark that the columns above use in these rows, whose table is `shown`.
+
+    A score that did not fit the terminal has no mark to explain; that a prediction is extrapolated is always said.
+    """
     lines = ["Shape is layers × hidden; TTFT is the prefill, TPOT a decode step."]
     if any(row["extrapolated"] for row in rows):
         lines.append("~ lies outside what the profile was fitted on; its interval is widened.")
     if not all(row["fits_memory"] for row in rows):
         lines.append("! does not fit the memory.")
-    if any(row.get("effective_parameters_cautions") for row in rows):
+    if "?" in shown and any(row.get("effective_parameters_cautions") for row in rows):
         lines.append("? lies outside what the score of quality was fitted on.")
     return lines
