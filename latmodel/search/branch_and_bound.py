@@ -24,8 +24,8 @@ LEAF = 8
 SCAN_LEAF, SCAN_BATCH = 1024, 64
 # Shapes found before they are merged into the front: sorting is dearer than looking up.
 MERGE = 32_768
-# With three goals and more that is dearer still: as many as this share of the front, at least.
-MERGE_SHARE = 1.0
+# With three goals and more that is dearer still: this many times as many as are on the front, at least.
+MERGE_TIMES = 2.0
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Search:
     def run(self, front: Front) -> Front:
         """The front of this part's shapes and the given ones."""
         stack, unmerged, held = [whole(self.tables[0], self.depths.size)], [], 0
-        share = MERGE_SHARE if len(self.goals) > 2 else 0.0
+        times = MERGE_TIMES if len(self.goals) > 2 else 0.0
         while stack:
             boxes = stack.pop()
             if boxes.stem.size > self.batch:
@@ -125,7 +125,7 @@ class Search:
             points = self._price(boxes.take(small), front)
             unmerged.append(points)
             held += len(points)
-            if held >= max(MERGE, share * len(front)):
+            if held >= max(MERGE, times * len(front)):
                 front, unmerged, held = front.merged(unmerged), [], 0
             if not small.all():
                 large = boxes.take(~small)
