@@ -73,6 +73,9 @@ def test_a_measured_host_narrows_what_was_the_spread_over_hosts() -> None:
         return math.log(p.response_s_high / p.response_s_low)
 
     assert width(measured(prior).profile) < 0.7 * width(prior)
+    part = prior.runtimes[RUNTIME].model_copy(update={"host_range": (0.4, 2.0)})  # as few rows given to `fit` leave it
+    open_ = prior.model_copy(update={"runtimes": {**prior.runtimes, RUNTIME: part}})
+    assert width(measured(open_).profile) == pytest.approx(width(measured(prior).profile))
     ours = load_profile("3090")  # its interval was measured on whole models, and stays
     assert measured(ours).profile.runtimes[RUNTIME].conformal_scores == ours.runtimes[RUNTIME].conformal_scores
 

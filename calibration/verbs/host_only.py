@@ -123,7 +123,7 @@ def fit_host(prior: Profile, runtime: str, rows: Sequence[Observation], host: st
     changed = part.model_copy(
         update={
             "coefficients": {**part.coefficients, **{name: fitted_part[name] for name in HOST_TERMS}},
-            "host": host, "machine": machine_key(),
+            "host": host, "machine": machine_key(), "host_range": (1.0, 1.0),  # what few rows left open is measured now
             "note": f"host time measured on {host}, {date}, by tiny blocks; kernels are those of {prior.name}, "
             f"{prior.quality.kind}: run `latmodel calibrate --gpu {prior.gpu}` without --host-only to measure them too",
         }
