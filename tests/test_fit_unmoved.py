@@ -78,6 +78,7 @@ def test_rows_are_priced_with_the_attention_that_they_had() -> None:
     for attention in ("eager", None):
         made, _ = build(subject(card.gpu, card), [row], card, ["rows"], attention)
         launches.append(made.runtimes["transformers-eager"].coefficients["launch_s"].value)
+        assert any("--attention eager" in note for note in made.provenance.notes) is (attention == "eager")
     before = card.runtimes["transformers-eager"].coefficients["launch_s"].value
     assert launches[0] == pytest.approx(before, rel=0.01)
     assert launches[1] > 1.1 * before  # taken for a slow host

@@ -28,8 +28,9 @@ UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1e-3: "thousandths", 60.0: "m
 TYPICAL_DEPTH = 32.0  # blocks of the model whose host time is meant
 HOST_GRID = np.linspace(-2.0, 2.0, 401)  # log factors on a host's time
 Range = tuple[float, float]
-MISTAKEN, MISTAKEN_BY = 0.1, math.log(2.0)  # how often rows are of something else than they say, and by how much
-HALF_WITHIN = 0.6745
+# How often rows are of something else than they say, and by how many log units: assumed, nobody has counted.
+MISTAKEN, MISTAKEN_BY = 0.1, math.log(2.0)
+HALF_WITHIN = 0.6745  # standard deviations of a normal distribution
 ENOUGH = 9  # held-out rows from which their own 90 % quantile exists
 
 

@@ -123,7 +123,7 @@ def _moved_to(prior: Profile, base: make.Problem, dtype: DType, runtimes: Sequen
             if (corrector := prior.corrector(dtype, name)) is not None:
                 correctors[name] = corrector
     usable = {name: item for name, item in known.items() if item.value > 0.0 and item.status != "fixed"}
-    graphs = {name: prior for one in runtimes for name, prior in make.graph_priors(one).items() if name in usable}
+    graphs = {key: one for name in runtimes for key, one in make.graph_priors(name).items() if key in usable}
     # What the profile holds fixed, or has not, stays so: a host that launches graphs spends nothing on kernels.
     others = tuple(f"runtime.{name}." for name in runtimes if name not in prior.runtimes)
     left = {name: one for name, one in {**base.free, **graphs}.items() if name in usable or name.startswith(others)}

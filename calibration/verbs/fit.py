@@ -145,13 +145,15 @@ def build(
     parts = dict(prior.runtimes) if prior is not None else {}
     for name in runtimes:
         parts[name] = _runtime_part(task, fitted, name, rows, held_out, parts.get(name))
+    notes = [] if prior is None else [f"refined from {prior.name} of {prior.provenance.date}"]
+    notes += [] if attention is None else [f"the rows attended by {attention}: predict with --attention {attention}"]
     profile = Profile(
         schema_version=2, name=device.name, gpu=device.name, title=device.title,
         device=_device_part(device, fitted, dtype, prior, runtimes), runtimes=parts,
         quality=Quality(kind="calibrated", errors=errors),
         provenance=Provenance(
             source=", ".join(files)[:2000], date=datetime.date.today().isoformat(), rows=f"{len(rows)} observations",
-            made_by="latmodel fit", notes=[f"refined from {prior.name} of {prior.provenance.date}"] if prior else [],
+            made_by="latmodel fit", notes=notes,
         ),
     )  # fmt: skip
     return profile, fitted
