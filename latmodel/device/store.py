@@ -24,7 +24,7 @@ def load_profile(name: str | os.PathLike[str], runtime: str | None = None) -> Pr
     text = os.fspath(name)
     if runtime != LLAMA_CPP.name:
         return _load(text)
-    from .llama_cpp import find_published, published_profile, with_llama_cpp
+    from .llama_cpp import find_published, published_profile
 
     try:
         profile = _load(text)
@@ -33,7 +33,20 @@ def load_profile(name: str | os.PathLike[str], runtime: str | None = None) -> Pr
         if (published := find_published(text)) is None:
             raise
         return published_profile(published)
-    return profile if runtime in profile.runtimes else with_llama_cpp(profile)
+    return with_runtime(profile, runtime)
+
+
+def with_runtime(profile: Profile, runtime: str | None) -> Profile:
+    """The profile, with what others published of llama.cpp on its device if that is asked for and not in it.
+
+    Raises:
+        ProfileError: nothing is known of llama.cpp on its device.
+    """
+    if runtime != LLAMA_CPP.name or runtime in profile.runtimes:
+        return profile
+    from .llama_cpp import with_llama_cpp
+
+    return with_llama_cpp(profile)
 
 
 def _load(text: str) -> Profile:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..configs.models import NamedModel, read_model
 from ..configs.tables import read_table
-from ..device.store import load_profile
+from ..device.store import load_profile, with_runtime
 from ..errors import LatmodelError, ProfileError, UsageError
 from ..model.config import CONFIG_FIELDS, MAX_DIMENSION, Workload
 from ..model.defaults import fill_dimensions
@@ -106,10 +106,11 @@ def _predictor(given: Predictor, gpu: str | None, runtime: str | None, host: Any
         wanted = (runtime or given.runtime, host or given.host, attention or given.attention)
         if wanted == (given.runtime, given.host, given.attention):
             return given
+        profile = with_runtime(given.profile, runtime)
         return Predictor(
-            given.profile, wanted[0], given.interval.level, given.memory_bytes, host=wanted[1], attention=wanted[2]
+            profile, wanted[0], given.interval.level, given.memory_bytes, host=wanted[1], attention=wanted[2]
         )
-    return Predictor(load_profile(gpu), runtime, given.interval.level, host=host, attention=attention)
+    return Predictor(load_profile(gpu, runtime), runtime, given.interval.level, host=host, attention=attention)
 
 
 def _predict(group: Group, rows: Sequence[dict[str, Any]], path: Path) -> list[Prediction]:
