@@ -121,6 +121,23 @@ def test_budget_and_memory_are_kept_on_every_device():
         frontier(FAST, SPACE, budget_s=0.5, also=[also], quality="params")
 
 
+def test_a_row_tells_of_every_device_and_work_that_it_kept_the_budget_on():
+    also = [Scenario(SLOW, Workload()), Scenario(FAST, LONG), Scenario(FAST, Workload(prompt_tokens=4000))]
+    limits = [Objective("throughput", also[1]).at_least(1.0)]
+    found = frontier(FAST, SPACE, budget_s=3.0, also=[also[0], also[2]], limits=limits, quality="params")
+    assert list(found.scenarios) == ["toy/eager", "toy/eager 2", "toy/eager 3"]
+    for row, config in ((row, found.config(index)) for index, row in enumerate(found.to_rows())):
+        for name, where in zip(found.scenarios, (also[0], also[2], also[1]), strict=True):
+            known = where.predictor.predict(config, where.workload)
+            for field in ("response_s", "response_s_low", "response_s_high", "peak_memory_bytes"):
+                assert row[f"{field}@{name}"] == pytest.approx(getattr(known, field), rel=1e-9)
+            assert row[f"fits_memory@{name}"] and row[f"extrapolated_because@{name}"] == list(
+                known.extrapolated_because
+            )
+    alone = frontier(FAST, SPACE, budget_s=3.0, quality="params")
+    assert alone.scenarios == {} and not any("@" in name for name in alone.to_rows()[0])
+
+
 def test_the_limit_that_binds_is_named():
     with pytest.raises(BudgetError) as caught:
         frontier(FAST, SPACE, budget_s=4.0, limits=[Objective("decode").at_most(1e-6)], quality="params")

@@ -123,11 +123,34 @@ READ_BACK = [
 ]
 
 
+ENGINES = {
+    "predict": ["predict", "80x576", "qwen3-8b", "--gpu", "m2", "--runtime", "llama.cpp", "--weights", "q4_k_m"],
+    "compare": ["compare", "20x1536", "--gpu", "3090", "--runtime", "transformers-eager", "--runtime", "llama.cpp"],
+    "prune": ["prune", "llama-7b", "--target", "1.5x", "--gpu", "3090", "--runtime", "llama.cpp", "--weights", "q8_0"],
+    "frontier": [
+        "frontier", "--layers", "4:8", "--hidden", "512:1024:256", "--budget", "1s", "--rows", "5", "--gpu", "3090",
+        "--runtime", "llama.cpp", "--weights", "q4_k_m", "--also", "m2:llama.cpp", "--also", "h100:llama.cpp",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize("verb", ENGINES)
+def test_rows_of_an_engine_are_read_back_too(verb: str, suffix: str, run: Callable[..., str]) -> None:
+    """The engine's runtime is no part of the device's own profile; a frontier tells of other devices in more columns."""
+    check_read_back(ENGINES[verb], suffix, run)
+
+
 @pytest.mark.parametrize(("verb", "suffix"), READ_BACK)
 def test_shapes_are_read_back_and_priced_the_same(verb: str, suffix: str, run: Callable[..., str]) -> None:
     """With a byte order mark and columns of one's own, which pass through."""
-    rows = listed(run(*ASKED[verb], "--format", "json"))
-    written = run(*ASKED[verb], "--format", suffix)
+    check_read_back(ASKED[verb], suffix, run)
+
+
+def check_read_back(asked: list[str], suffix: str, run: Callable[..., str]) -> None:
+    """What a verb writes, `predict --input` prices the same."""
+    rows = listed(run(*asked, "--format", "json"))
+    written = run(*asked, "--format", suffix)
     Path(f"rows.{suffix}").write_text("\ufeff" + mine(written, suffix), encoding="utf-8")
     again = listed(run("predict", "--input", f"rows.{suffix}", "--format", "json"))
     assert len(again) == len(rows)

@@ -83,7 +83,7 @@ def frontier(**options: Any) -> None:
     predictor, workload = predictor_from(options), workload_from(options)
     if options["verified"] is not None and (options["weights"] or options["kv_cache"]):
         raise UsageError("--verify builds models in --dtype: leave out --weights and --kv-cache")
-    from ..report.frontier_report import frontier_text, missing_notes, score_of
+    from ..report.frontier_report import front_notes, frontier_text, score_of
     from ..report.rows import run_notes
     from ..search.frontier import thin
 
@@ -97,7 +97,7 @@ def frontier(**options: Any) -> None:
 
         draw_frontier(front, options["plot"])
     known = () if baseline is None else baseline.notes
-    notes = run_notes(predictor, workload, known, getattr(score_of(front), "warnings", ()), missing_notes(front))
+    notes = run_notes(predictor, workload, known, getattr(score_of(front), "warnings", ()), front_notes(front))
     say_notes(notes)
     limit = len(front) if options["depths"] else options["rows"]
     click.echo(frontier_text(front, limit, options["format_"], notes))

@@ -11,10 +11,11 @@ from ..search.scored import Scored
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column
 from .fitted import paragraph
-from .rows import full_row
-from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, legend, prediction_columns, render
+from .rows import full_row, run_notes
+from .text import MEASURED_HOST_COLUMN, SHAPE_COLUMNS, legend, prediction_columns, render, seconds_with_interval
 
 if TYPE_CHECKING:
+    from ..predict.predictor import Predictor
     from ..search.frontier import Baseline, Frontier
 
 
@@ -52,6 +53,7 @@ def _columns(front: "Frontier", score: Any) -> list[Column]:
     else:
         others = [one for one in front.objectives if one.metric not in METRICS or one.name == "throughput"]
         columns[2:2] = [Column(one.name[:20], _number(one.column), 1) for one in others]
+    columns[-2:-2] = [_elsewhere_column(name) for name in front.scenarios]
     columns.append(MEASURED_HOST_COLUMN)
     if front.baseline is not None:
         columns += [
@@ -59,6 +61,17 @@ def _columns(front: "Frontier", score: Any) -> list[Column]:
             Column("× speed", lambda row: f"{row['speed_ratio']:.2f}", 3),
         ]
     return columns
+
+
+def _elsewhere_column(name: str) -> Column:
+    """The response on another device, with its interval and its marks."""
+
+    def text(row: Mapping[str, Any]) -> str:
+        times = {field: row[f"{field}@{name}"] for field in ("response_s", "response_s_low", "response_s_high")}
+        outside = "" if not row[f"extrapolated_because@{name}"] else " ~"
+        return seconds_with_interval(times, "response_s") + ("" if row[f"fits_memory@{name}"] else " !") + outside
+
+    return Column(name, text, 1)
 
 
 def _lines(front: "Frontier", scored: Scored | None, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -73,9 +86,16 @@ def _lines(front: "Frontier", scored: Scored | None, rows: Sequence[Mapping[str,
     return lines
 
 
-def missing_notes(front: "Frontier") -> list[str]:
-    """One line for each depth at which no shape keeps the limits."""
-    return [f"no shape of {depth} layers meets the budget" for depth in front.missing]
+def front_notes(front: "Frontier") -> list[str]:
+    """What must be known of the other devices' times, and of each depth at which no shape keeps the limits."""
+    here = run_notes(front.predictor, front.workload)
+    there = [
+        f"{_place(one.predictor)}: {note}"
+        for one in front.scenarios.values()
+        for note in run_notes(one.predictor, one.workload)
+        if note not in here
+    ]
+    return [*there, *(f"no shape of {depth} layers meets the budget" for depth in front.missing)]
 
 
 def _marked_by_quality(front: "Frontier", limit: int) -> list[dict[str, Any]]:
@@ -89,8 +109,9 @@ def _marked_by_quality(front: "Frontier", limit: int) -> list[dict[str, Any]]:
 
 def _with_best(front: "Frontier", limit: int, best: int | None) -> Any:
     """Indices of the thinned rows, the best among them."""
-    if best is None or len(front) <= limit:
-        return thin_rows(front, limit)
+    rows = thin_rows(front, limit)
+    if best is None or best in rows:
+        return rows
     return np.array(sorted({*(thin_rows(front, limit - 1).tolist() if limit > 1 else ()), best}), dtype=np.int64)
 
 
@@ -140,11 +161,16 @@ def _title(front: "Frontier") -> str:
     kept_free = front.predictor.room.sheet_bytes - front.memory_bytes
     if front.memory_bytes == front.predictor.room.limit_bytes:
         limits[-1] += f" ({show_bytes(kept_free)} kept free for the driver and as a margin)"
+    also = "".join(f"; also on {_place(one.predictor)}" for one in front.scenarios.values())
     return (
-        f"{front.predictor.profile.title}, {front.predictor.runtime}, {work.numbers_name}: "
+        f"{_place(front.predictor)}, {work.numbers_name}: "
         f"{work.prompt_tokens} prompt + {work.new_tokens} new tokens, batch {work.batch_size}, "
-        f"within {' and '.join(limits)}"
+        f"within {' and '.join(limits)}{also}"
     )
+
+
+def _place(predictor: "Predictor") -> str:
+    return f"{predictor.profile.title}, {predictor.runtime}"
 
 
 def _baseline_line(baseline: "Baseline") -> str:

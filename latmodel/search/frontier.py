@@ -16,12 +16,18 @@ from ..predict.frames import data_frame
 from ..predict.prediction import Prediction, Predictions
 from ..predict.predictor import Predictor
 from .branch_and_bound import Effort
-from .goals import Limit, Objective
+from .goals import Limit, Objective, Scenario
 
 if TYPE_CHECKING:
     import os
 
     import pandas
+
+
+# What a row holds of a device other than the search's own, as `response_s@rtx-3090/cuda-graph`.
+ELSEWHERE = (
+    "response_s", "response_s_low", "response_s_high", "peak_memory_bytes", "fits_memory", "extrapolated_because",
+)  # fmt: skip
 
 
 class Drawing(Protocol):
@@ -87,6 +93,25 @@ class Frontier:
         """Latency, memory, bound and interval of every shape."""
         return self.predictor.predict_many(self.columns, self.workload)
 
+    @cached_property
+    def scenarios(self) -> dict[str, Scenario]:
+        """Where limits and objectives lie beside the search's own device and work, by device and runtime."""
+        measured = [*(limit.objective for limit in self.limits), *self.objectives]
+        found: list[Scenario] = []
+        for scenario in (one.scenario for one in measured):
+            if scenario is not None and scenario not in found:
+                found.append(scenario)
+        names = [str(one) for one in found]
+        return {
+            name if names.index(name) == place else f"{name} {names[: place + 1].count(name)}": one
+            for place, (name, one) in enumerate(zip(names, found, strict=True))
+        }
+
+    @cached_property
+    def elsewhere(self) -> dict[str, Predictions]:
+        """Of every shape what is predicted in each of `scenarios`."""
+        return {name: one.predictor.predict_many(self.columns, one.workload) for name, one in self.scenarios.items()}
+
     @property
     def response_s(self) -> Array:
         """Predicted response of every shape, in seconds."""
@@ -117,7 +142,10 @@ class Frontier:
         return ModelConfig(**{**values, "tie_word_embeddings": bool(values["tie_word_embeddings"])})
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """A dictionary for each shape: Hugging Face names, quality, prediction, and ratios to the baseline."""
+        """A dictionary for each shape: Hugging Face names, quality, prediction, and ratios to the baseline.
+
+        Of each of `scenarios` a row holds the fields `ELSEWHERE`, as `response_s@GPU/RUNTIME`.
+        """
         return [self._row(index) for index in range(len(self))]
 
     def _row(self, index: int) -> dict[str, Any]:
@@ -125,6 +153,9 @@ class Frontier:
         row["tie_word_embeddings"] = bool(row["tie_word_embeddings"])
         row["quality"] = float(self.quality[index])
         row |= self.predictions[index].as_dict()
+        for name, predictions in self.elsewhere.items():
+            there = predictions[index].as_dict()
+            row |= {f"{field}@{name}": there[field] for field in ELSEWHERE}
         for name, values in self.values.items():
             row.setdefault(name, float(values[index]))
         if self.baseline is not None:
