@@ -127,6 +127,8 @@ def test_why_is_80x576_slow() -> None:
         ("80x576", "m2", "latmodel calibrate --gpu", ()),
         ("80x576", "3090", "--host-only", ()),
         ("4x8192", "h100", "verify 4x8192", ("--runtime", "vllm", "--prompt", "8000", "--generate", "1")),
+        ("80x576", "3090", "fit --gpu nvidia-geforce-rtx-3090 --from llama-bench", ("--runtime", "llama.cpp")),
+        ("80x576", "m4-max", "fit --gpu apple-m4-max --from llama-bench", ("--runtime", "llama.cpp")),
     ],
 )
 def test_the_next_measurement_is_a_command_that_exists(
@@ -134,9 +136,17 @@ def test_the_next_measurement_is_a_command_that_exists(
 ) -> None:
     said = answer("explain", model, "--gpu", gpu, *more)["explanation"][-1]
     assert command in said
-    words = said.split("`")[1].split()
+    words = next(part for part in said.split("`")[1::2] if command in part).split()
     assert words[0] == "latmodel"
     assert "--help" in CliRunner().invoke(group, [words[1], "--help"]).output
+
+
+def test_a_step_of_a_width_is_one_that_the_format_allows() -> None:
+    options = ("--gpu", "3090", "--runtime", "llama.cpp", "--weights")
+    for weights, size in (("q4_k_m", 256), ("q8_0", 64), ("f16", 64)):
+        steps = answer("explain", "32x4096", *options, weights)["steps"]
+        widths = [one for one in steps if one["dimension"] in ("hidden_size", "intermediate_size")]
+        assert len(widths) == 4 and {abs(one["after"] - one["before"]) for one in widths} == {size}
 
 
 def test_the_command_that_measures_for_this_answer_alone() -> None:

@@ -162,18 +162,18 @@ HERE = {
 
 
 def test_a_step_is_one_of_depth_64_of_widths_1024_of_words_and_a_group_of_heads() -> None:
-    moves = {(name, row[name] - HERE[name]): row for name, row in _moves(HERE)}
+    moves = {(name, row[name] - HERE[name]): row for name, row in _moves(HERE, 64)}
     steps = {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 64, "vocab_size": 1024, "prompt_tokens": 64,
              "new_tokens": 1, "num_key_value_heads": 1}  # fmt: skip
     assert set(moves) == {(name, sign * size) for name, size in steps.items() for sign in (1, -1)} | {("batch_size", 1)}
     assert moves["num_key_value_heads", 1]["num_attention_heads"] == 12
     assert moves["num_key_value_heads", -1]["num_attention_heads"] == 4
     small = dict(
-        _moves({**HERE, "hidden_size": 64, "num_key_value_heads": 1, "num_attention_heads": 3, "new_tokens": 0})
+        _moves({**HERE, "hidden_size": 64, "num_key_value_heads": 1, "num_attention_heads": 3, "new_tokens": 0}, 64)
     )
     assert small["hidden_size"]["hidden_size"] == 128  # none below 1: the last of a name is the only one
     assert small["num_key_value_heads"]["num_attention_heads"] == 6 and small["new_tokens"]["new_tokens"] == 1
-    assert dict(_moves({**HERE, "hidden_size": 65}))["hidden_size"]["hidden_size"] == 1
+    assert dict(_moves({**HERE, "hidden_size": 65}, 64))["hidden_size"]["hidden_size"] == 1
     for name, row in moves:
         assert {key for key in HERE if moves[name, row][key] != HERE[key]} <= {name, "num_attention_heads"}
 

@@ -9,6 +9,7 @@ from ..predict.predictor import Predictor
 from ..predict.waterfall import DEVICE_PARTS, HOST_PARTS, MEANING, Waterfall, waterfall
 from ..quality import score
 from ..quality.shapes import with_counts
+from ..runtimes.llama_cpp import LLAMA_CPP
 from ..search.steps import Price, one_steps, prices
 from ..units import show_bytes, show_count, show_seconds
 from .column import Column, Row
@@ -136,6 +137,12 @@ def _price_text(price: Price) -> str:
 def next_measurement(named: NamedModel, predictor: Predictor, row: Row, fall: Waterfall) -> str:
     """The measurement that would narrow the interval most, with its command."""
     profile, target = predictor.profile, f"--gpu {predictor.profile.gpu}"
+    if predictor.runtime == LLAMA_CPP.name and profile.runtimes[LLAMA_CPP.name].engine is None:  # from published runs
+        return (
+            "To narrow the interval most, run llama-bench there with any model (`llama-bench -m FILE -p 512 -n 128 "
+            f"-o json > runs.json`), then `latmodel fit {target} --from llama-bench --config CONFIG --observations "
+            "runs.json`, CONFIG being that model's."
+        )
     if profile.quality.kind == "data-sheet":
         return f"To narrow the interval most, measure the device: `latmodel calibrate {target}`."
     if row.get("host") != "this" and fall.host_share >= HOST_MATTERS and not profile.is_cpu:

@@ -50,12 +50,13 @@ class Price(NamedTuple):
 def one_steps(predictor: Predictor, config: ModelConfig, workload: Workload, score: Score) -> list[OneStep]:
     """Every neighbour of a shape and workload, each one step away in one dimension.
 
-    Depth, batch and new tokens step by 1, widths and the prompt by 64, the vocabulary by 1024; a KV head comes and goes
-    with its group of query heads.
+    Depth, batch and new tokens step by 1, widths and the prompt by 64, the vocabulary by 1024; widths by what the
+    weights' format must divide, where that is more. A KV head comes and goes with its group of query heads.
     """
     here = {**{name: int(getattr(config, name)) for name in CONFIG_FIELDS},
             **{name: int(getattr(workload, name)) for name in WORK_COLUMNS}}  # fmt: skip
-    moves = list(_moves(here))
+    form = workload.numbers().format
+    moves = list(_moves(here, WIDTH_STEP if form is None else max(WIDTH_STEP, form.multiple)))
     rows = [here, *(row for _, row in moves)]
     columns = {name: np.array([row[name] for row in rows]) for name in here}
     many = predictor.predict_many(columns, workload)
@@ -70,10 +71,10 @@ def one_steps(predictor: Predictor, config: ModelConfig, workload: Workload, sco
     ]  # fmt: skip
 
 
-def _moves(here: dict[str, int]) -> Iterator[tuple[str, dict[str, int]]]:
+def _moves(here: dict[str, int], width_step: int) -> Iterator[tuple[str, dict[str, int]]]:
     group = here["num_attention_heads"] // here["num_key_value_heads"]
     sizes = {
-        "num_hidden_layers": 1, "hidden_size": WIDTH_STEP, "intermediate_size": WIDTH_STEP, "vocab_size": VOCAB_STEP,
+        "num_hidden_layers": 1, "hidden_size": width_step, "intermediate_size": width_step, "vocab_size": VOCAB_STEP,
         "batch_size": 1, "prompt_tokens": WIDTH_STEP, "new_tokens": 1,
     }  # fmt: skip
     for name, size in sizes.items():
