@@ -7,7 +7,7 @@ from pathlib import Path
 import fake_engine
 import pytest
 
-from calibration.engines.whole.gguf_file import check_divides, tensors
+from calibration.engines.whole.gguf_file import tensors
 from calibration.engines.whole.whole_model import Child
 from latmodel import ModelConfig, Workload
 from latmodel.device.engine_options import EngineOptions
@@ -56,11 +56,21 @@ def test_parameters_of_the_file_are_the_models() -> None:
     assert matrices + norms == num_parameters(SMALL.architecture())
 
 
-def test_widths_that_a_format_does_not_divide_are_refused() -> None:
-    narrow = SMALL.model_copy(update={"intermediate_size": 640})
-    check_divides(narrow, "q8_0")
-    with pytest.raises(UsageError, match="640 inputs of blk.0.ffn_down.weight are no multiple"):
-        check_divides(narrow, "q4_k_m")
+def test_unknown_formats_are_refused() -> None:
+    with pytest.raises(UsageError, match="llama.cpp has no weights in q9: choose from f16"):
+        list(tensors(SMALL, "q9"))
+
+
+@pytest.mark.parametrize("weights", ["q4_k_m", "q5_k_m"])
+def test_llama_cpp_runs_widths_that_blocks_do_not_divide(tmp_path: Path, weights: str) -> None:
+    pytest.importorskip("xllamacpp")
+    narrow = SMALL.model_copy(update={"hidden_size": 192, "num_attention_heads": 3, "num_key_value_heads": 1})
+    assert {one.type[:2] for one in tensors(narrow, weights)} == {weights[:2], "q5", "q6", "q8"}
+    with Child("llama.cpp") as child:
+        child.write(tmp_path / "model.gguf", narrow, weights, 0)
+        child.open(tmp_path / "model.gguf", EngineOptions(), 256)
+        assert 0.0 < child.prefill(64) < 60.0
+        assert 0.0 < child.decode(16, 4) < 60.0
 
 
 @pytest.mark.parametrize("weights", FILE_TYPES)

@@ -66,7 +66,13 @@ def test_numbers_of_products_that_differ_from_the_rest() -> None:
     assert (plain.head_bytes, given.head_bytes) == (2.0, 2.0)
     assert given._replace(format=narrow._replace(head_bits=6.0)).head_bytes == 0.75
     mixed = given._replace(parts=parts)
-    assert [mixed.product_bytes(name) for name in "abc"] == [1.0, 2.0, 0.5]
+    assert [mixed.product_bytes(name, 64.0) for name in "abc"] == [1.0, 2.0, 0.5]
+    blocks = narrow._replace(misfits=((64.0, 0.25), (8.0, 1.0)), head_bits=6.0, head_misfits=((16.0, 0.125),))
+    stored = given._replace(format=blocks)
+    assert [stored.product_bytes("c", inputs) for inputs in (128.0, 72.0, 68.0)] == [0.5, 0.75, 1.75]
+    assert stored.product_bytes("c", np.array([128.0, 68.0])).tolist() == [0.5, 1.75]
+    assert [stored.head_bytes_at(inputs) for inputs in (32.0, 24.0)] == [0.75, 0.875]
+    assert (plain.head_bytes_at(24.0), given.head_bytes_at(24.0)) == (2.0, 2.0)
     assert [mixed.format_of(name) for name in "abc"] == [wide, None, narrow]
     assert mixed.of(wide) == Numbers(1.0, 2.0, 2.0, wide)
     # A checkpoint's own formats count where it is run as shipped.
@@ -96,8 +102,10 @@ def test_files_of_llama_cpp(name: str) -> None:
     assert form.linear_bytes(256.0, 10.0) == 2560 * BITS[name] / 8
     assert form.bytes_each == BITS[name] / 8
     # A mixture keeps half of the down projections, and half of the values', in 6 bits.
-    mixed = {} if not name.endswith("_m") else {
-        product: BITS[name] + share * (BITS["q6_k"] - BITS[name]) for product, share in (("down_proj", 0.5), ("kv_proj", 0.25))
+    # Any format of blocks has products whose bytes hang on their inputs.
+    more = BITS["q6_k"] if name.endswith("_m") else BITS[name]
+    mixed = {} if BITS[name] == 16.0 else {
+        product: BITS[name] + share * (more - BITS[name]) for product, share in (("down_proj", 0.5), ("kv_proj", 0.25))
     }  # fmt: skip
     assert {product: part.bits for product, part in GGUF_PARTS[name] if part is not None} == pytest.approx(mixed)
     assert set(MIXED) == {"down_proj", "kv_proj"}

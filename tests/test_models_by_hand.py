@@ -21,7 +21,7 @@ from latmodel.model.architecture import (
     uniform,
 )
 from latmodel.model.formats import ENGINE_FORMATS, FORMATS, Numbers, WeightFormat
-from latmodel.model.gguf import GGUF_FORMATS
+from latmodel.model.gguf import GGUF_FORMATS, GGUF_PARTS
 from latmodel.model.implementation import Implementation
 from latmodel.model.layers.experts import Experts
 from latmodel.model.layers.joined_input import JoinedInput
@@ -158,7 +158,12 @@ def test_weights_as_they_are_shipped() -> None:
 
 
 def test_weights_in_files_of_llama_cpp_and_onnx_runtime() -> None:
-    q4 = GGUF_FORMATS["q4_0"]  # 18 bytes for 32 weights; the head in q6_k, 210 for 256; vectors in float32
+    whole = GGUF_FORMATS["q4_0"]  # 18 bytes for 32 weights; the head in q6_k, 210 for 256; vectors in float32
+    # 32 divides the 512 inputs of the output projections alone: llama.cpp keeps the other matrices in 16 bits.
+    outputs = 4 * 512 * 100
+    stored = outputs * 18 / 32 + (MATRICES_OF_ALL - outputs) * 2 + 4 * (4 * 200 + 100) + 1000 * 4
+    assert weight_bytes(model(), Numbers(18 / 32, 2.0, 2.0, whole, GGUF_PARTS["q4_0"])) == pytest.approx(stored)
+    q4 = whole._replace(misfits=(), head_misfits=())
     numbers = Numbers(18 / 32, 2.0, 2.0, q4)
     blocks = MATRICES_OF_ALL * 18 / 32 + 4 * (4 * 200 + 100)
     assert weight_bytes(model(), numbers) == pytest.approx(blocks + 1000 * (210 / 256 + 18 / 32))

@@ -1,4 +1,4 @@
-"""Which sizes keep the fast path of tensor cores: multiples of 8, and even ones."""
+"""Which sizes are whole multiples: of 8 for the fast path of tensor cores, of a format's blocks."""
 
 from ..arrays import Array, floor, indicator, is_array
 
@@ -10,14 +10,15 @@ def all_aligned(*sizes: Array) -> bool:
 
 def misfit(size: Array) -> Array:
     """1 where a dimension is no multiple of 8, else 0: there the tensor cores' fast path is lost."""
-    return _uneven(size, 0.125)
+    return uneven(size, 0.125)
 
 
 def oddness(size: Array) -> Array:
     """1 where a dimension is odd, else 0: rows of 16-bit values then start at odd addresses."""
-    return _uneven(size, 0.5)
+    return uneven(size, 0.5)
 
 
-def _uneven(size: Array, part: float) -> Array:
+def uneven(size: Array, part: float) -> Array:
+    """1 where `part` of a size is no whole number, else 0."""
     quotient = size * part
     return indicator(floor(quotient) != quotient, size)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ..arrays import Array, ceil
+from ..arrays import Array, ceil, total
+from .alignment import uneven
 from .record import Record
 
 CacheName = Literal["fp8", "int8", "q8_0", "q4_0"]
@@ -36,6 +37,8 @@ class WeightFormat(NamedTuple):
         None  # of each value of the embedding, in a file with `head_bits`; None: the format's own
     )
     runtime: str | None = None  # the one that alone runs it
+    misfits: tuple[tuple[float, float], ...] = ()  # (dimension, bytes more a weight where it does not divide the input)
+    head_misfits: tuple[tuple[float, float], ...] = ()  # the same of the LM head
 
     def linear_bytes(self, inputs: Array, outputs: Array) -> Array:
         """Bytes of one linear layer of `inputs` × `outputs` weights."""
@@ -57,6 +60,18 @@ class WeightFormat(NamedTuple):
         """Bytes read for each weight: scales that a group shares included, those of a whole dimension not."""
         shared = self.group * self.columns if self.group and self.columns else None
         return self.bits / 8.0 + ((self.scale_bytes + self.zero_bits / 8.0) / shared if shared else 0.0)
+
+    def bytes_at(self, inputs: Array) -> Array:
+        """The same of a product of so many inputs, which the format's blocks may not divide."""
+        return _at(self.bytes_each, self.misfits, inputs)
+
+    def head_bytes_at(self, inputs: Array) -> Array:
+        """Bytes for each weight of an LM head of so many inputs, where the format stores it (`head_bits`)."""
+        return _at((self.bits if self.head_bits is None else self.head_bits) / 8.0, self.head_misfits, inputs)
+
+
+def _at(each: float, misfits: tuple[tuple[float, float], ...], inputs: Array) -> Array:
+    return total([each, *(more * uneven(inputs, 1.0 / block) for block, more in misfits)])
 
 
 # Formats of engines that measure whole models, GGUF's apart; what they leave in the dtype is float32 on a CPU.
@@ -100,10 +115,15 @@ class Numbers(Record):
         """The same with all products in one format."""
         return self._replace(weight_bytes=form.bytes_each, format=form, parts=())
 
-    def product_bytes(self, product: str) -> float:
-        """Bytes read for each weight of one linear product."""
+    def product_bytes(self, product: str, inputs: Array) -> Array:
+        """Bytes read for each weight of one linear product of so many inputs."""
         form = self.format_of(product)
-        return self.activation_bytes if form is None else form.bytes_each
+        return self.activation_bytes if form is None else form.bytes_at(inputs)
+
+    def head_bytes_at(self, inputs: Array) -> Array:
+        """Bytes for each weight of an LM head of so many inputs: `head_bytes`, but for a GGUF width of odd blocks."""
+        form = self.format
+        return self.head_bytes if form is None or not form.head_misfits else form.head_bytes_at(inputs)
 
 
 FORMATS: dict[str, WeightFormat] = {

@@ -1,11 +1,12 @@
 """Number formats of GGUF files, as llama.cpp writes them: tensors of several types in one file, exact in bytes.
 
-A type packs blocks of 32 weights, or super-blocks of 256 (K-quants), with their scales; an input dimension must be a
-multiple of the block. A file type is a mixture: `more` stands for the values' projection and the down projection of
-about half the blocks, `head` for the LM head, which is the embedding itself where the two are tied. Norms are float32.
+A type packs blocks of 32 weights, or super-blocks of 256 (K-quants), with their scales. A matrix whose input
+dimension is no multiple of the block is stored in another type (`FALLBACKS`). A file type is a mixture: `more` stands
+for the values' projection and the down projection of about half the blocks, `head` for the LM head, which is the
+embedding itself where the two are tied. Norms are float32.
 Source of both: ggml-org/llama.cpp, `ggml-common.h` (sizes of blocks) and `llama-quant.cpp`
-(`llama_tensor_get_type`, `use_more_bits`), as of build b6000, read from memory; `tests/test_gguf.py` holds block sizes
-against the `gguf` package.
+(`llama_tensor_get_type`, `use_more_bits`, `tensor_type_fallback`), as shipped with llama-cpp-python 0.3.36;
+`tests/test_gguf.py` holds block sizes against the `gguf` package and files against those of `llama-quantize`.
 """
 
 from typing import NamedTuple
@@ -60,6 +61,26 @@ class FileType(NamedTuple):
         return int(max(TENSOR_TYPES[name].block for name in self))
 
 
+# What is stored instead of a type whose blocks do not divide the input dimension; 16 bits where neither's do.
+FALLBACKS = {"q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
+
+
+def stored_type(name: str, inputs: int) -> str:
+    """The type that the quantiser stores a matrix of so many inputs in, where `name` is what it is to have."""
+    while inputs % TENSOR_TYPES[name].block:
+        name = FALLBACKS.get(name, "f16")
+    return name
+
+
+def misfits(name: str) -> tuple[tuple[float, float], ...]:
+    """(block, bytes more a weight where it does not divide the input dimension) for a type and what replaces it."""
+    kind = TENSOR_TYPES[name]
+    if kind.block == 1.0:
+        return ()
+    instead = FALLBACKS.get(name, "f16")
+    return ((kind.block, (TENSOR_TYPES[instead].bits - kind.bits) / 8.0), *misfits(instead))
+
+
 FILE_TYPES = {
     "f16": FileType("f16", "f16", "f16"),
     "bf16": FileType("bf16", "bf16", "bf16"),
@@ -88,7 +109,7 @@ def weight_format(name: str) -> WeightFormat:
     base, head = TENSOR_TYPES[types.base].bits, TENSOR_TYPES[types.head].bits
     return WeightFormat(
         name, base, None, None, 0.0, vector_bytes=TENSOR_TYPES["f32"].block_bytes, head_bits=head,
-        multiple=types.multiple, runtime="llama.cpp",
+        multiple=types.multiple, runtime="llama.cpp", misfits=misfits(types.base), head_misfits=misfits(types.head),
     )  # fmt: skip
 
 
@@ -98,10 +119,19 @@ def mixed_parts(name: str) -> tuple[tuple[str, WeightFormat | None], ...]:
     At other depths the sum over a model is off by at most 0.4 % (22 blocks of Q4_K_M).
     """
     types, form = FILE_TYPES[name], GGUF_FORMATS[name]
-    if types.more == types.base:
+    if not form.misfits:  # of one type, whatever the dimensions
         return ()
     base, more = TENSOR_TYPES[types.base].bits, TENSOR_TYPES[types.more].bits
-    return tuple((product, form._replace(bits=base + share * (more - base))) for product, share in MIXED.items())
+    return tuple(
+        (product, form._replace(bits=base + share * (more - base), misfits=_mixed(types, share)))
+        for product, share in MIXED.items()
+    )
+
+
+def _mixed(types: FileType, share: float) -> tuple[tuple[float, float], ...]:
+    """Misfits of a mean of the two types, whose blocks are alike."""
+    pairs = zip(misfits(types.base), misfits(types.more), strict=True)
+    return tuple((block, (1.0 - share) * base + share * more) for (block, base), (_, more) in pairs)
 
 
 GGUF_FORMATS: dict[str, WeightFormat] = {name: weight_format(name) for name in FILE_TYPES}

@@ -28,6 +28,12 @@ def linears(block: Block, hidden: Array) -> list[Linear]:
     return [one for layer in block.layers for one in layer.linears(hidden)]
 
 
+def product_inputs(model: Architecture) -> list[Array]:
+    """Input dimensions of the products that a format applies to, the LM head's first."""
+    inside = [one.inputs for group in model.groups for one in linears(group.block, model.hidden_size)]
+    return [model.embedding.embedded_width, *inside]
+
+
 def weight_bytes(model: Architecture, numbers: Numbers, parameters: Array | None = None) -> Array:
     """Bytes of all weights: in the format of the linear products of the blocks, in the dtype everywhere else.
 
@@ -69,13 +75,13 @@ def _gguf_bytes(model: Architecture, numbers: Numbers, parameters: Array) -> Arr
     for group in model.groups:
         for one in linears(group.block, model.hidden_size):
             weights = one.inputs * one.outputs * (one.count * group.kept)
-            total_bytes = total_bytes + weights * numbers.product_bytes(one.name)
+            total_bytes = total_bytes + weights * numbers.product_bytes(one.name, one.inputs)
             rest = rest - weights
-    table, tied = model.vocab_size * model.embedding.embedded_width, model.tie_word_embeddings
-    form, embedding = numbers.format, numbers.weight_bytes
+    width, tied, form = model.embedding.embedded_width, model.tie_word_embeddings, numbers.format
+    table, embedding = model.vocab_size * width, numbers.weight_bytes if form is None else form.bytes_at(width)
     if form is not None and form.table_bytes is not None:  # a table of its own, whatever the head is
         embedding, tied = form.table_bytes, 0.0 * tied
-    total_bytes = total_bytes + table * (numbers.head_bytes + (1.0 - tied) * embedding)
+    total_bytes = total_bytes + table * (numbers.head_bytes_at(width) + (1.0 - tied) * embedding)
     each = None if form is None else form.vector_bytes
     vectors = rest - table * (2.0 - model.tie_word_embeddings)
     return total_bytes + vectors * (numbers.activation_bytes if each is None else each)

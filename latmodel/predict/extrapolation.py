@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 from ..arrays import Array, indicator, is_array
 from ..device.profile import RuntimePart
+from ..model.alignment import uneven
 from ..model.architecture import LAYER_SIZES, Architecture
 from ..model.config import MAX_DIMENSION
 from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
+from ..model.totals import product_inputs
 from .columns import WORK_COLUMNS
 from .target import Work
 
@@ -25,6 +27,9 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
     form = work.numbers.format
     measured = known.dtype and (form is None or _measured(form, part, implementation, known.gpu))
     found: Array = bool(model.assumed) or not (measured and model.special_layers.issubset(part.layers))
+    if form is not None and form.multiple > 1:
+        for inputs in product_inputs(model):
+            found = found | (uneven(inputs, 1.0 / form.multiple) > 0.0)
     if (is_array(work.cached) or work.cached) and "cached_tokens" not in part.ranges:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
@@ -44,6 +49,12 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     if form is not None and not _measured(form, part, implementation, gpu):
         elsewhere = ", ".join(implementation.kernel(form).gpus)
         lines.append(f"weights {form.name}" + (f" (measured on {elsewhere})" if elsewhere else ""))
+    if form is not None and form.multiple > 1:
+        lines += [
+            f"{form.name} of {inputs:g} inputs, which blocks of {form.multiple} do not divide"
+            for inputs in dict.fromkeys(product_inputs(model))
+            if uneven(inputs, 1.0 / form.multiple)
+        ]
     if work.cached and work.prompt > 1.0 and "cached_tokens" not in part.ranges:
         lines.append(over_cache(work.prompt, work.cached))
     for name, (low, high) in part.ranges.items():

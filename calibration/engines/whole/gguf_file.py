@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latmodel.errors import UsageError
 from latmodel.model.config import ModelConfig
-from latmodel.model.gguf import FILE_TYPES, TENSOR_TYPES, more_bits
+from latmodel.model.gguf import FILE_TYPES, TENSOR_TYPES, more_bits, stored_type
 
 Bytes = NDArray[np.uint8]
 WEIGHT_STD = 0.02  # about what trained weights have: activations stay finite through any depth
@@ -25,6 +25,8 @@ SCALES: dict[str, dict[int, float]] = {
     "q4_k": {0: WEIGHT_STD / 150.0, 2: WEIGHT_STD / 20.0},
     "q5_k": {0: WEIGHT_STD / 300.0, 2: WEIGHT_STD / 20.0},
     "q6_k": {208: WEIGHT_STD / 1360.0},
+    "q5_0": {0: WEIGHT_STD / 9.2},
+    "q5_1": {0: WEIGHT_STD / 9.2, 2: -15.5 * WEIGHT_STD / 9.2},
 }
 FIRST_WORDS = 259  # unknown, begin, end, and the 256 bytes that the tokenizer falls back to
 TRAINED_CONTEXT = 1 << 17
@@ -40,7 +42,19 @@ class Tensor(NamedTuple):
 
 
 def tensors(config: ModelConfig, weights: str) -> Iterator[Tensor]:
-    """The matrices of a Llama in a file type, in order."""
+    """The matrices of a Llama in a file type, in order.
+
+    Raises:
+        UsageError: the format is unknown.
+    """
+    if weights not in FILE_TYPES:
+        raise UsageError(f"llama.cpp has no weights in {weights[:40]}: choose from {', '.join(FILE_TYPES)}")
+    for tensor in _wanted(config, weights):
+        yield tensor._replace(type=stored_type(tensor.type, tensor.columns))
+
+
+def _wanted(config: ModelConfig, weights: str) -> Iterator[Tensor]:
+    """The same in the types that they have where blocks divide their inputs."""
     types, c = FILE_TYPES[weights], config
     queries, keys = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
     tied = c.tie_word_embeddings
@@ -62,33 +76,17 @@ def tensors(config: ModelConfig, weights: str) -> Iterator[Tensor]:
             yield Tensor(f"blk.{index}.{name}.weight", rows, columns, kind)
 
 
-def check_divides(config: ModelConfig, weights: str) -> None:
-    """Refuse widths that a format's blocks do not divide.
-
-    Raises:
-        UsageError: the format is unknown, or a width is no multiple of its block.
-    """
-    if weights not in FILE_TYPES:
-        raise UsageError(f"llama.cpp has no weights in {weights[:40]}: choose from {', '.join(FILE_TYPES)}")
-    for tensor in tensors(config.model_copy(update={"num_hidden_layers": 1}), weights):
-        block = int(TENSOR_TYPES[tensor.type].block)
-        if tensor.columns % block:
-            raise UsageError(
-                f"{weights} packs {block} weights a block: {tensor.columns} inputs of {tensor.name} are no multiple"
-            )
-
-
 def write_gguf(path: Path, config: ModelConfig, weights: str, seed: int = 0) -> None:
     """Write the model.
 
     Raises:
-        UsageError: the `gguf` package is missing, or a width is no multiple of the format's block.
+        UsageError: the `gguf` package is missing, or the format is unknown.
     """
     try:
         import gguf
     except ImportError:
         raise UsageError("writing models for llama.cpp needs gguf: pip install 'latmodel[llama-cpp]'") from None
-    check_divides(config, weights)
+    matrices = list(tensors(config, weights))
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, config)
     random = np.random.default_rng(seed)
@@ -96,7 +94,7 @@ def write_gguf(path: Path, config: ModelConfig, weights: str, seed: int = 0) -> 
     for index in range(config.num_hidden_layers):
         for name in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"blk.{index}.{name}.weight", np.ones(config.hidden_size, np.float32))
-    for tensor in tensors(config, weights):
+    for tensor in matrices:
         kind = gguf.GGMLQuantizationType[tensor.type.upper()]
         writer.add_tensor(tensor.name, _values(tensor, random), raw_dtype=kind)
     writer.write_header_to_file()

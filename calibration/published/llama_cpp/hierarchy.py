@@ -2,8 +2,8 @@
 
 log c = log c₀ + Σ effects of the groups that a row belongs to, each with a normal prior around 0. A group with many
 rows gets its own value; one with few stays near the groups it lies in (Gelman and Hill 2007, chapter 12). Rows scatter
-by Student's t, so that single wild rows do not decide. The mode is found by Gauss–Newton with reweighting; the
-posterior's covariance is that of the linearised problem.
+by Student's t, so that single wild rows do not decide; so do the groups of effects that say so. The mode is found by
+Gauss–Newton with reweighting; the posterior's covariance is that of the linearised problem.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -31,6 +31,7 @@ class Effect(NamedTuple):
     group: Callable[[Any], Hashable | None]
     spread: float
     slope: Callable[[Any], float] | None = None  # the effect is multiplied by this; None stands for 1
+    wild: bool = False  # its groups scatter by Student's t: a few lie far off, and must not pull the groups around them
 
 
 Key = tuple[str, str, Hashable]
@@ -74,12 +75,16 @@ def fit_hierarchy(
         ValueError: it did not converge.
     """
     keys, spreads, designs = _design(rows, effects, start)
+    names = {(effect.coefficient, effect.name) for effect in effects if effect.wild}
+    wild = np.array([key[:2] in names for key in keys])
     logs = np.log(observed)
 
     def cost(at: Floats) -> float:
         left = logs - _log_seconds(_coefficients(at, start, designs), seconds)
         likelihood = 0.5 * (DEGREES + 1.0) * np.log1p((left / noise) ** 2 / DEGREES).sum()
-        return float(likelihood + 0.5 * ((at / spreads) ** 2).sum())
+        scaled = (at / spreads) ** 2
+        prior = np.where(wild, 0.5 * (DEGREES + 1.0) * np.log1p(scaled / DEGREES), 0.5 * scaled)
+        return float(likelihood + prior.sum())
 
     theta = np.zeros(len(keys))
     best = cost(theta)
@@ -87,8 +92,9 @@ def fit_hierarchy(
         predicted, jacobian = _linearised(theta, seconds, start, designs)
         left = logs - predicted
         weight = (DEGREES + 1.0) / (DEGREES + (left / noise) ** 2) / noise**2
-        matrix = _squared(_scaled(jacobian, np.sqrt(weight))) + np.diag(1.0 / spreads**2)
-        step = linalg.cho_solve(linalg.cho_factor(matrix), jacobian.T @ (weight * left) - theta / spreads**2)
+        held = np.where(wild, (DEGREES + 1.0) / (DEGREES + (theta / spreads) ** 2), 1.0) / spreads**2
+        matrix = _squared(_scaled(jacobian, np.sqrt(weight))) + np.diag(held)
+        step = linalg.cho_solve(linalg.cho_factor(matrix), jacobian.T @ (weight * left) - theta * held)
         step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
         gained, moved = best - cost(theta + step), step
         while gained < 0.0 and np.abs(moved).max() > STEP:

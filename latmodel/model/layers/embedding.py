@@ -46,7 +46,7 @@ class Embedding:
     def logits_op(self, rows: Array, numbers: Numbers) -> OpCost:
         """The LM head at `rows` positions."""
         width, each = self.embedded_width, numbers.activation_bytes
-        return gemm("lm_head", rows, self.vocab_size, width, numbers.head_bytes, each)
+        return gemm("lm_head", rows, self.vocab_size, width, numbers.head_bytes_at(width), each)
 
     def extra_ops(self, rows: Array, numbers: Numbers) -> list[OpCost]:
         """The sum with learned positions, and the projections between widths, where there are any."""

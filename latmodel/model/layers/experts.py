@@ -152,7 +152,7 @@ def _product(
     n, k = size
     sent, touched = rows * layer.per_token, touched_experts(layer, rows)
     each = sent / maximum(touched, 1.0)
-    stored = numbers.product_bytes(name) if numbers.parts else numbers.weight_bytes
+    stored = numbers.product_bytes(name, k) if numbers.parts else numbers.weight_bytes
     flops, weights = (2.0 * sent) * (n * k), touched * (n * k) * stored
     moved = sent * (n + k) * numbers.activation_bytes
     if implementation.expert_kernels or implementation.group_kernels:

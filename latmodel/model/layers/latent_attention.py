@@ -144,11 +144,9 @@ def _attend_latents(m: LatentAttention, step: Step, implementation: Implementati
     """All heads over one shared latent (appendix C of the paper): the expansion moves to queries and output."""
     pairs, each = step.batch_size * attended_pairs(step, m.window), numbers.activation_bytes
     wide, seen = m.latent_rank + m.rope_dim, seen_positions(step, m.window)
-    absorb = gemm(
-        ABSORBED, step.rows, m.nope_dim + m.value_dim, m.latent_rank * m.heads,
-        weight_bytes=numbers.product_bytes(m.expansion().name) if numbers.parts else numbers.weight_bytes,
-        activation_bytes=each,
-    )._replace(kernels=2.0)  # fmt: skip
+    stored = numbers.product_bytes(m.expansion().name, m.latent_rank) if numbers.parts else numbers.weight_bytes
+    width = m.nope_dim + m.value_dim
+    absorb = gemm(ABSORBED, step.rows, width, m.latent_rank * m.heads, stored, each)._replace(kernels=2.0)
     shape = AttentionShape(
         step.batch_size, m.heads, 1.0, 0.5 * (wide + m.latent_rank), step.new_tokens, step.context, seen, m.window
     )

@@ -23,7 +23,7 @@ class Linear(Record):
 
     def op(self, rows: Array, numbers: Numbers) -> OpCost:
         """Their products with `rows` activations each."""
-        each = numbers.product_bytes(self.name) if numbers.parts else numbers.weight_bytes
+        each = numbers.product_bytes(self.name, self.inputs) if numbers.parts else numbers.weight_bytes
         return gemm(self.name, rows, self.outputs, self.inputs, each, numbers.activation_bytes, self.count)
 
 
