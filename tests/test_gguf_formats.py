@@ -1,5 +1,6 @@
 """GGUF formats against the sizes of files that llama.cpp publishes, and what they ask of a shape."""
 
+import numpy as np
 import pytest
 from shapes import LLAMA_7B
 
@@ -8,6 +9,7 @@ from latmodel import ModelConfig, Predictor, Workload
 from latmodel.configs.model_input import config_dict
 from latmodel.model.config import CONFIG_FIELDS
 from latmodel.model.gguf import FILE_TYPES, TENSOR_TYPES, more_bits
+from latmodel.model.step import Step
 from latmodel.model.totals import weight_bytes
 from latmodel.model.transformer import dense_ops, head_ops
 
@@ -80,6 +82,14 @@ def test_widths_that_blocks_do_not_divide_are_said_to_be_unmeasured() -> None:
         assert (known.extrapolated_because, known.extrapolated) == (reasons, bool(reasons))
         many = predictor.predict_many({key: [value] for key, value in config_dict(config).items()}, work)
         assert many.extrapolated.tolist() == [bool(reasons)] and many.response_s[0] == pytest.approx(known.response_s)
+        ends = [known.response_s_low, known.response_s_high]
+        assert np.array(many.low_high("response"))[:, 0] == pytest.approx(ends)
+        step = predictor.step(config, Step(1.0, 512.0), work)
+        width = predictor.interval.widths(1.0 if reasons else 0.0, 0.0).decode
+        # The down projection holds so many of the weights, the LM head included.
+        share = 6848 * 2560 / (3 * 6848 * 2560 + 2 * 2560 * 2560 + 2 * 512 * 2560 + 65536 * 2560 / 24)
+        more = np.log1p(share) if reasons else 0.0
+        assert np.log(step.high_s / step.seconds) == pytest.approx(np.hypot(width, more), rel=2e-3)
 
 
 def test_tied_head_is_stored_once_in_the_heads_type() -> None:

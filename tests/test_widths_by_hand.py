@@ -69,6 +69,15 @@ def test_a_response_has_its_own_width_or_that_of_its_parts() -> None:
     assert math.isnan(Interval({"prefill": [0.1]}, 2.0).largest(extrapolated=False))
 
 
+def test_untimed_kernels_may_take_as_long_again() -> None:
+    """Half of the weights on them: log 1.5 in quadrature with what is extrapolated; all of them: log 2."""
+    half, all_ = (np.hypot(0.3, np.log(ratio)) for ratio in (1.5, 2.0))
+    assert [PARTS.width("prefill", outside) for outside in (1.0, 1.5, 2.0)] == pytest.approx([0.3, half, all_])
+    assert PARTS.width("prefill", np.array([0.0, 1.0, 1.5])).tolist() == pytest.approx([0.1, 0.3, half])
+    assert PARTS.widths(1.5, 0.25) == pytest.approx([np.hypot(one, np.log(1.5)) for one in (0.3, 0.9, 0.75)])
+    assert PARTS.width("response", 1.5, 0.25) == pytest.approx(np.hypot(0.75, np.log(1.5)))
+
+
 def test_levels_that_few_errors_hold_at_are_told() -> None:
     assert [OWN.attainable(phase) for phase in ("prefill", "decode", "response")] == pytest.approx([20 / 21, 0.8, 0.9])
     assert PARTS.attainable("response") == PARTS.attainable("decode") == 0.8 and PARTS.notes == []

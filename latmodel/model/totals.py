@@ -28,10 +28,15 @@ def linears(block: Block, hidden: Array) -> list[Linear]:
     return [one for layer in block.layers for one in layer.linears(hidden)]
 
 
-def product_inputs(model: Architecture) -> list[Array]:
-    """Input dimensions of the products that a format applies to, the LM head's first."""
-    inside = [one.inputs for group in model.groups for one in linears(group.block, model.hidden_size)]
-    return [model.embedding.embedded_width, *inside]
+def products(model: Architecture) -> list[tuple[Array, Array]]:
+    """(input dimension, weights of the whole model) of the products that a format applies to, the LM head's first."""
+    width = model.embedding.embedded_width
+    inside = [
+        (one.inputs, group.kept * one.count * one.inputs * one.outputs)
+        for group in model.groups
+        for one in linears(group.block, model.hidden_size)
+    ]
+    return [(width, width * model.vocab_size), *inside]
 
 
 def weight_bytes(model: Architecture, numbers: Numbers, parameters: Array | None = None) -> Array:

@@ -2,15 +2,16 @@
 
 from typing import NamedTuple
 
-from ..arrays import Array, indicator, is_array
+from ..arrays import Array, indicator, is_array, maximum, total
 from ..device.profile import RuntimePart
 from ..model.alignment import uneven
 from ..model.architecture import LAYER_SIZES, Architecture
 from ..model.config import MAX_DIMENSION
 from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
-from ..model.totals import product_inputs
+from ..model.totals import products
 from .columns import WORK_COLUMNS
+from .intervals import OUTSIDE
 from .target import Work
 
 
@@ -22,14 +23,15 @@ class Known(NamedTuple):
 
 
 def outside(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, known: Known) -> Array:
-    """1 where a dimension lies outside what a runtime's part was fitted on, something of the model was assumed, or a
-    kind of layer, the dtype or, on this device, the weights' format was never measured."""
+    """`OUTSIDE` where a dimension lies outside what a runtime's part was fitted on, something of the model was assumed,
+    or a kind of layer, the dtype or, on this device, the weights' format was never measured; else 0.
+
+    Where widths make the format's blocks give way to other types, whose kernels were not timed, the share of weights in
+    those comes on top.
+    """
     form = work.numbers.format
     measured = known.dtype and (form is None or _measured(form, part, implementation, known.gpu))
     found: Array = bool(model.assumed) or not (measured and model.special_layers.issubset(part.layers))
-    if form is not None and form.multiple > 1:
-        for inputs in product_inputs(model):
-            found = found | (uneven(inputs, 1.0 / form.multiple) > 0.0)
     if (is_array(work.cached) or work.cached) and "cached_tokens" not in part.ranges:
         found = found | ((work.cached > 0.0) & (work.prompt > 1.0))
     for name, (low, high) in part.ranges.items():
@@ -38,7 +40,19 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
             found = found | (extent[0] < low) | (extent[1] > high)
     if "prompt_tokens" in part.ranges:
         found = found | (_last_context(work) > part.ranges["prompt_tokens"][1])
-    return indicator(found, model.hidden_size)
+    level = OUTSIDE * indicator(found, model.hidden_size)
+    if form is None or form.multiple == 1:
+        return level
+    untimed = undivided(model, form)
+    return maximum(level, OUTSIDE * indicator(untimed > 0.0, model.hidden_size)) + untimed
+
+
+def undivided(model: Architecture, form: WeightFormat) -> Array:
+    """Share of the products' weights whose inputs are no multiple of what the format packs together."""
+    some = products(model)
+    return total([weights * uneven(inputs, 1.0 / form.multiple) for inputs, weights in some]) / total(
+        [weights for _, weights in some]
+    )
 
 
 def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: Implementation, gpu: str) -> list[str]:
@@ -52,7 +66,7 @@ def reasons(model: Architecture, work: Work, part: RuntimePart, implementation: 
     if form is not None and form.multiple > 1:
         lines += [
             f"{form.name} of {inputs:g} inputs, which blocks of {form.multiple} do not divide"
-            for inputs in dict.fromkeys(product_inputs(model))
+            for inputs in dict.fromkeys(inputs for inputs, _ in products(model))
             if uneven(inputs, 1.0 / form.multiple)
         ]
     if work.cached and work.prompt > 1.0 and "cached_tokens" not in part.ranges:
@@ -74,9 +88,10 @@ def over_cache(new: float, cached: float) -> str:
 
 
 def _measured(form: WeightFormat, part: RuntimePart, implementation: Implementation, gpu: str) -> bool:
-    """Whether times of such weights on the device are behind the price. A part with laws by format that is of no one
-    machine has its errors from devices left out, with all formats, so that its interval allows for them."""
-    return implementation.measured_on(form, gpu) or bool(part.formats and not part.machine)
+    """Whether times of such weights on the device are behind the price. A part with laws by format has the formats that
+    its machine was measured in; one that is of no one machine has its errors from devices left out, with all formats,
+    so that its interval allows for them."""
+    return implementation.measured_on(form, gpu) or form.name in part.formats or bool(part.formats and not part.machine)
 
 
 def _last_context(work: Work) -> Array:

@@ -15,6 +15,10 @@ from ..errors import UsageError
 
 PHASES = ("prefill", "decode", "response")
 TINY_S = 1e-300  # so that no time at all has a logarithm
+OUTSIDE = 1.0  # of a time with a dimension outside what was measured; beyond it the share of weights on untimed kernels
+# Kernels of one device's formats lie within a factor of two (products of prompts on a core of an EPYC: 6.2e10 FLOP/s in
+# F16 to 1.24e11 in Q4_K_M), so that those that nobody timed may take as long again as those that they are priced as.
+OTHER_KERNELS = 1.0
 
 
 class Widths(NamedTuple):
@@ -55,22 +59,28 @@ class Interval:
         """Whether a response takes the widths of its prefill and its decode steps."""
         return "response" not in self._widths
 
-    def width(self, phase: str, extrapolated: Array, prefill_share: Array = None) -> Array:
+    def width(self, phase: str, outside: Array, prefill_share: Array = None) -> Array:
         """Half-width in log units, NaN where no residual is known; `phase` is prefill, decode or response.
 
-        Of a response, `prefill_share` is its prefill's share of the seconds.
+        `outside` is 0, or `OUTSIDE` and the share of weights on untimed kernels. Of a response, `prefill_share` is its
+        prefill's share of the seconds.
         """
-        factor = 1.0 + (self._factor - 1.0) * extrapolated
+        untimed = bool((outside > OUTSIDE).any() if is_array(outside) else outside > OUTSIDE)
+        factor = 1.0 + (self._factor - 1.0) * (minimum(outside, OUTSIDE) if untimed else outside)
         if phase != "response" or not self.from_parts:
-            return self._widths.get(phase, math.nan) * factor
-        return _mixed(self._inside.prefill, self._inside.decode, prefill_share) * factor
+            width = self._widths.get(phase, math.nan) * factor
+        else:
+            width = _mixed(self._inside.prefill, self._inside.decode, prefill_share) * factor
+        if not untimed:
+            return width
+        return with_other_kernels(width, maximum(outside - OUTSIDE, 0.0))
 
-    def widths(self, extrapolated: bool, prefill_share: float) -> Widths:
+    def widths(self, outside: float, prefill_share: float) -> Widths:
         """Those of one prediction, as plain numbers."""
-        known = self._outside if extrapolated else self._inside
-        if not self.from_parts:
-            return known
-        return known._replace(response=_mixed(known.prefill, known.decode, prefill_share))
+        known = self._outside if outside else self._inside
+        if self.from_parts:
+            known = known._replace(response=_mixed(known.prefill, known.decode, prefill_share))
+        return Widths(*(with_other_kernels(one, outside - OUTSIDE) for one in known)) if outside > OUTSIDE else known
 
     def extremes(self, phase: str) -> tuple[float, float]:
         """The smallest and the largest half-width of a phase that any prediction may have."""
@@ -109,6 +119,13 @@ class Interval:
             if level < self.level:
                 phases.setdefault(line.replace("%", " %"), []).append(phase)
         return [f"{', '.join(names)}: {line}" for line, names in phases.items()]
+
+
+def with_other_kernels(width: Array, share: Array) -> Array:
+    """A half-width of a time a share of whose products runs on kernels that nobody timed: in quadrature."""
+    if is_array(width) or is_array(share):
+        return np.hypot(width, np.log1p(OTHER_KERNELS * share))
+    return math.hypot(width, math.log1p(OTHER_KERNELS * share))
 
 
 def _mixed(prefill: Array, decode: Array, prefill_share: Array) -> Array:

@@ -71,7 +71,7 @@ class Values(NamedTuple):
     decode_s_per_layer: Array
     peak_memory_bytes: Array
     bound_code: Array
-    outside: Array  # 1 where a dimension lies outside what was measured
+    outside: Array  # 0, or how far it lies outside what was measured (`extrapolation.outside`)
 
 
 class Ends(NamedTuple):
@@ -125,9 +125,9 @@ def one_prediction(
     With `ends`, the times on the fastest and the slowest host, an interval is as wide as those and the residuals are in
     quadrature (`lower_end`); without, it is that of the profile's own host.
     """
-    outside, own = bool(values.outside), own_times(values)
+    own = own_times(values)
     share = own.prefill / own.response if own.response else 1.0
-    widths = source.interval.widths(outside, share)
+    widths = source.interval.widths(float(values.outside), share)
     fast, slow = ends or Ends(own, own)
     lows = [None if end != end else end for end in map(lower_end, own, fast, widths)]  # noqa: PLR0124  # NaN: none known
     highs = [None if end != end else end for end in map(upper_end, own, slow, widths)]  # noqa: PLR0124
@@ -149,7 +149,7 @@ def one_prediction(
         peak_memory_bytes=values.peak_memory_bytes,
         fits_memory=values.peak_memory_bytes <= source.memory_bytes,
         bound=BOUNDS[int(values.bound_code)],
-        extrapolated=outside,
+        extrapolated=bool(values.outside),
         gpu=source.gpu,
         runtime=source.runtime,
         profile=source.profile,
@@ -264,7 +264,7 @@ class Predictions:
 
     def low_high(self, phase: str) -> tuple[Array, Array]:
         """Lower and upper ends of the interval of `prefill`, `decode` or `response`, in seconds."""
-        own, outside = own_times(self.values), self.extrapolated
+        own, outside = own_times(self.values), self.values.outside
         ends, share = self.ends or Ends(own, own), own.prefill / np.maximum(own.response, TINY_S)
         width, times = self.source.interval.width(phase, outside, share), getattr(own, phase)
         return (

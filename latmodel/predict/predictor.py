@@ -281,7 +281,7 @@ class Predictor:
         )
 
     def extrapolates(self, columns: Mapping[str, Array], workload: Workload | None = None) -> Array:
-        """1 where shapes (Hugging Face names → arrays) lie outside what the profile was fitted on, else 0."""
+        """How far shapes (Hugging Face names → arrays) lie outside what was fitted (`extrapolation.outside`)."""
         workload = workload or Workload()
         measured = self._priced(workload.dtype, workload.numbers().format).measured
         return self._outside(uniform(**columns), work_of(workload), measured)
