@@ -1,12 +1,17 @@
 """The llama.cpp runtime: its law by hand, the devices it knows, formats, and a search in sizes that a format allows."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from shapes import LLAMA_7B
 
 from latmodel import Predictor, SearchSpace, Workload, frontier
+from latmodel.cli import group
 from latmodel.device.engine_options import EngineOptions
 from latmodel.device.llama_cpp import published_names
+from latmodel.device.profile_file import write_profile
 from latmodel.device.store import load_profile
 from latmodel.errors import ProfileError, UsageError
 from latmodel.laws.coefficients import GgmlCoefficients, Sheet
@@ -235,3 +240,15 @@ def test_narrow_models_on_large_chips_are_outside_what_was_measured() -> None:
         shape = ModelConfig(num_hidden_layers=24, hidden_size=width, intermediate_size=3 * width)
         told = Predictor.load(gpu, "llama.cpp").predict(shape, Workload(weights="q4_0")).extrapolated_because
         assert any(line.startswith(f"hidden_size {width} (") and "or more measured" in line for line in told) == outside
+
+
+@pytest.mark.parametrize("gpu", ["cpu", "8060s", "3090"])
+def test_a_profile_given_by_its_path_may_be_named_by_its_device_too(tmp_path: Path, gpu: str) -> None:
+    """This machine's processor, a device that others ran llama.cpp on, and one with a data sheet."""
+    profile = load_profile("8060s" if gpu == "cpu" else gpu, LLAMA_CPP.name)
+    known = profile if gpu != "cpu" else profile.model_copy(update={"name": "cpu", "gpu": "cpu"})
+    write_profile(known, tmp_path / "mine.json")
+    asked = ["predict", "20x1536", "--runtime", "llama.cpp", "--profile", str(tmp_path / "mine.json"), "--gpu"]
+    assert CliRunner().invoke(group, [*asked, gpu]).exit_code == 0
+    with pytest.raises(ProfileError, match=f"is of {known.gpu}, not of m2; leave out one of the two"):
+        CliRunner().invoke(group, [*asked, "m2"], catch_exceptions=False)

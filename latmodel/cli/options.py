@@ -193,12 +193,11 @@ def predictor_from(options: dict[str, Any]) -> Any:
     Raises:
         ProfileError: no such device, profile or runtime, or the profile is of another device than `--gpu`.
     """
-    from ..device.datasheets import datasheet
-    from ..device.store import load_profile
+    from ..device.store import device_name, load_profile
     from ..errors import ProfileError
 
     profile = load_profile(options["profile"] or options["gpu"] or "3090", options["runtime"])
-    if options["profile"] and options["gpu"] and datasheet(options["gpu"]).name != profile.gpu:
+    if options["profile"] and options["gpu"] and device_name(options["gpu"]) != profile.gpu:
         raise ProfileError(
             f"profile {profile.name} is of {profile.gpu}, not of {options['gpu']}; leave out one of the two"
         )

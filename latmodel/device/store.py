@@ -36,6 +36,25 @@ def load_profile(name: str | os.PathLike[str], runtime: str | None = None) -> Pr
     return with_runtime(profile, runtime)
 
 
+def device_name(text: str) -> str:
+    """What profiles of a device call it: this machine's processor, a device with a data sheet, or one that others ran
+    llama.cpp on.
+
+    Raises:
+        UnknownDeviceError: no device has that name.
+    """
+    if text == "cpu":
+        return text
+    try:
+        return datasheet(text).name
+    except UnknownDeviceError:
+        from .llama_cpp import find_published
+
+        if (published := find_published(text)) is None:
+            raise
+        return published
+
+
 def with_runtime(profile: Profile, runtime: str | None) -> Profile:
     """The profile, with what others published of llama.cpp on its device if that is asked for and not in it.
 
