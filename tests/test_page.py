@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 from latmodel import ModelConfig, Predictor, Workload
 from latmodel.cli import group
+from latmodel.model.config import CONFIG_FIELDS
+from latmodel.units import show_seconds
 
 TYPED = ["report", "gemma-3-12b", "--budget", "5.5s", "--baseline", "80x576", "--prompt", "512"]
 SETTINGS = 10
@@ -90,6 +92,32 @@ def test_the_answer_is_the_frontiers_best(data: Any, path: Path) -> None:
     assert data["rows"][data["best"]]["response_s"] == best["response_s"]
     shape = f"{best['num_hidden_layers']} layers × {best['hidden_size']}, FFN {best['intermediate_size']}"
     assert f"The most capable shape is {shape}" in path.read_text(encoding="utf-8")
+
+
+def test_the_answer_tells_of_the_other_devices(tmp_path: Path) -> None:
+    out = tmp_path / "also.html"
+    asked = [
+        "--budget",
+        "1s",
+        "--gpu",
+        "3090",
+        "--runtime",
+        "llama.cpp",
+        "--weights",
+        "q4_k_m",
+        "--also",
+        "m2:llama.cpp",
+    ]
+    CliRunner().invoke(group, ["report", *asked, "--layers", "8:16", "--out", str(out)], catch_exceptions=False)
+    rows = json.loads(CliRunner().invoke(group, ["frontier", *asked, "--layers", "8:16", "--format", "json"]).stdout)
+    best = next(row for row in rows if row["best"])
+    there = Predictor.load("m2", "llama.cpp").predict(
+        ModelConfig(**{name: best[name] for name in CONFIG_FIELDS}), Workload(weights="q4_k_m")
+    )
+    assert best["response_s@apple-m2/llama.cpp"] == pytest.approx(there.response_s) and there.response_s <= 1.0
+    text = out.read_text(encoding="utf-8")
+    assert f"On apple-m2/llama.cpp it answers in {show_seconds(there.response_s)} (" in text
+    assert "also on apple-m2/llama.cpp" in text and "Apple M2, llama.cpp: llama.cpp with Metal" in text
 
 
 @pytest.mark.parametrize(

@@ -64,14 +64,14 @@ def _columns(front: "Frontier", score: Any) -> list[Column]:
 
 
 def _elsewhere_column(name: str) -> Column:
-    """The response on another device, with its interval and its marks."""
+    return Column(name, lambda row: response_elsewhere(row, name), 1)
 
-    def text(row: Mapping[str, Any]) -> str:
-        times = {field: row[f"{field}@{name}"] for field in ("response_s", "response_s_low", "response_s_high")}
-        outside = "" if not row[f"extrapolated_because@{name}"] else " ~"
-        return seconds_with_interval(times, "response_s") + ("" if row[f"fits_memory@{name}"] else " !") + outside
 
-    return Column(name, text, 1)
+def response_elsewhere(row: Mapping[str, Any], name: str) -> str:
+    """A row's response on another of the frontier's devices (`Frontier.scenarios`), with its interval and its marks."""
+    times = {field: row[f"{field}@{name}"] for field in ("response_s", "response_s_low", "response_s_high")}
+    outside = "" if not row[f"extrapolated_because@{name}"] else " ~"
+    return seconds_with_interval(times, "response_s") + ("" if row[f"fits_memory@{name}"] else " !") + outside
 
 
 def _lines(front: "Frontier", scored: Scored | None, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,6 +1,6 @@
 """What a page shows, as plain data: the frontier, models compared, parts of a response, rooflines, timelines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..predict.waterfall import DEVICE_PARTS, HOST_PARTS, waterfall
 from ..search.frontier import Frontier, thin_rows
 from ..search.scored import Scored
 from ..units import show_bytes, show_count, show_seconds
-from .frontier_report import score_of
+from .frontier_report import front_notes, response_elsewhere, score_of
 from .grid import grid
 from .rows import full_row, run_notes, shape_fields
 from .text import seconds_with_interval
@@ -32,7 +32,7 @@ def page_data(front: Frontier, models: Sequence[NamedModel]) -> dict[str, Any]:
     return {
         "rows": rows,
         "best": best,
-        "notes": run_notes(predictor, workload, *(one.notes for one in models)),
+        "notes": run_notes(predictor, workload, *(one.notes for one in models), front_notes(front)),
         "budget_s": front.budget_s,
         "memory_bytes": front.memory_bytes,
         "level": predictor.interval.level,
@@ -90,9 +90,10 @@ def workload_text(front: Frontier) -> str:
     """The workload and the limits in one line."""
     work = front.workload
     budget = "" if front.budget_s is None else f", within {show_seconds(front.budget_s)}"
+    also = "".join(f", also on {name}" for name in front.scenarios)
     return (
         f"{work.prompt_tokens} prompt + {work.new_tokens} new tokens, batch {work.batch_size}{budget} and "
-        f"{show_bytes(front.memory_bytes)}"
+        f"{show_bytes(front.memory_bytes)}{also}"
     )
 
 
@@ -102,11 +103,12 @@ def provenance(predictor: Predictor) -> str:
     return f"profile {profile.name} ({profile.quality.kind}, {profile.provenance.date}): {profile.provenance.source}"
 
 
-def answer(best: dict[str, Any]) -> str:
-    """The answer in a sentence."""
+def answer(best: dict[str, Any], elsewhere: Iterable[str] = ()) -> str:
+    """The answer in a sentence; and what the shape takes on the frontier's other devices."""
     shape = f"{best['num_hidden_layers']} layers × {best['hidden_size']}, FFN {best['intermediate_size']}"
     return (
         f"The most capable shape is {shape}: {show_count(best['num_parameters'])} parameters, a response in "
         f"{seconds_with_interval(best, 'response_s')}, {show_bytes(best['peak_memory_bytes'])}; bound by "
         f"{best['bound']}."
+        + "".join(f" On {name} it answers in {response_elsewhere(best, name)}." for name in elsewhere)
     )

@@ -123,7 +123,7 @@ def legend(rows: Sequence[Row], shown: str) -> list[str]:
     A score that did not fit the terminal has no mark to explain; that a prediction is extrapolated is always said.
     """
     lines = ["Shape is layers × hidden; TTFT is the prefill, TPOT a decode step."]
-    if any(row["extrapolated"] for row in rows):
+    if "~" in shown or any(row["extrapolated"] for row in rows):
         lines.append("~ lies outside what the profile was fitted on; its interval is widened.")
     if not all(row["fits_memory"] for row in rows):
         lines.append("! does not fit the memory.")

@@ -15,7 +15,7 @@ const layout = more => Object.assign({ margin: { l: 60, r: 15, t: 20, b: 50 }, f
 const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
 const axis = more => Object.assign({ gridcolor: "#e5e5e5", zeroline: false }, more);
 const plot = (id, traces, more) => Plotly.newPlot(id, traces, layout(more), config);
-const text = row => named(row) + "<br>" + show.count(row.num_parameters) + " parameters<br>" + show.seconds(row.response_s) + "<br>" + show.bytes(row.peak_memory_bytes) + "<br>" + row.bound;
+const text = row => named(row) + "<br>" + show.count(row.num_parameters) + " parameters<br>" + show.seconds(row.response_s) + "<br>" + show.bytes(row.peak_memory_bytes) + "<br>" + row.bound + Object.keys(row).filter(k => k.startsWith("response_s@")).map(k => "<br>" + k.slice(11) + ": " + show.seconds(row[k])).join("");
 
 function drawFront() {
   const dots = (rows, name, marker) => ({ name, mode: "markers", type: "scatter", x: rows.map(r => r.quality), y: rows.map(r => r.response_s), text: rows.map(text), hoverinfo: "text", marker });
