@@ -74,6 +74,12 @@ def test_planted_coefficients_come_back() -> None:
     assert found[f"runtime.{RUNTIME}.launch_s"].value == pytest.approx(1.8e-5, rel=0.03)
 
 
+def test_a_solver_that_ran_out_is_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calibration.fit.fit.MOST_EVALUATIONS", 2)
+    with pytest.raises(LatmodelError, match="the fit failed: The maximum number of function evaluations is exceeded"):
+        fitted_to(simulated(START.moved(PLANTED)), free())
+
+
 def test_errors_shrink_with_the_noise() -> None:
     quiet, loud = (simulated(START.moved(PLANTED), noise) for noise in (0.01, 0.10))
     loud = [one.model_copy(update={"noise": 0.10}) for one in loud]

@@ -19,6 +19,7 @@ from ..observations.evidence import Evidence
 from .objective import Objective, Vector, floored
 from .setup import Setup
 
+MOST_EVALUATIONS = 200
 STEP = 1e-6  # of the forward differences, in log-coefficients
 UNDETERMINED = 0.7  # posterior spread over prior spread above which the data said next to nothing
 FEWEST_SHAPES = 9  # from which their scatter says something of standard errors
@@ -70,16 +71,16 @@ def fit(
         begin: values to start the search from (a fit to nearly the same rows); the priors' if None.
 
     Raises:
-        LatmodelError: the solver failed; its message is in the error.
+        LatmodelError: the solver failed or did not come to an end; its message is in the error.
     """
     objective = Objective(pieces, start, free)
     first = objective.means if begin is None else np.log([begin[name] for name in objective.names])
     result = least_squares(
         objective.residuals, objective.within(first), lambda logs: objective.jacobian(logs, STEP),
         bounds=(objective.low, objective.high), method="trf", x_scale=objective.spreads,
-        ftol=1e-7, xtol=1e-6, max_nfev=200,
+        ftol=1e-7, xtol=1e-6, max_nfev=MOST_EVALUATIONS,
     )  # fmt: skip
-    if result.status < 0 or not np.all(np.isfinite(result.x)):
+    if result.status <= 0 or not np.all(np.isfinite(result.x)):
         raise LatmodelError(f"the fit failed: {result.message}; check the observations for rows that cannot be")
     stop = Stop(float(result.cost), float(result.optimality), result.message)
     return fitted_at(objective, result.x, result.jac, result.fun, stop)
