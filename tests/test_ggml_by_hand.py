@@ -110,7 +110,7 @@ def test_a_new_token_reads_a_narrow_cache_slower(kv_heads: float) -> None:
     op = attention(OpKind.DECODE, 1.0, 1000.0, kv_heads)
     read, compute = op.cache_bytes / (B * 0.2), op.flops / 5e10
     assert token_attention_terms(op, C, SHEET) == pytest.approx((read + compute, 0.0, compute))
-    slower = 2.5 if kv_heads * 64 <= 256 else 1.0
+    slower = 1.0 + 1.5 * kv_heads / 4 if kv_heads * 64 <= 256 else 1.0
     for narrow in (1.5, np.array([1.5])):
         c = C._replace(narrow_cache=narrow)
         assert token_attention_terms(op, c, SHEET)[0] == pytest.approx(read * slower + compute)

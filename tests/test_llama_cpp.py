@@ -87,6 +87,8 @@ def test_a_narrow_cache_is_read_more_slowly() -> None:
 
     # Four heads of 64 are 256 values a position, read in three times 2 x 256 x 2 bytes x 1000 / 2.5e10 B/s.
     assert seconds(4.0, law) - seconds(4.0, LAW) == pytest.approx(2.0 * 40.96e-6)
+    # Three heads are 192: three quarters of the bytes, each three quarters as much longer.
+    assert seconds(3.0, law) - seconds(3.0, LAW) == pytest.approx(2.0 * 40.96e-6 * 0.75**2)
     assert seconds(5.0, law) == seconds(5.0, LAW)
 
 

@@ -191,7 +191,7 @@ class GgmlCoefficients(FixedRecord):
     four_rows_flops_per_s: float = 0.0
     eight_rows_flops_per_s: float = 0.0
     row_tile: float = 0.0  # rows that packed weights are multiplied by at once, what is left one by one; 0: not packed
-    narrow_cache: float = 0.0  # time of reading a narrow KV cache beyond that of others, relative to it
+    narrow_cache: float = 0.0  # time of reading a KV cache of 256 values a position beyond that of wide ones, relative
     query_tile: float = 0.0  # queries of a prompt that are computed together, fewer one by one; 0: any number together
     micro_batch_rows: Array = 512.0  # not fitted: tokens that one pass computes at once, llama.cpp's `--ubatch-size`
 

@@ -17,7 +17,9 @@ from .terms import Terms
 VECTOR_ROWS = 8.0  # up to so many rows ggml multiplies by its matrix-vector kernels (MMVQ_MAX_BATCH_SIZE)
 # A head's keys are 128 bytes of each position. To fetch them for the first of its queries one Zen 5 core takes 24 to
 # 37 ns where positions lie 256, 384 or 512 bytes apart, 9 to 13 ns at 640 to 2048, however many query heads share them
-# (llama.cpp b11549, eight layers, 2048 positions in 16 bits; the processor's prefetching is the likely reason).
+# (llama.cpp b11549, eight layers, 2048 positions in 16 bits; the processor's prefetching is the likely reason). What it
+# takes longer grows with the distance: of 24 query heads each took 15, 19, 23 and 28 ns a position at 128, 256, 384 and
+# 512 bytes, 20 to 22 ns at 768 to 1536.
 NARROW_KEYS = 256.0
 MATRIX_ROWS = 16.0  # rows of the largest tile on a CPU; from one full tile on the rate is that of a prompt
 
@@ -106,14 +108,15 @@ def token_attention_terms(op: OpCost, c: GgmlCoefficients, sheet: Sheet) -> Term
     """Attention of a new token: cache bytes / (B · cache_efficiency) + FLOPs / token_attention_flops_per_s.
 
     Query heads that share keys read them once and compute on them each: on a CPU the arithmetic is all that counts.
-    Where that was measured (`narrow_cache`), reading takes so much longer if all keys of a position together are at
-    most 256 values.
+    Where that was measured (`narrow_cache`), reading takes longer if all keys of a position together are at most 256
+    values, in proportion to their number: `narrow_cache` times as long again at 256.
     """
     read = op.cache_bytes * (1.0 / (sheet.bandwidth_bytes_per_s * c.cache_efficiency))
     if is_array(c.narrow_cache) or c.narrow_cache:
         a = shape_of(op)
         keys = a.kv_heads * a.head_dim
-        read = read * (1.0 + c.narrow_cache * indicator(keys <= NARROW_KEYS, keys))
+        longer = c.narrow_cache * (keys * (1.0 / NARROW_KEYS))
+        read = read * (1.0 + longer * indicator(keys <= NARROW_KEYS, keys))
     compute = op.flops * (1.0 / c.token_attention_flops_per_s)
     return read + compute, 0.0, compute
 
