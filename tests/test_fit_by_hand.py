@@ -112,10 +112,10 @@ def test_coefficients_of_which_only_the_product_is_seen_are_correlated() -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "x", "fails"), [(-1, 0.0, True), (0, 0.0, False), (1, math.nan, True), (1, 0.0, False)]
+    ("status", "x", "fails"), [(-1, 0.0, True), (0, 0.0, True), (1, math.nan, True), (1, 0.0, False)]
 )
 def test_a_solver_that_failed_is_an_error(status: int, x: float, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its message is told. One that ran out of evaluations has still gone downhill."""
+    """Its message is told. One that ran out of evaluations is nowhere in particular, and its errors mean nothing."""
     end = SimpleNamespace(
         status=status, x=np.array([x]), message="no luck", cost=1.0, optimality=0.1, jac=np.ones((2, 1)), fun=np.zeros(2)
     )  # fmt: skip
