@@ -1,17 +1,22 @@
 """GGUF formats against the sizes of files that llama.cpp publishes, and what they ask of a shape."""
 
+import json
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from shapes import LLAMA_7B
 
 from calibration.engines.whole.gguf_file import tensors
 from latmodel import ModelConfig, Predictor, Workload
+from latmodel.cli import group
 from latmodel.configs.model_input import config_dict
 from latmodel.model.config import CONFIG_FIELDS
 from latmodel.model.gguf import FILE_TYPES, TENSOR_TYPES, more_bits
 from latmodel.model.step import Step
 from latmodel.model.totals import weight_bytes
 from latmodel.model.transformer import dense_ops, head_ops
+from latmodel.predict.generation import Draft, generate
 
 # Files of Llama-2-7B in GiB, as llama-bench prints them (ggml-org/llama.cpp, tools/llama-bench README and discussions).
 PUBLISHED_GIB = {"f16": 12.55, "q8_0": 6.67, "q6_k": 5.15, "q5_k_m": 4.45, "q4_k_m": 3.80, "q4_0": 3.56}
@@ -90,6 +95,27 @@ def test_widths_that_blocks_do_not_divide_are_said_to_be_unmeasured() -> None:
         share = 6848 * 2560 / (3 * 6848 * 2560 + 2 * 2560 * 2560 + 2 * 512 * 2560 + 65536 * 2560 / 24)
         more = np.log1p(share) if reasons else 0.0
         assert np.log(step.high_s / step.seconds) == pytest.approx(np.hypot(width, more), rel=2e-3)
+
+
+def test_untimed_kernels_of_a_target_or_its_draft_widen_what_they_take_together() -> None:
+    predictor, work = Predictor.load("3090", "llama.cpp"), Workload(weights="q4_k_m")
+
+    def width(target: int, draft: int) -> float:
+        shapes = [ModelConfig(num_hidden_layers=8, hidden_size=hidden, intermediate_size=1024, num_attention_heads=4,
+                              num_key_value_heads=4) for hidden in (target, draft)]  # fmt: skip
+        way = Draft("draft", shapes[1].architecture(), work, 4, 0.7)
+        found = generate(predictor, shapes[0].architecture(), work, way=way)
+        return float(np.log(found.response_s_high / found.response_s))
+
+    plain = width(1024, 512)
+    assert width(1088, 512) > plain + 0.05 and width(1024, 576) > plain + 0.05
+    joules = [
+        json.loads(CliRunner().invoke(group, ["predict", shape, "--energy", "--gpu", "3090", "--runtime", "llama.cpp",
+                                              "--weights", "q4_k_m", "--format", "json"]).stdout)
+        for shape in ("8x1536", "8x1600")
+    ]  # fmt: skip
+    ratios = [row["energy_j"] / row["energy_j_low"] for row in joules]
+    assert ratios[1] > 1.05 * ratios[0]
 
 
 def test_tied_head_is_stored_once_in_the_heads_type() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from search_toy import toy_predictor
 from test_search import brute_shapes
 
-from latmodel import SearchSpace, Workload, frontier
+from latmodel import Predictor, SearchSpace, Workload, frontier
 from latmodel.errors import BudgetError, UsageError
 from latmodel.search.goals import SHAPE, Objective, Scenario
 
@@ -136,6 +136,25 @@ def test_a_row_tells_of_every_device_and_work_that_it_kept_the_budget_on():
             )
     alone = frontier(FAST, SPACE, budget_s=3.0, quality="params")
     assert alone.scenarios == {} and not any("@" in name for name in alone.to_rows()[0])
+
+
+def test_the_low_end_in_another_devices_format_is_searched_exactly():
+    """Blocks of 256 do not divide some of these widths, whose intervals are wider there than any on timed kernels."""
+    there = Scenario(Predictor.load("3090", "llama.cpp"), Workload(weights="q4_k_m"))
+    space = SearchSpace(
+        num_hidden_layers=(6, 12), hidden_size=(960, 1024), intermediate_ratio=(2, 3.5), intermediate_step=64
+    )
+    low_end = Objective("response", there, "low")
+    found = frontier(FAST, space, objectives=[Objective("params"), low_end])
+    columns = dict(zip(SHAPE, brute_shapes(space).T, strict=True))
+    low = there.predictor.predict_many(columns, there.workload).low_high("response")[0]
+    params = FAST.predict_many(columns).num_parameters
+    best = ~dominated(np.stack([-params, low], axis=1))
+    # Shapes that tie in both are represented by one.
+    wanted = {(int(p), round(float(s), 12)) for p, s in zip(params[best], low[best], strict=True)}
+    ends = found.values[low_end.column]
+    assert {(int(p), round(float(s), 12)) for p, s in zip(found.num_parameters, ends, strict=True)} == wanted
+    assert len(found) == len(wanted) > 20 and 960 in found.columns["hidden_size"]
 
 
 def test_the_limit_that_binds_is_named():

@@ -76,6 +76,7 @@ def test_untimed_kernels_may_take_as_long_again() -> None:
     assert PARTS.width("prefill", np.array([0.0, 1.0, 1.5])).tolist() == pytest.approx([0.1, 0.3, half])
     assert PARTS.widths(1.5, 0.25) == pytest.approx([np.hypot(one, np.log(1.5)) for one in (0.3, 0.9, 0.75)])
     assert PARTS.width("response", 1.5, 0.25) == pytest.approx(np.hypot(0.75, np.log(1.5)))
+    assert PARTS.extremes("response", untimed=True) == pytest.approx((0.1, np.hypot(0.9, np.log(2.0))))
 
 
 def test_levels_that_few_errors_hold_at_are_told() -> None:

@@ -11,7 +11,7 @@ from ..model.formats import WeightFormat
 from ..model.implementation import Implementation
 from ..model.totals import products
 from .columns import WORK_COLUMNS
-from .intervals import OUTSIDE
+from .intervals import OUTSIDE, with_other_kernels
 from .target import Work
 
 
@@ -45,6 +45,13 @@ def outside(model: Architecture, work: Work, part: RuntimePart, implementation: 
         return level
     untimed = undivided(model, form)
     return maximum(level, OUTSIDE * indicator(untimed > 0.0, model.hidden_size)) + untimed
+
+
+def with_untimed(width: float, *models: tuple[Architecture, WeightFormat | None]) -> float:
+    """A half-width of a time, in log units, that these models in these formats take together: as wide as the one with
+    the largest share of weights on untimed kernels makes it."""
+    shares = [float(undivided(model, form)) for model, form in models if form is not None and form.multiple > 1]
+    return with_other_kernels(width, max(shares)) if shares else width
 
 
 def undivided(model: Architecture, form: WeightFormat) -> Array:

@@ -17,10 +17,10 @@ from ..model.config import MAX_DIMENSION, Workload
 from ..model.step import Step
 from .acceptance import break_even_acceptance, expected_tokens
 from .chunks import NOTHING, Chunks, Part, chunked_prefill, part_of
-from .extrapolation import over_cache, undivided
+from .extrapolation import over_cache, with_untimed
 from .forward import Times
 from .inputs import check_positions, work_of
-from .intervals import lower_end, upper_end, with_other_kernels
+from .intervals import lower_end, upper_end
 from .passes import PassTimes, pass_cost, step_times
 from .prediction import BOUNDS
 from .predictor import Predictor
@@ -118,9 +118,8 @@ def generate(
     )
     own, fast, slow = (_timed(model, work, targets, chunks, way) for targets in hosts)
     width = predictor.interval.largest(extrapolated=bool(because))
-    form = work.numbers.format
-    if form is not None and form.multiple > 1:
-        width = with_other_kernels(width, undivided(model, form))
+    drafts = [(way.model, way.workload.numbers().format)] if isinstance(way, Draft) else []
+    width = with_untimed(width, (model, work.numbers.format), *drafts)
     low = [_end(lower_end(*some, width)) for some in zip(own.times, fast.times, strict=True)]
     high = [_end(upper_end(*some, width)) for some in zip(own.times, slow.times, strict=True)]
     peak = peak_bytes(predictor, model, work, chunks, way)

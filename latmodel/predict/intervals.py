@@ -82,11 +82,11 @@ class Interval:
             known = known._replace(response=_mixed(known.prefill, known.decode, prefill_share))
         return Widths(*(with_other_kernels(one, outside - OUTSIDE) for one in known)) if outside > OUTSIDE else known
 
-    def extremes(self, phase: str) -> tuple[float, float]:
-        """The smallest and the largest half-width of a phase that any prediction may have."""
+    def extremes(self, phase: str, untimed: bool = False) -> tuple[float, float]:
+        """The smallest and the largest half-width of a phase that any prediction may have, on `untimed` kernels too."""
         names = ("prefill", "decode") if phase == "response" and self.from_parts else (phase,)
         some = [getattr(self._inside, name) for name in names], [getattr(self._outside, name) for name in names]
-        return min(some[0]), max(some[1])
+        return min(some[0]), with_other_kernels(max(some[1]), 1.0) if untimed else max(some[1])
 
     @property
     def widest(self) -> float:

@@ -6,9 +6,11 @@ from typing import Any
 from ..configs.model_input import shape_config
 from ..configs.models import NamedModel, read_model
 from ..errors import UsageError
+from ..model.architecture import Architecture
 from ..model.config import Workload
 from ..predict.chunks import Chunks
 from ..predict.energy import cost_per_million, power_of, response_energy
+from ..predict.extrapolation import with_untimed
 from ..predict.generation import Denoising, Draft, Generated, generate
 from ..predict.predictor import Predictor
 from ..predict.self_drafts import own_draft
@@ -50,7 +52,7 @@ def added(
         fields |= response.as_dict()
         fields["notes"] = [*row["notes"], *_notes(response)]
     if options.energy:
-        fields |= _energy(fields, predictor, workload, response, options)
+        fields |= _energy(fields, predictor, model, workload, response, options)
         fields["notes"] = [*fields["notes"], *_energy_notes(fields, options.devices)]
     if options.price_per_h is not None:
         fields |= _money(fields, workload, options.price_per_h, options.devices)
@@ -113,8 +115,9 @@ def _notes(response: Generated) -> list[str]:
 
 
 def _energy(
-    row: Mapping[str, Any], predictor: Predictor, workload: Workload, response: Generated, options: Generation
-) -> dict[str, Any]:
+    row: Mapping[str, Any], predictor: Predictor, model: Architecture, workload: Workload, response: Generated,
+    options: Generation,
+) -> dict[str, Any]:  # fmt: skip
     """Joules of all devices, which are busy with their shares and with the sums between them; watts of one."""
     power, tokens = power_of(predictor.profile.gpu, options.power_limit_w), workload.new_tokens * workload.batch_size
     sums_s = row.get("all_reduce_prefill_s", 0.0) + workload.new_tokens * row.get("all_reduce_s_per_token", 0.0)
@@ -122,7 +125,8 @@ def _energy(
     joules: tuple[float | None, ...] = (None, None, None)
     if power is not None:
         watts, busy_s = options.devices * power.watts, response.device_s + sums_s
-        joules = response_energy(watts, busy_s, row["response_s_high"], predictor.interval.widest)
+        widest = with_untimed(predictor.interval.widest, (model, workload.numbers().format))
+        joules = response_energy(watts, busy_s, row["response_s_high"], widest)
     each = [None if value is None or not tokens else value / tokens for value in joules]
     return {
         **dict(zip(names, joules, strict=True)),

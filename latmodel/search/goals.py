@@ -235,7 +235,8 @@ class Measure:
             raise UsageError(f"{metric} has no interval in this profile, so that no end of it can be kept")
         there = getattr(shapes.forecast(at_end), TIMES[metric])
         if shapes.least:
-            width: Array = interval.extremes(metric)[0 if high else 1]
+            form = self.where.workload.numbers().format  # another device's may not divide the widths of the space
+            width: Array = interval.extremes(metric, form is not None and form.multiple > 1)[0 if high else 1]
         else:
             own = shapes.forecast(self.scenario)
             outside = self.where.predictor.extrapolates(shapes.columns(), self.where.workload)
